@@ -1,0 +1,2 @@
+//! Paired speed measurements.
+fn main() {}

@@ -1,0 +1,68 @@
+//! The one error type of the crate: every failure a person can meet, each ending in one line that
+//! names the thing, the fault and the mend, and in the exit code that the command line promises.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// `Result` with the crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure that is told to the user in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line, an environment variable or the configuration file asks for something
+    /// that does not exist or does not fit together.
+    #[error("{0}")]
+    Usage(String),
+    /// A data file is missing or is not what it has to be.
+    #[error("{}: {fault}", path.display())]
+    Data {
+        /// The file, or the folder it was looked for in.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        fault: String,
+    },
+    /// The operating system refused to read or write a file that is not a data file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The work itself failed: training diverged, a run folder does not fit its recipe.
+    #[error("{0}")]
+    Failed(String),
+    /// The user stopped the work; everything up to that point is saved.
+    #[error("interrupted{0}")]
+    Interrupted(String),
+}
+
+impl Error {
+    /// A data file's fault.
+    pub fn data(path: impl Into<PathBuf>, fault: impl Into<String>) -> Self {
+        Self::Data { path: path.into(), fault: fault.into() }
+    }
+
+    /// An adapter for `map_err`: names the file that an I/O error is about.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// The exit code of the command line: 1 failed, 2 usage, 3 data missing or bad, 130
+    /// interrupted after saving.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) | Self::Io { .. } => 1,
+            Self::Usage(_) => 2,
+            Self::Data { .. } => 3,
+            Self::Interrupted(_) => 130,
+        }
+    }
+}
+
+impl From<threadcount_kernels::Error> for Error {
+    fn from(error: threadcount_kernels::Error) -> Self {
+        Self::Usage(error.to_string())
+    }
+}

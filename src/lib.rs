@@ -1,0 +1,22 @@
+//! threadcount trains every network of five published Fashion-MNIST reports on the CPU, on kernels
+//! written by hand (crate [`threadcount_kernels`]). The rooms stand in the order data flows:
+//!
+//! - [`data`]: memory-mapped IDX files, splits, scaling, batches
+//! - [`nn`]: layers, network, losses, optimizers
+//! - [`train`]: the loop, early stopping, checkpoints, history
+//! - [`evaluate`]: confusion matrix, classification report, plots
+//! - [`reports`]: what each report trained and claimed
+//! - [`cli`]: the command line
+//!
+//! [`random`] and [`error`] serve them all. A room uses only what stands above it in this list.
+
+pub mod cli;
+pub mod data;
+pub mod error;
+pub mod evaluate;
+pub mod nn;
+pub mod random;
+pub mod reports;
+pub mod train;
+
+pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! The `threadcount` program.
+
+fn main() {}
