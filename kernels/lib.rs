@@ -20,13 +20,23 @@
 //!   entry, and panic with both lengths.
 
 pub mod activation;
+mod columns;
+pub mod dropout;
 pub mod geometry;
 pub mod isa;
 pub mod machine;
+pub mod loss;
+mod math;
 pub mod matrix;
 pub mod naive;
+pub mod norm;
+pub mod pool;
+pub mod recurrent;
 pub mod simd;
+pub mod sums;
+mod sweep;
 pub mod team;
+pub mod update;
 
 pub use activation::Activation;
 pub use geometry::{Geometry, Padding};
