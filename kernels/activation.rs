@@ -50,9 +50,7 @@ impl Activation {
             Self::LeakyRelu { slope } => {
                 simd.select(simd.ge(zero, y), simd.mul(dy, simd.splat(slope)), dy)
             }
-            Self::Sigmoid => {
-                simd.mul(dy, simd.mul(y, simd.sub(simd.splat(1.0), y)))
-            }
+            Self::Sigmoid => simd.mul(dy, simd.mul(y, simd.sub(simd.splat(1.0), y))),
             // (1 - y)(1 + y): 1 - y^2 would lose the digits of 1 - |y| near the ends.
             Self::Tanh => {
                 let one = simd.splat(1.0);

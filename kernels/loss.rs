@@ -127,8 +127,7 @@ pub fn mean_squared_error(
     team.run_chunks(n, chunk(outputs), |samples, _| {
         let range = samples.start * outputs..samples.end * outputs;
         // SAFETY: tasks have disjoint samples.
-        let (losses, gradients) =
-            unsafe { (losses.part(samples), gradients.part(range.clone())) };
+        let (losses, gradients) = unsafe { (losses.part(samples), gradients.part(range.clone())) };
         let (predictions, targets) = (&predictions[range.clone()], &targets[range]);
         isa.run(SquaredRows { predictions, targets, outputs, scale, losses, gradients });
     });

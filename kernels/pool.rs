@@ -199,7 +199,8 @@ impl Kernel for MaxForward<'_> {
             for oh in 0..g.out_h {
                 for ow in 0..g.out_w {
                     let window = Window::new(g, oh, ow);
-                    let (y, argmax) = (&mut y[out..][..g.channels], &mut argmax[out..][..g.channels]);
+                    let (y, argmax) =
+                        (&mut y[out..][..g.channels], &mut argmax[out..][..g.channels]);
                     // 2x2 is the size that networks use: written out by the compiler.
                     if g.kernel_w == 2 && window.rows == 2 && window.cols == 2 {
                         max_pixel(simd, g, Window { rows: 2, cols: 2, ..window }, 2, x, y, argmax);

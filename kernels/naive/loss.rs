@@ -2,7 +2,9 @@
 
 /// Softmax of every row of `classes` logits.
 pub fn softmax(logits: &[f32], classes: usize, probabilities: &mut [f32]) {
-    for (logits, probabilities) in logits.chunks_exact(classes).zip(probabilities.chunks_exact_mut(classes)) {
+    for (logits, probabilities) in
+        logits.chunks_exact(classes).zip(probabilities.chunks_exact_mut(classes))
+    {
         let max = logits.iter().fold(f64::NEG_INFINITY, |max, &z| max.max(f64::from(z)));
         let sum: f64 = logits.iter().map(|&z| (f64::from(z) - max).exp()).sum();
         for (p, &z) in probabilities.iter_mut().zip(logits) {
@@ -34,7 +36,12 @@ pub fn softmax_cross_entropy(
 }
 
 /// losses[i] = -ln of the probability sigmoid(z) gives to the label; dlogits = (sigmoid(z) - label) / n.
-pub fn binary_cross_entropy(logits: &[f32], labels: &[u8], losses: &mut [f32], dlogits: &mut [f32]) {
+pub fn binary_cross_entropy(
+    logits: &[f32],
+    labels: &[u8],
+    losses: &mut [f32],
+    dlogits: &mut [f32],
+) {
     let n = labels.len();
     for i in 0..n {
         let (z, label) = (f64::from(logits[i]), f64::from(labels[i]));

@@ -4,6 +4,7 @@
 
 pub mod activation;
 pub mod dropout;
+pub mod gemm;
 pub mod loss;
 pub mod norm;
 pub mod pool;

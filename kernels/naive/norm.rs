@@ -1,7 +1,10 @@
 //! Batch normalisation over the last axis, in f64 and two passes.
 
 /// y = gamma * (x - mean) / sqrt(variance + epsilon) + beta with the mean and the biased variance of the batch; no rows count as zero for both.
-#[expect(clippy::too_many_arguments, reason = "three inputs, three outputs and the parameters of one formula")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "three inputs, three outputs and the parameters of one formula"
+)]
 pub fn train_forward(
     x: &[f32],
     gamma: &[f32],
@@ -41,7 +44,8 @@ pub fn eval_forward(
     for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
         let j = i % c;
         let inverse = 1.0 / (f64::from(variance[j]) + f64::from(epsilon)).sqrt();
-        *y = (f64::from(gamma[j]) * (f64::from(x) - f64::from(mean[j])) * inverse + f64::from(beta[j])) as f32;
+        *y = (f64::from(gamma[j]) * (f64::from(x) - f64::from(mean[j])) * inverse
+            + f64::from(beta[j])) as f32;
     }
 }
 
@@ -69,7 +73,8 @@ pub fn backward(
             product += f64::from(dy[i * c + j]) * hat(i);
         }
         for i in 0..rows {
-            let centred = f64::from(dy[i * c + j]) - sum / rows as f64 - hat(i) * product / rows as f64;
+            let centred =
+                f64::from(dy[i * c + j]) - sum / rows as f64 - hat(i) * product / rows as f64;
             dx[i * c + j] = (f64::from(gamma[j]) * inverse * centred) as f32;
         }
         dgamma[j] = product as f32;

@@ -8,7 +8,11 @@ fn taps(g: &Geometry, oh: usize, ow: usize, mut visit: impl FnMut(usize, usize))
     for kh in 0..g.kernel_h {
         for kw in 0..g.kernel_w {
             let (h, w) = (oh * g.stride + kh, ow * g.stride + kw);
-            if h < g.pad_top || w < g.pad_left || h - g.pad_top >= g.in_h || w - g.pad_left >= g.in_w {
+            if h < g.pad_top
+                || w < g.pad_left
+                || h - g.pad_top >= g.in_h
+                || w - g.pad_left >= g.in_w
+            {
                 continue;
             }
             visit(kh * g.kernel_w + kw, ((h - g.pad_top) * g.in_w + (w - g.pad_left)) * g.channels);

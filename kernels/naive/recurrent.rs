@@ -22,7 +22,15 @@ fn transpose(shape: &Shape, x: &[f32], tape: &mut [f32]) -> usize {
 }
 
 /// Column `column` of b + x Wx + h Wh for row `row` of the tape (row = step * n + sample); no h before the first step.
-fn preactivation(shape: &Shape, n: usize, row: usize, column: usize, weights: &Weights, x: &[f32], hidden: &[f32]) -> f64 {
+fn preactivation(
+    shape: &Shape,
+    n: usize,
+    row: usize,
+    column: usize,
+    weights: &Weights,
+    x: &[f32],
+    hidden: &[f32],
+) -> f64 {
     let width = weights.b.len();
     let mut z = f64::from(weights.b[column]);
     for j in 0..shape.inputs {
@@ -30,33 +38,45 @@ fn preactivation(shape: &Shape, n: usize, row: usize, column: usize, weights: &W
     }
     if row >= n {
         for j in 0..shape.units {
-            z += f64::from(hidden[(row - n) * shape.units + j]) * f64::from(weights.wh[j * width + column]);
+            z += f64::from(hidden[(row - n) * shape.units + j])
+                * f64::from(weights.wh[j * width + column]);
         }
     }
     z
 }
 
 /// All weight gradients and dx from dz, the gradient by the pre-activations of all steps.
-fn gradients(shape: &Shape, n: usize, weights: &Weights, x: &[f32], hidden: &[f32], dz: &[f32], out: &mut Gradients) {
+fn gradients(
+    shape: &Shape,
+    n: usize,
+    weights: &Weights,
+    x: &[f32],
+    hidden: &[f32],
+    dz: &[f32],
+    out: &mut Gradients,
+) {
     let width = weights.b.len();
     let rows = shape.steps * n;
     for column in 0..width {
         let sum = |value: &dyn Fn(usize) -> f64, from: usize| -> f32 {
-            (from..rows).map(|row| value(row) * f64::from(dz[row * width + column])).sum::<f64>() as f32
+            (from..rows).map(|row| value(row) * f64::from(dz[row * width + column])).sum::<f64>()
+                as f32
         };
         out.db[column] = sum(&|_| 1.0, 0);
         for j in 0..shape.inputs {
             out.dwx[j * width + column] = sum(&|row| f64::from(x[row * shape.inputs + j]), 0);
         }
         for j in 0..shape.units {
-            out.dwh[j * width + column] = sum(&|row| f64::from(hidden[(row - n) * shape.units + j]), n);
+            out.dwh[j * width + column] =
+                sum(&|row| f64::from(hidden[(row - n) * shape.units + j]), n);
         }
     }
     if let Some(dx) = &mut out.dx {
         for row in 0..rows {
             let (t, i) = (row / n, row % n);
             for j in 0..shape.inputs {
-                let products = (0..width).map(|k| f64::from(dz[row * width + k]) * f64::from(weights.wx[j * width + k]));
+                let products = (0..width)
+                    .map(|k| f64::from(dz[row * width + k]) * f64::from(weights.wx[j * width + k]));
                 dx[(i * shape.steps + t) * shape.inputs + j] = products.sum::<f64>() as f32;
             }
         }
@@ -67,7 +87,9 @@ fn gradients(shape: &Shape, n: usize, weights: &Weights, x: &[f32], hidden: &[f3
 fn sent_back(shape: &Shape, weights: &Weights, dz: &[f32], row: usize, unit: usize) -> f64 {
     let width = weights.b.len();
     debug_assert_eq!(weights.wh.len(), shape.units * width);
-    (0..width).map(|k| f64::from(dz[row * width + k]) * f64::from(weights.wh[unit * width + k])).sum()
+    (0..width)
+        .map(|k| f64::from(dz[row * width + k]) * f64::from(weights.wh[unit * width + k]))
+        .sum()
 }
 
 /// h_t = tanh(x_t Wx + h_{t-1} Wh + b).
@@ -111,7 +133,9 @@ pub fn lstm_forward(shape: &Shape, x: &[f32], weights: &Weights, tape: &mut Lstm
     let u = shape.units;
     for row in 0..shape.steps * n {
         for unit in 0..u {
-            let z = [0, 1, 2, 3].map(|gate| preactivation(shape, n, row, gate * u + unit, weights, tape.x, tape.hidden));
+            let z = [0, 1, 2, 3].map(|gate| {
+                preactivation(shape, n, row, gate * u + unit, weights, tape.x, tape.hidden)
+            });
             let [i, f, g, o] = [sigmoid(z[0]), sigmoid(z[1]), z[2].tanh(), sigmoid(z[3])];
             let before = if row >= n { f64::from(tape.cell[(row - n) * u + unit]) } else { 0.0 };
             let c = f * before + i * g;

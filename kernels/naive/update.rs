@@ -22,7 +22,13 @@ pub fn sgd(sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
 }
 
 /// s = rho s + (1 - rho) g^2; v = momentum v + lr g / sqrt(s + epsilon); w -= v.
-pub fn rmsprop(rms: &RmsProp, params: &mut [f32], grads: &[f32], mean_square: &mut [f32], velocity: &mut [f32]) {
+pub fn rmsprop(
+    rms: &RmsProp,
+    params: &mut [f32],
+    grads: &[f32],
+    mean_square: &mut [f32],
+    velocity: &mut [f32],
+) {
     let (rho, momentum) = (f64::from(rms.rho), f64::from(rms.momentum));
     for i in 0..params.len() {
         let g = f64::from(grads[i]);
@@ -41,13 +47,15 @@ pub fn rmsprop(rms: &RmsProp, params: &mut [f32], grads: &[f32], mean_square: &m
 pub fn adam(adam: &Adam, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32]) {
     let (beta1, beta2) = (f64::from(adam.beta1), f64::from(adam.beta2));
     let t = adam.step as f64;
-    let alpha = f64::from(adam.learning_rate) * (1.0 - beta2.powf(t)).sqrt() / (1.0 - beta1.powf(t));
+    let alpha =
+        f64::from(adam.learning_rate) * (1.0 - beta2.powf(t)).sqrt() / (1.0 - beta1.powf(t));
     for i in 0..params.len() {
         let g = f64::from(grads[i]);
         let first = f64::from(m[i]) + (1.0 - beta1) * (g - f64::from(m[i]));
         let second = f64::from(v[i]) + (1.0 - beta2) * (g * g - f64::from(v[i]));
         m[i] = first as f32;
         v[i] = second as f32;
-        params[i] = (f64::from(params[i]) - alpha * first / (second.sqrt() + f64::from(adam.epsilon))) as f32;
+        params[i] = (f64::from(params[i])
+            - alpha * first / (second.sqrt() + f64::from(adam.epsilon))) as f32;
     }
 }

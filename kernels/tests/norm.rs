@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{assert_close, random, run_everywhere, untouched};
+use common::{assert_close, noise, run_everywhere, untouched};
 use threadcount_kernels::{naive, norm};
 
 const SHAPES: [[usize; 2]; 14] = [
@@ -38,9 +38,9 @@ const EPSILON: f32 = 1e-3;
 fn case([rows, c]: [usize; 2], mean: f32, deviation: f32) -> Case {
     // Uniform in -1..1 has a deviation of 1 / sqrt 3.
     let scale = deviation * 3.0_f32.sqrt();
-    let x: Vec<f32> = random(1, rows * c).iter().map(|x| mean + scale * x).collect();
-    let gamma: Vec<f32> = random(2, c).iter().map(|x| x + 1.5).collect();
-    let beta = random(3, c);
+    let x: Vec<f32> = noise(1, rows * c).iter().map(|x| mean + scale * x).collect();
+    let gamma: Vec<f32> = noise(2, c).iter().map(|x| x + 1.5).collect();
+    let beta = noise(3, c);
     let (mut y, mut mean, mut variance) = (untouched(rows * c), untouched(c), untouched(c));
     naive::norm::train_forward(&x, &gamma, &beta, EPSILON, &mut y, &mut mean, &mut variance);
     Case { c, x, gamma, beta, mean, variance, y }
@@ -56,7 +56,14 @@ fn train_forward() {
                 let mut y = untouched(x.len());
                 let (mut mean, mut variance) = (untouched(*c), untouched(*c));
                 norm::train_forward(
-                    team, x, gamma, beta, EPSILON, &mut y, &mut mean, &mut variance,
+                    team,
+                    x,
+                    gamma,
+                    beta,
+                    EPSILON,
+                    &mut y,
+                    &mut mean,
+                    &mut variance,
                 );
                 vec![y, mean, variance]
             });
@@ -65,9 +72,9 @@ fn train_forward() {
                 // The mean is a float: off by half its last digit, y is off by as many deviations.
                 let digit = mean.abs() * 6e-8;
                 let off = digit / (deviation * deviation + EPSILON).sqrt() * 2.5;
-                assert_close(&name, &outputs[1], &case.mean, 1e-7, 2.0 * digit + 2e-7);
-                assert_close(&name, &outputs[2], &case.variance, 1e-5, 2e-9);
-                assert_close(&name, &outputs[0], &case.y, 2e-6, 2.0 * off + 4e-6);
+                assert_close(&outputs[1], &case.mean, 1e-7, 2.0 * digit + 2e-7, &name);
+                assert_close(&outputs[2], &case.variance, 1e-5, 2e-9, &name);
+                assert_close(&outputs[0], &case.y, 2e-6, 2.0 * off + 4e-6, &name);
             }
         }
     }
@@ -77,8 +84,11 @@ fn train_forward() {
 #[test]
 fn variance_of_unlike_rows() {
     let rows = 20_000;
-    let x: Vec<f32> =
-        random(7, rows).iter().enumerate().map(|(i, x)| if i < 300 { 0.0 } else { 1000.0 + x }).collect();
+    let x: Vec<f32> = noise(7, rows)
+        .iter()
+        .enumerate()
+        .map(|(i, x)| if i < 300 { 0.0 } else { 1000.0 + x })
+        .collect();
     let (mut y, mut mean, mut variance) = (untouched(rows), [0.0], [0.0]);
     naive::norm::train_forward(&x, &[1.0], &[0.0], EPSILON, &mut y, &mut mean, &mut variance);
     let results = run_everywhere(|team| {
@@ -87,8 +97,8 @@ fn variance_of_unlike_rows() {
         vec![mean, variance]
     });
     for (isa, outputs) in results {
-        assert_close(&format!("{isa} mean"), &outputs[0], &mean, 1e-6, 0.0);
-        assert_close(&format!("{isa} variance"), &outputs[1], &variance, 1e-5, 0.0);
+        assert_close(&outputs[0], &mean, 1e-6, 0.0, &format!("{isa} mean"));
+        assert_close(&outputs[1], &variance, 1e-5, 0.0, &format!("{isa} variance"));
     }
 }
 
@@ -103,7 +113,7 @@ fn eval_forward() {
             vec![y]
         });
         for (isa, outputs) in results {
-            assert_close(&format!("{isa} {shape:?}"), &outputs[0], &case.y, 2e-6, 1e-6);
+            assert_close(&outputs[0], &case.y, 2e-6, 1e-6, &format!("{isa} {shape:?}"));
         }
     }
 }
@@ -112,26 +122,32 @@ fn eval_forward() {
 fn backward() {
     for shape in SHAPES {
         let Case { c, x, gamma, mean, variance, .. } = case(shape, 0.3, 1.0);
-        let dy = random(4, x.len());
+        let dy = noise(4, x.len());
         let (mut dx, mut dgamma, mut dbeta) = (untouched(x.len()), untouched(c), untouched(c));
         naive::norm::backward(
-            &x, &dy, &gamma, &mean, &variance, EPSILON, &mut dx, &mut dgamma, &mut dbeta,
+            &x,
+            &dy,
+            &gamma,
+            &mean,
+            &variance,
+            EPSILON,
+            &mut dx,
+            &mut dgamma,
+            &mut dbeta,
         );
         let results = run_everywhere(|team| {
             let mut out = vec![untouched(x.len()), untouched(c), untouched(c)];
             let [dx, dgamma, dbeta] = &mut out[..] else { unreachable!() };
-            norm::backward(
-                team, &x, &dy, &gamma, &mean, &variance, EPSILON, dx, dgamma, dbeta,
-            );
+            norm::backward(team, &x, &dy, &gamma, &mean, &variance, EPSILON, dx, dgamma, dbeta);
             out
         });
         for (isa, out) in results {
             let name = format!("{isa} {shape:?}");
             let terms = shape[0] as f32 * 1e-6;
             // One row, or few: dx is a small difference of large terms over a small deviation.
-            assert_close(&name, &out[0], &dx, 1e-5, 2e-4 / (shape[0] as f32).max(1.0) + 1e-5);
-            assert_close(&name, &out[1], &dgamma, 1e-5, terms + 1e-6);
-            assert_close(&name, &out[2], &dbeta, 1e-5, terms + 1e-6);
+            assert_close(&out[0], &dx, 1e-5, 2e-4 / (shape[0] as f32).max(1.0) + 1e-5, &name);
+            assert_close(&out[1], &dgamma, 1e-5, terms + 1e-6, &name);
+            assert_close(&out[2], &dbeta, 1e-5, terms + 1e-6, &name);
         }
     }
 }
@@ -140,8 +156,8 @@ fn backward() {
 #[test]
 fn gradients_are_slopes() {
     let (rows, c) = (5, 2);
-    let (x, gamma, beta) = (random(1, rows * c), random(2, c), random(3, c));
-    let weights = random(4, rows * c);
+    let (x, gamma, beta) = (noise(1, rows * c), noise(2, c), noise(3, c));
+    let weights = noise(4, rows * c);
     let loss = |x: &[f32], gamma: &[f32], beta: &[f32]| -> f64 {
         let (mut y, mut mean, mut variance) = (untouched(rows * c), untouched(c), untouched(c));
         naive::norm::train_forward(x, gamma, beta, EPSILON, &mut y, &mut mean, &mut variance);
@@ -151,7 +167,15 @@ fn gradients_are_slopes() {
     naive::norm::train_forward(&x, &gamma, &beta, EPSILON, &mut y, &mut mean, &mut variance);
     let (mut dx, mut dgamma, mut dbeta) = (untouched(rows * c), untouched(c), untouched(c));
     naive::norm::backward(
-        &x, &weights, &gamma, &mean, &variance, EPSILON, &mut dx, &mut dgamma, &mut dbeta,
+        &x,
+        &weights,
+        &gamma,
+        &mean,
+        &variance,
+        EPSILON,
+        &mut dx,
+        &mut dgamma,
+        &mut dbeta,
     );
     let slope = |values: &[f32], i: usize, loss: &dyn Fn(&[f32]) -> f64| {
         let step = 1.0 / 256.0;
@@ -161,14 +185,14 @@ fn gradients_are_slopes() {
         ((loss(&up) - loss(&down)) / (2.0 * f64::from(step))) as f32
     };
     for i in 0..rows * c {
-        assert_close("dx", &[dx[i]], &[slope(&x, i, &|x| loss(x, &gamma, &beta))], 1e-3, 1e-3);
+        assert_close(&[dx[i]], &[slope(&x, i, &|x| loss(x, &gamma, &beta))], 1e-3, 1e-3, "dx");
     }
     for j in 0..c {
         let expected = [
             slope(&gamma, j, &|gamma| loss(&x, gamma, &beta)),
             slope(&beta, j, &|beta| loss(&x, &gamma, beta)),
         ];
-        assert_close("dgamma, dbeta", &[dgamma[j], dbeta[j]], &expected, 1e-3, 1e-3);
+        assert_close(&[dgamma[j], dbeta[j]], &expected, 1e-3, 1e-3, "dgamma, dbeta");
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{SIZES, assert_close, random, run_everywhere};
+use common::{SIZES, assert_close, noise, run_everywhere};
 use threadcount_kernels::naive;
 use threadcount_kernels::update::{self, Adam, Nesterov, RmsProp, Sgd};
 
@@ -13,8 +13,8 @@ fn check(
     twin: impl Fn(u64, [&mut [f32]; 3], &[f32]),
 ) {
     for len in SIZES {
-        let start = [random(1, len), vec![0.0; len], vec![0.0; len]];
-        let grads: Vec<_> = (1..=3).map(|step| random(10 + step, len)).collect();
+        let start = [noise(1, len), vec![0.0; len], vec![0.0; len]];
+        let grads: Vec<_> = (1..=3).map(|step| noise(10 + step, len)).collect();
         let mut expected = start.clone();
         for (step, grads) in (1..).zip(&grads) {
             twin(step, expected.each_mut().map(Vec::as_mut_slice), grads);
@@ -28,7 +28,7 @@ fn check(
         });
         for (isa, state) in results {
             for (actual, expected) in state.iter().zip(&expected) {
-                assert_close(&format!("{name} {isa} {len}"), actual, expected, 1e-6, 2e-7);
+                assert_close(actual, expected, 1e-6, 2e-7, &format!("{name} {isa} {len}"));
             }
         }
     }
@@ -93,11 +93,11 @@ fn twins_by_hand() {
     naive::update::rmsprop(&rms, &mut w, &[2.0], &mut s, &mut v);
     assert_eq!((w, s, v), ([-1.0], [1.0], [2.0]));
     naive::update::rmsprop(&rms, &mut w, &[13.0_f32.sqrt()], &mut s, &mut v);
-    assert_close("rmsprop", &w, &[-2.0 - 13.0_f32.sqrt() / 2.0], 1e-6, 0.0);
+    assert_close(&w, &[-2.0 - 13.0_f32.sqrt() / 2.0], 1e-6, 0.0, "rmsprop");
 
     // The first step of Adam is the learning rate, whatever the gradient's size.
     let adam = Adam { learning_rate: 0.125, beta1: 0.9, beta2: 0.999, epsilon: 0.0, step: 1 };
     let (mut w, mut m, mut v) = ([1.0, 1.0], [0.0; 2], [0.0; 2]);
     naive::update::adam(&adam, &mut w, &[3.0, -0.001], &mut m, &mut v);
-    assert_close("adam", &w, &[0.875, 1.125], 1e-6, 0.0);
+    assert_close(&w, &[0.875, 1.125], 1e-6, 0.0, "adam");
 }
