@@ -8,7 +8,7 @@ const X: u64 = 1000;
 const LABELS: u64 = 1001;
 
 /// One element of a generated tensor, uniform in [0, 1): 53 bits of SplitMix64's output function.
-pub fn uniform(tensor: u64, element: u64) -> f64 {
+pub(crate) fn uniform(tensor: u64, element: u64) -> f64 {
     let z = (tensor << 32 | element).wrapping_add(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -17,57 +17,57 @@ pub fn uniform(tensor: u64, element: u64) -> f64 {
 }
 
 /// One element of a generated tensor: uniform in `center` ± `limit`.
-pub fn value(tensor: u64, element: u64, center: f64, limit: f64) -> f32 {
+pub(crate) fn value(tensor: u64, element: u64, center: f64, limit: f64) -> f32 {
     (center + limit * (2.0 * uniform(tensor, element) - 1.0)) as f32
 }
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
-pub struct Traces {
-    pub made_by: String,
+pub(crate) struct Traces {
+    pub(crate) made_by: String,
     /// The first elements of a few tensors, to check the generator by.
-    pub generator: Vec<Generated>,
+    pub(crate) generator: Vec<Generated>,
     /// The labels of the first samples when there are ten classes.
-    pub labels: Vec<u8>,
-    pub cases: Vec<Case>,
+    pub(crate) labels: Vec<u8>,
+    pub(crate) cases: Vec<Case>,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Generated {
-    pub tensor: u64,
-    pub center: f64,
-    pub limit: f64,
-    pub first: Vec<f32>,
+pub(crate) struct Generated {
+    pub(crate) tensor: u64,
+    pub(crate) center: f64,
+    pub(crate) limit: f64,
+    pub(crate) first: Vec<f32>,
 }
 
 /// A network, how it is trained, and what comes out.
 #[derive(Debug, Deserialize)]
-pub struct Case {
-    pub id: String,
+pub(crate) struct Case {
+    pub(crate) id: String,
     /// The shape of one sample: `[features]`, `[H, W, C]` or `[steps, inputs]`.
-    pub input: Vec<usize>,
-    pub layers: Vec<Layer>,
-    pub loss: Loss,
-    pub optimizer: Optimizer,
-    pub batch: usize,
+    pub(crate) input: Vec<usize>,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) loss: Loss,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) batch: usize,
     /// How many samples there are; the batches go round them.
-    pub samples: usize,
-    pub steps: usize,
-    pub tolerance: Tolerance,
+    pub(crate) samples: usize,
+    pub(crate) steps: usize,
+    pub(crate) tolerance: Tolerance,
     /// Mean loss of every step's batch, before its update.
-    pub losses: Vec<f64>,
+    pub(crate) losses: Vec<f64>,
     /// Correct predictions in every step's batch, before its update.
-    pub correct: Vec<usize>,
+    pub(crate) correct: Vec<usize>,
     /// The parameters after the last step, layer by layer.
-    pub parameters: Vec<Parameter>,
+    pub(crate) parameters: Vec<Parameter>,
     /// The moving statistics after the last step, layer by layer.
-    pub states: Vec<State>,
-    pub evaluation: Evaluation,
+    pub(crate) states: Vec<State>,
+    pub(crate) evaluation: Evaluation,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Layer {
+pub(crate) enum Layer {
     Dense { units: usize, activation: Activation },
     Conv2d { filters: usize, kernel: usize, padding: Padding, activation: Activation },
     LeakyRelu { slope: f32 },
@@ -81,7 +81,7 @@ pub enum Layer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Activation {
+pub(crate) enum Activation {
     Linear,
     Relu,
     Sigmoid,
@@ -90,21 +90,21 @@ pub enum Activation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Padding {
+pub(crate) enum Padding {
     Valid,
     Same,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Loss {
+pub(crate) enum Loss {
     SoftmaxCrossEntropy,
     BinaryCrossEntropy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Optimizer {
+pub(crate) enum Optimizer {
     Sgd { learning_rate: f32, momentum: f32 },
     Rmsprop { learning_rate: f32, rho: f32, momentum: f32, epsilon: f32 },
     Adam { learning_rate: f32, beta1: f32, beta2: f32, epsilon: f32 },
@@ -112,61 +112,61 @@ pub enum Optimizer {
 
 /// How far float32 may stray.
 #[derive(Debug, Deserialize)]
-pub struct Tolerance {
+pub(crate) struct Tolerance {
     /// Of losses and probabilities.
-    pub losses: f64,
+    pub(crate) losses: f64,
     /// Of the sums over parameters and states.
-    pub parameters: f64,
+    pub(crate) parameters: f64,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct Parameter {
-    pub name: String,
-    pub shape: Vec<usize>,
-    pub center: f64,
-    pub limit: f64,
-    pub sum: f64,
-    pub sum_of_squares: f64,
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) center: f64,
+    pub(crate) limit: f64,
+    pub(crate) sum: f64,
+    pub(crate) sum_of_squares: f64,
     /// How far the tensor has moved from its start, as the Euclidean norm of the difference.
-    pub distance: f64,
+    pub(crate) distance: f64,
 }
 
 #[derive(Debug, Deserialize)]
-pub struct State {
-    pub name: String,
-    pub shape: Vec<usize>,
-    pub sum: f64,
-    pub sum_of_squares: f64,
+pub(crate) struct State {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) sum: f64,
+    pub(crate) sum_of_squares: f64,
 }
 
 /// After the last step, on the first batch, in inference mode.
 #[derive(Debug, Deserialize)]
-pub struct Evaluation {
-    pub loss: f64,
+pub(crate) struct Evaluation {
+    pub(crate) loss: f64,
     /// The answer to sample 0: one per class, or that of label 1 alone.
-    pub probabilities: Vec<f64>,
+    pub(crate) probabilities: Vec<f64>,
 }
 
 impl Traces {
     /// The committed file.
-    pub fn load() -> Self {
+    pub(crate) fn load() -> Self {
         serde_json::from_str(include_str!("../golden/traces.json")).expect("traces.json")
     }
 }
 
 impl Case {
     /// How many labels there are: 2 where one output answers.
-    pub fn classes(&self) -> usize {
+    pub(crate) fn classes(&self) -> usize {
         self.evaluation.probabilities.len().max(2)
     }
 
     /// The numbers of the samples in the batch of a step, the first step being 0.
-    pub fn picks(&self, step: usize) -> Vec<usize> {
+    pub(crate) fn picks(&self, step: usize) -> Vec<usize> {
         (0..self.batch).map(|i| (step * self.batch + i) % self.samples).collect()
     }
 
     /// The samples `picks`, one after the other, and their labels.
-    pub fn gather(&self, picks: &[usize]) -> (Vec<f32>, Vec<u8>) {
+    pub(crate) fn gather(&self, picks: &[usize]) -> (Vec<f32>, Vec<u8>) {
         let size: usize = self.input.iter().product();
         let elements = picks.iter().flat_map(|sample| sample * size..(sample + 1) * size);
         let x = elements.map(|element| value(X, element as u64, 0.0, 1.0)).collect();
@@ -176,20 +176,20 @@ impl Case {
     }
 
     /// The initial values of parameter tensor `index`.
-    pub fn start(&self, index: usize) -> Vec<f32> {
+    pub(crate) fn start(&self, index: usize) -> Vec<f32> {
         let Parameter { shape, center, limit, .. } = &self.parameters[index];
         let count = shape.iter().product::<usize>() as u64;
         (0..count).map(|element| value(index as u64, element, *center, *limit)).collect()
     }
 
     /// Asserts the mean loss and the correct predictions of a step.
-    pub fn check_step(&self, step: usize, loss: f64, correct: usize) {
+    pub(crate) fn check_step(&self, step: usize, loss: f64, correct: usize) {
         self.near(&format!("loss of step {step}"), loss, self.losses[step]);
         assert_eq!(correct, self.correct[step], "{}: correct in step {step}", self.id);
     }
 
     /// Asserts parameter tensor `index` after the last step.
-    pub fn check_parameter(&self, index: usize, values: &[f32]) {
+    pub(crate) fn check_parameter(&self, index: usize, values: &[f32]) {
         let Parameter { name, shape, sum, sum_of_squares, distance, .. } = &self.parameters[index];
         self.sums(name, shape, values, *sum, *sum_of_squares);
         let difference = |(&now, start)| f64::from(now) - f64::from(start);
@@ -199,13 +199,13 @@ impl Case {
     }
 
     /// Asserts state tensor `index` after the last step.
-    pub fn check_state(&self, index: usize, values: &[f32]) {
+    pub(crate) fn check_state(&self, index: usize, values: &[f32]) {
         let State { name, shape, sum, sum_of_squares } = &self.states[index];
         self.sums(name, shape, values, *sum, *sum_of_squares);
     }
 
     /// Asserts the loss over the first batch and the answer to sample 0, after the last step.
-    pub fn check_evaluation(&self, loss: f64, probabilities: &[f32]) {
+    pub(crate) fn check_evaluation(&self, loss: f64, probabilities: &[f32]) {
         self.near("loss of the evaluation", loss, self.evaluation.loss);
         assert_eq!(probabilities.len(), self.evaluation.probabilities.len(), "{}", self.id);
         for (&measured, &expected) in probabilities.iter().zip(&self.evaluation.probabilities) {
