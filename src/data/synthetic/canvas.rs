@@ -163,8 +163,8 @@ impl Bounds {
 fn signed_distance(shape: &Shape, point: Point) -> f32 {
     match shape {
         Shape::Stroke(line, half) => {
-            line.array_windows().map(|&[a, b]| to_segment(point, a, b)).fold(f32::MAX, f32::min)
-                - half
+            let segments = line.array_windows().map(|&[a, b]| to_segment(point, a, b));
+            segments.fold(f32::MAX, f32::min).sqrt() - half
         }
         Shape::Fill(outline) => {
             let (mut nearest, mut inside) = (f32::MAX, false);
