@@ -221,3 +221,15 @@ mod imp {
         bar.with_message(wanted.name.clone())
     }
 }
+
+#[cfg(all(test, not(feature = "fetch")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_the_network_says_so() {
+        let error = Fetch::official("folder".into()).run().unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("cannot download"), "{error}");
+    }
+}
