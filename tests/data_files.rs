@@ -1,5 +1,6 @@
 //! Good and bad data files, through the public interface: every fault is one line that names the file,
 //! with the exit code for bad data; nothing panics, waits or dies by a signal.
+#![cfg(unix)]
 
 #[path = "common/sets.rs"]
 mod sets;
@@ -8,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -270,9 +271,9 @@ fn broken_gzip() {
 
 #[test]
 fn gzip_bombs_stop_at_what_the_header_promises() {
-    // 256 MB of zeros behind a header that promises 240 bytes.
+    // 64 MB of zeros behind a header that promises 240 bytes.
     let mut bomb = images(20, 3, 4);
-    bomb.resize(256 << 20, 0);
+    bomb.resize(64 << 20, 0);
     refused_packed(NAMES[0], &gzip(&bomb), "unpacked, has trailing bytes: the header promises 256");
     // A header that promises 1 TB in some hundred bytes: refused before anything is written.
     let scratch = Scratch::good();
@@ -552,4 +553,53 @@ fn processes_may_unpack_at_once() {
         assert!(output.status.success(), "{output:?}");
     }
     assert_eq!(scratch.unpacked().len(), 1, "one copy, no temporary files");
+}
+
+#[test]
+fn child_finds_no_data() {
+    let Some(folder) = child_folder() else { return };
+    let places = Places {
+        explicit: None,
+        local: folder.join("nothing"),
+        cache: Cache::at(folder.join("cache")),
+    };
+    assert_eq!(places.open().unwrap().identity, Identity::Synthetic);
+}
+
+/// At full size, so this also says that drawing 70,000 images is a matter of seconds.
+#[test]
+fn without_data_the_synthetic_set_is_drawn_once_and_announced() {
+    let scratch = Scratch::empty();
+    let run = || {
+        child("child_finds_no_data", scratch.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    };
+    let announced = |child: Child| {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr.matches("NOT FASHION-MNIST").count(), 1, "{stderr}");
+        stderr
+    };
+    // Two at once: both succeed, one set is kept.
+    let both = [run().unwrap(), run().unwrap()];
+    for child in both {
+        announced(child);
+    }
+    let cache = scratch.cache.root().unwrap();
+    let entries: Vec<_> =
+        fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(entries, [synthetic::folder_name().as_str()]);
+    let images = cache.join(synthetic::folder_name()).join(NAMES[0]);
+    let inode = images.metadata().unwrap().ino();
+    assert!(!announced(run().unwrap()).contains("drawing"), "was drawn again");
+    assert_eq!(images.metadata().unwrap().ino(), inode);
+    // Damaged: drawn anew, not used and not complained about.
+    fs::write(&images, "damage").unwrap();
+    assert_eq!(synthetic::ensure(&scratch.cache).unwrap(), cache.join(synthetic::folder_name()));
+    let set = Dataset::open_folder(images.parent().unwrap(), &scratch.cache).unwrap();
+    assert_eq!([set.train.images.count(), set.test.images.count()], [60_000, 10_000]);
+    assert_eq!((set.identity, set.class_name(9).as_str()), (Identity::Synthetic, "Ankle boot"));
 }
