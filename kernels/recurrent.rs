@@ -148,7 +148,9 @@ fn gradients(
     let after = Mat::new(&dz[n * width..], rows - n, width);
     let dwh = MatMut::new(out.dwh, units, width);
     gemm(team, 1.0, before, after, Write::Set, dwh, Epilogue::None);
-    if let Some(dx) = &mut out.dx {
+    if let Some(dx) = &mut out.dx
+        && n > 0
+    {
         let wx = Mat::new(weights.wx, inputs, width).t();
         for t in 0..steps {
             let dz = Mat::new(&dz[t * n * width..], n, width);
