@@ -8,7 +8,8 @@
 
 use crate::simd::Simd;
 
-/// ln 2 in two parts: the first has 9 significant bits, so that its product with an exponent is exact.
+/// ln 2 in two parts: the first has 9 significant bits, so that its product with an exponent is
+/// exact.
 const LN_2: [f32; 2] = [0.691_406_25, 0.001_740_930_6];
 
 /// (e^r - 1 - r) / r^2 for |r| <= ln 2 / 2.

@@ -67,7 +67,8 @@ pub struct RnnTape<'a> {
     pub hidden: &'a mut [f32],
 }
 
-/// Buffers of the LSTM, written by [`lstm_forward`]; [`lstm_backward`] reads them and destroys `gates`.
+/// Buffers of the LSTM, written by [`lstm_forward`]; [`lstm_backward`] reads them and destroys
+/// `gates`.
 #[derive(Debug)]
 pub struct LstmTape<'a> {
     /// `[steps, n, inputs]`: the input, time-major.

@@ -184,8 +184,8 @@ fn gradients_are_slopes() {
         down[i] -= step;
         ((loss(&up) - loss(&down)) / (2.0 * f64::from(step))) as f32
     };
-    for i in 0..rows * c {
-        assert_close(&[dx[i]], &[slope(&x, i, &|x| loss(x, &gamma, &beta))], 1e-3, 1e-3, "dx");
+    for (i, &dx) in dx.iter().enumerate() {
+        assert_close(&[dx], &[slope(&x, i, &|x| loss(x, &gamma, &beta))], 1e-3, 1e-3, "dx");
     }
     for j in 0..c {
         let expected = [
