@@ -29,6 +29,7 @@
 
 pub mod activation;
 mod columns;
+pub mod conv;
 pub mod dropout;
 pub mod gemm;
 pub mod geometry;

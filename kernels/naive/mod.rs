@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod conv;
 pub mod dropout;
 pub mod gemm;
 pub mod loss;
