@@ -2,7 +2,7 @@
 
 use threadcount_kernels::norm;
 
-use super::{Backward, Flow, Forward, Kept, Layer, LayerOps, LayerPlan, Mode, TensorPlan, refuse};
+use super::{Backward, Flow, Forward, InputGradient, Kept, Layer, LayerOps, LayerPlan, Mode, TensorPlan, refuse};
 use crate::error::Result;
 use crate::nn::init::Initializer;
 use crate::nn::shape::Shape;
@@ -43,6 +43,7 @@ impl LayerOps for BatchNorm {
                 tensor("moving_variance", Initializer::Ones),
             ],
             kept: Kept { per_batch: channels.saturating_mul(2), ..Kept::default() },
+            input_gradient: InputGradient::Always,
             ..LayerPlan::new(input, Flow::Buffered)
         })
     }
@@ -67,6 +68,7 @@ impl LayerOps for BatchNorm {
     }
 
     fn backward(&self, pass: Backward<'_>) {
+        let Some(dx) = pass.dx else { return };
         let channels = pass.input.last();
         let gamma = &pass.params[..channels];
         let (dgamma, dbeta) = pass.grads.split_at_mut(channels);
@@ -79,7 +81,7 @@ impl LayerOps for BatchNorm {
             mean,
             variance,
             self.epsilon,
-            pass.dx,
+            dx,
             dgamma,
             dbeta,
         );

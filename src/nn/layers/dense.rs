@@ -4,7 +4,7 @@ use threadcount_kernels::gemm::{Epilogue, Write, gemm};
 use threadcount_kernels::{Activation, Mat, MatMut, sums};
 
 use super::{
-    Backward, Below, Flow, Forward, Layer, LayerOps, LayerPlan, TensorPlan, check_activation, refuse,
+    Backward, Flow, Forward, InputGradient, Layer, LayerOps, LayerPlan, TensorPlan, check_activation, refuse,
     wrong_input,
 };
 use crate::error::Result;
@@ -45,7 +45,7 @@ impl LayerOps for Dense {
                 TensorPlan::new("kernel", &[fan_in, fan_out], glorot),
                 TensorPlan::new("bias", &[fan_out], Initializer::Zeros),
             ],
-            below: Below::Derivative,
+            input_gradient: InputGradient::TimesDerivative,
             ..LayerPlan::new(Shape::Flat(fan_out), Flow::Buffered)
         })
     }

@@ -131,11 +131,11 @@ pub(crate) struct Backward<'a> {
     pub(crate) dy: &'a mut [f32],
     /// Whether the layer above has already taken `dy` through [`LayerOps::activation`].
     pub(crate) dy_is: Gradient,
-    /// `[n, input]`, overwritten; `None` where nothing below has parameters. Always `None` for
-    /// layers that work in place.
+    /// `[n, input]`, overwritten; `None` for layers that work in place, and where nothing below has
+    /// parameters (but see [`InputGradient::Always`]).
     pub(crate) dx: Option<&'a mut [f32]>,
     /// The derivative (in terms of `x`) that `dx` must be multiplied with. Never anything but
-    /// linear for a layer whose plan does not say [`Below::Derivative`].
+    /// linear for a layer whose plan does not say [`InputGradient::TimesDerivative`].
     pub(crate) below: Activation,
 }
 
@@ -183,14 +183,15 @@ pub(crate) struct LayerPlan {
     /// What forward keeps for backward besides `x` and `y`.
     pub(crate) kept: Kept,
     pub(crate) flow: Flow,
-    pub(crate) below: Below,
+    pub(crate) input_gradient: InputGradient,
 }
 
 impl LayerPlan {
     /// A layer without parameters that keeps nothing.
     fn new(output: Shape, flow: Flow) -> Self {
         let (params, state) = (Vec::new(), Vec::new());
-        Self { output, params, state, kept: Kept::default(), flow, below: Below::Plain }
+        let input_gradient = InputGradient::Optional;
+        Self { output, params, state, kept: Kept::default(), flow, input_gradient }
     }
 }
 
@@ -222,6 +223,13 @@ pub(crate) struct Kept {
     pub(crate) winners: usize,
 }
 
+impl Kept {
+    /// Floats for a batch of `n`.
+    pub(crate) fn floats(&self, n: usize) -> usize {
+        self.per_sample * n + self.per_batch
+    }
+}
+
 /// Which buffers a layer's data and gradients move through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
@@ -233,14 +241,16 @@ pub(crate) enum Flow {
     Reshape,
 }
 
-/// What a layer can do for the one below it.
+/// How a layer computes `dx`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Below {
-    /// Its `dx` is the plain gradient.
-    Plain,
-    /// It can multiply its `dx` with the derivative of the activation that made `x` while `dx` is
-    /// still in registers.
-    Derivative,
+pub(crate) enum InputGradient {
+    /// Only if it is asked for.
+    Optional,
+    /// Only if it is asked for, and then it can be multiplied with the derivative of the
+    /// activation that made `x` while it is still in registers.
+    TimesDerivative,
+    /// Together with the gradients of the parameters, wanted or not.
+    Always,
 }
 
 /// An error about a layer that was asked for.
