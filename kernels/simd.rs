@@ -30,6 +30,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Vector registers there are: what bounds the tile of a GEMM micro-kernel.
     const REGISTERS: usize;
 
+    /// Runs a kernel on this instruction set as a function of its own. A body that is used in many
+    /// places, or is many bodies in one place, is called instead of inlined.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
+
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
     /// Loads `LANES` floats; no alignment needed.

@@ -34,12 +34,22 @@ fn run_avx2<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
 /// `-1` eight times, then `0` eight times: the eight from `8 - n` on are the mask of the first `n`.
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+fn call_avx2<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
 impl Simd for Avx2 {
     type V = __m256;
     type M = __m256;
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
 
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        unsafe { call_avx2(self, kernel) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         unsafe { _mm256_set1_ps(x) }

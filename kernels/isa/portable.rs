@@ -1,7 +1,7 @@
 //! What every build has: 4 floats through the crate `wide`, which picks SSE2 on x86-64 and NEON on
 //! Arm at compile time. (NEON could not be run where this was written.)
 
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
 use bytemuck::cast;
 use wide::{f32x4, i32x4};
 
@@ -19,6 +19,10 @@ impl Simd for Portable {
     const LANES: usize = 4;
     const REGISTERS: usize = 16;
 
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> f32x4 {
         f32x4::splat(x)
