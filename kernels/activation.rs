@@ -3,6 +3,8 @@
 
 use crate::math;
 use crate::simd::Simd;
+use crate::sweep::{Step, sweep};
+use crate::team::Team;
 
 /// An elementwise activation function.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,5 +57,60 @@ impl Activation {
                 simd.mul(dy, simd.mul(simd.sub(one, y), simd.add(one, y)))
             }
         }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Forward(Activation);
+
+impl Step<1, 1> for Forward {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [x]: [S::V; 1], _: [S::V; 1]) -> [S::V; 1] {
+        [self.0.apply(simd, x)]
+    }
+}
+
+impl Step<0, 1> for Forward {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, _: [S::V; 0], [x]: [S::V; 1]) -> [S::V; 1] {
+        [self.0.apply(simd, x)]
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Backward(Activation);
+
+impl Step<1, 1> for Backward {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [y]: [S::V; 1], [dy]: [S::V; 1]) -> [S::V; 1] {
+        [self.0.chain(simd, y, dy)]
+    }
+}
+
+/// `y = act(x)`.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn forward(team: &Team, activation: Activation, x: &[f32], y: &mut [f32]) {
+    sweep(team, Forward(activation), [x], [y]);
+}
+
+/// `x = act(x)`.
+pub fn forward_in_place(team: &Team, activation: Activation, x: &mut [f32]) {
+    if activation != Activation::Linear {
+        sweep(team, Forward(activation), [], [x]);
+    }
+}
+
+/// `dy *= act'`, the derivative taken where the output is `y`.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn backward(team: &Team, activation: Activation, y: &[f32], dy: &mut [f32]) {
+    assert_eq!(y.len(), dy.len(), "y and dy differ in length");
+    if activation != Activation::Linear {
+        sweep(team, Backward(activation), [y], [dy]);
     }
 }

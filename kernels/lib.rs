@@ -9,7 +9,9 @@
 //!   instruction sets they run on
 //! - [`team`]: the threads, who does which task, and the waiting between phases
 //! - [`gemm`]: matrix multiplication
-//! - [`activation`]: what stands between the multiplications
+//! - [`activation`], [`pool`], [`norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
+//!   between the multiplications
+//! - [`recurrent`]: a simple layer and an LSTM, built of all these
 //! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
 //! # The numeric contract
@@ -26,16 +28,26 @@
 )]
 
 pub mod activation;
+mod columns;
+pub mod conv;
+pub mod dropout;
 pub mod gemm;
 pub mod geometry;
 pub mod isa;
+pub mod loss;
 pub mod machine;
 pub(crate) mod math;
 pub mod matrix;
 pub mod naive;
+pub mod norm;
 pub mod peak;
+pub mod pool;
+pub mod recurrent;
 pub mod simd;
+pub mod sums;
+mod sweep;
 pub mod team;
+pub mod update;
 
 pub use activation::Activation;
 pub use geometry::{Geometry, Padding};

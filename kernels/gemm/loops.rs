@@ -3,7 +3,7 @@
 //! as well, summed into buffers of their own and added up in order.
 
 use super::blocking::{Blocking, Grid, share};
-use super::pack::{Left, pack_b};
+use super::pack::{Left, Right};
 use super::tile::{
     Finish, TileEpilogue, TileInput, TileOutput, TileShape, TileShapeOf, sgemm_tile,
 };
@@ -25,10 +25,16 @@ pub(crate) struct Output<'a> {
 ///
 /// # Panics
 /// If the shapes of A, B and C do not fit together.
-pub(crate) fn multiply<A: Left>(team: &Team, blocking: &Blocking, a: &A, b: Mat, output: Output) {
+pub(crate) fn multiply<A: Left, B: Right>(
+    team: &Team,
+    blocking: &Blocking,
+    a: &A,
+    b: &B,
+    output: Output,
+) {
     let Output { alpha, write, mut c, epilogue } = output;
     let (m, n, k) = (a.rows(), b.cols(), a.depth());
-    assert!((b.rows(), c.rows(), c.cols()) == (k, m, n), "shapes of A, B and C");
+    assert!((b.depth(), c.rows(), c.cols()) == (k, m, n), "shapes of A, B and C");
     if m == 0 || n == 0 {
         return;
     }
@@ -46,15 +52,15 @@ pub(crate) fn multiply<A: Left>(team: &Team, blocking: &Blocking, a: &A, b: Mat,
     let threads = if solo { 1 } else { team.threads() };
     // Packing B costs a pass over it; reading it where it lies costs cache misses on every pass but
     // the first. Rows that are exactly a tile wide lie as if packed.
-    let direct = b.cs() == 1 && (m <= 2 * tile.mr || (b.rs() == tile.nr && n == tile.nr));
+    let direct = b.in_place().filter(|b| m <= 2 * tile.mr || (b.rs() == tile.nr && n == tile.nr));
 
     // A band of columns at a time, so that packed B and partial sums stay within the buffer.
     let floats_per_column = k + if slices > 1 { slices * m } else { 0 };
     let band = (blocking.buffer / floats_per_column.max(1) / tile.nr).max(1) * tile.nr;
     for start in (0..n).step_by(band) {
         let cols = start..n.min(start + band);
-        let (b, target) = (b.columns(cols.clone()), target.columns(cols));
-        let job = Job { tile, mc, a, b, target, kc, blocks, slices, direct };
+        let target = target.columns(cols.clone());
+        let job = Job { tile, mc, a, b, cols, direct, target, kc, blocks, slices };
         job.run(team, threads);
     }
 }
@@ -130,12 +136,16 @@ struct Step {
 }
 
 /// One product: operands, sizes, and how K is cut.
-struct Job<'a, A> {
+struct Job<'a, A, B> {
     tile: TileShape,
     /// Rows of A packed at once; whole tiles.
     mc: usize,
     a: &'a A,
-    b: Mat<'a>,
+    b: &'a B,
+    /// The columns of B, and of the C that `target` is only a part of, that this job is about.
+    cols: Range<usize>,
+    /// B where it lies, if its whole panels are read there.
+    direct: Option<Mat<'a>>,
     target: Target<'a>,
     /// Steps of K in a block; the last may be shorter.
     kc: usize,
@@ -143,13 +153,11 @@ struct Job<'a, A> {
     blocks: usize,
     /// Slices of K, each of about `blocks / slices` blocks.
     slices: usize,
-    /// Whether whole panels of B are read where they lie.
-    direct: bool,
 }
 
-impl<A: Left> Job<'_, A> {
+impl<A: Left, B: Right> Job<'_, A, B> {
     fn run(&self, team: &Team, threads: usize) {
-        let (isa, m, n) = (team.isa(), self.a.rows(), self.b.cols());
+        let (isa, m, n) = (team.isa(), self.a.rows(), self.cols.len());
         let packed_len = self.a.depth() * self.packed_cols();
         // Room behind the partial sums lets the last of them be loaded as a whole vector.
         let sums_len = if self.slices > 1 { self.slices * m * n + self.tile.nr } else { 0 };
@@ -187,13 +195,13 @@ impl<A: Left> Job<'_, A> {
 
     /// Columns that packed B takes: all, or only those of an incomplete last panel.
     fn packed_cols(&self) -> usize {
-        let n = self.b.cols();
+        let n = self.cols.len();
         let whole = n / self.tile.nr * self.tile.nr;
         let tail = match n - whole {
             0 => 0,
             cols => self.tile.panel_cols(cols),
         };
-        if self.direct { tail } else { whole + tail }
+        if self.direct.is_some() { tail } else { whole + tail }
     }
 
     /// First step and length of a block of K.
@@ -204,8 +212,8 @@ impl<A: Left> Job<'_, A> {
 
     /// Packs B: one block of K after the other, in each one panel after the other.
     fn pack(&self, team: &Team, threads: usize, packed: &mut [f32]) {
-        let (n, nr, width) = (self.b.cols(), self.tile.nr, self.packed_cols());
-        let first = if self.direct { n / nr * nr } else { 0 };
+        let (n, nr, width) = (self.cols.len(), self.tile.nr, self.packed_cols());
+        let first = if self.direct.is_some() { n / nr * nr } else { 0 };
         // One task for each panel of each block: they are many and equal.
         let panels = (n - first).div_ceil(nr);
         let parts = Parts::new(packed);
@@ -216,7 +224,7 @@ impl<A: Left> Job<'_, A> {
             let start = k * width + offset * depth;
             // SAFETY: each panel of each block is a part of its own.
             let panel = unsafe { parts.part(start..start + depth * panel_cols) };
-            pack_b(&self.b, k, depth, first + offset, panel_cols, panel);
+            self.b.pack(k, depth, self.cols.start + first + offset, panel_cols, panel);
         };
         if threads == 1 {
             (0..self.blocks * panels).for_each(pack);
@@ -234,19 +242,19 @@ impl<A: Left> Job<'_, A> {
         depth: usize,
         col: usize,
     ) -> (*const f32, usize) {
-        let (n, nr, width) = (self.b.cols(), self.tile.nr, self.packed_cols());
-        if self.direct && col + nr <= n {
-            let offset = k * self.b.rs() + col;
-            return (self.b.as_ptr().wrapping_add(offset), self.b.rs());
+        let (n, nr, width) = (self.cols.len(), self.tile.nr, self.packed_cols());
+        if let Some(b) = self.direct.filter(|_| col + nr <= n) {
+            let offset = k * b.rs() + self.cols.start + col;
+            return (b.as_ptr().wrapping_add(offset), b.rs());
         }
-        let offset = if self.direct { 0 } else { col };
+        let offset = if self.direct.is_some() { 0 } else { col };
         let panel = &packed[k * width + offset * depth..];
         (panel.as_ptr(), nr.min(width - offset))
     }
 
     /// Adds the slices' partial sums up, in order, and finishes C.
     fn add_up(&self, team: &Team, sums: &mut [f32]) {
-        let (isa, m, n) = (team.isa(), self.a.rows(), self.b.cols());
+        let (isa, m, n) = (team.isa(), self.a.rows(), self.cols.len());
         let slices = self.slices;
         let rows_at_once = (4096 / n).max(1);
         let (room, parts) = (sums.len(), Parts::new(sums));
@@ -291,8 +299,8 @@ impl Kernel for AddTo<'_> {
 }
 
 /// One task: a block of C, summed over some blocks of K.
-struct BlockOfC<'a, A> {
-    job: &'a Job<'a, A>,
+struct BlockOfC<'a, A, B> {
+    job: &'a Job<'a, A, B>,
     packed: &'a [f32],
     target: Target<'a>,
     rows: Range<usize>,
@@ -301,7 +309,7 @@ struct BlockOfC<'a, A> {
     scratch: &'a mut Scratch,
 }
 
-impl<A: Left> Kernel for BlockOfC<'_, A> {
+impl<A: Left, B: Right> Kernel for BlockOfC<'_, A, B> {
     type Output = ();
 
     #[inline(always)]

@@ -97,5 +97,5 @@ pub fn gemm_with(
     c: MatMut,
     epilogue: Epilogue,
 ) {
-    loops::multiply(team, blocking, &a, b, loops::Output { alpha, write, c, epilogue });
+    loops::multiply(team, blocking, &a, &b, loops::Output { alpha, write, c, epilogue });
 }

@@ -50,6 +50,32 @@ pub(crate) trait Left: Sync {
     );
 }
 
+/// The right operand: a matrix that packs panels of itself. A plain matrix may also be read where it
+/// lies; the kernel of a convolution's backward pass is turned around while it is packed.
+pub(crate) trait Right: Sync {
+    /// Rows of B.
+    fn depth(&self) -> usize;
+    /// Columns of B.
+    fn cols(&self) -> usize;
+    /// The matrix as it lies in memory, if its rows are contiguous.
+    fn in_place(&self) -> Option<Mat<'_>>;
+    /// Packs rows `k..k + depth` and columns `col..` into a panel of `nr` columns: row after row,
+    /// columns beyond the matrix as zeros.
+    fn pack(&self, k: usize, depth: usize, col: usize, nr: usize, panel: &mut [f32]);
+}
+
+/// Copies a run of floats. The lengths of whole panels are known to the compiler, which then moves
+/// them in registers: a call of `memcpy` costs as much as moving 14 floats ten times.
+#[inline(always)]
+pub(crate) fn copy_run(to: &mut [f32], from: &[f32]) {
+    match from.len() {
+        14 => to[..14].copy_from_slice(&from[..14]),
+        6 => to[..6].copy_from_slice(&from[..6]),
+        3 => to[..3].copy_from_slice(&from[..3]),
+        _ => to.copy_from_slice(from),
+    }
+}
+
 impl Left for Mat<'_> {
     fn rows(&self) -> usize {
         Mat::rows(self)
@@ -92,12 +118,7 @@ impl Left for Mat<'_> {
                     // SAFETY: rows of this column are contiguous and inside the matrix.
                     let source =
                         unsafe { std::slice::from_raw_parts(from.add(p * self.cs()), rows) };
-                    match rows {
-                        // A length known to the compiler is moved in registers, not by a call.
-                        14 => line[..14].copy_from_slice(&source[..14]),
-                        6 => line[..6].copy_from_slice(&source[..6]),
-                        _ => line[..rows].copy_from_slice(source),
-                    }
+                    copy_run(&mut line[..rows], source);
                 }
             }
             PanelLayout::ByDepth => {
@@ -112,34 +133,46 @@ impl Left for Mat<'_> {
     }
 }
 
-/// Packs rows `k..k + depth` and columns `col..` of B into a panel of `nr` columns: row after row,
-/// columns beyond the matrix as zeros.
-pub(crate) fn pack_b(b: &Mat, k: usize, depth: usize, col: usize, nr: usize, panel: &mut [f32]) {
-    let cols = nr.min(b.cols() - col);
-    assert!(k + depth <= b.rows() && panel.len() == depth * nr);
-    // SAFETY: inside the matrix, as just checked.
-    let from = unsafe { b.as_ptr().add(k * b.rs() + col * b.cs()) };
-    if b.cs() == 1 {
-        for (p, line) in panel.chunks_exact_mut(nr).enumerate() {
-            // SAFETY: columns of this row are contiguous and inside the matrix.
-            let source = unsafe { std::slice::from_raw_parts(from.add(p * b.rs()), cols) };
-            line[..cols].copy_from_slice(source);
-            line[cols..].fill(0.0);
-        }
-        return;
+impl Right for Mat<'_> {
+    fn depth(&self) -> usize {
+        self.rows()
     }
-    // A transposed B: read along its contiguous direction, sixteen rows of the panel at a time, which
-    // stay in the first-level cache while all columns pass.
-    for (band, lines) in panel.chunks_mut(16 * nr).enumerate() {
-        let rows = lines.len() / nr;
-        for j in 0..cols {
-            for p in 0..rows {
-                // SAFETY: inside the matrix.
-                lines[p * nr + j] = unsafe { *from.add((16 * band + p) * b.rs() + j * b.cs()) };
+
+    fn cols(&self) -> usize {
+        Mat::cols(self)
+    }
+
+    fn in_place(&self) -> Option<Mat<'_>> {
+        (self.cs() == 1).then_some(*self)
+    }
+
+    fn pack(&self, k: usize, depth: usize, col: usize, nr: usize, panel: &mut [f32]) {
+        let cols = nr.min(Mat::cols(self) - col);
+        assert!(k + depth <= self.rows() && panel.len() == depth * nr);
+        let from = self.as_ptr().wrapping_add(k * self.rs() + col * self.cs());
+        if self.cs() == 1 {
+            for (p, line) in panel.chunks_exact_mut(nr).enumerate() {
+                // SAFETY: columns of this row are contiguous and inside the matrix.
+                let source = unsafe { std::slice::from_raw_parts(from.add(p * self.rs()), cols) };
+                line[..cols].copy_from_slice(source);
+                line[cols..].fill(0.0);
             }
+            return;
         }
-        if cols < nr {
-            lines.chunks_exact_mut(nr).for_each(|line| line[cols..].fill(0.0));
+        // A transposed B: read along its contiguous direction, sixteen rows of the panel at a time,
+        // which stay in the first-level cache while all columns pass.
+        for (band, lines) in panel.chunks_mut(16 * nr).enumerate() {
+            let rows = lines.len() / nr;
+            for j in 0..cols {
+                for p in 0..rows {
+                    let offset = (16 * band + p) * self.rs() + j * self.cs();
+                    // SAFETY: inside the matrix.
+                    lines[p * nr + j] = unsafe { *from.add(offset) };
+                }
+            }
+            if cols < nr {
+                lines.chunks_exact_mut(nr).for_each(|line| line[cols..].fill(0.0));
+            }
         }
     }
 }

@@ -3,4 +3,12 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod conv;
+pub mod dropout;
 pub mod gemm;
+pub mod loss;
+pub mod norm;
+pub mod pool;
+pub mod recurrent;
+pub mod sums;
+pub mod update;
