@@ -98,9 +98,8 @@ fn check(case: &Case, isa: Isa) -> Result<f64, String> {
             return Err(format!("{}, {}: no gradient at all", case.name, tensor.name));
         }
         for (which, d) in directions(index, &g, norm).iter().enumerate() {
-            let mut slope = |h: f64| {
-                (loss_at(&tensor.range, d, h) - loss_at(&tensor.range, d, -h)) / (2.0 * h)
-            };
+            let mut slope =
+                |h: f64| (loss_at(&tensor.range, d, h) - loss_at(&tensor.range, d, -h)) / (2.0 * h);
             let measured = (4.0 * slope(h) - slope(2.0 * h)) / 3.0;
             let computed: f64 = g.iter().zip(d).map(|(g, d)| g * d).sum();
             let share = (measured - computed).abs() / (relative * norm + absolute);
