@@ -3,6 +3,7 @@
 //! times what float32 costs in that script itself.
 
 #[path = "common/golden.rs"]
+#[expect(dead_code, reason = "`golden.rs` checks the generator, here it is only used")]
 mod golden;
 
 use golden::{Case, Traces};
