@@ -170,14 +170,12 @@ impl<const MR: usize, const NV: usize, const RS: usize, const CS: usize> Kernel
                 b = b.wrapping_add(input.b_rs);
             }
         }
-        let is_plain = output.cs == 1
+        let is_whole = output.cs == 1
             && output.rows == MR
             && output.cols == NV * S::LANES
-            && matches!(output.epilogue, TileEpilogue::None)
             && matches!(output.beta, None | Some(1.0));
-        if is_plain {
-            // SAFETY: all MR x NV vectors are inside C, as just checked.
-            unsafe { store::<S, MR, NV>(simd, &tile, output) };
+        // SAFETY: if the tile is whole, all of its vectors and those of the bias are there.
+        if is_whole && unsafe { store_whole::<S, MR, NV>(simd, &tile, output) } {
             return;
         }
         let mut copy = [[[0.0_f32; 16]; NV]; MR];
@@ -192,12 +190,74 @@ impl<const MR: usize, const NV: usize, const RS: usize, const CS: usize> Kernel
     }
 }
 
-/// Stores a whole tile, `C = alpha tile` or `C += alpha tile`, straight from the registers.
+/// Stores a whole tile straight from the registers, `C = alpha tile` or `C += alpha tile`, with the
+/// epilogues that are a few instructions. False, and nothing done, if it has another.
+#[inline(always)]
+unsafe fn store_whole<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    tile: &[[S::V; NV]; MR],
+    output: &TileOutput,
+) -> bool {
+    let zero = simd.splat(0.0);
+    let mut biases = [zero; NV];
+    if let TileEpilogue::Bias { bias, .. } = output.epilogue {
+        for v in 0..NV {
+            // SAFETY: one bias for each column.
+            biases[v] = unsafe { simd.load(bias.add(v * S::LANES)) };
+        }
+    }
+    // SAFETY: inside C by the caller's promise.
+    unsafe {
+        match output.epilogue {
+            TileEpilogue::None => {
+                store(
+                    simd,
+                    tile,
+                    output,
+                    #[inline(always)]
+                    |x, _| x,
+                );
+            }
+            TileEpilogue::Bias { activation: Activation::Linear, .. } => {
+                store(
+                    simd,
+                    tile,
+                    output,
+                    #[inline(always)]
+                    |x, v| simd.add(x, biases[v]),
+                );
+            }
+            TileEpilogue::Bias { activation: Activation::Relu, .. } => {
+                store(
+                    simd,
+                    tile,
+                    output,
+                    #[inline(always)]
+                    |x, v| Activation::Relu.apply(simd, simd.add(x, biases[v])),
+                );
+            }
+            TileEpilogue::Bias { activation: Activation::LeakyRelu { slope }, .. } => {
+                store(
+                    simd,
+                    tile,
+                    output,
+                    #[inline(always)]
+                    |x, v| Activation::LeakyRelu { slope }.apply(simd, simd.add(x, biases[v])),
+                );
+            }
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// Stores `finish(alpha tile [+ C], vector of the row)`.
 #[inline(always)]
 unsafe fn store<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     tile: &[[S::V; NV]; MR],
     output: &TileOutput,
+    finish: impl Fn(S::V, usize) -> S::V,
 ) {
     let alpha = simd.splat(output.alpha);
     for i in 0..MR {
@@ -209,7 +269,7 @@ unsafe fn store<S: Simd, const MR: usize, const NV: usize>(
                     None => simd.mul(tile[i][v], alpha),
                     Some(_) => simd.mul_add(tile[i][v], alpha, simd.load(c)),
                 };
-                simd.store(c, x);
+                simd.store(c, finish(x, v));
             }
         }
     }
