@@ -1,5 +1,57 @@
-//! Kernels.
+//! Hand-written CPU kernels for training small networks. This crate knows slices, shapes and
+//! strides; it never hears the words layer, model or epoch.
+//!
+//! # The map
+//! - [`naive`]: the plain-loop twin of every kernel; what tests compare with and benches call the
+//!   baseline
+//! - [`matrix`], [`geometry`]: the only places where shapes are checked
+//! - [`simd`], [`isa`]: the vector operations that kernels are written on, and the list of
+//!   instruction sets they run on
+//! - [`team`]: the threads, who does which task, and the waiting between phases
+//! - [`activation`]: what stands between the multiplications
+//! - [`machine`]: what CPU this is
+//!
+//! # The numeric contract
+//! - **Same bits at any thread count**: work is split into chunks that are a function of the shape
+//!   alone, and reduced in a fixed order. Another ISA may round differently.
+//! - **Accuracy of every GEMM**: `|C - ref| <= 8 eps (|alpha| |A||B| + |beta||C|)` elementwise at
+//!   every K up to 65,536 (`eps = 2^-23`). Max-pooling and ReLU are exact.
+//! - `f32` only. Lengths that do not fit together are the caller's bug: kernels check them once, at
+//!   entry, and panic with both lengths.
 
-/// A failure of this crate.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {}
+pub mod activation;
+pub mod geometry;
+pub mod isa;
+pub mod machine;
+pub mod matrix;
+pub mod naive;
+pub mod simd;
+pub mod team;
+
+pub use activation::Activation;
+pub use geometry::{Geometry, Padding};
+pub use isa::Isa;
+pub use matrix::{Mat, MatMut};
+pub use team::{Pool, Team};
+
+/// A failure that a person can cause: asking for an instruction set that does not exist or that
+/// this CPU lacks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No instruction set has this name.
+    #[error("unknown instruction set `{name}`: choose one of {known}")]
+    UnknownIsa {
+        /// The name that was asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The CPU does not have this instruction set.
+    #[error("this CPU lacks the instruction set `{name}`: it has {detected}")]
+    MissingIsa {
+        /// The name that was asked for.
+        name: &'static str,
+        /// The names that this CPU has.
+        detected: String,
+    },
+}

@@ -1,0 +1,126 @@
+//! The one list of instruction sets. Dispatch, tests, benches and the command line all walk
+//! [`Isa::ALL`]. Adding a set is one file beside this one, a row in that list, and the match arms
+//! that the compiler then asks for.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use crate::Error;
+use crate::simd::Kernel;
+use std::fmt;
+
+/// An instruction set that kernels can run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// AVX-512 F, VL, BW and DQ: 32 registers of 16 floats.
+    Avx512,
+    /// AVX2 and FMA: 16 registers of 8 floats.
+    Avx2,
+    /// What every build has, through the crate `wide`: 4 floats (SSE2 on x86-64, NEON on Arm).
+    Portable,
+}
+
+impl Isa {
+    /// Every instruction set, best first.
+    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+
+    /// The environment variable that forces a set.
+    pub const ENV: &'static str = "THREADCOUNT_ISA";
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// Floats in a vector.
+    pub fn lanes(self) -> usize {
+        match self {
+            Self::Avx512 => 16,
+            Self::Avx2 => 8,
+            Self::Portable => 4,
+        }
+    }
+
+    /// Whether this CPU has the set.
+    pub fn is_detected(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::Avx512::new().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::Avx2::new().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 | Self::Avx2 => false,
+            Self::Portable => true,
+        }
+    }
+
+    /// The sets that this CPU has, best first.
+    pub fn detected() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|isa| isa.is_detected())
+    }
+
+    /// The best set that this CPU has.
+    pub fn best() -> Self {
+        Self::detected().next().unwrap_or(Self::Portable)
+    }
+
+    /// The set of that name.
+    ///
+    /// # Errors
+    /// If there is no such set, or this CPU lacks it.
+    pub fn from_name(name: &str) -> Result<Self, Error> {
+        let names = |isas: &mut dyn Iterator<Item = Self>| {
+            isas.map(Self::name).collect::<Vec<_>>().join(", ")
+        };
+        let Some(isa) = Self::ALL.into_iter().find(|isa| isa.name() == name) else {
+            let known = names(&mut Self::ALL.into_iter());
+            return Err(Error::UnknownIsa { name: name.to_owned(), known });
+        };
+        if !isa.is_detected() {
+            let detected = names(&mut Self::detected());
+            return Err(Error::MissingIsa { name: isa.name(), detected });
+        }
+        Ok(isa)
+    }
+
+    /// The set that `THREADCOUNT_ISA` forces, or else the best.
+    ///
+    /// # Errors
+    /// If the variable names no set, or one that this CPU lacks.
+    pub fn active() -> Result<Self, Error> {
+        match std::env::var(Self::ENV) {
+            Ok(name) if !name.is_empty() => Self::from_name(&name),
+            _ => Ok(Self::best()),
+        }
+    }
+
+    /// Runs a kernel compiled for this set.
+    ///
+    /// # Panics
+    /// If this CPU lacks the set.
+    #[inline]
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::Avx512::new().expect("this CPU lacks AVX-512").run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::Avx2::new().expect("this CPU lacks AVX2 and FMA").run(kernel),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 | Self::Avx2 => panic!("this CPU lacks {self}"),
+            Self::Portable => kernel.run(portable::Portable),
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

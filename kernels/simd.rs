@@ -1,0 +1,90 @@
+//! The vector operations that kernels are written on. A kernel is one generic body over [`Simd`];
+//! [`crate::Isa::run`] instantiates it for an instruction set, inside a function that has that
+//! set's target features enabled, so the body's operations become single instructions.
+//!
+//! Two rules keep it that way: `Kernel::run` and every helper that it calls with a `Simd` are
+//! `#[inline(always)]`, and hot loops are plain loops (a closure or iterator adapter that the
+//! compiler does not inline is compiled without the target features).
+
+/// A computation that can run on any instruction set.
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+
+    /// The body. Mark it `#[inline(always)]`.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The operations of one instruction set on vectors of `LANES` floats. A value of the implementing
+/// type proves that the CPU has the instructions.
+///
+/// NaN: `add`, `mul` and the like follow IEEE 754; `max(a, b)` and `min(a, b)` give `b` where
+/// either is NaN; comparisons with NaN are false.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// A vector of `LANES` floats.
+    type V: Copy;
+    /// A choice of lanes.
+    type M: Copy;
+    /// Floats in a vector.
+    const LANES: usize;
+    /// Vector registers there are: what bounds the tile of a GEMM micro-kernel.
+    const REGISTERS: usize;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::V;
+    /// Loads `LANES` floats; no alignment needed.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of `LANES` floats.
+    unsafe fn load(self, p: *const f32) -> Self::V;
+    /// Stores `LANES` floats; no alignment needed.
+    ///
+    /// # Safety
+    /// `p` is valid for writes of `LANES` floats.
+    unsafe fn store(self, p: *mut f32, v: Self::V);
+    /// The first `n` lanes; all of them if `n >= LANES`.
+    fn mask_first(self, n: usize) -> Self::M;
+    /// Loads the chosen lanes, zero in the others. Memory of the others is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of the chosen lanes.
+    unsafe fn load_masked(self, p: *const f32, m: Self::M) -> Self::V;
+    /// Stores the chosen lanes. Memory of the others is not touched.
+    ///
+    /// # Safety
+    /// `p` is valid for writes of the chosen lanes.
+    unsafe fn store_masked(self, p: *mut f32, v: Self::V, m: Self::M);
+
+    /// `a + b`
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b`
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the instruction set has FMA.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a > b ? a : b`
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a < b ? a : b`
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Square root, correctly rounded.
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// Absolute value.
+    fn abs(self, a: Self::V) -> Self::V;
+    /// Nearest integer, ties to even; for `|a| < 2^31`.
+    fn round(self, a: Self::V) -> Self::V;
+    /// `2^n` for integral `n` in `-126..=127`.
+    fn pow2(self, n: Self::V) -> Self::V;
+    /// `a > b` by lane.
+    fn gt(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `a >= b` by lane.
+    fn ge(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `m ? a : b` by lane.
+    fn select(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V;
+    /// The sum of the lanes, in a fixed order.
+    fn reduce_add(self, a: Self::V) -> f32;
+    /// The largest lane; unspecified if a lane is NaN.
+    fn reduce_max(self, a: Self::V) -> f32;
+}
