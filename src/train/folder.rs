@@ -1,0 +1,294 @@
+//! The folder of one run: `run.toml` (everything that decided it, and what came of it),
+//! `history.csv`, `checkpoint.safetensors`, `model.safetensors` and `curves.svg`.
+
+use super::files::{write_atomically, write_new};
+use super::session::Session;
+use super::task::{Changes, Input, Keep, Task};
+use super::tensors::{Tensor, TensorFile, encode};
+use crate::data::{Dataset, Identity, Scale, Split};
+use crate::nn::{Network, Optimizer};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// The contents of `run.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of threadcount that started the run.
+    pub version: String,
+    /// The recipe's name.
+    pub recipe: String,
+    /// The seed of weights, splits, shuffling and dropout.
+    pub seed: u64,
+    /// Threads; they do not change the result.
+    pub threads: usize,
+    /// The instruction set; another one rounds differently.
+    pub isa: String,
+    /// What the command line changed about the recipe.
+    pub changes: Changes,
+    /// The task as it is trained, changes made.
+    pub task: TaskRecord,
+    /// The data it is trained on.
+    pub data: DataRecord,
+    /// What came of it, once training has finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<ResultRecord>,
+}
+
+/// A task as `run.toml` spells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// The most epochs.
+    pub epochs: usize,
+    /// Samples per step.
+    pub batch_size: usize,
+    /// Epochs without improvement of the validation loss that end the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+    /// Which epoch's weights are the result.
+    pub keep: Keep,
+    /// Which samples.
+    pub selection: String,
+    /// How pixels become inputs.
+    pub scaling: String,
+    /// How the network sees an image.
+    pub input: Input,
+    /// The layers, input to output.
+    pub layers: Vec<String>,
+    /// What is minimised.
+    pub loss: String,
+    /// How.
+    pub optimizer: Optimizer,
+}
+
+/// The data of a run as `run.toml` spells them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// What the data are known as.
+    pub identity: String,
+    /// Where they were.
+    pub origin: PathBuf,
+    /// SHA-256 over the pixels and labels of both parts.
+    pub sha256: String,
+    /// Training samples.
+    pub training: usize,
+    /// Validation samples.
+    pub validation: usize,
+    /// Test samples.
+    pub test: usize,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResultRecord {
+    /// Epochs trained.
+    pub epochs: usize,
+    /// Mean loss per test sample.
+    pub test_loss: f64,
+    /// Share of test samples classified correctly.
+    pub test_accuracy: f64,
+    /// Wall time of training and validation.
+    pub train_seconds: f64,
+    /// Training samples per second of training steps.
+    pub images_per_second: f64,
+}
+
+impl TaskRecord {
+    /// The spelling of `task`.
+    pub fn of(task: &Task) -> Self {
+        Self {
+            epochs: task.epochs,
+            batch_size: task.batch_size,
+            patience: task.early_stopping.map(|rule| rule.patience),
+            keep: task.keep,
+            selection: format!("{:?}", task.selection),
+            scaling: format!("{:?}", task.scaling),
+            input: task.input,
+            layers: task.layers.iter().map(|layer| format!("{layer:?}")).collect(),
+            loss: format!("{:?}", task.loss),
+            optimizer: task.optimizer,
+        }
+    }
+}
+
+impl DataRecord {
+    /// The facts about `dataset` and the samples that a task takes from it.
+    pub fn of(dataset: &Dataset, split: &Split) -> Self {
+        let mut sha = Sha256::new();
+        for part in [&dataset.train, &dataset.test] {
+            sha.update(part.images.as_slice());
+            sha.update(part.labels.as_slice());
+        }
+        Self {
+            identity: identity_name(dataset.identity).to_owned(),
+            origin: dataset.origin.clone(),
+            sha256: sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            training: split.train.len(),
+            validation: split.validation.len(),
+            test: split.test.len(),
+        }
+    }
+}
+
+/// What data of this identity are called in files.
+pub fn identity_name(identity: Identity) -> &'static str {
+    match identity {
+        Identity::FashionMnist => "fashion-mnist",
+        Identity::Synthetic => "synthetic",
+        Identity::Other => "other",
+    }
+}
+
+impl RunFolder {
+    /// Starts a run in `path`, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it holds a run already, which is left as it is; [`Error::Io`].
+    pub fn start(path: &Path, record: &Record) -> Result<Self> {
+        let folder = Self { path: path.to_owned() };
+        fs::create_dir_all(path).map_err(Error::io(path))?;
+        match write_new(&folder.record_path(), record.text()?.as_bytes()) {
+            Ok(()) => Ok(folder),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+                let path = path.display();
+                Err(Error::Failed(format!(
+                    "{path} already holds a run: choose another --out, or continue that run with \
+                     --resume {path}"
+                )))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts a run in the first free one of `root/name`, `root/name-2`, `root/name-3` ...
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn start_numbered(root: &Path, name: &str, record: &Record) -> Result<Self> {
+        let mut number = 1;
+        loop {
+            let path = root.join(match number {
+                1 => name.to_owned(),
+                _ => format!("{name}-{number}"),
+            });
+            match Self::start(&path, record) {
+                Err(Error::Failed(_)) => number += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// The folder of a run that was started before, and its record.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if there is no run, or its record cannot be understood.
+    pub fn open(path: &Path) -> Result<(Self, Record)> {
+        let folder = Self { path: path.to_owned() };
+        let record_path = folder.record_path();
+        let text = match fs::read_to_string(&record_path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::Failed(format!(
+                    "{}: no run here (it has no run.toml)",
+                    path.display()
+                )));
+            }
+            Err(error) => return Err(Error::io(&record_path)(error)),
+        };
+        let record = toml::from_str(&text).map_err(|error| {
+            let fault = error.message();
+            Error::Failed(format!("{}: not the record of a run: {fault}", record_path.display()))
+        })?;
+        Ok((folder, record))
+    }
+
+    /// Where the folder is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the checkpoint is, or would be.
+    pub fn checkpoint_path(&self) -> PathBuf {
+        self.path.join("checkpoint.safetensors")
+    }
+
+    /// Where the trained model is, or would be.
+    pub fn model_path(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+
+    fn record_path(&self) -> PathBuf {
+        self.path.join("run.toml")
+    }
+
+    /// Rewrites `run.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_record(&self, record: &Record) -> Result<()> {
+        write_atomically(&self.record_path(), record.text()?.as_bytes())
+    }
+
+    /// Saves the session: the checkpoint and the history.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, session: &Session<'_>) -> Result<()> {
+        write_atomically(&self.checkpoint_path(), &session.checkpoint()?)?;
+        session.progress().history.write_csv(&self.path.join("history.csv"))
+    }
+
+    /// Writes the learning curves.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_curves(&self, svg: &str) -> Result<()> {
+        write_atomically(&self.path.join("curves.svg"), svg.as_bytes())
+    }
+
+    /// Writes the network as a model: its named parameters and moving statistics, and the scale
+    /// that its inputs need (`input/scale`, `input/shift`).
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_model(&self, network: &Network, scale: &Scale, recipe: &str) -> Result<()> {
+        let mut tensors = vec![
+            Tensor::flat("input/scale", scale.scale()),
+            Tensor::flat("input/shift", scale.shift()),
+        ];
+        for slice in network.param_slices() {
+            let data = &network.params()[slice.range.clone()];
+            tensors.push(Tensor { name: slice.name.clone(), shape: slice.shape.clone(), data });
+        }
+        for slice in network.state_slices() {
+            let data = &network.state()[slice.range.clone()];
+            tensors.push(Tensor { name: slice.name.clone(), shape: slice.shape.clone(), data });
+        }
+        write_atomically(&self.model_path(), &encode(&tensors, recipe.to_owned())?)
+    }
+
+    /// Reads what [`RunFolder::write_model`] wrote into a network of the same layers.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no model, [`Error::Failed`] if it is damaged or of other layers.
+    pub fn read_model(&self, network: &mut Network) -> Result<Scale> {
+        todo!()
+    }
+}
+
+impl Record {
+    fn text(&self) -> Result<String> {
+        let body = toml::to_string(self)
+            .map_err(|error| Error::Failed(format!("cannot write run.toml: {error}")))?;
+        Ok(format!("# A run of threadcount; 'threadcount eval' and '--resume' read it.\n{body}"))
+    }
+}
