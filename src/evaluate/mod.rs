@@ -1,1 +1,18 @@
-//! (room under construction)
+//! The room that judges: what a trained network's answers are worth, in numbers, text and pictures.
+//!
+//! - [`Confusion`]: which class was taken for which; accuracy
+//! - [`ClassificationReport`]: precision, recall and F1 per class and averaged
+//! - [`Regression`]: MSE, RMSE, MAE and R² of predicted quantities
+//! - [`plots`]: the learning curves of a run as an SVG picture
+//!
+//! Everything here works on plain labels, predictions and numbers per epoch: it needs no network
+//! and no data set, and nothing in it depends on how the predictions were made.
+
+mod classification;
+mod confusion;
+pub mod plots;
+mod regression;
+
+pub use classification::{ClassificationReport, Scores};
+pub use confusion::Confusion;
+pub use regression::Regression;

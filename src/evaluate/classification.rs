@@ -1,0 +1,215 @@
+//! Precision, recall and F1 of every class, in the layout of scikit-learn's
+//! `classification_report`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Confusion;
+use super::confusion::share;
+
+/// The quality of a classifier, class by class and averaged.
+///
+/// `Display` prints the table that scikit-learn prints; `{:.4}` asks for four decimals in place of
+/// two.
+///
+/// ```
+/// use threadcount::evaluate::{ClassificationReport, Confusion};
+/// let mut confusion = Confusion::new(["cat", "dog"]);
+/// confusion.add(&[0, 0, 1], &[0, 1, 1]);
+/// let report = ClassificationReport::new(&confusion);
+/// assert_eq!(report.classes[1].precision, 0.5);
+/// println!("{report}");
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassificationReport {
+    /// One row per class, label 0 first.
+    pub classes: Vec<Scores>,
+    /// The share of correct predictions.
+    pub accuracy: f64,
+    /// The mean over the classes, each counting the same.
+    pub macro_avg: Scores,
+    /// The mean over the classes, each counting as often as it occurs.
+    pub weighted_avg: Scores,
+}
+
+/// One row of a [`ClassificationReport`]. A ratio with nothing to divide by is 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// The class, or what the row averages.
+    pub name: String,
+    /// Of the samples predicted as this class, the share that is of this class.
+    pub precision: f64,
+    /// Of the samples of this class, the share predicted as it: the accuracy within the class.
+    pub recall: f64,
+    /// The harmonic mean of precision and recall.
+    pub f1: f64,
+    /// The number of samples of this class.
+    pub support: u64,
+}
+
+impl ClassificationReport {
+    /// Scores every class of a confusion matrix. Classes that never occur count in the macro
+    /// average, as in scikit-learn when it is given all labels.
+    pub fn new(confusion: &Confusion) -> Self {
+        let names = confusion.classes();
+        let classes: Vec<Scores> = (0..names.len())
+            .map(|class| {
+                let hits = confusion.count(class, class);
+                let support = confusion.row(class).iter().sum();
+                let predicted = (0..names.len()).map(|label| confusion.count(label, class)).sum();
+                Scores {
+                    name: names[class].clone(),
+                    precision: share(hits, predicted),
+                    recall: share(hits, support),
+                    // 2PR / (P + R) with both written out: no 0/0 when only one of them is 0.
+                    f1: share(2 * hits, support + predicted),
+                    support,
+                }
+            })
+            .collect();
+        let macro_avg = average("macro avg", &classes, |_| 1);
+        let weighted_avg = average("weighted avg", &classes, |class| class.support);
+        Self { classes, accuracy: confusion.accuracy(), macro_avg, weighted_avg }
+    }
+}
+
+fn average(name: &str, classes: &[Scores], weight: impl Fn(&Scores) -> u64) -> Scores {
+    // Without classes or samples every product below is 0, and so is the average.
+    let whole = classes.iter().map(&weight).sum::<u64>().max(1) as f64;
+    let mean = |score: fn(&Scores) -> f64| {
+        classes.iter().map(|class| score(class) * weight(class) as f64).sum::<f64>() / whole
+    };
+    Scores {
+        name: name.to_owned(),
+        precision: mean(|class| class.precision),
+        recall: mean(|class| class.recall),
+        f1: mean(|class| class.f1),
+        support: classes.iter().map(|class| class.support).sum(),
+    }
+}
+
+impl fmt::Display for ClassificationReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = f.precision().unwrap_or(2);
+        let averages = [&self.macro_avg, &self.weighted_avg];
+        let rows = || self.classes.iter().chain(averages);
+        let names = rows().map(|row| row.name.chars().count()).max().unwrap_or(0);
+
+        let row = |f: &mut fmt::Formatter<'_>, row: &Scores| {
+            let Scores { name, precision, recall, f1, support } = row;
+            write!(f, "{name:>names$}  {precision:>9.digits$} {recall:>9.digits$}")?;
+            writeln!(f, " {f1:>9.digits$} {support:>9}")
+        };
+        writeln!(f, "{:names$}  precision    recall  f1-score   support\n", "")?;
+        for class in &self.classes {
+            row(f, class)?;
+        }
+        let (accuracy, support) = (self.accuracy, self.macro_avg.support);
+        writeln!(f, "\n{:>names$}  {:19} {accuracy:>9.digits$} {support:>9}", "accuracy", "")?;
+        averages.iter().try_for_each(|average| row(f, average))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(classes: &[&str], labels: &[u8], predictions: &[u8]) -> ClassificationReport {
+        let mut confusion = Confusion::new(classes.iter().copied());
+        confusion.add(labels, predictions);
+        ClassificationReport::new(&confusion)
+    }
+
+    // Expected texts and values: scikit-learn 1.9.1, classification_report(labels,
+    // predictions, labels=range(classes), target_names=names, zero_division=0).
+    #[test]
+    fn ten_classes_as_scikit_learn_prints_them() {
+        let names = [
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ];
+        let labels: Vec<u8> = (0..997).map(|i| (i * i / 7 % 10) as u8).collect();
+        let wrong = |i: usize| if i % 10 < 8 { 0 } else { 1 + i % 4 };
+        let predictions: Vec<u8> =
+            labels.iter().enumerate().map(|(i, &label)| (label + wrong(i) as u8) % 10).collect();
+        let report = report(&names, &labels, &predictions);
+        let expected = "\x20             precision    recall  f1-score   support
+
+ T-shirt/top       0.83      0.57      0.68       130
+     Trouser       0.75      0.75      0.75       114
+    Pullover       0.78      0.88      0.83       114
+       Dress       0.54      0.75      0.63        57
+        Coat       0.86      1.00      0.92        86
+      Sandal       0.82      1.00      0.90       127
+       Shirt       1.00      0.75      0.86       113
+     Sneaker       0.80      0.75      0.78       114
+         Bag       1.00      1.00      1.00        57
+  Ankle boot       0.67      0.66      0.66        85
+
+    accuracy                           0.80       997
+   macro avg       0.81      0.81      0.80       997
+weighted avg       0.81      0.80      0.80       997
+";
+        assert_eq!(report.to_string(), expected);
+        let close = |measured: f64, expected: f64| assert!((measured - expected).abs() < 1e-15);
+        close(report.classes[6].f1, 0.8585858585858586);
+        close(report.macro_avg.precision, 0.8058986684139541);
+        close(report.macro_avg.f1, 0.8008525685057558);
+        close(report.weighted_avg.precision, 0.8126788524499707);
+        close(report.weighted_avg.f1, 0.798876451161162);
+    }
+
+    #[test]
+    fn classes_never_seen_or_never_predicted_score_zero() {
+        let report = report(&["a", "b", "c", "d"], &[0, 0, 0, 1, 1, 3], &[0, 0, 1, 1, 0, 2]);
+        let expected = "\x20             precision    recall  f1-score   support
+
+           a     0.6667    0.6667    0.6667         3
+           b     0.5000    0.5000    0.5000         2
+           c     0.0000    0.0000    0.0000         0
+           d     0.0000    0.0000    0.0000         1
+
+    accuracy                         0.5000         6
+   macro avg     0.2917    0.2917    0.2917         6
+weighted avg     0.5000    0.5000    0.5000         6
+";
+        assert_eq!(format!("{report:.4}"), expected);
+    }
+
+    #[test]
+    fn scores_by_hand() {
+        let report = report(&["a", "b"], &[0, 0, 0, 1], &[0, 0, 1, 1]);
+        let Scores { precision, recall, f1, support, .. } = report.classes[0];
+        assert_eq!((precision, recall, support), (1.0, 2.0 / 3.0, 3));
+        assert_eq!(f1, 0.8); // 2 * 1 * 2/3 / (1 + 2/3)
+        let Scores { precision, recall, f1, support, .. } = report.classes[1];
+        assert_eq!((precision, recall, f1, support), (0.5, 1.0, 2.0 / 3.0, 1));
+        assert_eq!(report.accuracy, 0.75);
+        assert_eq!(report.macro_avg.precision, 0.75);
+        assert_eq!(report.weighted_avg.precision, 0.875);
+        assert_eq!(report.weighted_avg.recall, report.accuracy);
+    }
+
+    #[test]
+    fn nothing_counted_is_all_zero() {
+        let report = report(&["a", "b"], &[], &[]);
+        assert_eq!((report.accuracy, report.macro_avg.f1, report.weighted_avg.f1), (0.0, 0.0, 0.0));
+        assert!(report.to_string().lines().count() == 8);
+    }
+
+    #[test]
+    fn json_and_back() {
+        let report = report(&["a", "b"], &[0, 0, 0, 1], &[0, 0, 1, 1]);
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<ClassificationReport>(&json).unwrap(), report);
+    }
+}
