@@ -4,7 +4,8 @@
 use super::session::{Progress, Session, Weights};
 use super::task::Keep;
 use super::tensors::{Tensor, TensorFile, Tensors, checksum, encode};
-use crate::Result;
+use crate::nn::{Saved, TensorRef};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -33,16 +34,14 @@ impl Session<'_> {
     /// The session as the bytes of a checkpoint file.
     ///
     /// # Errors
-    /// [`crate::Error::Failed`] if there are more tensors than a safetensors header can name.
+    /// [`Error::Failed`] if there are more tensors than a safetensors header can name.
     pub fn checkpoint(&self) -> Result<Vec<u8>> {
         let network = &self.network;
-        let mut tensors = vec![
-            Tensor::flat("params", network.params()),
-            Tensor::flat("state", network.state()),
-        ];
-        for (name, buffer) in network.optimizer_buffers() {
-            tensors.push(Tensor::flat(format!("optimizer/{name}"), buffer));
-        }
+        let named = [Saved::Model, Saved::Optimizer].into_iter();
+        let mut tensors: Vec<Tensor<'_>> = named
+            .flat_map(|saved| network.tensors(saved))
+            .map(|TensorRef { name, shape, data }| Tensor { name, shape: shape.to_vec(), data })
+            .collect();
         if let Some(best) = &self.best {
             tensors.push(Tensor::flat("best/params", &best.params));
             tensors.push(Tensor::flat("best/state", &best.state));
@@ -55,7 +54,7 @@ impl Session<'_> {
         };
         let bytes = tensors.iter().map(|t| (t.name.as_str(), bytemuck::cast_slice(t.data)));
         header.sha256 = checksum(bytes, &header.facts());
-        let text = serde_json::to_string(&header).map_err(|e| crate::Error::Failed(e.to_string()))?;
+        let text = serde_json::to_string(&header).map_err(|e| Error::Failed(e.to_string()))?;
         encode(&tensors, text)
     }
 
@@ -63,16 +62,16 @@ impl Session<'_> {
     /// and seed, which the caller makes sure of.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] if the file cannot be read, [`crate::Error::Failed`] if it is damaged
+    /// [`Error::Io`] if the file cannot be read, [`Error::Failed`] if it is damaged
     /// or of another network. The session is then not fit for use.
     pub fn resume(&mut self, path: &Path) -> Result<()> {
         let file = TensorFile::read(path)?;
         let tensors = file.tensors()?;
         let header = self.header(&tensors)?;
-        tensors.copy("params", self.network.params_mut())?;
-        tensors.copy("state", self.network.state_mut())?;
-        for (name, buffer) in self.network.optimizer_buffers_mut() {
-            tensors.copy(&format!("optimizer/{name}"), buffer)?;
+        for saved in [Saved::Model, Saved::Optimizer] {
+            for tensor in self.network.tensors_mut(saved) {
+                tensors.copy(&tensor.name, tensor.data)?;
+            }
         }
         self.network.set_optimizer_steps(header.optimizer_steps);
         self.best = None;

@@ -5,14 +5,18 @@ use super::files::{write_atomically, write_new};
 use super::session::Session;
 use super::task::{Changes, Input, Keep, Task};
 use super::tensors::{Tensor, TensorFile, encode};
-use crate::data::{Dataset, Identity, Scale, Split};
-use crate::nn::{Network, Optimizer};
+use crate::data::{Dataset, Scale, Scaling, Selection, Split};
+use crate::nn::{Optimizer, Saved, TensorRef};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// Names of the input scale's tensors in a model.
+const FACTORS: &str = "input/factors";
+const OFFSETS: &str = "input/offsets";
 
 /// The folder of one run.
 #[derive(Clone, Debug)]
@@ -57,9 +61,9 @@ pub struct TaskRecord {
     /// Which epoch's weights are the result.
     pub keep: Keep,
     /// Which samples.
-    pub selection: String,
+    pub selection: Selection,
     /// How pixels become inputs.
-    pub scaling: String,
+    pub scaling: Scaling,
     /// How the network sees an image.
     pub input: Input,
     /// The layers, input to output.
@@ -110,8 +114,8 @@ impl TaskRecord {
             batch_size: task.batch_size,
             patience: task.early_stopping.map(|rule| rule.patience),
             keep: task.keep,
-            selection: format!("{:?}", task.selection),
-            scaling: format!("{:?}", task.scaling),
+            selection: task.selection,
+            scaling: task.scaling,
             input: task.input,
             layers: task.layers.iter().map(|layer| format!("{layer:?}")).collect(),
             loss: format!("{:?}", task.loss),
@@ -129,22 +133,13 @@ impl DataRecord {
             sha.update(part.labels.as_slice());
         }
         Self {
-            identity: identity_name(dataset.identity).to_owned(),
+            identity: dataset.identity.name().to_owned(),
             origin: dataset.origin.clone(),
             sha256: sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
             training: split.train.len(),
             validation: split.validation.len(),
             test: split.test.len(),
         }
-    }
-}
-
-/// What data of this identity are called in files.
-pub fn identity_name(identity: Identity) -> &'static str {
-    match identity {
-        Identity::FashionMnist => "fashion-mnist",
-        Identity::Synthetic => "synthetic",
-        Identity::Other => "other",
     }
 }
 
@@ -255,33 +250,41 @@ impl RunFolder {
         write_atomically(&self.path.join("curves.svg"), svg.as_bytes())
     }
 
-    /// Writes the network as a model: its named parameters and moving statistics, and the scale
-    /// that its inputs need (`input/scale`, `input/shift`).
+    /// Writes the session's network as a model: its named parameters and moving statistics, and
+    /// the scale that its inputs need (`input/factors`, `input/offsets`).
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_model(&self, network: &Network, scale: &Scale, recipe: &str) -> Result<()> {
+    pub fn write_model(&self, session: &Session<'_>) -> Result<()> {
+        let scale = session.scale();
         let mut tensors = vec![
-            Tensor::flat("input/scale", scale.scale()),
-            Tensor::flat("input/shift", scale.shift()),
+            Tensor::flat(FACTORS, scale.factors()),
+            Tensor::flat(OFFSETS, scale.offsets()),
         ];
-        for slice in network.param_slices() {
-            let data = &network.params()[slice.range.clone()];
-            tensors.push(Tensor { name: slice.name.clone(), shape: slice.shape.clone(), data });
+        for TensorRef { name, shape, data } in session.network().tensors(Saved::Model) {
+            tensors.push(Tensor { name, shape: shape.to_vec(), data });
         }
-        for slice in network.state_slices() {
-            let data = &network.state()[slice.range.clone()];
-            tensors.push(Tensor { name: slice.name.clone(), shape: slice.shape.clone(), data });
-        }
-        write_atomically(&self.model_path(), &encode(&tensors, recipe.to_owned())?)
+        write_atomically(&self.model_path(), &encode(&tensors, String::new())?)
     }
 
-    /// Reads what [`RunFolder::write_model`] wrote into a network of the same layers.
+    /// Reads what [`RunFolder::write_model`] wrote into a session of the same task.
     ///
     /// # Errors
     /// [`Error::Io`] if there is no model, [`Error::Failed`] if it is damaged or of other layers.
-    pub fn read_model(&self, network: &mut Network) -> Result<Scale> {
-        todo!()
+    pub fn read_model(&self, session: &mut Session<'_>) -> Result<()> {
+        let file = TensorFile::read(&self.model_path())?;
+        let tensors = file.tensors()?;
+        for tensor in session.network_mut().tensors_mut(Saved::Model) {
+            tensors.copy(&tensor.name, tensor.data)?;
+        }
+        let pixels = session.scale().pixels();
+        let (mut factors, mut offsets) = (vec![0.0; pixels], vec![0.0; pixels]);
+        tensors.copy(FACTORS, &mut factors)?;
+        tensors.copy(OFFSETS, &mut offsets)?;
+        if let Some(scale) = Scale::from_parts(factors, offsets) {
+            session.set_scale(scale);
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Evaluating a network on samples, batch by batch.
 
 use crate::data::{Samples, Scale, gather};
+use crate::Result;
 use crate::nn::Network;
 use threadcount_kernels::Team;
 
@@ -37,40 +38,48 @@ impl Batch {
 }
 
 /// Mean loss and accuracy of `network` on `samples`.
+///
+/// # Errors
+/// [`crate::Error::Failed`] if the samples do not fit the network.
 pub fn score(
     network: &mut Network,
     team: &Team,
     samples: &Samples,
     scale: &Scale,
     batch: &mut Batch,
-) -> Score {
+) -> Result<Score> {
     let (mut loss, mut correct) = (0.0, 0);
     in_batches(samples, scale, batch, |x, labels| {
-        let result = network.evaluate_batch(team, x, labels);
+        let result = network.evaluate_batch(team, x, labels)?;
         loss += result.loss_sum;
         correct += result.correct;
-    });
+        Ok(())
+    })?;
     let count = samples.len() as f64;
-    Score { loss: loss / count, accuracy: correct as f64 / count }
+    Ok(Score { loss: loss / count, accuracy: correct as f64 / count })
 }
 
 /// The class that `network` finds most probable, for every sample.
+///
+/// # Errors
+/// As [`score`].
 pub fn predictions(
     network: &mut Network,
     team: &Team,
     samples: &Samples,
     scale: &Scale,
     batch: &mut Batch,
-) -> Vec<u8> {
-    let outputs = network.outputs();
+) -> Result<Vec<u8>> {
+    let outputs = network.plan().output().len();
     let mut probabilities = vec![0.0; EVALUATION_BATCH * outputs];
     let mut classes = Vec::with_capacity(samples.len());
     in_batches(samples, scale, batch, |x, labels| {
         let probabilities = &mut probabilities[..labels.len() * outputs];
-        network.predict(team, x, probabilities);
+        network.predict(team, x, probabilities)?;
         classes.extend(probabilities.chunks_exact(outputs).map(most_probable));
-    });
-    classes
+        Ok(())
+    })?;
+    Ok(classes)
 }
 
 /// The first of the largest; a single output is the probability of class 1.
@@ -92,14 +101,15 @@ fn in_batches(
     samples: &Samples,
     scale: &Scale,
     batch: &mut Batch,
-    mut body: impl FnMut(&[f32], &[u8]),
-) {
+    mut body: impl FnMut(&[f32], &[u8]) -> Result<()>,
+) -> Result<()> {
     let all: Vec<u32> = (0..samples.len() as u32).collect();
     for picks in all.chunks(EVALUATION_BATCH) {
         let (x, labels) = batch.of(picks.len());
         gather(samples, scale, picks, x, labels);
-        body(x, labels);
+        body(x, labels)?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -67,6 +67,9 @@ pub enum Moment {
     Epoch,
 }
 
+/// Asked after every [`Moment`] whether to go on; may save the session.
+pub type Watch<'a> = dyn FnMut(&Session<'_>, Moment) -> Result<Flow> + Send + 'a;
+
 /// Whether a session goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -110,7 +113,12 @@ impl<'a> Session<'a> {
     }
 
     /// The network as it is now; once training has finished, with the weights that the task keeps.
-    pub fn network(&mut self) -> &mut Network {
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The same, to be changed.
+    pub(super) fn network_mut(&mut self) -> &mut Network {
         &mut self.network
     }
 
@@ -122,6 +130,11 @@ impl<'a> Session<'a> {
     /// How pixels become inputs.
     pub fn scale(&self) -> &Scale {
         &self.scale
+    }
+
+    /// Takes the scale that a saved model was trained with.
+    pub(super) fn set_scale(&mut self, scale: Scale) {
+        self.scale = scale;
     }
 
     /// What the run trains.
@@ -148,7 +161,7 @@ impl<'a> Session<'a> {
     pub fn train(
         &mut self,
         team: &Team,
-        watch: &mut dyn FnMut(&Self, Moment) -> Result<Flow>,
+        watch: &mut Watch<'_>,
     ) -> Result<Ended> {
         while !self.is_finished() {
             if self.train_epoch(team, watch)? == Flow::Stop {
@@ -170,7 +183,7 @@ impl<'a> Session<'a> {
     fn train_epoch(
         &mut self,
         team: &Team,
-        watch: &mut dyn FnMut(&Self, Moment) -> Result<Flow>,
+        watch: &mut Watch<'_>,
     ) -> Result<Flow> {
         let samples = &self.split.train;
         let epoch = self.progress.history.epochs.len() as u64;
@@ -182,7 +195,7 @@ impl<'a> Session<'a> {
             let (x, labels) = self.batch.of(picks.len());
             gather(samples, &self.scale, picks, x, labels);
             let key = BatchKey { epoch, first_sample: first as u64 };
-            let result = self.network.train_batch(team, x, labels, key);
+            let result = self.network.train_batch(team, x, labels, key)?;
             if !result.loss_sum.is_finite() {
                 return Err(self.diverged());
             }
@@ -210,7 +223,7 @@ impl<'a> Session<'a> {
             &self.split.validation,
             &self.scale,
             &mut self.batch,
-        );
+        )?;
         if !val_loss.is_finite() {
             return Err(self.diverged());
         }
@@ -248,12 +261,18 @@ impl<'a> Session<'a> {
     }
 
     /// Loss and accuracy on the test samples.
-    pub fn test(&mut self, team: &Team) -> Score {
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if a label is no class of the network.
+    pub fn test(&mut self, team: &Team) -> Result<Score> {
         score(&mut self.network, team, &self.split.test, &self.scale, &mut self.batch)
     }
 
     /// The class that the network gives to every test sample.
-    pub fn test_predictions(&mut self, team: &Team) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// As [`Session::test`].
+    pub fn test_predictions(&mut self, team: &Team) -> Result<Vec<u8>> {
         super::score::predictions(
             &mut self.network,
             team,

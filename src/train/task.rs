@@ -140,6 +140,23 @@ impl Changes {
 }
 
 impl Changes {
+    /// The first option, other than `--epochs`, that asks for something else than `before` did.
+    pub fn beyond_epochs(&self, before: &Self) -> Option<&'static str> {
+        fn differs<T: PartialEq>(now: &Option<T>, before: &Option<T>) -> bool {
+            now.is_some() && now != before
+        }
+        [
+            ("--batch-size", differs(&self.batch_size, &before.batch_size)),
+            ("--optimizer", differs(&self.optimizer, &before.optimizer)),
+            ("--learning-rate", differs(&self.learning_rate, &before.learning_rate)),
+            ("--momentum", differs(&self.momentum, &before.momentum)),
+            ("--dropout", differs(&self.dropout, &before.dropout)),
+            ("--activation", differs(&self.activation, &before.activation)),
+        ]
+        .into_iter()
+        .find_map(|(option, differs)| differs.then_some(option))
+    }
+
     /// Naming the optimizer that the task already has keeps the task's own rates; naming another
     /// one starts from that one's Keras defaults.
     fn change_optimizer(&self, task: &mut Task) -> Result<()> {
