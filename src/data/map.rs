@@ -1,0 +1,255 @@
+//! Read-only file maps, and what happens when another program cuts such a file short.
+//!
+//! A length is checked once, when the file is mapped. If the file shrinks afterwards, touching a page
+//! that is gone raises SIGBUS, which would kill the program without a word. So every map is entered
+//! in a list that a signal handler can read, with its message already written out: the handler prints
+//! that one line and leaves with the exit code for bad data. This is the only `unsafe` of the crate.
+#![allow(unsafe_code)]
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+
+use memmap2::{Mmap, MmapOptions};
+
+use crate::{Error, Result};
+
+/// A whole file in memory, without a copy. Dereferences to its bytes.
+#[derive(Debug)]
+pub(super) struct FileMap {
+    map: Mmap,
+    watch: sigbus::Watch,
+}
+
+impl FileMap {
+    /// Maps the regular file at `path`. Empty files, folders, pipes and devices are refused.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let (file, metadata) = open_regular(path)?;
+        let len = match usize::try_from(metadata.len()) {
+            Ok(0) => {
+                return Err(Error::data(path, "the file is empty; restore it or fetch it again"));
+            }
+            Ok(len) => len,
+            Err(_) => {
+                return Err(Error::data(path, "the file is too large for this machine's addresses"));
+            }
+        };
+        // SAFETY: the map is read-only and private, `len` is the file's length. Another program may
+        // still write the file (then we read other bytes, which only data is made of: every u8 is a
+        // valid value and labels and headers are checked again wherever they index) or cut it short
+        // (then the handler below ends the program before any byte of the lost page is seen).
+        let map = unsafe { MmapOptions::new().len(len).map(&file) }
+            .map_err(|source| Error::data(path, format!("cannot map the file: {source}")))?;
+        let watch = sigbus::Watch::new(path, &map)?;
+        Ok(Self { map, watch })
+    }
+}
+
+impl Deref for FileMap {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+impl Drop for FileMap {
+    /// The range leaves the list before the map goes (fields are dropped afterwards).
+    fn drop(&mut self) {
+        self.watch.end();
+    }
+}
+
+/// Opens a file for reading without ever waiting for it: a pipe in the file's place is refused, not
+/// read. The kind is looked at before opening (opening a device can have effects) and again after
+/// (the name may have changed hands in between; `O_NONBLOCK` keeps even that from waiting).
+pub(super) fn open_regular(path: &Path) -> Result<(File, Metadata)> {
+    let fault = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => {
+            Error::data(path, "file not found; check the path or run `threadcount data fetch`")
+        }
+        io::ErrorKind::PermissionDenied => {
+            Error::data(path, "no permission to read it; check its owner and mode")
+        }
+        _ => Error::data(path, format!("cannot be read: {source}")),
+    };
+    check_kind(path, &std::fs::metadata(path).map_err(fault)?)?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path).map_err(fault)?;
+    let metadata = file.metadata().map_err(fault)?;
+    check_kind(path, &metadata)?;
+    Ok((file, metadata))
+}
+
+fn check_kind(path: &Path, metadata: &Metadata) -> Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let kind = if metadata.is_dir() { "a folder" } else { "a pipe, socket or device" };
+    Err(Error::data(
+        path,
+        format!("{kind} stands where a file is needed; put the IDX file in its place"),
+    ))
+}
+
+#[cfg(unix)]
+mod sigbus {
+    //! The list of mapped ranges and the handler that reads it.
+
+    use std::ffi::c_void;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::Path;
+    use std::ptr;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+    use crate::{Error, Result};
+
+    /// The exit code for bad data ([`Error::exit_code`]).
+    const EXIT_DATA: i32 = 3;
+
+    /// One mapped range. Immutable but for `live`, and never freed: a handler on another thread may
+    /// be walking the list. About 200 bytes per file ever mapped.
+    #[derive(Debug)]
+    struct Range {
+        start: usize,
+        end: usize,
+        live: AtomicBool,
+        message: Box<[u8]>,
+        next: *const Range,
+    }
+
+    /// The newest range; each names the one before it.
+    static HEAD: AtomicPtr<Range> = AtomicPtr::new(ptr::null_mut());
+
+    /// A range's place in the list.
+    pub(super) struct Watch(&'static Range);
+
+    impl std::fmt::Debug for Watch {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "Watch({:#x}..{:#x})", self.0.start, self.0.end)
+        }
+    }
+
+    // SAFETY: a `Watch` is a reference to a `Range`, whose fields are plain data, an atomic, and a
+    // pointer to another such range that is never written again and never freed.
+    unsafe impl Send for Watch {}
+    // SAFETY: as above; shared references only read, or store to the atomic.
+    unsafe impl Sync for Watch {}
+
+    impl Watch {
+        /// Enters the range of `map`, with the message for the file at `path`, into the list.
+        pub(super) fn new(path: &Path, map: &[u8]) -> Result<Self> {
+            install()?;
+            let mut message = b"threadcount: error: ".to_vec();
+            message.extend_from_slice(path.as_os_str().as_bytes());
+            message.extend_from_slice(
+                b": the file was cut short or became unreadable while it was in use; restore it and run again\n",
+            );
+            let start = map.as_ptr() as usize;
+            let range = Box::into_raw(Box::new(Range {
+                start,
+                end: start + map.len(),
+                live: AtomicBool::new(true),
+                message: message.into(),
+                next: ptr::null(),
+            }));
+            let mut head = HEAD.load(Ordering::Acquire);
+            loop {
+                // SAFETY: `range` is ours alone until the exchange below publishes it.
+                unsafe { (*range).next = head };
+                match HEAD.compare_exchange_weak(head, range, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => break,
+                    Err(newer) => head = newer,
+                }
+            }
+            // SAFETY: the box was leaked above and ranges are never freed.
+            Ok(Self(unsafe { &*range }))
+        }
+
+        /// Takes the range out of use; its addresses may be mapped anew by somebody else.
+        pub(super) fn end(&self) {
+            self.0.live.store(false, Ordering::Release);
+        }
+    }
+
+    /// Installs the handler, once per process.
+    fn install() -> Result<()> {
+        static DONE: OnceLock<i32> = OnceLock::new();
+        let code = *DONE.get_or_init(|| {
+            // SAFETY: an all-zero sigaction is a valid value of this plain C struct.
+            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+            action.sa_sigaction = handler as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            // SAFETY: `action` is initialised, lives through both calls, and `handler` has the
+            // three-argument form that SA_SIGINFO asks for.
+            unsafe {
+                libc::sigemptyset(&mut action.sa_mask);
+                libc::sigaction(libc::SIGBUS, &action, ptr::null_mut())
+            }
+        });
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(Error::Failed(
+                "the system refused a handler for SIGBUS, without which mapped files are not safe"
+                    .into(),
+            ))
+        }
+    }
+
+    /// Runs on the thread that touched a lost page. Calls nothing but the async-signal-safe `write`,
+    /// `_exit`, `signal` and `raise`.
+    extern "C" fn handler(_signal: i32, info: *mut libc::siginfo_t, _context: *mut c_void) {
+        // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler; si_addr is set for
+        // every SIGBUS that the kernel itself raises, which a positive si_code says.
+        let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+        let mut next: *const Range = HEAD.load(Ordering::Acquire);
+        while code > 0 && !next.is_null() {
+            // SAFETY: every pointer of the list was published by a release store and is never freed.
+            let range = unsafe { &*next };
+            if range.live.load(Ordering::Acquire) && (range.start..range.end).contains(&address) {
+                // SAFETY: the message is a live allocation of that length; both calls are
+                // async-signal-safe. A short or failed write leaves nothing better to do.
+                unsafe {
+                    libc::write(
+                        libc::STDERR_FILENO,
+                        range.message.as_ptr().cast(),
+                        range.message.len(),
+                    );
+                    libc::_exit(EXIT_DATA);
+                }
+            }
+            next = range.next;
+        }
+        // Not one of our files. Back to the default: the access is repeated on return and ends the
+        // program as it would have without us; a signal that somebody sent is raised again.
+        // SAFETY: both functions are async-signal-safe.
+        unsafe {
+            libc::signal(libc::SIGBUS, libc::SIG_DFL);
+            if code <= 0 {
+                libc::raise(libc::SIGBUS);
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod sigbus {
+    //! Without SIGBUS: these systems refuse to shorten a file that is mapped.
+
+    use std::path::Path;
+
+    #[derive(Debug)]
+    pub(super) struct Watch;
+
+    impl Watch {
+        pub(super) fn new(_path: &Path, _map: &[u8]) -> crate::Result<Self> {
+            Ok(Self)
+        }
+        pub(super) fn end(&self) {}
+    }
+}

@@ -1,0 +1,117 @@
+//! From bytes to floats: each pixel becomes `byte * factor + offset`.
+
+use serde::{Deserialize, Serialize};
+
+use super::split::Samples;
+
+/// How pixels are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scaling {
+    /// Bytes divided by 255: 0 to 1.
+    Unit,
+    /// Each pixel position to zero mean and unit (population) variance over the training samples.
+    /// Positions that never vary there become 0.
+    Standardise,
+}
+
+/// A scaling with its numbers, fitted on training samples only; two flat vectors, so that a model
+/// can be saved with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    factors: Vec<f32>,
+    offsets: Vec<f32>,
+}
+
+impl Scale {
+    /// Fits a scaling to the training samples.
+    pub fn fit(scaling: Scaling, train: &Samples) -> Self {
+        let pixels = train.pixels();
+        match scaling {
+            Scaling::Unit => {
+                Self { factors: vec![1.0 / 255.0; pixels], offsets: vec![0.0; pixels] }
+            }
+            Scaling::Standardise => {
+                let (sums, squares) = moments(train);
+                let count = train.len() as f64;
+                let (factors, offsets) = sums
+                    .into_iter()
+                    .zip(squares)
+                    .map(|(sum, square)| {
+                        let mean = sum as f64 / count;
+                        // n * sum(x^2) - sum(x)^2 in integers: exact, so never negative by rounding.
+                        let spread =
+                            train.len() as u128 * u128::from(square) - u128::from(sum).pow(2);
+                        if spread == 0 {
+                            return (0.0, 0.0);
+                        }
+                        let factor = count / (spread as f64).sqrt();
+                        (factor as f32, (-mean * factor) as f32)
+                    })
+                    .unzip();
+                Self { factors, offsets }
+            }
+        }
+    }
+
+    /// A scale from saved numbers, one factor and one offset per pixel; none if the lengths differ.
+    pub fn from_parts(factors: Vec<f32>, offsets: Vec<f32>) -> Option<Self> {
+        (factors.len() == offsets.len()).then_some(Self { factors, offsets })
+    }
+
+    /// Pixels of the images that it is for.
+    pub fn pixels(&self) -> usize {
+        self.factors.len()
+    }
+
+    /// What each byte is multiplied by, `[pixels]`.
+    pub fn factors(&self) -> &[f32] {
+        &self.factors
+    }
+
+    /// What is added to each product, `[pixels]`.
+    pub fn offsets(&self) -> &[f32] {
+        &self.offsets
+    }
+
+    /// Scales one image: `out[i] = image[i] * factors[i] + offsets[i]`.
+    ///
+    /// # Panics
+    /// If a length is not [`Scale::pixels`].
+    #[inline]
+    pub fn apply(&self, image: &[u8], out: &mut [f32]) {
+        let pixels = out.len();
+        // Checked once per image, so that the loop below has none and becomes vector code.
+        let (image, factors, offsets) =
+            (&image[..pixels], &self.factors[..pixels], &self.offsets[..pixels]);
+        for i in 0..pixels {
+            out[i] = f32::from(image[i]) * factors[i] + offsets[i];
+        }
+    }
+}
+
+/// Sum and sum of squares of every pixel position, exact.
+fn moments(samples: &Samples) -> (Vec<u64>, Vec<u64>) {
+    // In u32 first, which twice as many fit a vector of: 65,536 * 255^2 is still below 2^32.
+    const BLOCK: usize = 65_536;
+    let pixels = samples.pixels();
+    let (mut sums, mut squares) = (vec![0_u64; pixels], vec![0_u64; pixels]);
+    for first in (0..samples.len()).step_by(BLOCK) {
+        let (mut block_sums, mut block_squares) = (vec![0_u32; pixels], vec![0_u32; pixels]);
+        for i in first..samples.len().min(first + BLOCK) {
+            for ((&byte, sum), square) in
+                samples.image(i).iter().zip(&mut block_sums).zip(&mut block_squares)
+            {
+                let value = u32::from(byte);
+                *sum += value;
+                *square += value * value;
+            }
+        }
+        for (sums, block) in [(&mut sums, &block_sums), (&mut squares, &block_squares)] {
+            for (sum, &block) in sums.iter_mut().zip(block) {
+                *sum += u64::from(block);
+            }
+        }
+    }
+    (sums, squares)
+}

@@ -1,0 +1,289 @@
+//! Which samples a recipe trains, validates and tests on: a choice of classes and a partition. Only
+//! numbers are shuffled and cut; pixels stay where they are mapped.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::epoch_order;
+use super::dataset::Dataset;
+use super::idx::CLASSES;
+use crate::random::{Key, Purpose};
+use crate::{Error, Result};
+
+/// Which classes take part, and how they are numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Classes {
+    /// All ten, as they are.
+    All,
+    /// Two of them, renumbered 0 and 1.
+    Pair {
+        /// The original label that becomes 0.
+        zero: u8,
+        /// The original label that becomes 1.
+        one: u8,
+    },
+}
+
+/// What is validated on when the parts stay as they are filed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Validation {
+    /// The test part.
+    Test,
+    /// The last share of the training part, in file order, held out of training.
+    Tail(f64),
+}
+
+/// How the samples are cut into training, validation and test. Shares become counts by rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Partition {
+    /// Training and test part as they are filed.
+    AsFiled(Validation),
+    /// Both parts merged, shuffled by the seed, and cut again.
+    Shuffled {
+        /// Share of all samples that is tested on.
+        test: f64,
+        /// Share of all samples that is validated on; 0: the test samples.
+        validation: f64,
+    },
+}
+
+/// A recipe's choice of samples.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Which classes.
+    pub classes: Classes,
+    /// How they are cut.
+    pub partition: Partition,
+}
+
+/// The samples of a run.
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// Trained on.
+    pub train: Samples,
+    /// Judged after every epoch. May be the same samples as `test`.
+    pub validation: Samples,
+    /// Judged at the end.
+    pub test: Samples,
+}
+
+/// Picks from a data set, with labels numbered from 0. No pixel is copied.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    dataset: Arc<Dataset>,
+    /// Numbers below the training count are training images; the test images follow.
+    picks: Vec<u32>,
+    labels: Vec<u8>,
+    class_names: Arc<[String]>,
+}
+
+impl Samples {
+    /// How many samples there are.
+    pub fn len(&self) -> usize {
+        self.picks.len()
+    }
+
+    /// Whether there are none; samples of a [`Split`] never are.
+    pub fn is_empty(&self) -> bool {
+        self.picks.is_empty()
+    }
+
+    /// The pixels of sample `i`, `[height, width]`, row by row.
+    ///
+    /// # Panics
+    /// If there are not that many samples.
+    #[inline]
+    pub fn image(&self, i: usize) -> &[u8] {
+        let pick = self.picks[i] as usize;
+        let train = &self.dataset.train.images;
+        match pick.checked_sub(train.count()) {
+            None => train.image(pick),
+            Some(pick) => self.dataset.test.images.image(pick),
+        }
+    }
+
+    /// The label of sample `i`, below [`Samples::classes`].
+    ///
+    /// # Panics
+    /// If there are not that many samples.
+    #[inline]
+    pub fn label(&self, i: usize) -> u8 {
+        self.labels[i]
+    }
+
+    /// All labels, in the order of the samples.
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// Pixels of an image.
+    pub fn pixels(&self) -> usize {
+        self.dataset.train.images.pixels()
+    }
+
+    /// Rows of an image.
+    pub fn height(&self) -> usize {
+        self.dataset.train.images.height()
+    }
+
+    /// Columns of an image.
+    pub fn width(&self) -> usize {
+        self.dataset.train.images.width()
+    }
+
+    /// How many classes the labels number.
+    pub fn classes(&self) -> usize {
+        self.class_names.len()
+    }
+
+    /// The names of the classes, by label.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// The set that the samples are picked from.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+
+    /// Says that the images have the size that a network needs.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if they have another.
+    pub fn require_size(&self, height: usize, width: usize) -> Result<()> {
+        if [self.height(), self.width()] == [height, width] {
+            return Ok(());
+        }
+        Err(Error::data(
+            self.dataset.train.images.path(),
+            format!(
+                "its images measure {}x{}, this recipe needs {height}x{width}; use a set of that size",
+                self.height(),
+                self.width()
+            ),
+        ))
+    }
+}
+
+impl Selection {
+    /// Picks the samples. The seed matters to [`Partition::Shuffled`] only.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for shares or classes that cannot be; [`Error::Data`] if the set lacks a
+    /// class, or has too few samples for a share to be one.
+    pub fn apply(&self, dataset: &Arc<Dataset>, seed: u64) -> Result<Split> {
+        self.classes.check()?;
+        let class_names = self.classes.names(dataset);
+        let samples = |picks: Vec<(u32, u8)>| {
+            let (picks, labels) = picks.into_iter().unzip();
+            Samples { dataset: dataset.clone(), picks, labels, class_names: class_names.clone() }
+        };
+        let filed_train = self.classes.pick(dataset.train.labels.as_slice(), 0);
+        let filed_test =
+            self.classes.pick(dataset.test.labels.as_slice(), dataset.train.labels.count());
+        let (train, validation, test) = match self.partition {
+            Partition::AsFiled(Validation::Test) => (filed_train, None, filed_test),
+            Partition::AsFiled(Validation::Tail(share)) => {
+                let mut train = filed_train;
+                let [held_out] = cut(&dataset.origin, train.len(), [share])?;
+                let tail = train.split_off(train.len() - held_out);
+                (train, Some(tail), filed_test)
+            }
+            Partition::Shuffled { test, validation } => {
+                let merged = [filed_train, filed_test].concat();
+                let order = epoch_order(Key::new(seed, Purpose::Split), merged.len());
+                let mut train: Vec<_> = order.into_iter().map(|i| merged[i as usize]).collect();
+                if validation == 0.0 {
+                    let [test] = cut(&dataset.origin, train.len(), [test])?;
+                    let test = train.split_off(train.len() - test);
+                    (train, None, test)
+                } else {
+                    let [test, validation] = cut(&dataset.origin, train.len(), [test, validation])?;
+                    let test = train.split_off(train.len() - test);
+                    let validation = train.split_off(train.len() - validation);
+                    (train, Some(validation), test)
+                }
+            }
+        };
+        let (train, test) = (samples(train), samples(test));
+        let validation = validation.map_or_else(|| test.clone(), samples);
+        for (name, samples) in [("training", &train), ("validation", &validation), ("test", &test)]
+        {
+            self.classes.require(samples, name)?;
+        }
+        Ok(Split { train, validation, test })
+    }
+}
+
+impl Classes {
+    fn check(self) -> Result<()> {
+        match self {
+            Self::Pair { zero, one } if zero == one || usize::from(zero.max(one)) >= CLASSES => {
+                Err(Error::Usage(format!(
+                    "classes {zero} and {one} are no pair; name two different ones of 0 to 9"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn names(self, dataset: &Dataset) -> Arc<[String]> {
+        match self {
+            Self::All => (0..CLASSES as u8).map(|label| dataset.class_name(label)).collect(),
+            Self::Pair { zero, one } => [zero, one].map(|label| dataset.class_name(label)).into(),
+        }
+    }
+
+    /// The numbers of the samples that take part, counted from `first`, with their new labels.
+    fn pick(self, labels: &[u8], first: usize) -> Vec<(u32, u8)> {
+        // Counts were checked to fit when the set was opened.
+        let numbered = labels.iter().enumerate().map(|(i, &label)| ((first + i) as u32, label));
+        match self {
+            Self::All => numbered.collect(),
+            Self::Pair { zero, one } => numbered
+                .filter(|&(_, label)| label == zero || label == one)
+                .map(|(i, label)| (i, u8::from(label == one)))
+                .collect(),
+        }
+    }
+
+    /// Says that there are samples, and of a pair both classes (what could a network of two learn
+    /// from one?). Of all ten some may be missing: a small set is still a set.
+    fn require(self, samples: &Samples, part: &str) -> Result<()> {
+        let missing = match self {
+            Self::All => samples.is_empty().then(|| "any class".to_owned()),
+            Self::Pair { .. } => (0..2)
+                .find(|label| !samples.labels.contains(label))
+                .map(|label| format!("class {:?}", samples.class_names[usize::from(label)])),
+        };
+        match missing {
+            None => Ok(()),
+            Some(what) => Err(Error::data(
+                &samples.dataset.origin,
+                format!("no {part} samples of {what}; use a set that has them"),
+            )),
+        }
+    }
+}
+
+/// Rounds shares of `len` samples to counts, and says that each gets some and leaves some to train on.
+fn cut<const N: usize>(origin: &Path, len: usize, shares: [f64; N]) -> Result<[usize; N]> {
+    if !shares.iter().all(|share| (0.0..1.0).contains(share)) || shares.iter().sum::<f64>() >= 1.0 {
+        return Err(Error::Usage(format!(
+            "shares of {shares:?} leave nothing to train on; use shares that sum to less than 1"
+        )));
+    }
+    let counts = shares.map(|share| (share * len as f64).round() as usize);
+    if counts.contains(&0) || counts.iter().sum::<usize>() >= len {
+        return Err(Error::data(
+            origin,
+            format!("{len} samples are too few to hold out shares of {shares:?}; use a larger set"),
+        ));
+    }
+    Ok(counts)
+}

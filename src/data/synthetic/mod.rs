@@ -1,0 +1,137 @@
+//! The synthetic set: drawn garments in the ten classes of Fashion-MNIST and the same four files, so
+//! that the program and its tests run on a machine with neither data nor network. It is **not**
+//! Fashion-MNIST; nothing measured on it is compared with the reports' claims.
+//!
+//! Every image is a function of (seed, part, index) alone. It is drawn once, in parallel, and kept in
+//! the cache under a name that carries the version of the drawings, the seed and the counts.
+
+mod canvas;
+mod garments;
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use rand_chacha::rand_core::Rng;
+use rayon::prelude::*;
+
+use super::cache::{Cache, not_writable};
+use super::dataset::Half;
+use super::fashion_mnist::FILES;
+use super::idx::{CLASSES, Images, Labels, header_bytes};
+use crate::Result;
+use crate::random::{Key, Purpose};
+use canvas::{Dice, PIXELS, SIDE};
+
+/// Counted up whenever the drawings change, so that no old set is taken for the new one.
+pub const VERSION: u32 = 1;
+/// The seed of the set that is used when no data is found.
+pub const SEED: u64 = 0;
+/// Training images of that set.
+pub const TRAIN: usize = 60_000;
+/// Test images of that set.
+pub const TEST: usize = 10_000;
+/// A file of this name beside the four marks a synthetic set.
+pub const MARKER: &str = "NOT-FASHION-MNIST.txt";
+
+/// Images drawn at a time: 3.2 MB, so memory stays small whatever the count.
+const CHUNK: usize = 4096;
+
+/// Name of the cached folder of the default set.
+pub fn folder_name() -> String {
+    format!("synthetic-v{VERSION}-seed{SEED}-{TRAIN}-{TEST}")
+}
+
+/// The default set's folder in the cache, drawn if it is not there or no longer whole.
+///
+/// # Errors
+/// [`Error::Data`](crate::Error::Data) if the cache cannot be written.
+pub fn ensure(cache: &Cache) -> Result<PathBuf> {
+    let name = folder_name();
+    let folder = cache.root()?.join(&name);
+    if is_whole(&folder) {
+        return Ok(folder);
+    }
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(not_writable(&folder))?;
+    }
+    let staging = cache.staging()?;
+    generate(staging.path(), SEED, TRAIN, TEST)?;
+    cache.publish(staging, &name)
+}
+
+/// Whether the folder holds the marker and four files of the right form.
+fn is_whole(folder: &Path) -> bool {
+    folder.join(MARKER).is_file()
+        && [0, 2].iter().all(|&i| Images::open(&folder.join(FILES[i].name)).is_ok())
+        && [1, 3].iter().all(|&i| Labels::open(&folder.join(FILES[i].name)).is_ok())
+}
+
+/// Draws a set of `train` + `test` images into an existing folder: four raw IDX files and the marker.
+/// The first images of a larger set are those of a smaller one of the same seed.
+///
+/// # Errors
+/// [`Error::Data`](crate::Error::Data) if a file cannot be written.
+pub fn generate(folder: &Path, seed: u64, train: usize, test: usize) -> Result<()> {
+    for (half, count, [images, labels]) in
+        [(Half::Train, train, [FILES[0], FILES[1]]), (Half::Test, test, [FILES[2], FILES[3]])]
+    {
+        write(&folder.join(images.name), |out| write_images(out, seed, half, count))?;
+        write(&folder.join(labels.name), |out| {
+            out.write_all(&header_bytes(&[count]))?;
+            let labels: Vec<u8> = (0..count).map(|i| label(seed, half, i)).collect();
+            out.write_all(&labels)
+        })?;
+    }
+    let note = format!(
+        "This is NOT Fashion-MNIST. These images were drawn by threadcount (drawings version {VERSION}, seed {seed},\n\
+         {train} training and {test} test images) so that it runs where the real set is missing.\n"
+    );
+    write(&folder.join(MARKER), |out| out.write_all(note.as_bytes()))
+}
+
+fn write(
+    path: &Path,
+    body: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>,
+) -> Result<()> {
+    let attempt = || {
+        let mut out = BufWriter::new(File::create(path)?);
+        body(&mut out)?;
+        out.flush()
+    };
+    attempt().map_err(not_writable(path))
+}
+
+fn write_images(out: &mut impl Write, seed: u64, half: Half, count: usize) -> std::io::Result<()> {
+    out.write_all(&header_bytes(&[count, SIDE, SIDE]))?;
+    let mut pixels = vec![0; CHUNK.min(count) * PIXELS];
+    for first in (0..count).step_by(CHUNK) {
+        let chunk = &mut pixels[..CHUNK.min(count - first) * PIXELS];
+        chunk.par_chunks_exact_mut(PIXELS).enumerate().for_each(|(i, image)| {
+            draw(seed, half, first + i, image);
+        });
+        out.write_all(chunk)?;
+    }
+    Ok(())
+}
+
+/// The stream of everything random about one image, or (at `index` = the group) about a group of labels.
+fn key(seed: u64, half: Half, index: usize) -> Key {
+    Key::new(seed, Purpose::Synthetic).with(half as u64).with(index as u64)
+}
+
+/// Every ten images in a row hold each class once, in an order of their own.
+fn label(seed: u64, half: Half, index: usize) -> u8 {
+    let mut classes: [u8; CLASSES] = std::array::from_fn(|class| class as u8);
+    let mut rng = key(seed, half, index / CLASSES).with(1).rng();
+    for i in (1..CLASSES).rev() {
+        classes.swap(i, rng.next_u32() as usize % (i + 1));
+    }
+    classes[index % CLASSES]
+}
+
+fn draw(seed: u64, half: Half, index: usize, image: &mut [u8]) {
+    let mut dice = Dice(key(seed, half, index).rng());
+    let pieces = garments::draw(label(seed, half, index), &mut dice);
+    canvas::render(&pieces, &mut dice, image);
+}
