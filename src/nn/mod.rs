@@ -1,1 +1,51 @@
-//! (room under construction)
+//! Networks: the layers that recipes are written in, what they learn by (losses, optimizers), what
+//! they start from, and the [`Network`] that runs them.
+//!
+//! A list of [`Layer`]s is plain data. [`Plan`] follows the shapes through it and names every
+//! tensor; [`Network`] takes all the memory once and trains in it without another allocation.
+//! Definitions and defaults are Keras's. Kernels are called in `layers/`, [`Loss`] and
+//! [`Optimizer`] only.
+//!
+//! ```
+//! use threadcount::nn::*;
+//! use threadcount_kernels::{Isa, Team};
+//!
+//! // XOR.
+//! let layers = [dense(8, Activation::Tanh), dense(1, Activation::Linear)];
+//! let optimizer = Optimizer::adam().with_learning_rate(0.1);
+//! let loss = Loss::BinaryCrossEntropy;
+//! let mut network = Network::build(Shape::Flat(2), &layers, loss, optimizer, 4, 0)?;
+//! let (x, labels) = ([0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [0, 1, 1, 0]);
+//! let team = Team::solo(Isa::best());
+//! for epoch in 0..100 {
+//!     network.train_batch(&team, &x, &labels, BatchKey { epoch, first_sample: 0 })?;
+//! }
+//! assert_eq!(network.evaluate_batch(&team, &x, &labels)?.correct, 4);
+//! # Ok::<(), threadcount::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod init;
+mod layers;
+mod loss;
+mod memory;
+mod network;
+mod optimizer;
+mod plan;
+mod shape;
+mod summary;
+
+pub use init::Initializer;
+pub use layers::{
+    BatchNorm, Conv2d, Dense, Dropout, Layer, Lstm, Pool2d, Pooling, SimpleRnn, activation,
+    average_pool, batch_norm, conv2d, dense, dropout, flatten, leaky_relu, lstm, max_pool,
+    simple_rnn,
+};
+pub use loss::{BatchResult, Loss};
+pub use network::{BatchKey, Network, Saved, TensorMut, TensorRef};
+pub use optimizer::Optimizer;
+pub use plan::{Plan, PlannedLayer, Tensor};
+pub use shape::Shape;
+pub use summary::summary;
+pub use threadcount_kernels::{Activation, Padding};

@@ -1,0 +1,89 @@
+//! Batch normalisation (Ioffe & Szegedy 2015) over the last axis.
+
+use threadcount_kernels::norm;
+
+use super::{Backward, Flow, Forward, InputGradient, Kept, Layer, LayerOps, LayerPlan, Mode, TensorPlan, refuse};
+use crate::error::Result;
+use crate::nn::init::Initializer;
+use crate::nn::shape::Shape;
+
+/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` for every channel, with the statistics
+/// of the batch in training and their moving averages otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNorm {
+    /// Share of the moving statistics that one step keeps.
+    pub momentum: f32,
+    /// Keeps the quotient finite.
+    pub epsilon: f32,
+}
+
+/// Batch normalisation with Keras's defaults: momentum 0.99, epsilon 0.001.
+pub const fn batch_norm() -> Layer {
+    Layer::BatchNorm(BatchNorm { momentum: 0.99, epsilon: 1e-3 })
+}
+
+impl LayerOps for BatchNorm {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("BatchNormalization", "batch_normalization")
+    }
+
+    fn plan(&self, input: Shape) -> Result<LayerPlan> {
+        if !(0.0..=1.0).contains(&self.momentum) {
+            return refuse(format!("batch norm: momentum must be in [0, 1], not {}", self.momentum));
+        }
+        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
+            return refuse(format!("batch norm: epsilon must be positive, not {}", self.epsilon));
+        }
+        let channels = input.last();
+        let tensor = |name, initializer| TensorPlan::new(name, &[channels], initializer);
+        Ok(LayerPlan {
+            params: vec![tensor("gamma", Initializer::Ones), tensor("beta", Initializer::Zeros)],
+            state: vec![
+                tensor("moving_mean", Initializer::Zeros),
+                tensor("moving_variance", Initializer::Ones),
+            ],
+            kept: Kept { per_batch: channels.saturating_mul(2), ..Kept::default() },
+            input_gradient: InputGradient::Always,
+            ..LayerPlan::new(input, Flow::Buffered)
+        })
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        let channels = pass.input.last();
+        let (gamma, beta) = pass.params.split_at(channels);
+        let (moving_mean, moving_variance) = pass.state.split_at_mut(channels);
+        let (x, y, epsilon) = (pass.x, pass.y, self.epsilon);
+        match pass.mode {
+            Mode::Train { .. } => {
+                let (mean, variance) = pass.kept.split_at_mut(channels);
+                norm::train_forward(pass.team, x, gamma, beta, epsilon, y, mean, variance);
+                norm::update_moving(self.momentum, mean, moving_mean);
+                norm::update_moving(self.momentum, variance, moving_variance);
+            }
+            Mode::Evaluate => {
+                let (mean, variance) = (moving_mean, moving_variance);
+                norm::eval_forward(pass.team, x, gamma, beta, mean, variance, epsilon, y);
+            }
+        }
+    }
+
+    fn backward(&self, pass: Backward<'_>) {
+        let Some(dx) = pass.dx else { return };
+        let channels = pass.input.last();
+        let gamma = &pass.params[..channels];
+        let (dgamma, dbeta) = pass.grads.split_at_mut(channels);
+        let (mean, variance) = pass.kept.split_at(channels);
+        norm::backward(
+            pass.team,
+            pass.x,
+            pass.dy,
+            gamma,
+            mean,
+            variance,
+            self.epsilon,
+            dx,
+            dgamma,
+            dbeta,
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! The fully connected layer.
+
+use threadcount_kernels::gemm::{Epilogue, Write, gemm};
+use threadcount_kernels::{Activation, Mat, MatMut, sums};
+
+use super::{
+    Backward, Flow, Forward, InputGradient, Layer, LayerOps, LayerPlan, TensorPlan, check_activation, refuse,
+    wrong_input,
+};
+use crate::error::Result;
+use crate::nn::init::Initializer;
+use crate::nn::shape::Shape;
+
+/// `y = activation(x w + b)` with `w` `[inputs, units]`, Glorot uniform, and `b` zero.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dense {
+    /// Outputs.
+    pub units: usize,
+    /// Applied to every output.
+    pub activation: Activation,
+}
+
+/// A fully connected layer.
+pub const fn dense(units: usize, activation: Activation) -> Layer {
+    Layer::Dense(Dense { units, activation })
+}
+
+impl LayerOps for Dense {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("Dense", "dense")
+    }
+
+    fn plan(&self, input: Shape) -> Result<LayerPlan> {
+        let Shape::Flat(fan_in) = input else {
+            return wrong_input("dense", "a vector (add flatten before it)", input);
+        };
+        let fan_out = self.units;
+        if fan_out == 0 {
+            return refuse("dense needs at least one unit");
+        }
+        check_activation(self.activation)?;
+        let glorot = Initializer::GlorotUniform { fan_in, fan_out };
+        Ok(LayerPlan {
+            params: vec![
+                TensorPlan::new("kernel", &[fan_in, fan_out], glorot),
+                TensorPlan::new("bias", &[fan_out], Initializer::Zeros),
+            ],
+            input_gradient: InputGradient::TimesDerivative,
+            ..LayerPlan::new(Shape::Flat(fan_out), Flow::Buffered)
+        })
+    }
+
+    fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        let (inputs, units) = (pass.input.len(), self.units);
+        let n = pass.x.len() / inputs;
+        let (w, bias) = pass.params.split_at(inputs * units);
+        let x = Mat::new(pass.x, n, inputs);
+        let w = Mat::new(w, inputs, units);
+        let y = MatMut::new(pass.y, n, units);
+        let epilogue = Epilogue::Bias { bias, activation: self.activation };
+        gemm(pass.team, 1.0, x, w, Write::Set, y, epilogue);
+    }
+
+    fn backward(&self, mut pass: Backward<'_>) {
+        let (inputs, units) = (pass.input.len(), self.units);
+        let n = pass.x.len() / inputs;
+        pass.dz(self.activation);
+
+        let (dw, db) = pass.grads.split_at_mut(inputs * units);
+        let (x, dz) = (Mat::new(pass.x, n, inputs), Mat::new(pass.dy, n, units));
+        let dw = MatMut::new(dw, inputs, units);
+        gemm(pass.team, 1.0, x.t(), dz, Write::Set, dw, Epilogue::None);
+        sums::columns(pass.team, dz, db);
+
+        if let Some(dx) = pass.dx {
+            let w = Mat::new(&pass.params[..inputs * units], inputs, units);
+            let epilogue = match pass.below {
+                Activation::Linear => Epilogue::None,
+                activation => Epilogue::Derivative { y: x, activation },
+            };
+            gemm(pass.team, 1.0, dz, w.t(), Write::Set, MatMut::new(dx, n, inputs), epilogue);
+        }
+    }
+}

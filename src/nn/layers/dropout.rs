@@ -1,0 +1,59 @@
+//! Inverted dropout (Srivastava et al. 2014).
+
+use threadcount_kernels::{Activation, activation, dropout as kernel};
+
+use super::{Backward, Flow, Forward, Layer, LayerOps, LayerPlan, Mode, refuse};
+use crate::error::Result;
+use crate::nn::shape::Shape;
+
+/// In training, sets each element to zero with probability `rate` and divides the others by
+/// `1 - rate`; otherwise passes everything on. The mask is a function of the seed, the epoch, the
+/// layer, the sample's position in the epoch and the element, so it does not depend on how an
+/// epoch is cut into batches, and backward draws it again instead of reading it from memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// Share of elements that are dropped, in `[0, 1)`.
+    pub rate: f32,
+}
+
+/// Drops elements with probability `rate` in training.
+pub const fn dropout(rate: f32) -> Layer {
+    Layer::Dropout(Dropout { rate })
+}
+
+impl Dropout {
+    fn mask(&self, mode: Mode) -> Option<kernel::Dropout> {
+        match mode {
+            Mode::Train { key, first_sample } if self.rate > 0.0 => {
+                Some(kernel::Dropout { rate: self.rate, key, first_sample })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl LayerOps for Dropout {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("Dropout", "dropout")
+    }
+
+    fn plan(&self, input: Shape) -> Result<LayerPlan> {
+        if !(0.0..1.0).contains(&self.rate) {
+            return refuse(format!("dropout: the rate must be in [0, 1), not {}", self.rate));
+        }
+        Ok(LayerPlan::new(input, Flow::GradientInPlace))
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        match self.mask(pass.mode) {
+            Some(mask) => kernel::forward(pass.team, &mask, pass.input.len(), pass.x, pass.y),
+            None => activation::forward(pass.team, Activation::Linear, pass.x, pass.y),
+        }
+    }
+
+    fn backward(&self, pass: Backward<'_>) {
+        if let Some(mask) = self.mask(pass.mode) {
+            kernel::backward(pass.team, &mask, pass.input.len(), pass.dy);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The long short-term memory (Hochreiter & Schmidhuber 1997; forget gate by Gers et al. 2000).
+
+use threadcount_kernels::recurrent::{self, LstmTape};
+
+use super::recurrent::{gradients, plan_params, shape, weights};
+use super::{Backward, Flow, Forward, Kept, Layer, LayerOps, LayerPlan};
+use crate::error::Result;
+use crate::nn::init::Initializer;
+use crate::nn::shape::Shape;
+
+/// Gates `i, f, o = sigmoid(z)`, candidate `g = tanh(z)` of `z = x_t wx + h_{t-1} wh + b`; then
+/// `c_t = f c_{t-1} + i g` and `h_t = o tanh(c_t)`, from zero; the output is the last `h`. The
+/// weights hold the four side by side in the order i, f, g, o: `wx` `[inputs, 4 units]` Glorot
+/// uniform, `wh` `[units, 4 units]` orthogonal, `b` zero but one for the forget gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lstm {
+    /// Size of the hidden state.
+    pub units: usize,
+}
+
+/// An LSTM that returns its last hidden state.
+pub const fn lstm(units: usize) -> Layer {
+    Layer::Lstm(Lstm { units })
+}
+
+impl Lstm {
+    /// Splits what is kept into the tape and the workspace of backward.
+    fn tape<'a>(
+        &self,
+        s: &recurrent::Shape,
+        n: usize,
+        kept: &'a mut [f32],
+    ) -> (LstmTape<'a>, &'a mut [f32]) {
+        let states = n * s.steps * s.units;
+        let (x, rest) = kept.split_at_mut(n * s.steps * s.inputs);
+        let (gates, rest) = rest.split_at_mut(4 * states);
+        let (cell, rest) = rest.split_at_mut(states);
+        let (hidden, carry) = rest.split_at_mut(states);
+        (LstmTape { x, gates, cell, hidden }, carry)
+    }
+}
+
+impl LayerOps for Lstm {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("LSTM", "lstm")
+    }
+
+    fn plan(&self, input: Shape) -> Result<LayerPlan> {
+        let units = self.units;
+        let params = plan_params("lstm", input, units, 4, Initializer::ForgetGateOnes { units })?;
+        let s = shape(input, units);
+        let per_step = units.saturating_mul(6).saturating_add(s.inputs);
+        let carry = units.saturating_mul(2);
+        let per_sample = s.steps.saturating_mul(per_step).saturating_add(carry);
+        let kept = Kept { per_sample, ..Kept::default() };
+        Ok(LayerPlan { params, kept, ..LayerPlan::new(Shape::Flat(units), Flow::Buffered) })
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        let s = shape(pass.input, self.units);
+        let n = pass.y.len() / self.units;
+        let (mut tape, _) = self.tape(&s, n, pass.kept);
+        recurrent::lstm_forward(pass.team, &s, pass.x, &weights(pass.params, &s), &mut tape);
+        pass.y.copy_from_slice(&tape.hidden[tape.hidden.len() - n * self.units..]);
+    }
+
+    fn backward(&self, pass: Backward<'_>) {
+        let s = shape(pass.input, self.units);
+        let n = pass.y.len() / self.units;
+        let (mut tape, carry) = self.tape(&s, n, pass.kept);
+        let weights = weights(pass.params, &s);
+        let mut gradients = gradients(pass.grads, pass.dx, &s);
+        let d_last = &*pass.dy;
+        recurrent::lstm_backward(
+            pass.team,
+            &s,
+            &weights,
+            &mut tape,
+            d_last,
+            carry,
+            &mut gradients,
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! Max and average pooling.
+
+use threadcount_kernels::{Geometry, Padding, pool};
+
+use super::{Backward, Flow, Forward, Kept, Layer, LayerOps, LayerPlan, refuse, wrong_input};
+use crate::error::Result;
+use crate::nn::shape::Shape;
+
+/// What becomes of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pooling {
+    /// The largest element; the first of several.
+    Max,
+    /// The mean.
+    Average,
+}
+
+/// Pooling of square windows that do not overlap; rows and columns that fill no window are
+/// dropped (Keras's default, padding valid).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool2d {
+    /// Max or average.
+    pub pooling: Pooling,
+    /// Height and width of the window, and its stride.
+    pub size: usize,
+}
+
+/// The largest element of each window of `size` by `size`.
+pub const fn max_pool(size: usize) -> Layer {
+    Layer::Pool2d(Pool2d { pooling: Pooling::Max, size })
+}
+
+/// The mean of each window of `size` by `size`.
+pub const fn average_pool(size: usize) -> Layer {
+    Layer::Pool2d(Pool2d { pooling: Pooling::Average, size })
+}
+
+impl Pool2d {
+    fn geometry(&self, input: Shape) -> Option<Geometry> {
+        let Shape::Image(dims) = input else { return None };
+        Geometry::new(dims, [self.size; 2], self.size, Padding::Valid)
+    }
+}
+
+impl LayerOps for Pool2d {
+    fn names(&self) -> (&'static str, &'static str) {
+        match self.pooling {
+            Pooling::Max => ("MaxPooling2D", "max_pooling2d"),
+            Pooling::Average => ("AveragePooling2D", "average_pooling2d"),
+        }
+    }
+
+    fn plan(&self, input: Shape) -> Result<LayerPlan> {
+        let Shape::Image([height, width, channels]) = input else {
+            return wrong_input("pooling", "an image", input);
+        };
+        // A winner's place in its window is one byte.
+        if !(1..=16).contains(&self.size) {
+            return refuse(format!("pooling: the window must be 1 to 16 wide, not {}", self.size));
+        }
+        let Some(g) = self.geometry(input) else {
+            return refuse(format!(
+                "pooling: a window of {0}x{0} does not fit an image of {height}x{width}",
+                self.size
+            ));
+        };
+        let output = Shape::Image([g.out_h, g.out_w, channels]);
+        let winners = match self.pooling {
+            Pooling::Max => output.len(),
+            Pooling::Average => 0,
+        };
+        let kept = Kept { winners, ..Kept::default() };
+        Ok(LayerPlan { kept, ..LayerPlan::new(output, Flow::Buffered) })
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        let Some(g) = self.geometry(pass.input) else { return };
+        match self.pooling {
+            Pooling::Max => pool::max_forward(pass.team, &g, pass.x, pass.y, pass.winners),
+            Pooling::Average => pool::average_forward(pass.team, &g, pass.x, pass.y),
+        }
+    }
+
+    fn backward(&self, pass: Backward<'_>) {
+        let (Some(g), Some(dx)) = (self.geometry(pass.input), pass.dx) else { return };
+        match self.pooling {
+            Pooling::Max => pool::max_backward(pass.team, &g, pass.winners, pass.dy, dx),
+            Pooling::Average => pool::average_backward(pass.team, &g, pass.dy, dx),
+        }
+    }
+}

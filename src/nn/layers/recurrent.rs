@@ -1,0 +1,59 @@
+//! What the simple recurrent layer and the LSTM share: the parameters, in the order kernel,
+//! recurrent kernel, bias.
+
+use threadcount_kernels::recurrent::{self, Gradients, Weights};
+
+use super::{TensorPlan, refuse, wrong_input};
+use crate::error::Result;
+use crate::nn::init::Initializer;
+use crate::nn::shape::Shape;
+
+/// The kernels' view of a layer's sizes. `input` is a sequence: `plan_params` has seen to that.
+pub(super) fn shape(input: Shape, units: usize) -> recurrent::Shape {
+    recurrent::Shape { steps: input.len() / input.last(), inputs: input.last(), units }
+}
+
+/// The parameters of a layer with `gates` blocks of `units` columns side by side.
+pub(super) fn plan_params(
+    layer: &str,
+    input: Shape,
+    units: usize,
+    gates: usize,
+    bias: Initializer,
+) -> Result<Vec<TensorPlan>> {
+    let Shape::Rows([_, inputs]) = input else {
+        return wrong_input(layer, "a sequence of rows", input);
+    };
+    if units == 0 {
+        return refuse(format!("{layer} needs at least one unit"));
+    }
+    let width = units.saturating_mul(gates);
+    let glorot = Initializer::GlorotUniform { fan_in: inputs, fan_out: width };
+    let orthogonal = Initializer::Orthogonal { rows: units, cols: width };
+    Ok(vec![
+        TensorPlan::new("kernel", &[inputs, width], glorot),
+        TensorPlan::new("recurrent_kernel", &[units, width], orthogonal),
+        TensorPlan::new("bias", &[width], bias),
+    ])
+}
+
+/// The parameters in a layer's slice of the flat buffer; the number of gates follows from the
+/// slice's length.
+pub(super) fn weights<'a>(params: &'a [f32], shape: &recurrent::Shape) -> Weights<'a> {
+    let width = params.len() / (shape.inputs + shape.units + 1);
+    let (wx, rest) = params.split_at(shape.inputs * width);
+    let (wh, b) = rest.split_at(shape.units * width);
+    Weights { wx, wh, b }
+}
+
+/// The gradients of the same, and of the input.
+pub(super) fn gradients<'a>(
+    grads: &'a mut [f32],
+    dx: Option<&'a mut [f32]>,
+    shape: &recurrent::Shape,
+) -> Gradients<'a> {
+    let width = grads.len() / (shape.inputs + shape.units + 1);
+    let (dwx, rest) = grads.split_at_mut(shape.inputs * width);
+    let (dwh, db) = rest.split_at_mut(shape.units * width);
+    Gradients { dwx, dwh, db, dx }
+}

@@ -1,0 +1,200 @@
+//! Losses, computed from logits: the last layer stays linear, and the loss applies the softmax or
+//! the sigmoid itself, which is both exact where probabilities underflow and one pass less.
+
+use serde::{Deserialize, Serialize};
+use threadcount_kernels::{Activation, Team, activation, loss};
+
+use super::plan::Plan;
+use super::shape::Shape;
+use crate::error::{Error, Result};
+
+/// What training makes small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Cross-entropy of the softmax over all outputs with the label's class.
+    SoftmaxCrossEntropy,
+    /// Cross-entropy of the sigmoid of the one output with a label of 0 or 1.
+    BinaryCrossEntropy,
+    /// Mean over the outputs of the squared distance to the one-hot label; with a single output,
+    /// to the label itself as a number.
+    MeanSquaredError,
+}
+
+/// What came of one batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct BatchResult {
+    /// The sum of the samples' losses.
+    pub loss_sum: f64,
+    /// Samples whose class was predicted.
+    pub correct: usize,
+    /// Samples.
+    pub count: usize,
+}
+
+/// The sum over several batches.
+impl std::ops::AddAssign for BatchResult {
+    fn add_assign(&mut self, other: Self) {
+        self.loss_sum += other.loss_sum;
+        self.correct += other.correct;
+        self.count += other.count;
+    }
+}
+
+impl BatchResult {
+    /// Mean loss per sample.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.count as f64
+    }
+
+    /// Share of samples whose class was predicted.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.count as f64
+    }
+}
+
+impl Loss {
+    /// Checks that the network ends in what this loss works on.
+    pub(crate) fn check(self, plan: &Plan) -> Result<()> {
+        let output = plan.output();
+        let Shape::Flat(outputs) = output else {
+            return Err(Error::Usage(format!(
+                "a network must end in a vector, not {output}: add flatten and dense"
+            )));
+        };
+        let fits = match self {
+            Self::SoftmaxCrossEntropy => outputs >= 2,
+            Self::BinaryCrossEntropy => outputs == 1,
+            Self::MeanSquaredError => true,
+        };
+        if !fits {
+            let (wants, other) = match self {
+                Self::BinaryCrossEntropy => ("one output", "softmax"),
+                _ => ("two outputs or more", "binary"),
+            };
+            return Err(Error::Usage(format!(
+                "this loss needs {wants}, the network has {outputs}: use {other} cross-entropy"
+            )));
+        }
+        let last = plan.layers().last().map(|layer| layer.layer.ops().activation());
+        match (self, last) {
+            (Self::MeanSquaredError, _) | (_, None | Some(Activation::Linear)) => Ok(()),
+            (_, Some(activation)) => Err(Error::Usage(format!(
+                "the loss applies the softmax or the sigmoid itself: make the last layer linear, not {activation:?}"
+            ))),
+        }
+    }
+
+    /// Label values that make sense with that many outputs: `0..labels`.
+    pub(crate) fn labels(self, outputs: usize) -> usize {
+        match (self, outputs) {
+            (Self::BinaryCrossEntropy, _) => 2,
+            (Self::MeanSquaredError, 1) => 256,
+            _ => outputs,
+        }
+    }
+
+    /// Losses and hits of a batch, and the gradient of the mean loss by `outputs` (`[n, width]`).
+    /// `losses` is `[n]`; `targets` is scratch of the size of `outputs`, or empty where
+    /// [`Self::needs_targets`] says no.
+    pub(crate) fn apply(
+        self,
+        team: &Team,
+        outputs: &[f32],
+        labels: &[u8],
+        losses: &mut [f32],
+        targets: &mut [f32],
+        gradient: &mut [f32],
+    ) -> BatchResult {
+        let count = labels.len();
+        let width = outputs.len() / count;
+        match self {
+            Self::SoftmaxCrossEntropy => {
+                loss::softmax_cross_entropy(team, outputs, width, labels, losses, gradient);
+            }
+            Self::BinaryCrossEntropy => {
+                loss::binary_cross_entropy(team, outputs, labels, losses, gradient);
+            }
+            Self::MeanSquaredError => {
+                for (row, &label) in targets.chunks_exact_mut(width).zip(labels) {
+                    match row {
+                        [only] => *only = f32::from(label),
+                        _ => {
+                            row.fill(0.0);
+                            row[usize::from(label)] = 1.0;
+                        }
+                    }
+                }
+                loss::mean_squared_error(team, outputs, targets, width, losses, gradient);
+            }
+        }
+        let loss_sum = losses.iter().map(|&loss| f64::from(loss)).sum();
+        let rows = outputs.chunks_exact(width).zip(labels);
+        let correct = rows.filter(|&(row, &label)| self.hit(row, label)).count();
+        BatchResult { loss_sum, correct, count }
+    }
+
+    /// Whether [`Self::apply`] needs room for targets.
+    pub(crate) fn needs_targets(self) -> bool {
+        self == Self::MeanSquaredError
+    }
+
+    /// Whether one sample's outputs name its label.
+    fn hit(self, row: &[f32], label: u8) -> bool {
+        match (self, row) {
+            (Self::MeanSquaredError, [number]) => (number - f32::from(label)).abs() < 0.5,
+            (_, [logit]) => u8::from(*logit > 0.0) == label,
+            _ => argmax(row) == usize::from(label),
+        }
+    }
+
+    /// What the outputs mean as a prediction: softmax or sigmoid of logits, or the outputs
+    /// themselves. Both are `[n, width]`.
+    pub(crate) fn predictions(
+        self,
+        team: &Team,
+        outputs: &[f32],
+        width: usize,
+        predictions: &mut [f32],
+    ) {
+        match self {
+            Self::SoftmaxCrossEntropy => loss::softmax(team, outputs, width, predictions),
+            Self::BinaryCrossEntropy => {
+                activation::forward(team, Activation::Sigmoid, outputs, predictions);
+            }
+            Self::MeanSquaredError => predictions.copy_from_slice(outputs),
+        }
+    }
+}
+
+/// The index of the first maximum; 0 if every element is NaN.
+fn argmax(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, &value) in row.iter().enumerate() {
+        if value > row[best] || (row[best].is_nan() && !value.is_nan()) {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_of_several_maxima() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0, 2.0]), 1);
+        assert_eq!(argmax(&[f32::NAN, -1.0, 0.0]), 2);
+        assert_eq!(argmax(&[f32::NAN, f32::NAN]), 0);
+    }
+
+    #[test]
+    fn hits() {
+        assert!(Loss::BinaryCrossEntropy.hit(&[0.1], 1));
+        assert!(Loss::BinaryCrossEntropy.hit(&[0.0], 0));
+        assert!(Loss::MeanSquaredError.hit(&[6.6], 7));
+        assert!(!Loss::MeanSquaredError.hit(&[6.4], 7));
+        assert!(Loss::MeanSquaredError.hit(&[0.1, 0.2], 1));
+    }
+}

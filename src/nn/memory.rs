@@ -1,0 +1,127 @@
+//! Which layer's data lies where, for a given batch. Sizes saturate: what is too large for `usize`
+//! is refused when the memory is asked for.
+
+use threadcount_kernels::Activation;
+
+use super::buffer::lines;
+use super::layers::{Flow, Gradient, InputGradient};
+use super::plan::{Plan, PlannedLayer};
+
+/// The places of all layers' data, and the sizes of the buffers that hold them.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    pub(crate) steps: Vec<Step>,
+    /// Index of the first layer with parameters: below it no gradient is needed.
+    pub(crate) first_trainable: usize,
+    /// Floats of the layers' outputs.
+    pub(crate) arena: usize,
+    /// Floats that layers keep from forward to backward.
+    pub(crate) kept: usize,
+    /// Bytes that name the winners of max-pooling.
+    pub(crate) winners: usize,
+    /// Floats of the largest gradient between two layers.
+    pub(crate) gradient: usize,
+}
+
+/// One layer's places.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    /// Where its input begins in the arena; `None` for the batch itself.
+    pub(crate) x: Option<usize>,
+    /// Where its output begins; `None` if that is the batch itself (flatten as first layer).
+    pub(crate) y: Option<usize>,
+    /// Where what it keeps begins.
+    pub(crate) kept: usize,
+    /// Where its winners begin.
+    pub(crate) winners: usize,
+    pub(crate) dx: InputBuffer,
+    pub(crate) dy_is: Gradient,
+    /// What the layer multiplies its `dx` with, so that the layer below need not.
+    pub(crate) below: Activation,
+}
+
+/// Where the gradient by a layer's input goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InputBuffer {
+    /// Nowhere: nobody needs it.
+    None,
+    /// It stays where the gradient by the output is.
+    InPlace,
+    /// Into the other buffer.
+    Other,
+}
+
+impl Memory {
+    /// Lays the layers out one behind the other, each beginning on a cache line.
+    pub(crate) fn lay_out(plan: &Plan, max_batch: usize) -> Self {
+        let layers = plan.layers();
+        let first_trainable = layers.iter().position(|l| !l.params.is_empty()).unwrap_or(0);
+        let (mut arena, mut kept, mut winners) = (0, 0, 0);
+        let mut gradient = plan.output().len();
+        let mut steps: Vec<Step> = Vec::with_capacity(layers.len());
+        for (index, layer) in layers.iter().enumerate() {
+            let x = steps.last().and_then(|below| below.y);
+            let y = match layer.flow {
+                Flow::Reshape => x,
+                _ => Some(take(&mut arena, layer.output.len(), max_batch)),
+            };
+            let dx = input_buffer(layer, index > first_trainable);
+            if dx == InputBuffer::Other {
+                gradient = gradient.max(layer.input.len());
+            }
+            let dy_is = match layer.layer.ops().activation() {
+                // Nothing to take it through.
+                Activation::Linear => Gradient::OfPreActivation,
+                _ => Gradient::OfOutput,
+            };
+            let below = match dx {
+                InputBuffer::Other => fuse(layers, &mut steps, first_trainable, index),
+                _ => Activation::Linear,
+            };
+            let step = Step { x, y, kept, winners, dx, dy_is, below };
+            take(&mut kept, layer.kept.per_sample, max_batch);
+            take(&mut kept, layer.kept.per_batch, 1);
+            winners = winners.saturating_add(layer.kept.winners.saturating_mul(max_batch));
+            steps.push(step);
+        }
+        let gradient = gradient.saturating_mul(max_batch);
+        Self { steps, first_trainable, arena, kept, winners, gradient }
+    }
+}
+
+/// Reserves whole cache lines for `max_batch` samples and returns where they begin.
+fn take(end: &mut usize, per_sample: usize, max_batch: usize) -> usize {
+    let at = *end;
+    *end = at.saturating_add(lines(per_sample.saturating_mul(max_batch)));
+    at
+}
+
+fn input_buffer(layer: &PlannedLayer, wanted: bool) -> InputBuffer {
+    match (layer.flow, layer.input_gradient) {
+        (Flow::GradientInPlace | Flow::Reshape, _) => InputBuffer::InPlace,
+        (Flow::Buffered, InputGradient::Always) => InputBuffer::Other,
+        (Flow::Buffered, _) if wanted => InputBuffer::Other,
+        (Flow::Buffered, _) => InputBuffer::None,
+    }
+}
+
+/// Lets layer `index` take its `dx` through the activation of the layer below, if it can, and
+/// tells that layer so. Only reshapes may lie between the two.
+fn fuse(
+    layers: &[PlannedLayer],
+    steps: &mut [Step],
+    first_trainable: usize,
+    index: usize,
+) -> Activation {
+    if layers[index].input_gradient != InputGradient::TimesDerivative {
+        return Activation::Linear;
+    }
+    let below = layers[..index].iter().rposition(|layer| layer.flow != Flow::Reshape);
+    match below.filter(|&below| below >= first_trainable) {
+        None => Activation::Linear,
+        Some(below) => {
+            steps[below].dy_is = Gradient::OfPreActivation;
+            layers[below].layer.ops().activation()
+        }
+    }
+}

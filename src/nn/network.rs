@@ -1,0 +1,448 @@
+//! A network in memory: everything is taken once, in [`Network::build`], and a training step is a
+//! list of calls into it.
+
+use threadcount_kernels::Team;
+
+use super::buffer::Buffer;
+use super::layers::{Backward, Flow, Forward, Layer, Mode};
+use super::loss::{BatchResult, Loss};
+use super::memory::{InputBuffer, Memory};
+use super::optimizer::{Optimizer, OptimizerState};
+use super::plan::{Plan, Tensor};
+use super::shape::Shape;
+use crate::error::{Error, Result};
+use crate::random::{Key, Purpose};
+
+/// Where in its run a training batch stands: with the seed and the layer, all that dropout masks
+/// depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchKey {
+    /// The epoch.
+    pub epoch: u64,
+    /// Position in the epoch of the batch's first sample.
+    pub first_sample: u64,
+}
+
+/// Which of a network's tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// What predicting needs: parameters and moving statistics.
+    Model,
+    /// What going on with training needs besides the model: the optimizer's buffers. Together with
+    /// [`Network::optimizer_steps`] that is the whole state.
+    Optimizer,
+}
+
+/// A named tensor to be written to a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorRef<'a> {
+    /// `conv2d_1/kernel`, `batch_normalization/moving_mean`; of an optimizer `adam/m/dense/bias`.
+    pub name: String,
+    /// Sizes of its axes, row-major.
+    pub shape: &'a [usize],
+    /// Its elements.
+    pub data: &'a [f32],
+}
+
+/// A named tensor to be filled from a file.
+#[derive(Debug, PartialEq)]
+pub struct TensorMut<'a> {
+    /// As in [`TensorRef`].
+    pub name: String,
+    /// Sizes of its axes, row-major.
+    pub shape: &'a [usize],
+    /// Its elements.
+    pub data: &'a mut [f32],
+}
+
+/// Layers, loss and optimizer with all the memory that training takes.
+#[derive(Clone, Debug)]
+pub struct Network {
+    plan: Plan,
+    memory: Memory,
+    loss: Loss,
+    optimizer: OptimizerState,
+    max_batch: usize,
+    seed: u64,
+    params: Buffer,
+    grads: Buffer,
+    state: Buffer,
+    /// The layers' outputs, in order.
+    arena: Buffer,
+    /// What the layers keep from forward to backward.
+    kept: Buffer,
+    winners: Vec<u8>,
+    /// The gradients by a layer's output and input; they change places from layer to layer.
+    dy: Buffer,
+    dx: Buffer,
+    losses: Buffer,
+    targets: Buffer,
+}
+
+impl Network {
+    /// Plans `layers` for samples of shape `input`, takes the memory for batches of up to
+    /// `max_batch` samples (the larger of training's and evaluation's), and fills the parameters
+    /// from `seed`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the layers do not fit each other or the loss, or the optimizer's
+    /// constants make no sense; [`Error::Failed`] if the memory cannot be had.
+    pub fn build(
+        input: Shape,
+        layers: &[Layer],
+        loss: Loss,
+        optimizer: Optimizer,
+        max_batch: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let plan = Plan::new(input, layers)?;
+        loss.check(&plan)?;
+        if max_batch == 0 {
+            return Err(Error::Usage("a batch needs at least one sample".into()));
+        }
+        let memory = Memory::lay_out(&plan, max_batch);
+        let mut params = Buffer::zeroed(plan.trainable_count())?;
+        let mut state = Buffer::zeroed(plan.non_trainable_count())?;
+        let key = Key::new(seed, Purpose::Init);
+        fill(plan.params(), key, &mut params);
+        fill(plan.state(), key, &mut state);
+        // The memory of bytes and per-sample numbers goes the same fallible way as the floats'.
+        Buffer::zeroed(memory.winners.div_ceil(size_of::<f32>()))?;
+        let outputs = plan.output().len().saturating_mul(max_batch);
+        let targets = if loss.needs_targets() { outputs } else { 0 };
+        Ok(Self {
+            loss,
+            optimizer: OptimizerState::new(optimizer, plan.trainable_count())?,
+            max_batch,
+            seed,
+            params,
+            grads: Buffer::zeroed(plan.trainable_count())?,
+            state,
+            arena: Buffer::zeroed(memory.arena)?,
+            kept: Buffer::zeroed(memory.kept)?,
+            winners: vec![0; memory.winners],
+            dy: Buffer::zeroed(memory.gradient)?,
+            dx: Buffer::zeroed(memory.gradient)?,
+            losses: Buffer::zeroed(max_batch)?,
+            targets: Buffer::zeroed(targets)?,
+            memory,
+            plan,
+        })
+    }
+
+    /// One step of the optimizer on the mean loss of a batch: `x` is `[n, input]` with
+    /// `1 <= n <= max_batch`, `labels` is `[n]`. The result is that of the parameters before the
+    /// step. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the batch does not fit the network or a label is no class of it;
+    /// nothing is changed then.
+    pub fn train_batch(
+        &mut self,
+        team: &Team,
+        x: &[f32],
+        labels: &[u8],
+        key: BatchKey,
+    ) -> Result<BatchResult> {
+        let result = self.gradients(team, x, labels, key)?;
+        self.optimizer.update(team, &mut self.params, &self.grads);
+        Ok(result)
+    }
+
+    /// The training step without its last call: leaves the gradient of the mean loss in
+    /// [`Self::grads`] and does not move the parameters. Moving statistics are updated.
+    ///
+    /// # Errors
+    /// As [`Self::train_batch`].
+    pub fn gradients(
+        &mut self,
+        team: &Team,
+        x: &[f32],
+        labels: &[u8],
+        key: BatchKey,
+    ) -> Result<BatchResult> {
+        self.check_labels(x, labels)?;
+        self.forward(team, x, Some(key));
+        let result = self.compare(team, labels);
+        self.backward(team, x, key);
+        Ok(result)
+    }
+
+    /// Loss and hits of a batch, with dropout off and normalisation by moving statistics.
+    ///
+    /// # Errors
+    /// As [`Self::train_batch`].
+    pub fn evaluate_batch(
+        &mut self,
+        team: &Team,
+        x: &[f32],
+        labels: &[u8],
+    ) -> Result<BatchResult> {
+        self.check_labels(x, labels)?;
+        self.forward(team, x, None);
+        Ok(self.compare(team, labels))
+    }
+
+    /// What the network makes of a batch: `predictions` is `[n, outputs]` and receives the
+    /// probabilities of the classes (of class 1, for binary cross-entropy), or the plain outputs
+    /// for squared errors.
+    ///
+    /// # Errors
+    /// As [`Self::train_batch`], or if `predictions` has another size.
+    pub fn predict(&mut self, team: &Team, x: &[f32], predictions: &mut [f32]) -> Result<()> {
+        let n = self.check_batch(x)?;
+        let width = self.plan.output().len();
+        if predictions.len() != n * width {
+            return Err(Error::Failed(format!(
+                "{n} predictions of {width} outputs do not fit {} elements",
+                predictions.len()
+            )));
+        }
+        self.forward(team, x, None);
+        self.loss.predictions(team, self.outputs(n), width, predictions);
+        Ok(())
+    }
+
+    fn forward(&mut self, team: &Team, x: &[f32], key: Option<BatchKey>) {
+        let n = x.len() / self.plan.input().len();
+        for (index, (layer, step)) in self.plan.layers().iter().zip(&self.memory.steps).enumerate() {
+            let Some(y) = step.y.filter(|_| layer.flow != Flow::Reshape) else { continue };
+            let (before, after) = self.arena.split_at_mut(y);
+            layer.layer.ops().forward(Forward {
+                team,
+                mode: mode(self.seed, index, key),
+                input: layer.input,
+                params: &self.params[layer.params.clone()],
+                state: &mut self.state[layer.state.clone()],
+                x: step.x.map_or(x, |at| &before[at..][..n * layer.input.len()]),
+                y: &mut after[..n * layer.output.len()],
+                kept: &mut self.kept[step.kept..][..layer.kept.floats(n)],
+                winners: &mut self.winners[step.winners..][..n * layer.kept.winners],
+            });
+        }
+    }
+
+    /// The loss of the outputs in the arena; its gradient goes to `dy`.
+    fn compare(&mut self, team: &Team, labels: &[u8]) -> BatchResult {
+        let n = labels.len();
+        let (at, len) = self.output_range(n);
+        let targets = if self.loss.needs_targets() { len } else { 0 };
+        self.loss.apply(
+            team,
+            &self.arena[at..][..len],
+            labels,
+            &mut self.losses[..n],
+            &mut self.targets[..targets],
+            &mut self.dy[..len],
+        )
+    }
+
+    fn backward(&mut self, team: &Team, x: &[f32], key: BatchKey) {
+        let n = x.len() / self.plan.input().len();
+        let (mut dy, mut dx) = (&mut self.dy, &mut self.dx);
+        let layers = self.plan.layers().iter().zip(&self.memory.steps).enumerate();
+        for (index, (layer, step)) in layers.skip(self.memory.first_trainable).rev() {
+            let (inputs, outputs) = (n * layer.input.len(), n * layer.output.len());
+            let slice = |at: Option<usize>, len| at.map_or(x, |at| &self.arena[at..][..len]);
+            layer.layer.ops().backward(Backward {
+                team,
+                mode: mode(self.seed, index, Some(key)),
+                input: layer.input,
+                params: &self.params[layer.params.clone()],
+                grads: &mut self.grads[layer.params.clone()],
+                x: slice(step.x, inputs),
+                y: slice(step.y, outputs),
+                kept: &mut self.kept[step.kept..][..layer.kept.floats(n)],
+                winners: &self.winners[step.winners..][..n * layer.kept.winners],
+                dy: &mut dy[..outputs],
+                dy_is: step.dy_is,
+                dx: (step.dx == InputBuffer::Other).then(|| &mut dx[..inputs]),
+                below: step.below,
+            });
+            if step.dx == InputBuffer::Other {
+                std::mem::swap(&mut dy, &mut dx);
+            }
+        }
+    }
+
+    /// The last layer's outputs for a batch of `n`.
+    fn outputs(&self, n: usize) -> &[f32] {
+        let (at, len) = self.output_range(n);
+        &self.arena[at..][..len]
+    }
+
+    /// Where they begin, and how many there are.
+    fn output_range(&self, n: usize) -> (usize, usize) {
+        let at = self.memory.steps.last().and_then(|step| step.y).unwrap_or(0);
+        (at, n * self.plan.output().len())
+    }
+
+    fn check_batch(&self, x: &[f32]) -> Result<usize> {
+        let input = self.plan.input();
+        let n = x.len() / input.len();
+        if n == 0 || n > self.max_batch || n * input.len() != x.len() {
+            return Err(Error::Failed(format!(
+                "a batch of {} numbers is not 1 to {} samples of shape {input}",
+                x.len(),
+                self.max_batch
+            )));
+        }
+        Ok(n)
+    }
+
+    fn check_labels(&self, x: &[f32], labels: &[u8]) -> Result<()> {
+        let n = self.check_batch(x)?;
+        if labels.len() != n {
+            return Err(Error::Failed(format!("{n} samples with {} labels", labels.len())));
+        }
+        let classes = self.loss.labels(self.plan.output().len());
+        match labels.iter().find(|&&label| usize::from(label) >= classes) {
+            None => Ok(()),
+            Some(label) => Err(Error::Failed(format!(
+                "label {label} is no class of a network that tells {classes} apart"
+            ))),
+        }
+    }
+
+    /// The layers with their shapes and tensors.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Parameters and moving statistics together, as Keras counts them.
+    pub fn parameter_count(&self) -> usize {
+        self.plan.parameter_count()
+    }
+
+    /// The most samples a batch may have.
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// What training makes small.
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
+    /// The update rule.
+    pub fn optimizer(&self) -> Optimizer {
+        self.optimizer.rule
+    }
+
+    /// All parameters; [`Plan::params`] names the slices.
+    pub fn params(&self) -> &[f32] {
+        &self.params
+    }
+
+    /// The same, to be changed.
+    pub fn params_mut(&mut self) -> &mut [f32] {
+        &mut self.params
+    }
+
+    /// The gradients of the last step, in the order of the parameters.
+    pub fn grads(&self) -> &[f32] {
+        &self.grads
+    }
+
+    /// All moving statistics; [`Plan::state`] names the slices.
+    pub fn state(&self) -> &[f32] {
+        &self.state
+    }
+
+    /// The same, to be changed.
+    pub fn state_mut(&mut self) -> &mut [f32] {
+        &mut self.state
+    }
+
+    /// Optimizer steps done so far.
+    pub fn optimizer_steps(&self) -> u64 {
+        self.optimizer.steps
+    }
+
+    /// Sets the number of optimizer steps done so far, when training is taken up again.
+    pub fn set_optimizer_steps(&mut self, steps: u64) {
+        self.optimizer.steps = steps;
+    }
+
+    /// Named tensors to be saved.
+    pub fn tensors(&self, saved: Saved) -> Vec<TensorRef<'_>> {
+        let (params, state) = (self.plan.params(), self.plan.state());
+        match saved {
+            Saved::Model => {
+                let mut tensors = named("", params, &self.params);
+                tensors.extend(named("", state, &self.state));
+                tensors
+            }
+            Saved::Optimizer => {
+                let rule = self.optimizer.rule.name();
+                let buffers = self.optimizer.buffers.iter();
+                buffers
+                    .flat_map(|(name, data)| named(&format!("{rule}/{name}/"), params, data))
+                    .collect()
+            }
+        }
+    }
+
+    /// The same tensors in the same order, to be filled with what was saved.
+    pub fn tensors_mut(&mut self, saved: Saved) -> Vec<TensorMut<'_>> {
+        let (params, state) = (self.plan.params(), self.plan.state());
+        match saved {
+            Saved::Model => {
+                let mut tensors = named_mut("", params, &mut self.params);
+                tensors.extend(named_mut("", state, &mut self.state));
+                tensors
+            }
+            Saved::Optimizer => {
+                let rule = self.optimizer.rule.name();
+                let buffers = self.optimizer.buffers.iter_mut();
+                buffers
+                    .flat_map(|(name, data)| named_mut(&format!("{rule}/{name}/"), params, data))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The slices of a flat buffer under their names.
+fn named<'a>(prefix: &str, tensors: &'a [Tensor], data: &'a [f32]) -> Vec<TensorRef<'a>> {
+    let one = |tensor: &'a Tensor| TensorRef {
+        name: format!("{prefix}{}", tensor.name),
+        shape: &tensor.shape,
+        data: &data[tensor.range.clone()],
+    };
+    tensors.iter().map(one).collect()
+}
+
+/// The same, to be changed. Tensors lie one behind the other, without gaps.
+fn named_mut<'a>(
+    prefix: &str,
+    tensors: &'a [Tensor],
+    mut rest: &'a mut [f32],
+) -> Vec<TensorMut<'a>> {
+    let mut all = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let (data, behind) = rest.split_at_mut(tensor.range.len());
+        rest = behind;
+        let name = format!("{prefix}{}", tensor.name);
+        all.push(TensorMut { name, shape: &tensor.shape, data });
+    }
+    all
+}
+
+/// What one layer is doing: training under the key of its masks, or evaluating.
+fn mode(seed: u64, layer: usize, key: Option<BatchKey>) -> Mode {
+    match key {
+        None => Mode::Evaluate,
+        Some(BatchKey { epoch, first_sample }) => {
+            let key = Key::new(seed, Purpose::Dropout).with(epoch).with(layer as u64).bits();
+            Mode::Train { key, first_sample }
+        }
+    }
+}
+
+/// Fills every tensor from its own stream.
+fn fill(tensors: &[Tensor], key: Key, data: &mut [f32]) {
+    for (index, tensor) in tensors.iter().enumerate() {
+        tensor.initializer.fill(key.with(index as u64), &mut data[tensor.range.clone()]);
+    }
+}

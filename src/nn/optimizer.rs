@@ -1,0 +1,253 @@
+//! Optimizers: which rule, with which constants, and the buffers that the rule keeps beside the
+//! parameters. One update is one sweep over the flat parameter and gradient buffers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use threadcount_kernels::Team;
+use threadcount_kernels::update::{self, Nesterov};
+
+use super::buffer::Buffer;
+use crate::error::{Error, Result};
+
+/// An update rule and its constants, with Keras's formulas and names.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Stochastic gradient descent: `v = momentum v - rate g; w += v`.
+    Sgd {
+        /// Step size.
+        learning_rate: f32,
+        /// Share of the last step that is repeated, 0 for none.
+        momentum: f32,
+    },
+    /// RMSprop (Hinton 2012): the gradient over the root of its running mean square.
+    RmsProp {
+        /// Step size.
+        learning_rate: f32,
+        /// Decay of the running mean square.
+        rho: f32,
+        /// Share of the last step that is repeated, 0 for none.
+        momentum: f32,
+        /// Keeps the quotient finite.
+        epsilon: f32,
+    },
+    /// Adam (Kingma & Ba 2014) in Keras's form: the bias corrections go into the rate, epsilon
+    /// stays outside the root.
+    Adam {
+        /// Step size.
+        learning_rate: f32,
+        /// Decay of the running mean.
+        beta1: f32,
+        /// Decay of the running mean square.
+        beta2: f32,
+        /// Keeps the quotient finite.
+        epsilon: f32,
+    },
+}
+
+impl Optimizer {
+    /// The names that [`FromStr`] and serde understand.
+    pub const NAMES: [&str; 3] = ["sgd", "rmsprop", "adam"];
+
+    /// Plain gradient descent at rate 0.01.
+    pub const fn sgd() -> Self {
+        Self::Sgd { learning_rate: 0.01, momentum: 0.0 }
+    }
+
+    /// RMSprop at rate 0.001, rho 0.9, no momentum, epsilon 1e-7.
+    pub const fn rmsprop() -> Self {
+        Self::RmsProp { learning_rate: 1e-3, rho: 0.9, momentum: 0.0, epsilon: 1e-7 }
+    }
+
+    /// Adam at rate 0.001, betas 0.9 and 0.999, epsilon 1e-7.
+    pub const fn adam() -> Self {
+        Self::Adam { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 }
+    }
+
+    /// The same rule at another rate.
+    #[must_use]
+    pub const fn with_learning_rate(mut self, rate: f32) -> Self {
+        match &mut self {
+            Self::Sgd { learning_rate, .. }
+            | Self::RmsProp { learning_rate, .. }
+            | Self::Adam { learning_rate, .. } => *learning_rate = rate,
+        }
+        self
+    }
+
+    /// The same rule with momentum; Adam has its own and stays as it is.
+    #[must_use]
+    pub const fn with_momentum(mut self, share: f32) -> Self {
+        match &mut self {
+            Self::Sgd { momentum, .. } | Self::RmsProp { momentum, .. } => *momentum = share,
+            Self::Adam { .. } => {}
+        }
+        self
+    }
+
+    /// Step size.
+    pub const fn learning_rate(&self) -> f32 {
+        match *self {
+            Self::Sgd { learning_rate, .. }
+            | Self::RmsProp { learning_rate, .. }
+            | Self::Adam { learning_rate, .. } => learning_rate,
+        }
+    }
+
+    /// `sgd`, `rmsprop` or `adam`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Sgd { .. } => Self::NAMES[0],
+            Self::RmsProp { .. } => Self::NAMES[1],
+            Self::Adam { .. } => Self::NAMES[2],
+        }
+    }
+
+    /// Refuses constants with which the rule cannot work.
+    ///
+    /// # Errors
+    /// [`Error::Usage`]: a rate that is not a positive number, a decay or momentum outside
+    /// `[0, 1)`, an epsilon that is negative or not a number.
+    pub fn check(&self) -> Result<()> {
+        let (decays, epsilon): (&[(&str, f32)], f32) = match *self {
+            Self::Sgd { momentum, .. } => (&[("momentum", momentum)], 0.0),
+            Self::RmsProp { rho, momentum, epsilon, .. } => {
+                (&[("rho", rho), ("momentum", momentum)], epsilon)
+            }
+            Self::Adam { beta1, beta2, epsilon, .. } => {
+                (&[("beta1", beta1), ("beta2", beta2)], epsilon)
+            }
+        };
+        let name = self.name();
+        let rate = self.learning_rate();
+        if !(rate > 0.0 && rate.is_finite()) {
+            return Err(Error::Usage(format!(
+                "{name}: the learning rate must be positive, not {rate}"
+            )));
+        }
+        for &(what, value) in decays {
+            if !(0.0..1.0).contains(&value) {
+                return Err(Error::Usage(format!("{name}: {what} must be in [0, 1), not {value}")));
+            }
+        }
+        if !(epsilon >= 0.0 && epsilon.is_finite()) {
+            return Err(Error::Usage(format!("{name}: epsilon must not be negative: {epsilon}")));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Optimizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (learning rate {})", self.name(), self.learning_rate())
+    }
+}
+
+/// The optimizer of that name with its default constants.
+impl FromStr for Optimizer {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "sgd" => Ok(Self::sgd()),
+            "rmsprop" => Ok(Self::rmsprop()),
+            "adam" => Ok(Self::adam()),
+            _ => Err(Error::Usage(format!(
+                "there is no optimizer {name:?}; there are {}",
+                Self::NAMES.join(", ")
+            ))),
+        }
+    }
+}
+
+/// A rule together with what it remembers from step to step.
+#[derive(Clone, Debug)]
+pub(crate) struct OptimizerState {
+    pub(crate) rule: Optimizer,
+    /// Updates done so far: Adam's bias corrections depend on it.
+    pub(crate) steps: u64,
+    /// Named buffers, each as long as the parameters.
+    pub(crate) buffers: Vec<(&'static str, Buffer)>,
+}
+
+impl OptimizerState {
+    /// A rule before its first step, for `len` parameters.
+    pub(crate) fn new(rule: Optimizer, len: usize) -> Result<Self> {
+        rule.check()?;
+        let names: &[&'static str] = match rule {
+            Optimizer::Sgd { momentum: 0.0, .. } => &[],
+            Optimizer::Sgd { .. } => &["velocity"],
+            Optimizer::RmsProp { momentum: 0.0, .. } => &["mean_square"],
+            Optimizer::RmsProp { .. } => &["mean_square", "velocity"],
+            Optimizer::Adam { .. } => &["m", "v"],
+        };
+        let mut buffers = Vec::with_capacity(names.len());
+        for &name in names {
+            buffers.push((name, Buffer::zeroed(len)?));
+        }
+        Ok(Self { rule, steps: 0, buffers })
+    }
+
+    /// One step: moves `params` against `grads`.
+    pub(crate) fn update(&mut self, team: &Team, params: &mut [f32], grads: &[f32]) {
+        self.steps += 1;
+        let mut buffers = self.buffers.iter_mut().map(|(_, buffer)| &mut buffer[..]);
+        let mut next = || buffers.next().unwrap_or_default();
+        match self.rule {
+            Optimizer::Sgd { learning_rate, momentum } => {
+                let rule = update::Sgd { learning_rate, momentum, nesterov: Nesterov::No };
+                update::sgd(team, &rule, params, grads, next());
+            }
+            Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
+                let rule = update::RmsProp { learning_rate, rho, momentum, epsilon };
+                let (mean_square, velocity) = (next(), next());
+                update::rmsprop(team, &rule, params, grads, mean_square, velocity);
+            }
+            Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
+                let rule =
+                    update::Adam { learning_rate, beta1, beta2, epsilon, step: self.steps };
+                let (m, v) = (next(), next());
+                update::adam(team, &rule, params, grads, m, v);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for name in Optimizer::NAMES {
+            assert_eq!(name.parse::<Optimizer>().unwrap().name(), name);
+        }
+        assert!(matches!("adamw".parse::<Optimizer>(), Err(Error::Usage(_))));
+    }
+
+    #[test]
+    fn serde_is_tagged_by_name() {
+        let optimizer = Optimizer::adam().with_learning_rate(1e-4);
+        let text = toml::to_string(&optimizer).unwrap();
+        assert!(text.contains("name = \"adam\""), "{text}");
+        assert_eq!(toml::from_str::<Optimizer>(&text).unwrap(), optimizer);
+    }
+
+    #[test]
+    fn impossible_constants_are_refused() {
+        for bad in [
+            Optimizer::sgd().with_learning_rate(0.0),
+            Optimizer::sgd().with_learning_rate(f32::NAN),
+            Optimizer::adam().with_learning_rate(f32::INFINITY),
+            Optimizer::sgd().with_momentum(1.0),
+            Optimizer::rmsprop().with_momentum(-0.1),
+            Optimizer::Adam { learning_rate: 1e-3, beta1: 1.5, beta2: 0.9, epsilon: 0.0 },
+            Optimizer::RmsProp { learning_rate: 1e-3, rho: 0.9, momentum: 0.0, epsilon: -1.0 },
+        ] {
+            assert!(matches!(bad.check(), Err(Error::Usage(_))), "{bad:?}");
+        }
+        assert!(Optimizer::adam().check().is_ok());
+    }
+}
