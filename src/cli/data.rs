@@ -3,7 +3,7 @@
 use super::console;
 use super::settings::{DataFlag, Settings};
 use crate::data::{Cache, Fetch, Half, Places, Source, show};
-use crate::{Error, Result};
+use crate::Result;
 use std::path::PathBuf;
 
 #[derive(clap::Subcommand)]

@@ -20,13 +20,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let shape = task.input.shape(SIDE, SIDE);
     let plan = Plan::new(shape, &task.layers)?;
     console::print(&format!(
-        "{}: {}\n\n{}\nLoss: {}. Optimizer: {}. Batches of {}, at most {} epochs.\n",
+        "{}: {}\n\n{}\n\n{}, batches of {}, {} epochs{}\n",
         recipe.id,
         recipe.about,
         summary(recipe.id, &plan),
-        task.loss,
         task.optimizer,
         task.batch_size,
-        task.epochs
+        task.epochs,
+        if task.early_stopping.is_some() { " at most" } else { "" }
     ))
 }

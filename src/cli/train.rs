@@ -13,7 +13,6 @@ use crate::train::{
 };
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use threadcount_kernels::{Isa, Pool, Team};
 
 #[derive(clap::Args)]

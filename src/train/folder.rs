@@ -6,7 +6,7 @@ use super::session::Session;
 use super::task::{Changes, Input, Keep, Task};
 use super::tensors::{Tensor, TensorFile, encode};
 use crate::data::{Dataset, Scale, Scaling, Selection, Split};
-use crate::nn::{Optimizer, Saved, TensorRef};
+use crate::nn::{Loss, Optimizer, Saved, TensorRef};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -69,7 +69,7 @@ pub struct TaskRecord {
     /// The layers, input to output.
     pub layers: Vec<String>,
     /// What is minimised.
-    pub loss: String,
+    pub loss: Loss,
     /// How.
     pub optimizer: Optimizer,
 }
@@ -118,7 +118,7 @@ impl TaskRecord {
             scaling: task.scaling,
             input: task.input,
             layers: task.layers.iter().map(|layer| format!("{layer:?}")).collect(),
-            loss: format!("{:?}", task.loss),
+            loss: task.loss,
             optimizer: task.optimizer,
         }
     }

@@ -3,7 +3,7 @@
 use super::history::{Epoch, History};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
-use super::task::{Keep, Task};
+use super::task::Task;
 use crate::data::{Scale, Split, epoch_order, gather};
 use crate::nn::{BatchKey, Network};
 use crate::random::{Key, Purpose};
@@ -284,7 +284,7 @@ impl<'a> Session<'a> {
 }
 
 impl Weights {
-    fn of(network: &Network) -> Self {
+    pub(super) fn of(network: &Network) -> Self {
         Self { params: network.params().to_vec(), state: network.state().to_vec() }
     }
 }

@@ -2,7 +2,7 @@
 //! recipes are tasks with a name and a claim; the command line's options change a task before it
 //! starts.
 
-use crate::data::{Samples, Scaling, Selection};
+use crate::data::{Scaling, Selection};
 use crate::nn::{Layer, Loss, Optimizer, Shape};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
