@@ -8,8 +8,11 @@
 //! - [`simd`], [`isa`]: the vector operations that kernels are written on, and the list of
 //!   instruction sets they run on
 //! - [`team`]: the threads, who does which task, and the waiting between phases
-//! - [`activation`]: what stands between the multiplications
-//! - [`machine`]: what CPU this is
+//! - [`gemm`]: matrix multiplication
+//! - [`activation`], [`pool`], [`norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
+//!   between the multiplications
+//! - [`recurrent`]: a simple layer and an LSTM, built of all these
+//! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
 //! # The numeric contract
 //! - **Same bits at any thread count**: work is split into chunks that are a function of the shape
@@ -19,14 +22,32 @@
 //! - `f32` only. Lengths that do not fit together are the caller's bug: kernels check them once, at
 //!   entry, and panic with both lengths.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "kernels are plain loops over several arrays at once; see `simd`"
+)]
+
 pub mod activation;
+mod columns;
+pub mod conv;
+pub mod dropout;
+pub mod gemm;
 pub mod geometry;
 pub mod isa;
+pub mod loss;
 pub mod machine;
+pub(crate) mod math;
 pub mod matrix;
 pub mod naive;
+pub mod norm;
+pub mod peak;
+pub mod pool;
+pub mod recurrent;
 pub mod simd;
+pub mod sums;
+mod sweep;
 pub mod team;
+pub mod update;
 
 pub use activation::Activation;
 pub use geometry::{Geometry, Padding};

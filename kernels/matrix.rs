@@ -2,6 +2,7 @@
 //! checked once, when it is made; kernels then walk it by pointer.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// A matrix that is read. Its transpose is the same memory with the strides swapped.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,17 @@ impl<'a> Mat<'a> {
     #[must_use]
     pub fn t(self) -> Self {
         Self { rows: self.cols, cols: self.rows, rs: self.cs, cs: self.rs, ..self }
+    }
+
+    /// Some of its columns.
+    ///
+    /// # Panics
+    /// If the range is outside the matrix.
+    #[must_use]
+    pub fn columns(self, cols: Range<usize>) -> Self {
+        assert!(cols.start <= cols.end && cols.end <= self.cols, "{cols:?} of {}", self.cols);
+        let ptr = self.ptr.wrapping_add(cols.start * self.cs);
+        Self { ptr, cols: cols.len(), ..self }
     }
 
     /// Number of rows.
@@ -130,10 +142,13 @@ impl<'a> MatMut<'a> {
     #[track_caller]
     pub fn strided(data: &'a mut [f32], rows: usize, cols: usize, rs: usize, cs: usize) -> Self {
         check(data.len(), rows, cols, rs, cs);
-        let row_wise = cols <= 1 || (cs > 0 && (rows <= 1 || rs > (cols - 1) * cs));
-        let column_wise = rows <= 1 || (rs > 0 && (cols <= 1 || cs > (rows - 1) * rs));
-        let distinct =
-            (row_wise && (rows <= 1 || rs > 0)) || (column_wise && (cols <= 1 || cs > 0));
+        // Rows that do not reach into each other, or columns that do not.
+        let rows_apart = rows <= 1 || rs > cols.saturating_sub(1) * cs;
+        let cols_apart = cols <= 1 || cs > rows.saturating_sub(1) * rs;
+        let distinct = rows == 0
+            || cols == 0
+            || (rows_apart && (cols == 1 || cs > 0))
+            || (cols_apart && (rows == 1 || rs > 0));
         assert!(distinct, "elements of a {rows} x {cols} matrix with strides {rs}, {cs} overlap");
         Self { ptr: data.as_mut_ptr(), rows, cols, rs, cs, life: PhantomData }
     }

@@ -30,6 +30,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Vector registers there are: what bounds the tile of a GEMM micro-kernel.
     const REGISTERS: usize;
 
+    /// Runs a kernel on this instruction set as a function of its own. A body that is used in many
+    /// places, or is many bodies in one place, is called instead of inlined.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
+
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
     /// Loads `LANES` floats; no alignment needed.
@@ -54,6 +58,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for writes of the chosen lanes.
     unsafe fn store_masked(self, p: *mut f32, v: Self::V, m: Self::M);
+    /// The first `n` bytes as floats (all `LANES` if `n >= LANES`), zero in the other lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of `min(n, LANES)` bytes.
+    unsafe fn load_u8(self, p: *const u8, n: usize) -> Self::V;
+    /// Stores the first `n` lanes (all if `n >= LANES`), integral and in `0..=255`, as bytes.
+    ///
+    /// # Safety
+    /// `p` is valid for writes of `min(n, LANES)` bytes.
+    unsafe fn store_u8(self, p: *mut u8, v: Self::V, n: usize);
 
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -77,6 +91,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn round(self, a: Self::V) -> Self::V;
     /// `2^n` for integral `n` in `-126..=127`.
     fn pow2(self, n: Self::V) -> Self::V;
+    /// `floor(log2 a)`; for positive normal numbers.
+    fn exponent(self, a: Self::V) -> Self::V;
     /// `a > b` by lane.
     fn gt(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a >= b` by lane.

@@ -34,12 +34,22 @@ fn run_avx2<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
 /// `-1` eight times, then `0` eight times: the eight from `8 - n` on are the mask of the first `n`.
 static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
 
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+fn call_avx2<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
 impl Simd for Avx2 {
     type V = __m256;
     type M = __m256;
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
 
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        unsafe { call_avx2(self, kernel) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> __m256 {
         unsafe { _mm256_set1_ps(x) }
@@ -63,6 +73,34 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f32, v: __m256, m: __m256) {
         unsafe { _mm256_maskstore_ps(p, _mm256_castps_si256(m), v) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, p: *const u8, n: usize) -> __m256 {
+        unsafe {
+            let bytes = if n >= 8 {
+                _mm_loadl_epi64(p.cast())
+            } else {
+                let mut bytes = [0_u8; 8];
+                p.copy_to_nonoverlapping(bytes.as_mut_ptr(), n);
+                _mm_loadl_epi64(bytes.as_ptr().cast())
+            };
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(self, p: *mut u8, v: __m256, n: usize) {
+        unsafe {
+            let words = _mm256_cvtps_epi32(v);
+            let high = _mm256_extracti128_si256::<1>(words);
+            let shorts = _mm_packus_epi32(_mm256_castsi256_si128(words), high);
+            let bytes = _mm_packus_epi16(shorts, shorts);
+            if n >= 8 {
+                _mm_storel_epi64(p.cast(), bytes);
+            } else {
+                let bytes = _mm_cvtsi128_si64(bytes).to_le_bytes();
+                p.copy_from_nonoverlapping(bytes.as_ptr(), n);
+            }
+        }
     }
     #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
@@ -109,6 +147,13 @@ impl Simd for Avx2 {
         unsafe {
             let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+        }
+    }
+    #[inline(always)]
+    fn exponent(self, a: __m256) -> __m256 {
+        unsafe {
+            let biased = _mm256_srli_epi32::<23>(_mm256_castps_si256(a));
+            _mm256_cvtepi32_ps(_mm256_sub_epi32(biased, _mm256_set1_epi32(127)))
         }
     }
     #[inline(always)]

@@ -36,12 +36,22 @@ fn run_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+fn call_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
 impl Simd for Avx512 {
     type V = __m512;
     type M = __mmask16;
     const LANES: usize = 16;
     const REGISTERS: usize = 32;
 
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        unsafe { call_avx512(self, kernel) }
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         unsafe { _mm512_set1_ps(x) }
@@ -65,6 +75,20 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store_masked(self, p: *mut f32, v: __m512, m: __mmask16) {
         unsafe { _mm512_mask_storeu_ps(p, m, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, p: *const u8, n: usize) -> __m512 {
+        unsafe {
+            let bytes = _mm_maskz_loadu_epi8(self.mask_first(n), p.cast());
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(self, p: *mut u8, v: __m512, n: usize) {
+        unsafe {
+            let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v));
+            _mm_mask_storeu_epi8(p.cast(), self.mask_first(n), bytes);
+        }
     }
     #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
@@ -112,6 +136,10 @@ impl Simd for Avx512 {
             let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
         }
+    }
+    #[inline(always)]
+    fn exponent(self, a: __m512) -> __m512 {
+        unsafe { _mm512_getexp_ps(a) }
     }
     #[inline(always)]
     fn gt(self, a: __m512, b: __m512) -> __mmask16 {

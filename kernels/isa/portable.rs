@@ -1,7 +1,7 @@
 //! What every build has: 4 floats through the crate `wide`, which picks SSE2 on x86-64 and NEON on
 //! Arm at compile time. (NEON could not be run where this was written.)
 
-use crate::simd::Simd;
+use crate::simd::{Kernel, Simd};
 use bytemuck::cast;
 use wide::{f32x4, i32x4};
 
@@ -19,6 +19,10 @@ impl Simd for Portable {
     const LANES: usize = 4;
     const REGISTERS: usize = 16;
 
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> f32x4 {
         f32x4::splat(x)
@@ -59,6 +63,22 @@ impl Simd for Portable {
                 // SAFETY: the caller promises the chosen lanes.
                 unsafe { *p.add(i) = lanes[i] };
             }
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, p: *const u8, n: usize) -> f32x4 {
+        let mut lanes = [0.0; 4];
+        for (i, lane) in lanes.iter_mut().enumerate().take(n) {
+            // SAFETY: the caller promises the first `n` bytes, up to four.
+            *lane = f32::from(unsafe { *p.add(i) });
+        }
+        f32x4::from(lanes)
+    }
+    #[inline(always)]
+    unsafe fn store_u8(self, p: *mut u8, v: f32x4, n: usize) {
+        for (i, lane) in v.to_array().into_iter().enumerate().take(n) {
+            // SAFETY: the caller promises the first `n` bytes, up to four.
+            unsafe { *p.add(i) = lane as u8 };
         }
     }
     #[inline(always)]
@@ -108,6 +128,12 @@ impl Simd for Portable {
         // but `wide` guards it against NaN with four more instructions.
         let shifted: i32x4 = cast(n + f32x4::splat(12_582_912.0 + 127.0));
         cast(shifted << 23)
+    }
+    #[inline(always)]
+    fn exponent(self, a: f32x4) -> f32x4 {
+        let bits: i32x4 = cast(a);
+        let shifted: i32x4 = bits >> 23;
+        (shifted - i32x4::splat(127)).round_float()
     }
     #[inline(always)]
     fn gt(self, a: f32x4, b: f32x4) -> f32x4 {

@@ -1,3 +1,14 @@
 //! The plain-loop twin of every kernel: what tests compare with and benches call the baseline.
 //! Each has the kernel's name and arguments, without the team.
 #![forbid(unsafe_code)]
+
+pub mod activation;
+pub mod conv;
+pub mod dropout;
+pub mod gemm;
+pub mod loss;
+pub mod norm;
+pub mod pool;
+pub mod recurrent;
+pub mod sums;
+pub mod update;

@@ -1,0 +1,283 @@
+//! The matrix of im2col as a view: address arithmetic instead of memory.
+
+use crate::Geometry;
+use crate::Mat;
+use crate::gemm::pack::{Left, PanelLayout, ROW_STRIDE, Right, copy_run};
+
+/// A row for each position of the window, a column for each element under it, in the order
+/// kernel row, kernel column, channel. In NHWC one kernel row is one contiguous run of memory.
+pub(crate) struct Im2col<'a> {
+    x: &'a [f32],
+    batch: usize,
+    in_h: usize,
+    in_w: usize,
+    channels: usize,
+    kernel_h: usize,
+    kernel_w: usize,
+    out_h: usize,
+    out_w: usize,
+    stride: usize,
+    pad_top: usize,
+    pad_left: usize,
+    /// Pixels of `x` stand this far apart, zeros between them: 1 but for the transposed convolution
+    /// of a strided one.
+    spread: usize,
+}
+
+impl<'a> Im2col<'a> {
+    /// The windows of a convolution over its input.
+    pub(crate) fn of_input(g: &Geometry, x: &'a [f32]) -> Self {
+        Self {
+            x,
+            batch: x.len() / g.in_len(),
+            in_h: g.in_h,
+            in_w: g.in_w,
+            channels: g.channels,
+            kernel_h: g.kernel_h,
+            kernel_w: g.kernel_w,
+            out_h: g.out_h,
+            out_w: g.out_w,
+            stride: g.stride,
+            pad_top: g.pad_top,
+            pad_left: g.pad_left,
+            spread: 1,
+        }
+    }
+
+    /// The windows of the transposed convolution over the gradient of the output: one for each input
+    /// pixel, over the outputs that it took part in.
+    pub(crate) fn of_output_gradient(g: &Geometry, filters: usize, dz: &'a [f32]) -> Self {
+        Self {
+            x: dz,
+            batch: dz.len() / (g.out_pixels() * filters).max(1),
+            in_h: g.out_h,
+            in_w: g.out_w,
+            channels: filters,
+            kernel_h: g.kernel_h,
+            kernel_w: g.kernel_w,
+            out_h: g.in_h,
+            out_w: g.in_w,
+            stride: 1,
+            pad_top: g.kernel_h - 1 - g.pad_top,
+            pad_left: g.kernel_w - 1 - g.pad_left,
+            spread: g.stride,
+        }
+    }
+
+    fn window_len(&self) -> usize {
+        self.kernel_h * self.kernel_w * self.channels
+    }
+
+    fn positions(&self) -> usize {
+        self.batch * self.out_h * self.out_w
+    }
+
+    /// The position with that number, counted row by row, image by image.
+    fn position(&self, index: usize) -> Position {
+        let (row, out_col) = (index / self.out_w, index % self.out_w);
+        Position { image: row / self.out_h, out_row: row % self.out_h, out_col }
+    }
+
+    /// The next position.
+    fn advance(&self, at: &mut Position) {
+        at.out_col += 1;
+        if at.out_col == self.out_w {
+            at.out_col = 0;
+            at.out_row += 1;
+            if at.out_row == self.out_h {
+                at.out_row = 0;
+                at.image += 1;
+            }
+        }
+    }
+
+    /// Elements `k..k + out.len()` under the window at a position.
+    #[inline(always)]
+    fn gather(&self, at: Position, k: usize, out: &mut [f32]) {
+        let image_len = self.in_h * self.in_w * self.channels;
+        let image = &self.x[at.image * image_len..][..image_len];
+        let line_len = self.in_w * self.channels;
+        let run_len = self.kernel_w * self.channels;
+        let (mut kernel_row, mut offset, mut done) = (k / run_len, k % run_len, 0);
+        while done < out.len() {
+            let take = (run_len - offset).min(out.len() - done);
+            let target = &mut out[done..done + take];
+            let y = (at.out_row * self.stride + kernel_row).wrapping_sub(self.pad_top);
+            if let Some(row) = spread_index(y, self.spread, self.in_h) {
+                let line = &image[row * line_len..][..line_len];
+                if self.spread == 1 {
+                    // Elements of the line from `start - pad` on, zeros outside of it.
+                    let start = at.out_col * self.stride * self.channels + offset;
+                    copy_padded(target, line, start, self.pad_left * self.channels);
+                } else {
+                    self.gather_spread(at, line, offset, target);
+                }
+            } else {
+                target.fill(0.0);
+            }
+            (kernel_row, offset, done) = (kernel_row + 1, 0, done + take);
+        }
+    }
+
+    /// Part of one kernel row, from `offset` on, over a line whose pixels are spread out.
+    fn gather_spread(&self, at: Position, line: &[f32], offset: usize, out: &mut [f32]) {
+        let (mut kernel_col, mut channel) = (offset / self.channels, offset % self.channels);
+        let mut rest = out;
+        while !rest.is_empty() {
+            let (target, after) = rest.split_at_mut((self.channels - channel).min(rest.len()));
+            let x = (at.out_col * self.stride + kernel_col).wrapping_sub(self.pad_left);
+            match spread_index(x, self.spread, self.in_w) {
+                Some(col) => {
+                    let from = col * self.channels + channel;
+                    target.copy_from_slice(&line[from..from + target.len()]);
+                }
+                None => target.fill(0.0),
+            }
+            (kernel_col, channel, rest) = (kernel_col + 1, 0, after);
+        }
+    }
+}
+
+/// Where a window lies.
+#[derive(Clone, Copy)]
+struct Position {
+    image: usize,
+    out_row: usize,
+    out_col: usize,
+}
+
+/// The index below `len` of what stands at coordinate `at` when elements stand `spread` apart; `None`
+/// in the padding (where `at` has wrapped around, if it lies before the first) or between elements.
+#[inline(always)]
+fn spread_index(at: usize, spread: usize, len: usize) -> Option<usize> {
+    if spread == 1 {
+        return (at < len).then_some(at);
+    }
+    (at.is_multiple_of(spread) && at / spread < len).then_some(at / spread)
+}
+
+/// Fills `out` with `line[start - pad ..]`, and zeros where that is outside.
+#[inline(always)]
+fn copy_padded(out: &mut [f32], line: &[f32], start: usize, pad: usize) {
+    if start >= pad && start - pad + out.len() <= line.len() {
+        return copy_run(out, &line[start - pad..][..out.len()]);
+    }
+    let before = pad.saturating_sub(start).min(out.len());
+    let first = (start + before).saturating_sub(pad).min(line.len());
+    let inside = (out.len() - before).min(line.len() - first);
+    out[..before].fill(0.0);
+    out[before..before + inside].copy_from_slice(&line[first..first + inside]);
+    out[before + inside..].fill(0.0);
+}
+
+impl Left for Im2col<'_> {
+    fn rows(&self) -> usize {
+        self.positions()
+    }
+
+    fn depth(&self) -> usize {
+        self.window_len()
+    }
+
+    fn layout(&self) -> PanelLayout {
+        PanelLayout::ByRow
+    }
+
+    fn pack(
+        &self,
+        row: usize,
+        rows: usize,
+        _panel_rows: usize,
+        k: usize,
+        depth: usize,
+        panel: &mut [f32],
+    ) {
+        let mut at = self.position(row);
+        for line in panel.chunks_mut(ROW_STRIDE).take(rows) {
+            self.gather(at, k, &mut line[..depth]);
+            self.advance(&mut at);
+        }
+    }
+}
+
+/// The transpose of im2col's matrix: what the gradient of the weights multiplies with `dz`.
+pub(crate) struct Transposed<'a>(pub(crate) Im2col<'a>);
+
+impl Left for Transposed<'_> {
+    fn rows(&self) -> usize {
+        self.0.window_len()
+    }
+
+    fn depth(&self) -> usize {
+        self.0.positions()
+    }
+
+    fn layout(&self) -> PanelLayout {
+        PanelLayout::ByDepth
+    }
+
+    fn pack(
+        &self,
+        row: usize,
+        rows: usize,
+        panel_rows: usize,
+        k: usize,
+        depth: usize,
+        panel: &mut [f32],
+    ) {
+        if depth == 0 {
+            return;
+        }
+        let mut at = self.0.position(k);
+        for line in panel.chunks_exact_mut(panel_rows).take(depth) {
+            self.0.gather(at, row, &mut line[..rows]);
+            self.0.advance(&mut at);
+        }
+    }
+}
+
+/// The weights as the transposed convolution needs them: taps in reverse, filters down, channels
+/// across.
+pub(crate) struct TurnedWeights<'a> {
+    w: &'a [f32],
+    taps: usize,
+    channels: usize,
+    filters: usize,
+}
+
+impl<'a> TurnedWeights<'a> {
+    pub(crate) fn new(g: &Geometry, filters: usize, w: &'a [f32]) -> Self {
+        Self { w, taps: g.kernel_h * g.kernel_w, channels: g.channels, filters }
+    }
+}
+
+impl Right for TurnedWeights<'_> {
+    fn depth(&self) -> usize {
+        self.taps * self.filters
+    }
+
+    fn cols(&self) -> usize {
+        self.channels
+    }
+
+    fn in_place(&self) -> Option<Mat<'_>> {
+        None
+    }
+
+    fn pack(&self, k: usize, depth: usize, col: usize, nr: usize, panel: &mut [f32]) {
+        let cols = nr.min(self.channels - col);
+        let mut lines = panel.chunks_exact_mut(nr).take(depth);
+        let (mut tap, mut filter) = (k / self.filters, k % self.filters);
+        for line in &mut lines {
+            let from = ((self.taps - 1 - tap) * self.channels + col) * self.filters + filter;
+            for (j, value) in line[..cols].iter_mut().enumerate() {
+                *value = self.w[from + j * self.filters];
+            }
+            line[cols..].fill(0.0);
+            filter += 1;
+            if filter == self.filters {
+                (tap, filter) = (tap + 1, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Matrix multiplication, in the manner of BLIS: five loops around a micro-kernel that keeps a tile
+//! of C in registers.
+//!
+//! - `tile`: the micro-kernel, and how a tile is stored (scaling, accumulation, epilogue)
+//! - `pack`: the operands as the micro-kernel wants them
+//! - `blocking`: block sizes, and how C is cut into tasks
+//! - `loops`: the loops
+//!
+//! **Accuracy.** A sum over K is three sums: at most 256 products in registers, at most 16 of those
+//! in C, and the slices of 4,096 in order. That keeps the error of a long
+//! sum near that of a pairwise one. Where the sums are cut depends on K alone, so neither threads nor
+//! tile shapes change the bits.
+
+pub(crate) mod blocking;
+pub(crate) mod loops;
+pub(crate) mod pack;
+pub(crate) mod tile;
+
+use crate::activation::Activation;
+use crate::{Mat, MatMut, Team};
+pub use blocking::Blocking;
+
+/// What happens to the old C.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Write {
+    /// C is overwritten and never read.
+    Set,
+    /// `beta C` is added.
+    Add {
+        /// The factor of the old C.
+        beta: f32,
+    },
+}
+
+/// What is done to each element of C while it is in a register, after the sum is complete.
+#[derive(Clone, Copy, Debug)]
+pub enum Epilogue<'a> {
+    /// Nothing.
+    None,
+    /// `C = activation(C + bias)`, `bias[j]` for column j.
+    Bias {
+        /// One for each column of C.
+        bias: &'a [f32],
+        /// Applied after the bias.
+        activation: Activation,
+    },
+    /// `C = C * activation'(y)`, the derivative in terms of the activation's output `y`.
+    Derivative {
+        /// The activation's output, of C's shape.
+        y: Mat<'a>,
+        /// The activation whose derivative is taken.
+        activation: Activation,
+    },
+}
+
+/// `C = epilogue(alpha A B + beta C)` for A of `m x k`, B of `k x n`, C of `m x n`.
+///
+/// Transposes are strides ([`Mat::t`]). With `k = 0` the product is zero; bias and epilogue still
+/// apply.
+///
+/// # Panics
+/// If the shapes do not fit together.
+pub fn gemm(team: &Team, alpha: f32, a: Mat, b: Mat, write: Write, c: MatMut, epilogue: Epilogue) {
+    let (m, n) = (a.rows(), b.cols());
+    assert_eq!(a.cols(), b.rows(), "the columns of A and the rows of B");
+    assert_eq!((c.rows(), c.cols()), (m, n), "the shape of C");
+    match epilogue {
+        Epilogue::None => {}
+        Epilogue::Bias { bias, .. } => assert_eq!(bias.len(), n, "one bias for each column"),
+        Epilogue::Derivative { y, .. } => {
+            assert_eq!((y.rows(), y.cols()), (m, n), "the shape of y");
+        }
+    }
+    // Tiles are stored by row. A column-major C is the transposed problem, where that has an
+    // epilogue of the same form.
+    let transposable = !matches!(epilogue, Epilogue::Bias { .. });
+    if c.cs() != 1 && c.rs() == 1 && transposable {
+        let epilogue = match epilogue {
+            Epilogue::Derivative { y, activation } => Epilogue::Derivative { y: y.t(), activation },
+            other => other,
+        };
+        return gemm_with(team, &Blocking::DEFAULT, alpha, b.t(), a.t(), write, c.t(), epilogue);
+    }
+    gemm_with(team, &Blocking::DEFAULT, alpha, a, b, write, c, epilogue);
+}
+
+/// [`gemm`] with the block sizes as an argument, so that tests reach every edge with small matrices.
+#[doc(hidden)]
+#[allow(clippy::too_many_arguments, reason = "gemm's own seven, and the blocking")]
+pub fn gemm_with(
+    team: &Team,
+    blocking: &Blocking,
+    alpha: f32,
+    a: Mat,
+    b: Mat,
+    write: Write,
+    c: MatMut,
+    epilogue: Epilogue,
+) {
+    loops::multiply(team, blocking, &a, &b, loops::Output { alpha, write, c, epilogue });
+}

@@ -1,0 +1,371 @@
+//! Losses with their gradients, from logits: softmax and logistic function are part of the loss,
+//! so nothing overflows and no probability is rounded to 0 before its logarithm is taken.
+//!
+//! Losses are per sample; gradients are those of their mean over the batch.
+
+use crate::math;
+use crate::simd::{Kernel, Simd};
+use crate::sweep::{Step, sweep};
+use crate::team::{Parts, Team};
+
+/// Elements of the smallest task: an exponential costs about ten times a copy.
+const TASK: usize = 4_096;
+
+/// Samples whose logarithms are taken together.
+const BLOCK: usize = 64;
+
+/// Samples of one task.
+fn chunk(per_sample: usize) -> usize {
+    (TASK / per_sample.max(1)).max(BLOCK)
+}
+
+/// Softmax of each sample. `logits` and `probabilities` are `[n, classes]`.
+///
+/// # Panics
+/// If the lengths do not fit.
+#[track_caller]
+pub fn softmax(team: &Team, logits: &[f32], classes: usize, probabilities: &mut [f32]) {
+    assert_eq!(logits.len(), probabilities.len(), "logits and probabilities differ in length");
+    let n = logits.len().checked_div(classes).unwrap_or(0);
+    assert_eq!(logits.len(), n * classes, "logits are no rows of {classes}");
+    let (isa, probabilities) = (team.isa(), Parts::new(probabilities));
+    team.run_chunks(n, chunk(classes), |samples, _| {
+        let range = samples.start * classes..samples.end * classes;
+        // SAFETY: tasks have disjoint samples.
+        let out = unsafe { probabilities.part(range.clone()) };
+        isa.run(Softmax { logits: &logits[range], classes, out });
+    });
+}
+
+/// `losses = -ln softmax(logits)[label]`, `dlogits = (softmax(logits) - one hot) / n`.
+/// `logits` and `dlogits` are `[n, classes]`, `labels` (below `classes`) and `losses` `[n]`.
+///
+/// # Panics
+/// If the lengths do not fit, or a label is not below `classes`.
+#[track_caller]
+pub fn softmax_cross_entropy(
+    team: &Team,
+    logits: &[f32],
+    classes: usize,
+    labels: &[u8],
+    losses: &mut [f32],
+    dlogits: &mut [f32],
+) {
+    let n = labels.len();
+    assert_eq!(logits.len(), n * classes, "logits are not {n} rows of {classes}");
+    assert_eq!(dlogits.len(), n * classes, "dlogits are not {n} rows of {classes}");
+    assert_eq!(losses.len(), n, "one loss for each label");
+    if let Some(label) = labels.iter().find(|&&label| usize::from(label) >= classes) {
+        panic!("label {label} with {classes} classes");
+    }
+    let scale = 1.0 / n as f32;
+    let (isa, losses, dlogits) = (team.isa(), Parts::new(losses), Parts::new(dlogits));
+    team.run_chunks(n, chunk(classes), |samples, _| {
+        let range = samples.start * classes..samples.end * classes;
+        // SAFETY: tasks have disjoint samples.
+        let (losses, dlogits) =
+            unsafe { (losses.part(samples.clone()), dlogits.part(range.clone())) };
+        let (logits, labels) = (&logits[range], &labels[samples]);
+        isa.run(CrossEntropy { logits, classes, labels, scale, losses, dlogits });
+    });
+}
+
+/// `losses = -ln` of the probability that `sigmoid(logit)` gives to the label,
+/// `dlogits = (sigmoid(logits) - labels) / n`. All are `[n]`, labels 0 or 1.
+///
+/// # Panics
+/// If the lengths differ, or a label is neither 0 nor 1.
+#[track_caller]
+pub fn binary_cross_entropy(
+    team: &Team,
+    logits: &[f32],
+    labels: &[u8],
+    losses: &mut [f32],
+    dlogits: &mut [f32],
+) {
+    let n = labels.len();
+    assert_eq!(logits.len(), n, "one logit for each label");
+    assert_eq!(losses.len(), n, "one loss for each label");
+    assert_eq!(dlogits.len(), n, "one gradient for each label");
+    if let Some(label) = labels.iter().find(|&&label| label > 1) {
+        panic!("label {label} is neither 0 nor 1");
+    }
+    let scale = 1.0 / n as f32;
+    let (isa, losses, dlogits) = (team.isa(), Parts::new(losses), Parts::new(dlogits));
+    team.run_chunks(n, chunk(1), |samples, _| {
+        // SAFETY: tasks have disjoint samples.
+        let (losses, dlogits) =
+            unsafe { (losses.part(samples.clone()), dlogits.part(samples.clone())) };
+        let (logits, labels) = (&logits[samples.clone()], &labels[samples]);
+        isa.run(Binary { logits, labels, scale, losses, dlogits });
+    });
+}
+
+/// `losses = ` mean over a sample's outputs of `(prediction - target)^2`, and its gradient over `n`.
+/// `predictions`, `targets` and `dpredictions` are `[n, outputs_per_sample]`, `losses` `[n]`.
+///
+/// # Panics
+/// If the lengths do not fit.
+#[track_caller]
+pub fn mean_squared_error(
+    team: &Team,
+    predictions: &[f32],
+    targets: &[f32],
+    outputs_per_sample: usize,
+    losses: &mut [f32],
+    dpredictions: &mut [f32],
+) {
+    let (n, outputs) = (losses.len(), outputs_per_sample);
+    assert_eq!(predictions.len(), n * outputs, "predictions are not {n} rows of {outputs}");
+    assert_eq!(targets.len(), n * outputs, "targets are not {n} rows of {outputs}");
+    assert_eq!(dpredictions.len(), n * outputs, "gradients are not {n} rows of {outputs}");
+    let scale = 2.0 / (n * outputs) as f32;
+    if outputs == 1 {
+        return sweep(team, Squared { scale }, [predictions, targets], [losses, dpredictions]);
+    }
+    let (isa, losses, gradients) = (team.isa(), Parts::new(losses), Parts::new(dpredictions));
+    team.run_chunks(n, chunk(outputs), |samples, _| {
+        let range = samples.start * outputs..samples.end * outputs;
+        // SAFETY: tasks have disjoint samples.
+        let (losses, gradients) = unsafe { (losses.part(samples), gradients.part(range.clone())) };
+        let (predictions, targets) = (&predictions[range.clone()], &targets[range]);
+        isa.run(SquaredRows { predictions, targets, outputs, scale, losses, gradients });
+    });
+}
+
+/// Writes e^(z - max) of a row to `out`; returns their sum and the maximum.
+#[inline(always)]
+fn exponentials<S: Simd>(simd: S, row: &[f32], out: &mut [f32]) -> (f32, f32) {
+    let len = row.len();
+    assert_eq!(len, out.len());
+    let lowest = simd.splat(f32::NEG_INFINITY);
+    let tail = simd.mask_first(len % S::LANES);
+    let full = len - len % S::LANES;
+
+    let mut max = lowest;
+    let mut i = 0;
+    while i < full {
+        // SAFETY: i + LANES <= len.
+        max = simd.max(unsafe { simd.load(row.as_ptr().add(i)) }, max);
+        i += S::LANES;
+    }
+    if full < len {
+        // SAFETY: the mask chooses the lanes below len.
+        let z = unsafe { simd.load_masked(row.as_ptr().add(full), tail) };
+        max = simd.max(simd.select(tail, z, lowest), max);
+    }
+    let max = simd.reduce_max(max);
+
+    let shift = simd.splat(max);
+    let mut sum = simd.splat(0.0);
+    i = 0;
+    while i < full {
+        // SAFETY: i + LANES <= len, the length of both.
+        unsafe {
+            let e = math::exp(simd, simd.sub(simd.load(row.as_ptr().add(i)), shift));
+            simd.store(out.as_mut_ptr().add(i), e);
+            sum = simd.add(sum, e);
+        }
+        i += S::LANES;
+    }
+    if full < len {
+        // SAFETY: the mask chooses the lanes below len.
+        unsafe {
+            let z = simd.load_masked(row.as_ptr().add(full), tail);
+            let e = math::exp(simd, simd.sub(z, shift));
+            simd.store_masked(out.as_mut_ptr().add(full), e, tail);
+            sum = simd.add(sum, simd.select(tail, e, simd.splat(0.0)));
+        }
+    }
+    (simd.reduce_add(sum), max)
+}
+
+/// Multiplies a row.
+#[inline(always)]
+fn multiply<S: Simd>(simd: S, row: &mut [f32], factor: f32) {
+    let len = row.len();
+    let factor = simd.splat(factor);
+    let mut i = 0;
+    while i + S::LANES <= len {
+        // SAFETY: i + LANES <= len.
+        unsafe {
+            let p = row.as_mut_ptr().add(i);
+            simd.store(p, simd.mul(simd.load(p), factor));
+        }
+        i += S::LANES;
+    }
+    if i < len {
+        let tail = simd.mask_first(len - i);
+        // SAFETY: the mask chooses the lanes below len.
+        unsafe {
+            let p = row.as_mut_ptr().add(i);
+            simd.store_masked(p, simd.mul(simd.load_masked(p, tail), factor), tail);
+        }
+    }
+}
+
+struct Softmax<'a> {
+    logits: &'a [f32],
+    classes: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { logits, classes, out } = self;
+        let mut at = 0;
+        while at < logits.len() {
+            let out = &mut out[at..at + classes];
+            let (sum, _) = exponentials(simd, &logits[at..at + classes], out);
+            multiply(simd, out, 1.0 / sum);
+            at += classes;
+        }
+    }
+}
+
+struct CrossEntropy<'a> {
+    logits: &'a [f32],
+    classes: usize,
+    labels: &'a [u8],
+    scale: f32,
+    losses: &'a mut [f32],
+    dlogits: &'a mut [f32],
+}
+
+impl Kernel for CrossEntropy<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { logits, classes, labels, scale, losses, dlogits } = self;
+        let mut sums = [0.0_f32; BLOCK];
+        let mut start = 0;
+        while start < labels.len() {
+            let end = labels.len().min(start + BLOCK);
+            for i in start..end {
+                let row = &logits[i * classes..(i + 1) * classes];
+                let out = &mut dlogits[i * classes..(i + 1) * classes];
+                let label = usize::from(labels[i]);
+                let (sum, max) = exponentials(simd, row, out);
+                // Both are positive where the label has not the largest logit: nothing cancels.
+                losses[i] = max - row[label];
+                sums[i - start] = sum;
+                multiply(simd, out, scale / sum);
+                out[label] -= scale;
+            }
+            let mut i = 0;
+            while start + i < end {
+                let mask = simd.mask_first(end - start - i);
+                // SAFETY: BLOCK is a multiple of every LANES, so a whole vector of sums is there;
+                // the mask chooses losses below end.
+                unsafe {
+                    let p = losses.as_mut_ptr().add(start + i);
+                    let logarithm = math::ln(simd, simd.load(sums.as_ptr().add(i)));
+                    let loss = simd.add(simd.load_masked(p, mask), logarithm);
+                    simd.store_masked(p, loss, mask);
+                }
+                i += S::LANES;
+            }
+            start = end;
+        }
+    }
+}
+
+struct Binary<'a> {
+    logits: &'a [f32],
+    labels: &'a [u8],
+    scale: f32,
+    losses: &'a mut [f32],
+    dlogits: &'a mut [f32],
+}
+
+impl Kernel for Binary<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { logits, labels, scale, losses, dlogits } = self;
+        let (zero, one, scale) = (simd.splat(0.0), simd.splat(1.0), simd.splat(scale));
+        let len = logits.len();
+        assert!(labels.len() == len && losses.len() == len && dlogits.len() == len);
+        let mut i = 0;
+        while i < len {
+            let mask = simd.mask_first(len - i);
+            // SAFETY: the mask chooses the lanes below len, the length of all four.
+            unsafe {
+                let z = simd.load_masked(logits.as_ptr().add(i), mask);
+                let label = simd.load_u8(labels.as_ptr().add(i), len - i);
+                let e = math::exp(simd, simd.sub(zero, simd.abs(z)));
+                // max(z, 0) - z label + ln(1 + e^-|z|); with the label's side of z nothing cancels:
+                // max(z, 0) - z = max(-z, 0).
+                let wrong = simd.select(simd.gt(label, zero), simd.sub(zero, z), z);
+                let loss = simd.add(simd.max(zero, wrong), math::ln_1p(simd, e));
+                // sigmoid(z) - label = sigmoid(-wrong) or its negative, again without cancelling.
+                let numerator = simd.select(simd.gt(zero, wrong), e, one);
+                let miss = simd.div(numerator, simd.add(one, e));
+                let signed = simd.select(simd.gt(label, zero), simd.sub(zero, miss), miss);
+                simd.store_masked(losses.as_mut_ptr().add(i), loss, mask);
+                simd.store_masked(dlogits.as_mut_ptr().add(i), simd.mul(signed, scale), mask);
+            }
+            i += S::LANES;
+        }
+    }
+}
+
+/// One output per sample.
+#[derive(Clone, Copy)]
+struct Squared {
+    scale: f32,
+}
+
+impl Step<2, 2> for Squared {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [p, t]: [S::V; 2], _: [S::V; 2]) -> [S::V; 2] {
+        let d = simd.sub(p, t);
+        [simd.mul(d, d), simd.mul(d, simd.splat(self.scale))]
+    }
+}
+
+struct SquaredRows<'a> {
+    predictions: &'a [f32],
+    targets: &'a [f32],
+    outputs: usize,
+    scale: f32,
+    losses: &'a mut [f32],
+    gradients: &'a mut [f32],
+}
+
+impl Kernel for SquaredRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { predictions, targets, outputs, scale, losses, gradients } = self;
+        let share = 1.0 / outputs as f32;
+        let scale = simd.splat(scale);
+        for (i, loss) in losses.iter_mut().enumerate() {
+            let p = &predictions[i * outputs..(i + 1) * outputs];
+            let t = &targets[i * outputs..(i + 1) * outputs];
+            let gradient = &mut gradients[i * outputs..(i + 1) * outputs];
+            let mut sum = simd.splat(0.0);
+            let mut j = 0;
+            while j < outputs {
+                let mask = simd.mask_first(outputs - j);
+                // SAFETY: the mask chooses the lanes below outputs, the length of all three. Lanes
+                // that are not chosen are zero.
+                unsafe {
+                    let p = simd.load_masked(p.as_ptr().add(j), mask);
+                    let t = simd.load_masked(t.as_ptr().add(j), mask);
+                    let d = simd.sub(p, t);
+                    sum = simd.mul_add(d, d, sum);
+                    simd.store_masked(gradient.as_mut_ptr().add(j), simd.mul(d, scale), mask);
+                }
+                j += S::LANES;
+            }
+            *loss = simd.reduce_add(sum) * share;
+        }
+    }
+}

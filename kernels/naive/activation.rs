@@ -1,0 +1,63 @@
+//! Activations, one element at a time in f64.
+
+use crate::activation::Activation;
+
+fn value(activation: Activation, x: f32) -> f32 {
+    match activation {
+        Activation::Linear => x,
+        Activation::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
+        Activation::LeakyRelu { slope } => {
+            if x < 0.0 {
+                slope * x
+            } else {
+                x
+            }
+        }
+        Activation::Sigmoid => (1.0 / (1.0 + (-f64::from(x)).exp())) as f32,
+        Activation::Tanh => f64::from(x).tanh() as f32,
+    }
+}
+
+/// y = act(x).
+pub fn forward(activation: Activation, x: &[f32], y: &mut [f32]) {
+    assert_eq!(x.len(), y.len(), "x and y differ in length");
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = value(activation, x);
+    }
+}
+
+/// x = act(x).
+pub fn forward_in_place(activation: Activation, x: &mut [f32]) {
+    for x in x {
+        *x = value(activation, *x);
+    }
+}
+
+/// dy *= act'(x), the derivative written by the output y; zero or below counts as the left side of a kink (as TensorFlow).
+pub fn backward(activation: Activation, y: &[f32], dy: &mut [f32]) {
+    assert_eq!(y.len(), dy.len(), "y and dy differ in length");
+    for (dy, &y) in dy.iter_mut().zip(y) {
+        let y64 = f64::from(y);
+        match activation {
+            Activation::Linear => {}
+            Activation::Relu => {
+                if y <= 0.0 {
+                    *dy = 0.0;
+                }
+            }
+            Activation::LeakyRelu { slope } => {
+                if y <= 0.0 {
+                    *dy *= slope;
+                }
+            }
+            Activation::Sigmoid => *dy = (f64::from(*dy) * y64 * (1.0 - y64)) as f32,
+            Activation::Tanh => *dy = (f64::from(*dy) * (1.0 - y64 * y64)) as f32,
+        }
+    }
+}

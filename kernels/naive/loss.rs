@@ -1,0 +1,72 @@
+//! Losses and their gradients, a sample at a time in f64.
+
+/// Softmax of every row of `classes` logits.
+pub fn softmax(logits: &[f32], classes: usize, probabilities: &mut [f32]) {
+    for (logits, probabilities) in
+        logits.chunks_exact(classes).zip(probabilities.chunks_exact_mut(classes))
+    {
+        let max = logits.iter().fold(f64::NEG_INFINITY, |max, &z| max.max(f64::from(z)));
+        let sum: f64 = logits.iter().map(|&z| (f64::from(z) - max).exp()).sum();
+        for (p, &z) in probabilities.iter_mut().zip(logits) {
+            *p = ((f64::from(z) - max).exp() / sum) as f32;
+        }
+    }
+}
+
+/// losses[i] = -ln softmax(logits[i])[labels[i]]; dlogits = (softmax - one hot) / n.
+pub fn softmax_cross_entropy(
+    logits: &[f32],
+    classes: usize,
+    labels: &[u8],
+    losses: &mut [f32],
+    dlogits: &mut [f32],
+) {
+    let n = labels.len();
+    for i in 0..n {
+        let row = &logits[i * classes..][..classes];
+        let label = usize::from(labels[i]);
+        let max = row.iter().fold(f64::NEG_INFINITY, |max, &z| max.max(f64::from(z)));
+        let sum: f64 = row.iter().map(|&z| (f64::from(z) - max).exp()).sum();
+        losses[i] = (sum.ln() + max - f64::from(row[label])) as f32;
+        for (j, &z) in row.iter().enumerate() {
+            let hot = if j == label { 1.0 } else { 0.0 };
+            dlogits[i * classes + j] = (((f64::from(z) - max).exp() / sum - hot) / n as f64) as f32;
+        }
+    }
+}
+
+/// losses[i] = -ln of the probability sigmoid(z) gives to the label; dlogits = (sigmoid(z) - label) / n.
+pub fn binary_cross_entropy(
+    logits: &[f32],
+    labels: &[u8],
+    losses: &mut [f32],
+    dlogits: &mut [f32],
+) {
+    let n = labels.len();
+    for i in 0..n {
+        let (z, label) = (f64::from(logits[i]), f64::from(labels[i]));
+        losses[i] = (z.max(0.0) - z * label + (-z.abs()).exp().ln_1p()) as f32;
+        dlogits[i] = ((1.0 / (1.0 + (-z).exp()) - label) / n as f64) as f32;
+    }
+}
+
+/// losses[i] = mean over the outputs of (prediction - target)^2; dpredictions its gradient / n.
+pub fn mean_squared_error(
+    predictions: &[f32],
+    targets: &[f32],
+    outputs_per_sample: usize,
+    losses: &mut [f32],
+    dpredictions: &mut [f32],
+) {
+    for (i, loss) in losses.iter_mut().enumerate() {
+        let rows = i * outputs_per_sample..(i + 1) * outputs_per_sample;
+        let mut sum = 0.0;
+        for (&p, &t) in predictions[rows.clone()].iter().zip(&targets[rows]) {
+            sum += (f64::from(p) - f64::from(t)).powi(2);
+        }
+        *loss = (sum / outputs_per_sample as f64) as f32;
+    }
+    for ((d, &p), &t) in dpredictions.iter_mut().zip(predictions).zip(targets) {
+        *d = (2.0 * (f64::from(p) - f64::from(t)) / predictions.len() as f64) as f32;
+    }
+}

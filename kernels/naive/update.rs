@@ -1,0 +1,61 @@
+//! Optimizer sweeps, a parameter at a time in f64; formulas as Keras 3.
+
+use crate::update::{Adam, Nesterov, RmsProp, Sgd};
+
+/// v = momentum v - lr g; w += v, or with Nesterov w += momentum v - lr g.
+pub fn sgd(sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
+    let (lr, momentum) = (f64::from(sgd.learning_rate), f64::from(sgd.momentum));
+    for i in 0..params.len() {
+        let step = lr * f64::from(grads[i]);
+        let change = if momentum == 0.0 {
+            -step
+        } else {
+            let v = momentum * f64::from(velocity[i]) - step;
+            velocity[i] = v as f32;
+            match sgd.nesterov {
+                Nesterov::No => v,
+                Nesterov::Yes => momentum * v - step,
+            }
+        };
+        params[i] = (f64::from(params[i]) + change) as f32;
+    }
+}
+
+/// s = rho s + (1 - rho) g^2; v = momentum v + lr g / sqrt(s + epsilon); w -= v.
+pub fn rmsprop(
+    rms: &RmsProp,
+    params: &mut [f32],
+    grads: &[f32],
+    mean_square: &mut [f32],
+    velocity: &mut [f32],
+) {
+    let (rho, momentum) = (f64::from(rms.rho), f64::from(rms.momentum));
+    for i in 0..params.len() {
+        let g = f64::from(grads[i]);
+        let s = rho * f64::from(mean_square[i]) + (1.0 - rho) * g * g;
+        mean_square[i] = s as f32;
+        let mut v = f64::from(rms.learning_rate) * g / (s + f64::from(rms.epsilon)).sqrt();
+        if momentum != 0.0 {
+            v += momentum * f64::from(velocity[i]);
+            velocity[i] = v as f32;
+        }
+        params[i] = (f64::from(params[i]) - v) as f32;
+    }
+}
+
+/// m += (1 - beta1)(g - m); v += (1 - beta2)(g^2 - v); w -= lr sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon).
+pub fn adam(adam: &Adam, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32]) {
+    let (beta1, beta2) = (f64::from(adam.beta1), f64::from(adam.beta2));
+    let t = adam.step as f64;
+    let alpha =
+        f64::from(adam.learning_rate) * (1.0 - beta2.powf(t)).sqrt() / (1.0 - beta1.powf(t));
+    for i in 0..params.len() {
+        let g = f64::from(grads[i]);
+        let first = f64::from(m[i]) + (1.0 - beta1) * (g - f64::from(m[i]));
+        let second = f64::from(v[i]) + (1.0 - beta2) * (g * g - f64::from(v[i]));
+        m[i] = first as f32;
+        v[i] = second as f32;
+        params[i] = (f64::from(params[i])
+            - alpha * first / (second.sqrt() + f64::from(adam.epsilon))) as f32;
+    }
+}

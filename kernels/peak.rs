@@ -1,0 +1,90 @@
+//! The most floating-point operations that this machine can do: the limit that every figure of a
+//! kernel is a share of. It is measured, in the same process as the kernel, because clocks move.
+
+use crate::simd::{Kernel, Simd};
+use crate::{Isa, Team};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Rounds of one measurement: with 28 or 12 multiply-adds in each, about half a millisecond.
+const ROUNDS: usize = 100_000;
+
+/// Measured floating-point operations per second of fused multiply-adds on registers, all of the
+/// team's threads together, each addition and multiplication counted. The median of `samples` runs.
+pub fn fma_peak(team: &Team, samples: usize) -> f64 {
+    let mut rates: Vec<f64> = (0..samples.max(1)).map(|_| fma_rate(team)).collect();
+    rates.sort_unstable_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+/// One run of [`fma_peak`], for interleaving with what it is compared to.
+pub fn fma_rate(team: &Team) -> f64 {
+    let isa = team.isa();
+    let start = Instant::now();
+    // Four tasks a thread, so that one held up by another program does not hold up all.
+    let tasks = 4 * team.threads();
+    team.run(tasks, |_, _| {
+        black_box(isa.run(FmaChains { rounds: ROUNDS / 4 }));
+    });
+    let flops = isa.run(FlopsOfRound) * (ROUNDS / 4 * tasks) as f64;
+    flops / start.elapsed().as_secs_f64()
+}
+
+/// Chains that are independent and fill the registers: more than the latency needs.
+const fn chains<S: Simd>() -> usize {
+    if S::REGISTERS == 32 { 28 } else { 12 }
+}
+
+struct FlopsOfRound;
+
+impl Kernel for FlopsOfRound {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> f64 {
+        (2 * chains::<S>() * S::LANES) as f64
+    }
+}
+
+struct FmaChains {
+    rounds: usize,
+}
+
+impl Kernel for FmaChains {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f32 {
+        // Factors that the compiler cannot see through, of values that neither vanish nor overflow.
+        let factor = simd.splat(black_box(0.999));
+        let addend = simd.splat(black_box(1e-3));
+        if S::REGISTERS == 32 {
+            run_chains::<S, 28>(simd, factor, addend, self.rounds)
+        } else {
+            run_chains::<S, 12>(simd, factor, addend, self.rounds)
+        }
+    }
+}
+
+#[inline(always)]
+fn run_chains<S: Simd, const N: usize>(simd: S, factor: S::V, addend: S::V, rounds: usize) -> f32 {
+    let mut sums = [simd.splat(1.0); N];
+    for (i, sum) in sums.iter_mut().enumerate() {
+        *sum = simd.splat(i as f32);
+    }
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = simd.mul_add(*sum, factor, addend);
+        }
+    }
+    let mut total = simd.splat(0.0);
+    for sum in sums {
+        total = simd.add(total, sum);
+    }
+    simd.reduce_add(total)
+}
+
+/// The peak of one instruction set on the calling thread alone.
+pub fn fma_peak_of_one_core(isa: Isa, samples: usize) -> f64 {
+    fma_peak(&Team::solo(isa), samples)
+}

@@ -1,0 +1,103 @@
+//! One pass over flat arrays of the same length: the loop that activations, optimizer updates and
+//! other elementwise kernels share. Each element's result depends on that element alone, so how the
+//! pass is cut into tasks cannot change a bit.
+
+use crate::simd::{Kernel, Simd};
+use crate::team::{Parts, Team};
+
+/// Elements of the smallest task: below twice this the leader works alone. At 50 GB/s a task with
+/// two arrays takes 2.6 us, five times what waking a spinning worker costs.
+const TASK: usize = 16_384;
+
+/// What happens to one element of each array: `R` arrays are read, `W` are read and written.
+pub(crate) trait Step<const R: usize, const W: usize>: Copy + Sync {
+    /// The new values of the written arrays. Mark it `#[inline(always)]`.
+    fn step<S: Simd>(self, simd: S, read: [S::V; R], write: [S::V; W]) -> [S::V; W];
+}
+
+/// Applies `step` to every element.
+///
+/// # Panics
+/// If the arrays differ in length.
+#[track_caller]
+pub(crate) fn sweep<const R: usize, const W: usize>(
+    team: &Team,
+    step: impl Step<R, W>,
+    reads: [&[f32]; R],
+    writes: [&mut [f32]; W],
+) {
+    let len = writes[0].len();
+    for other in reads.iter().map(|r| r.len()).chain(writes.iter().map(|w| w.len())) {
+        assert_eq!(other, len, "arrays of one sweep differ in length");
+    }
+    let tasks = (len / TASK).max(1);
+    let chunk = len.div_ceil(tasks).next_multiple_of(64).max(64);
+    let isa = team.isa();
+    let writes = writes.map(Parts::new);
+    team.run_chunks(len, chunk, |range, _| {
+        let mut reads = reads;
+        for read in &mut reads {
+            *read = &read[range.clone()];
+        }
+        let writes = writes.each_ref().map(|write| {
+            // SAFETY: tasks have disjoint ranges.
+            unsafe { write.part(range.clone()) }
+        });
+        isa.run(Pass { step, reads, writes });
+    });
+}
+
+/// One task.
+struct Pass<'a, T, const R: usize, const W: usize> {
+    step: T,
+    reads: [&'a [f32]; R],
+    writes: [&'a mut [f32]; W],
+}
+
+impl<T: Step<R, W>, const R: usize, const W: usize> Kernel for Pass<'_, T, R, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { step, reads, writes } = self;
+        let len = writes[0].len();
+        let mut i = 0;
+        while i + S::LANES <= len {
+            let mut read = [simd.splat(0.0); R];
+            let mut write = [simd.splat(0.0); W];
+            for k in 0..R {
+                // SAFETY: i + LANES <= len, the length of every array.
+                read[k] = unsafe { simd.load(reads[k].as_ptr().add(i)) };
+            }
+            for k in 0..W {
+                // SAFETY: as above.
+                write[k] = unsafe { simd.load(writes[k].as_ptr().add(i)) };
+            }
+            let new = step.step(simd, read, write);
+            for k in 0..W {
+                // SAFETY: as above.
+                unsafe { simd.store(writes[k].as_mut_ptr().add(i), new[k]) };
+            }
+            i += S::LANES;
+        }
+        if i == len {
+            return;
+        }
+        let mask = simd.mask_first(len - i);
+        let mut read = [simd.splat(0.0); R];
+        let mut write = [simd.splat(0.0); W];
+        for k in 0..R {
+            // SAFETY: the mask chooses the lanes below len - i.
+            read[k] = unsafe { simd.load_masked(reads[k].as_ptr().add(i), mask) };
+        }
+        for k in 0..W {
+            // SAFETY: as above.
+            write[k] = unsafe { simd.load_masked(writes[k].as_ptr().add(i), mask) };
+        }
+        let new = step.step(simd, read, write);
+        for k in 0..W {
+            // SAFETY: as above.
+            unsafe { simd.store_masked(writes[k].as_mut_ptr().add(i), new[k], mask) };
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What the kernel tests share: inputs from a formula, teams of every kind, comparisons.
+#![allow(dead_code, reason = "each test binary uses its share")]
+
+use std::sync::OnceLock;
+use threadcount_kernels::{Isa, Pool, Team};
+
+/// `len` floats in `-1 .. 1`, a function of `seed` alone.
+pub fn noise(seed: u64, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Sizes around every edge: empty, one, each vector width and one beside it, primes, task edges.
+pub const SIZES: [usize; 20] =
+    [0, 1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 31, 33, 97, 1009, 16_384, 32_769, 65_537];
+
+/// An output nobody has written: NaN, so that an element that is left out, or a sum that read it,
+/// shows.
+pub fn untouched(len: usize) -> Vec<f32> {
+    vec![f32::NAN; len]
+}
+
+/// Labels below `classes`.
+pub fn labels(seed: u64, len: usize, classes: usize) -> Vec<u8> {
+    let label = |x: f32| ((x + 1.0) / 2.0 * classes as f32) as usize % classes;
+    noise(seed, len).into_iter().map(|x| label(x) as u8).collect()
+}
+
+/// Runs `compute` on every instruction set, alone and in teams of 1, 2, 3 and 4 threads; asserts
+/// that all teams give the same bits, and returns what each set gave.
+pub fn run_everywhere(
+    compute: impl Fn(&Team) -> Vec<Vec<f32>> + Sync,
+) -> impl Iterator<Item = (Isa, Vec<Vec<f32>>)> {
+    // Pools are kept: starting threads for every size would take longer than the kernels.
+    static POOLS: OnceLock<Vec<Pool>> = OnceLock::new();
+    let pools = POOLS.get_or_init(|| {
+        let pool = |isa, threads| Pool::new(isa, threads).unwrap();
+        Isa::detected().flat_map(|isa| (1..=4).map(move |threads| pool(isa, threads))).collect()
+    });
+    Isa::detected().map(move |isa| {
+        let alone = compute(&Team::solo(isa));
+        for pool in pools.iter().filter(|pool| pool.isa() == isa) {
+            let together = pool.enter(|team| compute(team));
+            for (alone, together) in alone.iter().zip(&together) {
+                let same = bits(alone) == bits(together);
+                assert!(same, "{isa}: other bits with {} threads than alone", pool.threads());
+            }
+        }
+        (isa, alone)
+    })
+}
+
+/// Runs `test` with a team of one thread on every instruction set that this CPU has.
+pub fn on_every_isa(test: impl Fn(&Team)) {
+    for isa in Isa::detected() {
+        test(&Team::solo(isa));
+    }
+}
+
+/// Asserts that `compute` gives the same bits with 1, 2, 3 and 4 threads, on every instruction set.
+pub fn same_bits_at_any_thread_count(compute: impl Fn(&Team) -> Vec<f32> + Sync) {
+    for isa in Isa::detected() {
+        let expected = bits(&compute(&Team::solo(isa)));
+        for threads in 1..=4 {
+            let pool = Pool::new(isa, threads).unwrap();
+            let actual = bits(&pool.enter(|team| compute(team)));
+            assert!(actual == expected, "{isa}: other bits with {threads} threads than alone");
+        }
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// Asserts `|actual - expected| <= relative |expected| + absolute` elementwise; NaN never passes.
+#[track_caller]
+pub fn assert_close(actual: &[f32], expected: &[f32], relative: f32, absolute: f32, what: &str) {
+    assert_eq!(actual.len(), expected.len(), "{what}: lengths");
+    for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
+        let bound = relative * e.abs() + absolute;
+        assert!((a - e).abs() <= bound, "{what}: element {i} is {a}, expected {e} within {bound}");
+    }
+}

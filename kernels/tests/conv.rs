@@ -1,0 +1,182 @@
+//! Convolutions against their twins, on every instruction set; the gradients also against the inner
+//! product that defines them.
+
+mod common;
+
+use common::{assert_close, noise, on_every_isa, same_bits_at_any_thread_count};
+use threadcount_kernels::{Activation, Geometry, Padding, conv, naive};
+
+/// A convolution to check.
+struct Case {
+    geometry: Geometry,
+    batch: usize,
+    filters: usize,
+}
+
+impl Case {
+    /// Every stride, both paddings, one and many channels, windows as large as the image, uneven
+    /// ones, single pixels.
+    fn all() -> Vec<Self> {
+        let mut cases = Vec::new();
+        for (input, kernel) in [
+            ([1, 1, 1], [1, 1]),
+            ([5, 7, 3], [3, 2]),
+            ([4, 4, 5], [4, 4]),
+            ([9, 6, 1], [3, 3]),
+            ([6, 5, 16], [3, 3]),
+            ([3, 8, 2], [1, 5]),
+            ([7, 7, 33], [2, 2]),
+        ] {
+            for stride in 1..=3 {
+                for padding in [Padding::Valid, Padding::Same] {
+                    for (batch, filters) in [(0, 4), (1, 1), (2, 10), (3, 33)] {
+                        let geometry = Geometry::new(input, kernel, stride, padding).unwrap();
+                        cases.push(Self { geometry, batch, filters });
+                    }
+                }
+            }
+        }
+        cases
+    }
+
+    /// The five convolutions of the reports, a few images each.
+    fn of_the_reports() -> Vec<Self> {
+        let case = |input, filters, padding| {
+            let geometry = Geometry::new(input, [3, 3], 1, padding).unwrap();
+            Self { geometry, batch: 3, filters }
+        };
+        vec![
+            case([28, 28, 1], 32, Padding::Valid),
+            case([13, 13, 32], 64, Padding::Valid),
+            case([5, 5, 64], 64, Padding::Valid),
+            case([28, 28, 1], 64, Padding::Same),
+            case([14, 14, 64], 32, Padding::Same),
+        ]
+    }
+
+    fn x(&self) -> Vec<f32> {
+        noise(1, self.batch * self.geometry.in_len())
+    }
+
+    fn w(&self) -> Vec<f32> {
+        noise(2, self.geometry.window_len() * self.filters)
+    }
+
+    fn bias(&self) -> Vec<f32> {
+        noise(3, self.filters)
+    }
+
+    fn dz(&self) -> Vec<f32> {
+        noise(4, self.y_len())
+    }
+
+    fn y_len(&self) -> usize {
+        self.batch * self.geometry.out_pixels() * self.filters
+    }
+
+    fn name(&self) -> String {
+        format!("{:?}, {} images, {} filters", self.geometry, self.batch, self.filters)
+    }
+}
+
+#[test]
+fn forward() {
+    on_every_isa(|team| {
+        for case in Case::all().iter().chain(&Case::of_the_reports()) {
+            let (g, x, w, bias) = (&case.geometry, case.x(), case.w(), case.bias());
+            let activation = Activation::LeakyRelu { slope: 0.1 };
+            let (mut y, mut expected) = (vec![f32::NAN; case.y_len()], vec![0.0; case.y_len()]);
+            naive::conv::forward(g, &x, &w, &bias, activation, &mut expected);
+            conv::forward(team, g, &x, &w, &bias, activation, &mut y);
+            assert_close(&y, &expected, 1e-5, 2e-5, &case.name());
+        }
+    });
+}
+
+#[test]
+fn backward_data() {
+    on_every_isa(|team| {
+        for case in Case::all().iter().chain(&Case::of_the_reports()) {
+            let (g, dz, w) = (&case.geometry, case.dz(), case.w());
+            let len = case.x().len();
+            let (mut dx, mut expected) = (vec![f32::NAN; len], vec![0.0; len]);
+            naive::conv::backward_data(g, &dz, &w, &mut expected);
+            conv::backward_data(team, g, &dz, &w, &mut dx);
+            assert_close(&dx, &expected, 1e-5, 2e-5, &case.name());
+        }
+    });
+}
+
+#[test]
+fn backward_weights() {
+    on_every_isa(|team| {
+        for case in Case::all().iter().chain(&Case::of_the_reports()) {
+            let (g, x, dz) = (&case.geometry, case.x(), case.dz());
+            let len = case.w().len();
+            let (mut dw, mut db) = (vec![f32::NAN; len], vec![f32::NAN; case.filters]);
+            let (mut expected_dw, mut expected_db) = (vec![0.0; len], vec![0.0; case.filters]);
+            naive::conv::backward_weights(g, &x, &dz, &mut expected_dw, &mut expected_db);
+            conv::backward_weights(team, g, &x, &dz, &mut dw, &mut db);
+            assert_close(&dw, &expected_dw, 1e-5, 1e-4, &case.name());
+            assert_close(&db, &expected_db, 1e-5, 1e-4, &case.name());
+        }
+    });
+}
+
+/// Both gradients are adjoints of the convolution: `<conv(x, w), dz> = <x, dx> = <w, dw>`. This holds
+/// the twins themselves to their definition.
+#[test]
+fn gradients_are_adjoints() {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+    };
+    for case in Case::all() {
+        let (g, x, w, dz) = (&case.geometry, case.x(), case.w(), case.dz());
+        let zeros = vec![0.0; case.filters];
+        let mut y = vec![0.0; case.y_len()];
+        let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
+        naive::conv::forward(g, &x, &w, &zeros, Activation::Linear, &mut y);
+        naive::conv::backward_data(g, &dz, &w, &mut dx);
+        naive::conv::backward_weights(g, &x, &dz, &mut dw, &mut zeros.clone());
+        let expected = dot(&y, &dz);
+        for actual in [dot(&x, &dx), dot(&w, &dw)] {
+            let name = case.name();
+            assert!((actual - expected).abs() <= 1e-3, "{name}: {actual} against {expected}");
+        }
+    }
+}
+
+/// Values worked out by hand, so that the twins do not only agree with themselves.
+#[test]
+fn a_convolution_by_hand() {
+    let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+    let w = [1.0, 10.0, 100.0, 1000.0];
+    let run = |padding, len| {
+        let g = Geometry::new([3, 3, 1], [2, 2], 1, padding).unwrap();
+        let mut y = vec![0.0; len];
+        naive::conv::forward(&g, &x, &w, &[0.5], Activation::Linear, &mut y);
+        y
+    };
+    assert_eq!(run(Padding::Valid, 4), [5421.5, 6532.5, 8754.5, 9865.5]);
+    let same = [5421.5, 6532.5, 603.5, 8754.5, 9865.5, 906.5, 87.5, 98.5, 9.5];
+    assert_eq!(run(Padding::Same, 9), same);
+}
+
+#[test]
+fn same_bits_with_any_number_of_threads() {
+    for mut case in Case::of_the_reports() {
+        case.batch = 9;
+        let (g, x, w) = (case.geometry, case.x(), case.w());
+        let (bias, dz, filters, y_len) = (case.bias(), case.dz(), case.filters, case.y_len());
+        same_bits_at_any_thread_count(|team| {
+            let mut out = vec![f32::NAN; y_len];
+            conv::forward(team, &g, &x, &w, &bias, Activation::Relu, &mut out);
+            let (mut dx, mut dw) = (vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
+            let mut db = vec![f32::NAN; filters];
+            conv::backward_data(team, &g, &dz, &w, &mut dx);
+            conv::backward_weights(team, &g, &x, &dz, &mut dw, &mut db);
+            out.extend(dx.into_iter().chain(dw).chain(db));
+            out
+        });
+    }
+}

@@ -1,0 +1,103 @@
+//! Optimizer sweeps against their twins, and their twins against hand-worked steps.
+
+mod common;
+
+use common::{SIZES, assert_close, noise, run_everywhere};
+use threadcount_kernels::naive;
+use threadcount_kernels::update::{self, Adam, Nesterov, RmsProp, Sgd};
+
+/// Three steps of a sweep over parameters, gradients and two arrays of the optimizer's.
+fn check(
+    name: &str,
+    sweep: impl Fn(&threadcount_kernels::Team, u64, [&mut [f32]; 3], &[f32]) + Sync,
+    twin: impl Fn(u64, [&mut [f32]; 3], &[f32]),
+) {
+    for len in SIZES {
+        let start = [noise(1, len), vec![0.0; len], vec![0.0; len]];
+        let grads: Vec<_> = (1..=3).map(|step| noise(10 + step, len)).collect();
+        let mut expected = start.clone();
+        for (step, grads) in (1..).zip(&grads) {
+            twin(step, expected.each_mut().map(Vec::as_mut_slice), grads);
+        }
+        let results = run_everywhere(|team| {
+            let mut state = start.clone();
+            for (step, grads) in (1..).zip(&grads) {
+                sweep(team, step, state.each_mut().map(Vec::as_mut_slice), grads);
+            }
+            state.to_vec()
+        });
+        for (isa, state) in results {
+            for (actual, expected) in state.iter().zip(&expected) {
+                assert_close(actual, expected, 1e-6, 2e-7, &format!("{name} {isa} {len}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn sgd() {
+    for (momentum, nesterov) in [(0.0, Nesterov::No), (0.9, Nesterov::No), (0.9, Nesterov::Yes)] {
+        let sgd = Sgd { learning_rate: 0.1, momentum, nesterov };
+        check(
+            "sgd",
+            |team, _, [params, velocity, _], grads| {
+                let velocity = if momentum == 0.0 { &mut [] } else { velocity };
+                update::sgd(team, &sgd, params, grads, velocity);
+            },
+            |_, [params, velocity, _], grads| naive::update::sgd(&sgd, params, grads, velocity),
+        );
+    }
+}
+
+#[test]
+fn rmsprop() {
+    for momentum in [0.0, 0.9] {
+        let rms = RmsProp { learning_rate: 0.001, rho: 0.9, momentum, epsilon: 1e-7 };
+        check(
+            "rmsprop",
+            |team, _, [params, square, velocity], grads| {
+                let velocity = if momentum == 0.0 { &mut [] } else { velocity };
+                update::rmsprop(team, &rms, params, grads, square, velocity);
+            },
+            |_, [params, square, velocity], grads| {
+                naive::update::rmsprop(&rms, params, grads, square, velocity);
+            },
+        );
+    }
+}
+
+#[test]
+fn adam() {
+    let adam = |step| Adam { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, step };
+    check(
+        "adam",
+        |team, step, [params, m, v], grads| update::adam(team, &adam(step), params, grads, m, v),
+        |step, [params, m, v], grads| naive::update::adam(&adam(step), params, grads, m, v),
+    );
+}
+
+/// One parameter at 1 and two gradients, worked by hand from the published formulas.
+#[test]
+fn twins_by_hand() {
+    let sgd = Sgd { learning_rate: 0.5, momentum: 0.5, nesterov: Nesterov::Yes };
+    let (mut w, mut v) = ([1.0], [0.0]);
+    // v = -0.5, w = 1 - 0.25 - 0.5; then v = -0.25 + 0.25 = 0, w = 0.25 + 0 + 0.25.
+    naive::update::sgd(&sgd, &mut w, &[1.0], &mut v);
+    assert_eq!((w, v), ([0.25], [-0.5]));
+    naive::update::sgd(&sgd, &mut w, &[-0.5], &mut v);
+    assert_eq!((w, v), ([0.5], [0.0]));
+
+    let rms = RmsProp { learning_rate: 1.0, rho: 0.75, momentum: 0.5, epsilon: 0.0 };
+    let (mut w, mut s, mut v) = ([1.0], [0.0], [0.0]);
+    // s = 0.25 * 4 = 1, v = 2 / 1; then s = 0.75 + 0.25 * 13 = 4, v = 1 + sqrt(13) / 2.
+    naive::update::rmsprop(&rms, &mut w, &[2.0], &mut s, &mut v);
+    assert_eq!((w, s, v), ([-1.0], [1.0], [2.0]));
+    naive::update::rmsprop(&rms, &mut w, &[13.0_f32.sqrt()], &mut s, &mut v);
+    assert_close(&w, &[-2.0 - 13.0_f32.sqrt() / 2.0], 1e-6, 0.0, "rmsprop");
+
+    // The first step of Adam is the learning rate, whatever the gradient's size.
+    let adam = Adam { learning_rate: 0.125, beta1: 0.9, beta2: 0.999, epsilon: 0.0, step: 1 };
+    let (mut w, mut m, mut v) = ([1.0, 1.0], [0.0; 2], [0.0; 2]);
+    naive::update::adam(&adam, &mut w, &[3.0, -0.001], &mut m, &mut v);
+    assert_close(&w, &[0.875, 1.125], 1e-6, 0.0, "adam");
+}

@@ -1,0 +1,184 @@
+//! Optimizer sweeps: one pass over parameters, gradients and the optimizer's own arrays. Formulas
+//! and the place of epsilon are those of Keras 3.
+
+use crate::simd::Simd;
+use crate::sweep::{Step, sweep};
+use crate::team::Team;
+
+/// Whether momentum looks ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nesterov {
+    /// `w += v`
+    No,
+    /// `w += momentum v - learning_rate g`
+    Yes,
+}
+
+/// Stochastic gradient descent: `v = momentum v - learning_rate g`, `w += v`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sgd {
+    /// Step size.
+    pub learning_rate: f32,
+    /// Share of the last step that goes on; 0 needs no velocity.
+    pub momentum: f32,
+    /// Whether momentum looks ahead.
+    pub nesterov: Nesterov,
+}
+
+/// RMSprop: `s = rho s + (1 - rho) g^2`, `v = momentum v + learning_rate g / sqrt(s + epsilon)`,
+/// `w -= v`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RmsProp {
+    /// Step size.
+    pub learning_rate: f32,
+    /// Decay of the mean square.
+    pub rho: f32,
+    /// Share of the last step that goes on; 0 needs no velocity.
+    pub momentum: f32,
+    /// Added to the mean square, under the root.
+    pub epsilon: f32,
+}
+
+/// Adam: `m += (1 - beta1)(g - m)`, `v += (1 - beta2)(g^2 - v)`,
+/// `w -= learning_rate sqrt(1 - beta2^step) / (1 - beta1^step) m / (sqrt(v) + epsilon)`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adam {
+    /// Step size.
+    pub learning_rate: f32,
+    /// Decay of the mean gradient.
+    pub beta1: f32,
+    /// Decay of the mean squared gradient.
+    pub beta2: f32,
+    /// Added to the root.
+    pub epsilon: f32,
+    /// Number of this step, from 1.
+    pub step: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Plain(Sgd);
+
+impl Step<1, 1> for Plain {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [g]: [S::V; 1], [w]: [S::V; 1]) -> [S::V; 1] {
+        [simd.mul_add(g, simd.splat(-self.0.learning_rate), w)]
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Momentum(Sgd);
+
+impl Step<1, 2> for Momentum {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [g]: [S::V; 1], [w, v]: [S::V; 2]) -> [S::V; 2] {
+        let momentum = simd.splat(self.0.momentum);
+        let step = simd.mul(g, simd.splat(-self.0.learning_rate));
+        let v = simd.mul_add(momentum, v, step);
+        let change = match self.0.nesterov {
+            Nesterov::No => v,
+            Nesterov::Yes => simd.mul_add(momentum, v, step),
+        };
+        [simd.add(w, change), v]
+    }
+}
+
+/// One step of gradient descent. `velocity` may be empty if momentum is 0; it is then not touched.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn sgd(team: &Team, sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
+    if sgd.momentum == 0.0 {
+        sweep(team, Plain(*sgd), [grads], [params]);
+    } else {
+        sweep(team, Momentum(*sgd), [grads], [params, velocity]);
+    }
+}
+
+impl RmsProp {
+    /// The new mean square, and `learning_rate g / sqrt(s + epsilon)`.
+    #[inline(always)]
+    fn scaled<S: Simd>(self, simd: S, g: S::V, s: S::V) -> (S::V, S::V) {
+        let fresh = simd.mul(g, simd.mul(g, simd.splat(1.0 - self.rho)));
+        let s = simd.mul_add(s, simd.splat(self.rho), fresh);
+        let root = simd.sqrt(simd.add(s, simd.splat(self.epsilon)));
+        (s, simd.div(simd.mul(g, simd.splat(self.learning_rate)), root))
+    }
+}
+
+impl Step<1, 2> for RmsProp {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [g]: [S::V; 1], [w, s]: [S::V; 2]) -> [S::V; 2] {
+        let (s, change) = self.scaled(simd, g, s);
+        [simd.sub(w, change), s]
+    }
+}
+
+impl Step<1, 3> for RmsProp {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [g]: [S::V; 1], [w, s, v]: [S::V; 3]) -> [S::V; 3] {
+        let (s, change) = self.scaled(simd, g, s);
+        let v = simd.mul_add(v, simd.splat(self.momentum), change);
+        [simd.sub(w, v), s, v]
+    }
+}
+
+/// One step of RMSprop. `velocity` may be empty if momentum is 0; it is then not touched.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn rmsprop(
+    team: &Team,
+    rmsprop: &RmsProp,
+    params: &mut [f32],
+    grads: &[f32],
+    mean_square: &mut [f32],
+    velocity: &mut [f32],
+) {
+    if rmsprop.momentum == 0.0 {
+        sweep(team, *rmsprop, [grads], [params, mean_square]);
+    } else {
+        sweep(team, *rmsprop, [grads], [params, mean_square, velocity]);
+    }
+}
+
+/// [`Adam`] with its corrections worked out for one step.
+#[derive(Clone, Copy)]
+struct Corrected {
+    adam: Adam,
+    rate: f32,
+}
+
+impl Step<1, 3> for Corrected {
+    #[inline(always)]
+    fn step<S: Simd>(self, simd: S, [g]: [S::V; 1], [w, m, v]: [S::V; 3]) -> [S::V; 3] {
+        let m = simd.mul_add(simd.sub(g, m), simd.splat(1.0 - self.adam.beta1), m);
+        let excess = simd.sub(simd.mul(g, g), v);
+        let v = simd.mul_add(excess, simd.splat(1.0 - self.adam.beta2), v);
+        let root = simd.add(simd.sqrt(v), simd.splat(self.adam.epsilon));
+        let change = simd.div(simd.mul(m, simd.splat(self.rate)), root);
+        [simd.sub(w, change), m, v]
+    }
+}
+
+/// One step of Adam.
+///
+/// # Panics
+/// If the lengths differ, or the step is 0.
+#[track_caller]
+pub fn adam(
+    team: &Team,
+    adam: &Adam,
+    params: &mut [f32],
+    grads: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+) {
+    assert!(adam.step > 0, "Adam counts its steps from 1");
+    // In f64: 1 - 0.999^1 keeps three digits less in f32.
+    let power = |beta: f32| f64::from(beta).powf(adam.step as f64);
+    let correction = (1.0 - power(adam.beta2)).sqrt() / (1.0 - power(adam.beta1));
+    let rate = (f64::from(adam.learning_rate) * correction) as f32;
+    sweep(team, Corrected { adam: *adam, rate }, [grads], [params, m, v]);
+}
