@@ -1,6 +1,6 @@
 //! The table of a network's layers, as Keras prints it.
 
-use comfy_table::presets::UTF8_FULL;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
 use super::plan::Plan;
@@ -16,7 +16,7 @@ use super::plan::Plan;
 /// ```
 pub fn summary(title: &str, plan: &Plan) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["Layer (type)", "Output Shape", "Param #"]);
     for layer in plan.layers() {
         table.add_row([

@@ -7,7 +7,7 @@
 use threadcount_kernels::{Activation, Team};
 
 use super::init::Initializer;
-use super::shape::{Shape, elements};
+use super::shape::Shape;
 use crate::error::{Error, Result};
 
 mod activation;
@@ -94,7 +94,7 @@ pub(crate) trait LayerOps {
 
 /// The slices that one layer works on in a forward pass.
 pub(crate) struct Forward<'a> {
-    pub(crate) team: &'a Team,
+    pub(crate) team: &'a Team<'a>,
     pub(crate) mode: Mode,
     pub(crate) input: Shape,
     /// The layer's parameters, in the order of its plan.
@@ -113,7 +113,7 @@ pub(crate) struct Forward<'a> {
 
 /// The slices that one layer works on in a backward pass.
 pub(crate) struct Backward<'a> {
-    pub(crate) team: &'a Team,
+    pub(crate) team: &'a Team<'a>,
     pub(crate) mode: Mode,
     pub(crate) input: Shape,
     pub(crate) params: &'a [f32],
@@ -205,10 +205,6 @@ pub(crate) struct TensorPlan {
 impl TensorPlan {
     fn new(name: &'static str, shape: &[usize], initializer: Initializer) -> Self {
         Self { name, shape: shape.to_vec(), initializer }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        elements(&self.shape)
     }
 }
 

@@ -1,0 +1,102 @@
+//! A steady training step takes no memory from the heap. A binary of its own, because it counts
+//! every allocation of the process; one test, because tests run at the same time.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use threadcount::nn::*;
+use threadcount_kernels::{Isa, Pool};
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, with every allocation counted.
+struct Counting;
+
+// SAFETY: every call is passed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc_zeroed`.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        // SAFETY: the caller keeps the contract of `realloc`.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn steady_steps_allocate_nothing() {
+    const N: usize = 16;
+    let linear = |units| dense(units, Activation::Linear);
+    let conv = |padding| conv2d(8, 3, padding, Activation::Relu);
+    let cnn = [
+        conv(Padding::Same),
+        dropout(0.2),
+        max_pool(2),
+        conv(Padding::Valid),
+        leaky_relu(0.1),
+        batch_norm(),
+        average_pool(2),
+        flatten(),
+        dense(32, Activation::Sigmoid),
+        linear(10),
+    ];
+    let image = Shape::Image([28, 28, 1]);
+    let rows = Shape::Rows([28, 28]);
+    let mlp = [dense(64, Activation::Relu), linear(10)];
+    let cases: [(Shape, &[Layer], Optimizer); 4] = [
+        (Shape::Flat(784), &mlp, Optimizer::adam()),
+        (image, &cnn, Optimizer::rmsprop().with_momentum(0.9)),
+        (rows, &[lstm(20), linear(10)], Optimizer::adam()),
+        (rows, &[simple_rnn(20), linear(10)], Optimizer::sgd()),
+    ];
+    let x: Vec<f32> = (0..N * 784).map(|i| (i * 37 % 256) as f32 / 255.0).collect();
+    let labels: Vec<u8> = (0..N as u8).map(|i| i % 10).collect();
+    for isa in Isa::detected() {
+        for threads in [1, 3] {
+            let pool = Pool::new(isa, threads).unwrap();
+            for (input, layers, optimizer) in cases {
+                let mut network =
+                    Network::build(input, layers, Loss::SoftmaxCrossEntropy, optimizer, N, 1)
+                        .unwrap();
+                let taken = pool.enter(|team| {
+                    let mut step = |epoch| {
+                        let key = BatchKey { epoch, first_sample: 0 };
+                        network.train_batch(team, &x, &labels, key).unwrap();
+                        network.evaluate_batch(team, &x, &labels).unwrap();
+                    };
+                    // A worker's scratch grows when it first meets the largest task, which may
+                    // take some steps: steady means that some ten steps in a row took nothing.
+                    let mut taken = usize::MAX;
+                    for round in 0..30 {
+                        let before = ALLOCATIONS.load(Relaxed);
+                        (10 * round..10 * (round + 1)).for_each(&mut step);
+                        taken = taken.min(ALLOCATIONS.load(Relaxed) - before);
+                        if taken == 0 {
+                            break;
+                        }
+                    }
+                    taken
+                });
+                assert_eq!(taken, 0, "{layers:?} on {isa} at {threads} threads");
+            }
+        }
+    }
+}
