@@ -32,7 +32,10 @@ impl FileMap {
             }
             Ok(len) => len,
             Err(_) => {
-                return Err(Error::data(path, "the file is too large for this machine's addresses"));
+                return Err(Error::data(
+                    path,
+                    "the file is too large for this machine's addresses",
+                ));
             }
         };
         // SAFETY: the map is read-only and private, `len` is the file's length. Another program may

@@ -30,9 +30,10 @@ impl Dice {
         self.unit() < probability
     }
 
-    /// -1 or 1.
-    pub(super) fn sign(&mut self) -> f32 {
-        if self.chance(0.5) { 1.0 } else { -1.0 }
+    /// A contrast of a size between two bounds; two in three are darker, as seams are.
+    pub(super) fn contrast(&mut self, low: f32, high: f32) -> f32 {
+        let size = self.between(low, high);
+        if self.chance(2.0 / 3.0) { -size } else { size }
     }
 
     /// Close to a standard normal: the sum of the four bytes of one draw, centred and scaled
@@ -124,10 +125,10 @@ pub(super) fn render(pieces: &[Piece], dice: &mut Dice, image: &mut [u8]) {
             }
         }
     }
-    let (grain, dust) = (dice.between(0.02, 0.13), dice.between(0.0, 0.03));
+    let (grain, dust) = (dice.between(0.02, 0.1), dice.between(0.0, 0.03));
     for (byte, value) in image.iter_mut().zip(values) {
         let noise = dice.normal() * (dust + grain * value);
-        *byte = ((value + noise).clamp(0.0, 1.0) * 255.0).round() as u8;
+        *byte = ((value + noise).clamp(0.0, 1.0) * 255.0 + 0.5) as u8;
     }
 }
 
@@ -176,18 +177,19 @@ fn signed_distance(shape: &Shape, point: Point) -> f32 {
                 inside ^= crosses;
                 a = b;
             }
-            if inside { -nearest } else { nearest }
+            if inside { -nearest.sqrt() } else { nearest.sqrt() }
         }
     }
 }
 
-/// Distance from `p` to the segment from `a` to `b`.
+/// Square of the distance from `p` to the segment from `a` to `b`: the root is taken once per shape.
 fn to_segment(p: Point, a: Point, b: Point) -> f32 {
     let (ab, ap) = ([b[0] - a[0], b[1] - a[1]], [p[0] - a[0], p[1] - a[1]]);
     let length = ab[0] * ab[0] + ab[1] * ab[1];
     let t =
         if length > 0.0 { ((ap[0] * ab[0] + ap[1] * ab[1]) / length).clamp(0.0, 1.0) } else { 0.0 };
-    (ap[0] - t * ab[0]).hypot(ap[1] - t * ab[1])
+    let (dx, dy) = (ap[0] - t * ab[0], ap[1] - t * ab[1]);
+    dx * dx + dy * dy
 }
 
 #[cfg(test)]

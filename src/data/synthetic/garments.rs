@@ -107,12 +107,13 @@ enum Sleeve {
 }
 
 impl Top {
-    fn new(dice: &mut Dice, sleeve: Sleeve) -> Self {
-        let chest = dice.between(0.38, 0.54);
+    /// Bodies of one range for all, longer by `longer` and wider by `wider`.
+    fn new(dice: &mut Dice, sleeve: Sleeve, longer: f32, wider: f32) -> Self {
+        let chest = dice.between(0.38, 0.52) + wider;
         Self {
             shoulder: chest + dice.between(-0.02, 0.06),
             chest,
-            hem: dice.between(0.7, 0.96),
+            hem: dice.between(0.68, 0.9) + longer,
             hem_width: chest + dice.between(-0.04, 0.1),
             neck: dice.between(0.14, 0.24),
             neck_depth: dice.between(0.04, 0.2),
@@ -165,7 +166,7 @@ impl Top {
             [0.0, -0.92 + self.neck_depth],
         ]));
         if !matches!(self.sleeve, Sleeve::None) && dice.chance(0.7) {
-            let contrast = dice.sign() * dice.between(0.08, 0.3);
+            let contrast = dice.contrast(0.08, 0.3);
             sheet.lines(&[[shoulder - 0.02, -0.8], [chest - 0.02, -0.3]], 0.02, contrast);
         }
     }
@@ -183,7 +184,7 @@ fn long_or_short(dice: &mut Dice, long: f32) -> Sleeve {
 /// Short sleeves; often a print on the chest.
 fn t_shirt(sheet: &mut Sheet, dice: &mut Dice) {
     let sleeve = long_or_short(dice, 0.04);
-    Top::new(dice, sleeve).draw(sheet, dice);
+    Top::new(dice, sleeve, 0.0, 0.0).draw(sheet, dice);
     if dice.chance(0.55) {
         let (x, y) = (dice.between(-0.12, 0.12), dice.between(-0.35, 0.15));
         let (w, h) = (dice.between(0.06, 0.28), dice.between(0.04, 0.3));
@@ -193,7 +194,7 @@ fn t_shirt(sheet: &mut Sheet, dice: &mut Dice) {
             [x + w, y + h],
             [x - w * dice.unit(), y + h],
         ];
-        let contrast = dice.sign() * dice.between(0.2, 0.6);
+        let contrast = dice.contrast(0.2, 0.6);
         sheet.detail(Shape::Fill(print), contrast);
     }
 }
@@ -201,9 +202,9 @@ fn t_shirt(sheet: &mut Sheet, dice: &mut Dice) {
 /// Long sleeves, ribs at the hem and the neck, sometimes a fold down the front that is no placket.
 fn pullover(sheet: &mut Sheet, dice: &mut Dice) {
     let sleeve = long_or_short(dice, 0.97);
-    let top = Top::new(dice, sleeve);
+    let top = Top::new(dice, sleeve, -0.04, 0.03);
     top.draw(sheet, dice);
-    let contrast = dice.sign() * dice.between(0.06, 0.3);
+    let contrast = dice.contrast(0.06, 0.3);
     let y = top.hem - dice.between(0.06, 0.14);
     sheet.line(&[[-top.hem_width, y], [top.hem_width, y]], dice.between(0.02, 0.06), contrast);
     if dice.chance(0.5) {
@@ -215,17 +216,16 @@ fn pullover(sheet: &mut Sheet, dice: &mut Dice) {
         let x = dice.between(-0.25, 0.25);
         let fold =
             [[x, dice.between(-0.6, 0.0)], [x + dice.between(-0.2, 0.2), dice.between(0.2, 0.8)]];
-        let contrast = dice.sign() * dice.between(0.08, 0.3);
+        let contrast = dice.contrast(0.08, 0.3);
         sheet.line(&fold, 0.03, contrast);
     }
 }
 
 /// Long sleeves, an opening over the whole front, lapels.
 fn coat(sheet: &mut Sheet, dice: &mut Dice) {
-    let mut top = Top::new(dice, Sleeve::Long);
-    top.hem += dice.between(0.0, 0.06);
+    let top = Top::new(dice, Sleeve::Long, 0.09, 0.01);
     top.draw(sheet, dice);
-    let contrast = dice.sign() * dice.between(0.12, 0.55);
+    let contrast = dice.contrast(0.2, 0.6);
     let x = dice.between(-0.1, 0.1);
     let lapel = dice.between(-0.55, -0.2);
     sheet.line(
@@ -233,8 +233,7 @@ fn coat(sheet: &mut Sheet, dice: &mut Dice) {
         dice.between(0.02, 0.05),
         contrast,
     );
-    sheet.line(&[[-top.neck, -0.9], [x, lapel]], 0.035, contrast);
-    sheet.line(&[[top.neck, -0.9], [x, lapel]], 0.035, contrast);
+    sheet.line(&[[-top.neck, -0.9], [x, lapel], [top.neck, -0.9]], 0.035, contrast);
     if dice.chance(0.4) {
         let y = dice.between(0.2, 0.45);
         sheet.lines(&[[0.18, y], [0.34, y + dice.between(-0.08, 0.08)]], 0.025, contrast);
@@ -243,10 +242,10 @@ fn coat(sheet: &mut Sheet, dice: &mut Dice) {
 
 /// Long or short sleeves, a pointed collar, a row of buttons.
 fn shirt(sheet: &mut Sheet, dice: &mut Dice) {
-    let sleeve = long_or_short(dice, 0.6);
-    let top = Top::new(dice, sleeve);
+    let sleeve = long_or_short(dice, 0.65);
+    let top = Top::new(dice, sleeve, 0.03, -0.04);
     top.draw(sheet, dice);
-    let contrast = dice.sign() * dice.between(0.12, 0.5);
+    let contrast = dice.contrast(0.2, 0.6);
     let y = -0.92 + top.neck_depth + dice.between(0.08, 0.16);
     let collar = [[top.neck, -0.94], [top.neck + 0.06, y], [0.0, y - 0.1]];
     sheet.lines(&collar, 0.03, contrast);
@@ -266,7 +265,7 @@ fn dress(sheet: &mut Sheet, dice: &mut Dice) {
         kind if kind < 0.85 => Sleeve::Short,
         _ => Sleeve::Long,
     };
-    let mut top = Top::new(dice, sleeve);
+    let mut top = Top::new(dice, sleeve, 0.0, 0.0);
     let slim = dice.between(0.58, 0.92);
     top.chest *= slim;
     top.shoulder = top.chest + dice.between(-0.06, 0.04);
@@ -277,7 +276,7 @@ fn dress(sheet: &mut Sheet, dice: &mut Dice) {
     let waist = top.hem - dice.between(0.05, 0.3);
     sheet.cloth(symmetric(&[[top.chest - 0.04, waist], [skirt, 0.98], [0.0, 1.0]]));
     if dice.chance(0.5) {
-        let contrast = dice.sign() * dice.between(0.1, 0.5);
+        let contrast = dice.contrast(0.1, 0.5);
         sheet.line(&[[-top.chest, waist], [top.chest, waist]], 0.03, contrast);
     }
 }
@@ -292,7 +291,7 @@ fn trouser(sheet: &mut Sheet, dice: &mut Dice) {
         [[0.0, -0.95], [waist, -0.95], [hip, -0.45], [out, 0.96], [inner, 0.96], [0.0, crotch]];
     sheet.cloth(symmetric(&leg));
     if dice.chance(0.5) {
-        let contrast = dice.sign() * dice.between(0.1, 0.4);
+        let contrast = dice.contrast(0.1, 0.4);
         sheet.line(&[[-waist, -0.85], [waist, -0.85]], 0.03, contrast);
     }
 }
@@ -318,7 +317,7 @@ impl Shoe {
     /// Sole with a heel, in a tone of its own.
     fn draw_sole(&self, sheet: &mut Sheet, dice: &mut Dice, heel: f32) {
         let &Self { ground, sole, length, .. } = self;
-        let contrast = dice.sign() * dice.between(0.1, 0.5);
+        let contrast = dice.contrast(0.1, 0.5);
         let sole = vec![
             [-length, ground - sole],
             [length, ground - sole - heel * 0.5],
@@ -381,7 +380,7 @@ fn sneaker(sheet: &mut Sheet, dice: &mut Dice) {
     shoe.draw_upper(sheet, dice, shaft, mouth);
     shoe.draw_sole(sheet, dice, 0.0);
     let base = shoe.ground - shoe.sole;
-    let contrast = dice.sign() * dice.between(0.15, 0.5);
+    let contrast = dice.contrast(0.15, 0.5);
     if dice.chance(0.7) {
         let laces = 2 + (dice.unit() * 3.0) as usize;
         for i in 0..laces {
@@ -410,7 +409,7 @@ fn ankle_boot(sheet: &mut Sheet, dice: &mut Dice) {
     shoe.draw_upper(sheet, dice, shaft, mouth);
     shoe.draw_sole(sheet, dice, heel);
     if dice.chance(0.5) {
-        let contrast = dice.sign() * dice.between(0.12, 0.45);
+        let contrast = dice.contrast(0.12, 0.45);
         let (x, base) = (shoe.length - mouth * dice.between(0.2, 0.8), shoe.ground - shoe.sole);
         sheet.line(&[[x, base - 0.1], [x, base - shaft * 0.95]], 0.03, contrast);
     }
@@ -420,7 +419,7 @@ fn ankle_boot(sheet: &mut Sheet, dice: &mut Dice) {
 fn bag(sheet: &mut Sheet, dice: &mut Dice) {
     let (w, w_top) = (dice.between(0.5, 0.95), dice.between(0.8, 1.02));
     let (top, bottom) = (dice.between(-0.45, 0.05), dice.between(0.45, 0.85));
-    let contrast = dice.sign() * dice.between(0.1, 0.5);
+    let contrast = dice.contrast(0.1, 0.5);
     if dice.chance(0.75) {
         let (reach, rise) = (w * dice.between(0.4, 0.9), dice.between(0.25, 0.8));
         let thick = dice.between(0.025, 0.07);
