@@ -124,7 +124,7 @@ fn one_line(message: &str) -> String {
             None => line += &format!(" {part}"),
         }
     }
-    line + "; 'threadcount --help' and 'threadcount COMMAND --help' show what there is"
+    line + "; --help shows what there is"
 }
 
 #[cfg(test)]

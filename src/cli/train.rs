@@ -4,7 +4,7 @@ use super::evaluation::Evaluation;
 use super::progress::Progress;
 use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{console, interrupt, table};
-use crate::data::{Dataset, Identity, Split};
+use crate::data::{Dataset, Split};
 use crate::evaluate::plots::{self, Curves, Series};
 use crate::reports::{self, Recipe};
 use crate::train::{
@@ -21,8 +21,6 @@ pub(super) struct Args {
     #[arg(required_unless_present = "resume")]
     recipe: Option<String>,
     #[command(flatten)]
-    changes: ChangeFlags,
-    #[command(flatten)]
     seed: SeedFlag,
     #[command(flatten)]
     compute: ComputeFlags,
@@ -34,6 +32,8 @@ pub(super) struct Args {
     /// Continue the run in this folder; a larger --epochs makes it longer
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    changes: ChangeFlags,
 }
 
 /// What may be changed about a recipe.
@@ -70,7 +70,6 @@ struct Run {
     record: Record,
     folder: RunFolder,
     split: Split,
-    identity: Identity,
     pool: Pool,
 }
 
@@ -117,7 +116,7 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
         Some(path) => RunFolder::start(path, &record)?,
         None => RunFolder::start_numbered(&settings.runs()?, recipe.id, &record)?,
     };
-    Ok(Run { recipe, task, record, folder, split, identity: dataset.identity, pool })
+    Ok(Run { recipe, task, record, folder, split, pool })
 }
 
 /// Takes a run up again: everything but the number of epochs and the threads is the folder's.
@@ -171,7 +170,7 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
     let task = record.changes.apply(recipe.task.clone())?;
     record.task = TaskRecord::of(&task);
     let pool = resumed_pool(args, settings, &record)?;
-    Ok(Run { recipe, task, record, folder, split, identity: dataset.identity, pool })
+    Ok(Run { recipe, task, record, folder, split, pool })
 }
 
 /// Unless told otherwise, the run goes on with its own instruction set: another one rounds
