@@ -95,7 +95,7 @@ impl<'a> Mat<'a> {
     }
 
     /// Where element `0, 0` lies.
-    pub(crate) fn as_ptr(&self) -> *const f32 {
+    pub fn as_ptr(&self) -> *const f32 {
         self.ptr
     }
 

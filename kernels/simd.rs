@@ -69,6 +69,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `p` is valid for writes of `min(n, LANES)` bytes.
     unsafe fn store_u8(self, p: *mut u8, v: Self::V, n: usize);
 
+    /// Asks for the cache line at `p`, which need not be a valid address.
+    fn prefetch(self, p: *const f32);
+    /// Four columns of `LANES` rows, turned: vector j holds element j of each row. Rows are `stride`
+    /// elements apart, the four elements contiguous.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of four floats in each of `LANES` rows.
+    unsafe fn transpose4(self, p: *const f32, stride: usize) -> [Self::V; 4];
+
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`

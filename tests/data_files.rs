@@ -1,5 +1,6 @@
 //! Good and bad data files, through the public interface: every fault is one line that names the file,
 //! with the exit code for bad data; nothing panics, waits or dies by a signal.
+#![cfg(unix)]
 
 #[path = "common/sets.rs"]
 mod sets;
@@ -8,9 +9,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -271,9 +271,9 @@ fn broken_gzip() {
 
 #[test]
 fn gzip_bombs_stop_at_what_the_header_promises() {
-    // 256 MB of zeros behind a header that promises 240 bytes.
+    // 64 MB of zeros behind a header that promises 240 bytes.
     let mut bomb = images(20, 3, 4);
-    bomb.resize(256 << 20, 0);
+    bomb.resize(64 << 20, 0);
     refused_packed(NAMES[0], &gzip(&bomb), "unpacked, has trailing bytes: the header promises 256");
     // A header that promises 1 TB in some hundred bytes: refused before anything is written.
     let scratch = Scratch::good();
@@ -398,13 +398,11 @@ fn the_synthetic_set_is_a_set_and_says_what_it_is() {
             counts.collect::<Vec<_>>()
         );
         // Something is drawn in each image, and something is left black.
-        for n in 0..part.images.count() {
-            let image = part.images.image(n);
-            let bright = image.iter().filter(|&&byte| byte > 40).count();
+        for (n, label) in labels.iter().enumerate() {
+            let bright = part.images.image(n).iter().filter(|&&byte| byte > 40).count();
             assert!(
                 (20..700).contains(&bright),
-                "image {n}, label {}: {bright} bright pixels",
-                labels[n]
+                "image {n}, label {label}: {bright} bright pixels"
             );
         }
     }
@@ -415,13 +413,8 @@ fn the_synthetic_set_is_a_set_and_says_what_it_is() {
     assert_ne!(make("c", 4, 70, 10).train.images.as_slice(), shorter.train.images.as_slice());
     // Training and test images are not the same ones.
     assert_ne!(set.train.images.image(0), set.test.images.image(0));
-    // A set that was changed is no longer marked by its files but still by its folder.
-    assert_eq!(
-        fs::read_to_string(scratch.path().join("a").join(synthetic::MARKER))
-            .unwrap()
-            .contains("NOT Fashion-MNIST"),
-        true
-    );
+    let note = fs::read_to_string(scratch.path().join("a").join(synthetic::MARKER)).unwrap();
+    assert!(note.contains("NOT Fashion-MNIST"), "{note}");
 }
 
 #[test]
@@ -550,11 +543,63 @@ fn processes_may_unpack_at_once() {
     scratch.put_packed(NAMES[0], &gzip(&images(2000, 28, 28)));
     scratch.put(NAMES[1], &idx(&[2000], &[1; 2000]));
     scratch.put(NAMES[2], &images(10, 28, 28));
-    let children: Vec<_> = (0..8)
-        .map(|_| child("child_opens_a_packed_set", scratch.path()).spawn().unwrap())
-        .collect();
-    for mut child in children {
-        assert!(child.wait().unwrap().success());
+    let start = |_| {
+        let mut child = child("child_opens_a_packed_set", scratch.path());
+        child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<_> = (0..8).map(start).collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
     assert_eq!(scratch.unpacked().len(), 1, "one copy, no temporary files");
+}
+
+#[test]
+fn child_finds_no_data() {
+    let Some(folder) = child_folder() else { return };
+    let places = Places {
+        explicit: None,
+        local: folder.join("nothing"),
+        cache: Cache::at(folder.join("cache")),
+    };
+    assert_eq!(places.open().unwrap().identity, Identity::Synthetic);
+}
+
+/// At full size, so this also says that drawing 70,000 images is a matter of seconds.
+#[test]
+fn without_data_the_synthetic_set_is_drawn_once_and_announced() {
+    let scratch = Scratch::empty();
+    let run = || {
+        child("child_finds_no_data", scratch.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    };
+    let announced = |child: Child| {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr.matches("NOT FASHION-MNIST").count(), 1, "{stderr}");
+        stderr
+    };
+    // Two at once: both succeed, one set is kept.
+    let both = [run().unwrap(), run().unwrap()];
+    for child in both {
+        announced(child);
+    }
+    let cache = scratch.cache.root().unwrap();
+    let entries: Vec<_> =
+        fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(entries, [synthetic::folder_name().as_str()]);
+    let images = cache.join(synthetic::folder_name()).join(NAMES[0]);
+    let inode = images.metadata().unwrap().ino();
+    assert!(!announced(run().unwrap()).contains("drawing"), "was drawn again");
+    assert_eq!(images.metadata().unwrap().ino(), inode);
+    // Damaged: drawn anew, not used and not complained about.
+    fs::write(&images, "damage").unwrap();
+    assert_eq!(synthetic::ensure(&scratch.cache).unwrap(), cache.join(synthetic::folder_name()));
+    let set = Dataset::open_folder(images.parent().unwrap(), &scratch.cache).unwrap();
+    assert_eq!([set.train.images.count(), set.test.images.count()], [60_000, 10_000]);
+    assert_eq!((set.identity, set.class_name(9).as_str()), (Identity::Synthetic, "Ankle boot"));
 }

@@ -3,6 +3,7 @@
 use crate::Geometry;
 use crate::Mat;
 use crate::gemm::pack::{Left, PanelLayout, ROW_STRIDE, Right, copy_run};
+use crate::simd::Simd;
 
 /// A row for each position of the window, a column for each element under it, in the order
 /// kernel row, kernel column, channel. In NHWC one kernel row is one contiguous run of memory.
@@ -183,8 +184,10 @@ impl Left for Im2col<'_> {
         PanelLayout::ByRow
     }
 
-    fn pack(
+    #[inline(always)]
+    fn pack<S: Simd>(
         &self,
+        _: S,
         row: usize,
         rows: usize,
         _panel_rows: usize,
@@ -216,8 +219,10 @@ impl Left for Transposed<'_> {
         PanelLayout::ByDepth
     }
 
-    fn pack(
+    #[inline(always)]
+    fn pack<S: Simd>(
         &self,
+        _: S,
         row: usize,
         rows: usize,
         panel_rows: usize,
@@ -264,7 +269,16 @@ impl Right for TurnedWeights<'_> {
         None
     }
 
-    fn pack(&self, k: usize, depth: usize, col: usize, nr: usize, panel: &mut [f32]) {
+    #[inline(always)]
+    fn pack<S: Simd>(
+        &self,
+        _: S,
+        k: usize,
+        depth: usize,
+        col: usize,
+        nr: usize,
+        panel: &mut [f32],
+    ) {
         let cols = nr.min(self.channels - col);
         let mut lines = panel.chunks_exact_mut(nr).take(depth);
         let (mut tap, mut filter) = (k / self.filters, k % self.filters);

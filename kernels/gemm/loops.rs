@@ -212,6 +212,7 @@ impl<A: Left, B: Right> Job<'_, A, B> {
 
     /// Packs B: one block of K after the other, in each one panel after the other.
     fn pack(&self, team: &Team, threads: usize, packed: &mut [f32]) {
+        let isa = team.isa();
         let (n, nr, width) = (self.cols.len(), self.tile.nr, self.packed_cols());
         let first = if self.direct.is_some() { n / nr * nr } else { 0 };
         // One task for each panel of each block: they are many and equal.
@@ -224,7 +225,8 @@ impl<A: Left, B: Right> Job<'_, A, B> {
             let start = k * width + offset * depth;
             // SAFETY: each panel of each block is a part of its own.
             let panel = unsafe { parts.part(start..start + depth * panel_cols) };
-            self.b.pack(k, depth, self.cols.start + first + offset, panel_cols, panel);
+            let col = self.cols.start + first + offset;
+            isa.run(PackB { b: self.b, k, depth, col, panel_cols, panel });
         };
         if threads == 1 {
             (0..self.blocks * panels).for_each(pack);
@@ -281,6 +283,25 @@ impl<A: Left, B: Right> Job<'_, A, B> {
     }
 }
 
+/// One panel of B.
+struct PackB<'a, B> {
+    b: &'a B,
+    k: usize,
+    depth: usize,
+    col: usize,
+    panel_cols: usize,
+    panel: &'a mut [f32],
+}
+
+impl<B: Right> Kernel for PackB<'_, B> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.b.pack(simd, self.k, self.depth, self.col, self.panel_cols, self.panel);
+    }
+}
+
 /// `total += addend`
 struct AddTo<'a> {
     total: &'a mut [f32],
@@ -328,7 +349,7 @@ impl<A: Left, B: Right> Kernel for BlockOfC<'_, A, B> {
                 {
                     let height = mr.min(mc - offset);
                     let panel_rows = job.tile.panel_rows(height);
-                    job.a.pack(row + offset, height, panel_rows, k, depth, panel);
+                    job.a.pack(simd, row + offset, height, panel_rows, k, depth, panel);
                 }
                 let step =
                     Step { is_first: block == blocks.start, is_last: block + 1 == blocks.end };

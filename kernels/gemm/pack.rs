@@ -3,6 +3,7 @@
 //! block of K by a tile's width, read by vectors.
 
 use crate::Mat;
+use crate::simd::Simd;
 
 /// Elements from one row to the next in a panel that lies by row. Not a power of two, so that the
 /// rows of a panel fall into different sets of the first-level cache.
@@ -39,8 +40,9 @@ pub(crate) trait Left: Sync {
     /// Packs rows `row..row + rows` and columns `k..k + depth` into `panel`, which is
     /// `panel_rows >= rows` rows high. What stands in the rows beyond is unimportant: the
     /// micro-kernel computes with it and stores nothing of it.
-    fn pack(
+    fn pack<S: Simd>(
         &self,
+        simd: S,
         row: usize,
         rows: usize,
         panel_rows: usize,
@@ -61,7 +63,15 @@ pub(crate) trait Right: Sync {
     fn in_place(&self) -> Option<Mat<'_>>;
     /// Packs rows `k..k + depth` and columns `col..` into a panel of `nr` columns: row after row,
     /// columns beyond the matrix as zeros.
-    fn pack(&self, k: usize, depth: usize, col: usize, nr: usize, panel: &mut [f32]);
+    fn pack<S: Simd>(
+        &self,
+        simd: S,
+        k: usize,
+        depth: usize,
+        col: usize,
+        nr: usize,
+        panel: &mut [f32],
+    );
 }
 
 /// Copies a run of floats. The lengths of whole panels are known to the compiler, which then moves
@@ -89,8 +99,10 @@ impl Left for Mat<'_> {
         if self.cs() == 1 { PanelLayout::ByRow } else { PanelLayout::ByDepth }
     }
 
-    fn pack(
+    #[inline(always)]
+    fn pack<S: Simd>(
         &self,
+        _: S,
         row: usize,
         rows: usize,
         panel_rows: usize,
@@ -146,7 +158,16 @@ impl Right for Mat<'_> {
         (self.cs() == 1).then_some(*self)
     }
 
-    fn pack(&self, k: usize, depth: usize, col: usize, nr: usize, panel: &mut [f32]) {
+    #[inline(always)]
+    fn pack<S: Simd>(
+        &self,
+        simd: S,
+        k: usize,
+        depth: usize,
+        col: usize,
+        nr: usize,
+        panel: &mut [f32],
+    ) {
         let cols = nr.min(Mat::cols(self) - col);
         assert!(k + depth <= self.rows() && panel.len() == depth * nr);
         let from = self.as_ptr().wrapping_add(k * self.rs() + col * self.cs());
@@ -159,19 +180,33 @@ impl Right for Mat<'_> {
             }
             return;
         }
-        // A transposed B: read along its contiguous direction, sixteen rows of the panel at a time,
-        // which stay in the first-level cache while all columns pass.
-        for (band, lines) in panel.chunks_mut(16 * nr).enumerate() {
-            let rows = lines.len() / nr;
-            for j in 0..cols {
-                for p in 0..rows {
-                    let offset = (16 * band + p) * self.rs() + j * self.cs();
-                    // SAFETY: inside the matrix.
-                    lines[p * nr + j] = unsafe { *from.add(offset) };
+        if cols < nr {
+            panel.chunks_exact_mut(nr).for_each(|line| line[cols..].fill(0.0));
+        }
+        // A transposed B: along its contiguous direction by blocks of four, as many columns at a time
+        // as a vector has lanes; what is left over one by one.
+        let (mut whole_cols, mut whole_depth) = (0, 0);
+        if self.rs() == 1 {
+            whole_cols = cols / S::LANES * S::LANES;
+            whole_depth = depth / 4 * 4;
+        }
+        for j in (0..whole_cols).step_by(S::LANES) {
+            for p in (0..whole_depth).step_by(4) {
+                // SAFETY: four rows from p on and LANES columns from j on are inside the matrix, and
+                // in the panel.
+                unsafe {
+                    let block = simd.transpose4(from.add(p + j * self.cs()), self.cs());
+                    for (i, line) in block.into_iter().enumerate() {
+                        simd.store(panel.as_mut_ptr().add((p + i) * nr + j), line);
+                    }
                 }
             }
-            if cols < nr {
-                lines.chunks_exact_mut(nr).for_each(|line| line[cols..].fill(0.0));
+        }
+        for j in 0..cols {
+            let first = if j < whole_cols { whole_depth } else { 0 };
+            for p in first..depth {
+                // SAFETY: inside the matrix.
+                panel[p * nr + j] = unsafe { *from.add(p * self.rs() + j * self.cs()) };
             }
         }
     }

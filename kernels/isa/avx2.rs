@@ -103,6 +103,29 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn transpose4(self, p: *const f32, stride: usize) -> [__m256; 4] {
+        unsafe {
+            // Half h of vector i is row i + 4 h; then each half is a 4 x 4 transpose of its own.
+            let rows = |i: usize| {
+                let row = |h: usize| _mm_loadu_ps(p.add((i + 4 * h) * stride));
+                _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(row(0)), row(1))
+            };
+            let [a, b, c, d] = [rows(0), rows(1), rows(2), rows(3)];
+            let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            [
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+            ]
+        }
+    }
+    #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_add_ps(a, b) }
     }

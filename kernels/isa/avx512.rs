@@ -91,6 +91,32 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn transpose4(self, p: *const f32, stride: usize) -> [__m512; 4] {
+        unsafe {
+            // Lane l of vector i is row i + 4 l; then each lane is a 4 x 4 transpose of its own.
+            let rows = |i: usize| {
+                let row = |l: usize| _mm_loadu_ps(p.add((i + 4 * l) * stride));
+                let v = _mm512_castps128_ps512(row(0));
+                let v = _mm512_insertf32x4::<1>(v, row(1));
+                let v = _mm512_insertf32x4::<2>(v, row(2));
+                _mm512_insertf32x4::<3>(v, row(3))
+            };
+            let [a, b, c, d] = [rows(0), rows(1), rows(2), rows(3)];
+            let (ab_low, ab_high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let (cd_low, cd_high) = (_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            [
+                _mm512_shuffle_ps::<0b01_00_01_00>(ab_low, cd_low),
+                _mm512_shuffle_ps::<0b11_10_11_10>(ab_low, cd_low),
+                _mm512_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                _mm512_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+            ]
+        }
+    }
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_add_ps(a, b) }
     }

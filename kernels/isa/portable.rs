@@ -82,6 +82,14 @@ impl Simd for Portable {
         }
     }
     #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+    #[inline(always)]
+    unsafe fn transpose4(self, p: *const f32, stride: usize) -> [f32x4; 4] {
+        // SAFETY: the caller promises four floats in each of four rows.
+        let row = |i: usize| unsafe { self.load(p.add(i * stride)) };
+        f32x4::transpose([row(0), row(1), row(2), row(3)])
+    }
+    #[inline(always)]
     fn add(self, a: f32x4, b: f32x4) -> f32x4 {
         a + b
     }

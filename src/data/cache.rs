@@ -75,7 +75,7 @@ impl Cache {
     /// An empty folder to fill and then [`publish`](Self::publish).
     pub(super) fn staging(&self) -> Result<TempDir> {
         let root = self.folder("")?;
-        tempfile::Builder::new().prefix(".making-").tempdir_in(&root).map_err(not_writable(&root))
+        temporary(".making-", 0o755).tempdir_in(&root).map_err(not_writable(&root))
     }
 
     /// Gives a filled staging folder its name. If another process was first, its folder stays.
@@ -109,14 +109,24 @@ impl Cache {
             return Ok(target);
         }
         let folder = self.folder("unpacked")?;
-        let mut temporary = tempfile::Builder::new()
-            .prefix(".unpacking-")
-            .tempfile_in(&folder)
-            .map_err(not_writable(&folder))?;
+        let mut temporary =
+            temporary(".unpacking-", 0o644).tempfile_in(&folder).map_err(not_writable(&folder))?;
         gunzip(form, path, metadata.len(), &mut temporary)?;
         persist(temporary, &target)?;
         Ok(target)
     }
+}
+
+/// For a temporary file or folder that will be renamed: with the mode (less the umask) of any other
+/// file, and not the private one of temporary files, which it would keep.
+pub(super) fn temporary(prefix: &str, mode: u32) -> tempfile::Builder<'_, '_> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder
 }
 
 /// Moves a finished temporary file to its name, over whatever is there.

@@ -102,7 +102,7 @@ mod imp {
     use ureq::Agent;
 
     use super::{Fetch, Fetched, Wanted};
-    use crate::data::cache::{file_sha256, hex, not_writable, persist};
+    use crate::data::cache::{file_sha256, hex, not_writable, persist, temporary};
     use crate::{Error, Result};
 
     /// A mirror that does not answer for so long is passed over.
@@ -174,10 +174,8 @@ mod imp {
         let response =
             agent.get(&address).call().map_err(|error| mirror_fault(error.to_string()))?;
         let folder_fault = |source| Fault::Folder(not_writable(&fetch.into)(source));
-        let mut file = tempfile::Builder::new()
-            .prefix(".fetching-")
-            .tempfile_in(&fetch.into)
-            .map_err(folder_fault)?;
+        let mut file =
+            temporary(".fetching-", 0o644).tempfile_in(&fetch.into).map_err(folder_fault)?;
         // One byte more than wanted: enough to know that a body is too long, without reading it.
         let mut body = response.into_body().into_reader().take(wanted.len + 1);
         let progress = progress(wanted);
@@ -219,5 +217,17 @@ mod imp {
             bar.set_style(style);
         }
         bar.with_message(wanted.name.clone())
+    }
+}
+
+#[cfg(all(test, not(feature = "fetch")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_the_network_says_so() {
+        let error = Fetch::official("folder".into()).run().unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("cannot download"), "{error}");
     }
 }

@@ -256,3 +256,47 @@ mod sigbus {
         pub(super) fn end(&self) {}
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    const CHILD: &str = "THREADCOUNT_TEST_CHILD_FOREIGN";
+
+    /// As a child process: a map that is not ours is cut short while one of ours is in use. As the
+    /// parent: the child must die by the signal, as it would have without the handler.
+    #[test]
+    fn a_fault_in_a_foreign_map_kills_as_ever() {
+        if let Some(folder) = std::env::var_os(CHILD) {
+            let folder = Path::new(&folder);
+            let _ours = FileMap::open(&folder.join("ours")).unwrap();
+            let gone = FileMap::open(&folder.join("gone")).unwrap();
+            drop(gone);
+            let file = File::options().read(true).write(true).open(folder.join("foreign")).unwrap();
+            // SAFETY: read only below, where the read is meant to fault.
+            let map = unsafe { Mmap::map(&file) }.unwrap();
+            file.set_len(0).unwrap();
+            panic!("read a page that is gone: {}", std::hint::black_box(&map)[0]);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["ours", "gone", "foreign"] {
+            std::fs::write(folder.path().join(name), [1; 100_000]).unwrap();
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "data::map::tests::a_fault_in_a_foreign_map_kills_as_ever",
+                "--nocapture",
+            ])
+            .env(CHILD, folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{output:?}");
+        assert!(
+            !String::from_utf8_lossy(&output.stderr).contains("threadcount: error"),
+            "{output:?}"
+        );
+    }
+}

@@ -8,7 +8,7 @@
 //! - [`split`]: training, validation and test samples of a selection of classes
 //! - [`scale`]: from bytes to floats
 //! - [`batch`]: the order of an epoch, and one pass from picks to a batch
-//! - [`show`]: an image as text
+//! - [`mod@show`]: an image as text
 //!
 //! No image is ever copied as a whole: samples are picks of a mapped file until a batch gathers them.
 

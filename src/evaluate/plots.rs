@@ -121,7 +121,7 @@ fn panel(area: &Area<'_>, name: &str, unit: &str, series: &Series) -> Drawn {
         .x_label_formatter(&|epoch| format!("{epoch:.0}"))
         .y_label_formatter(&|value| match decimals {
             Some(decimals) => format!("{value:.decimals$}"),
-            None => format!("{value:.0e}"),
+            None => format!("{value:.1e}"),
         })
         .draw()?;
 

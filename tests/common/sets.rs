@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use threadcount::data::Cache;
 
 /// Train images, train labels, test images, test labels.
-pub const NAMES: [&str; 4] = [
+pub(crate) const NAMES: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte",
@@ -22,7 +22,7 @@ pub const NAMES: [&str; 4] = [
 ];
 
 /// An IDX file of bytes: magic number, dimensions, elements.
-pub fn idx(shape: &[u32], elements: &[u8]) -> Vec<u8> {
+pub(crate) fn idx(shape: &[u32], elements: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0, 0, 8, shape.len() as u8];
     for side in shape {
         bytes.extend(side.to_be_bytes());
@@ -32,33 +32,33 @@ pub fn idx(shape: &[u32], elements: &[u8]) -> Vec<u8> {
 }
 
 /// The bytes as one gzip member.
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
 /// Pixel `i` of image `n` of the hand-written sets.
-pub fn pixel(n: usize, i: usize) -> u8 {
+pub(crate) fn pixel(n: usize, i: usize) -> u8 {
     (n * 31 + i * 7 + n * i) as u8
 }
 
 /// Images of `pixel`, `[count, height, width]`.
-pub fn images(count: usize, height: usize, width: usize) -> Vec<u8> {
+pub(crate) fn images(count: usize, height: usize, width: usize) -> Vec<u8> {
     let pixels: Vec<u8> =
         (0..count).flat_map(|n| (0..height * width).map(move |i| pixel(n, i))).collect();
     idx(&[count as u32, height as u32, width as u32], &pixels)
 }
 
 /// A folder with a cache beside it, both gone at the end of the test.
-pub struct Scratch {
+pub(crate) struct Scratch {
     root: TempDir,
-    pub folder: PathBuf,
-    pub cache: Cache,
+    pub(crate) folder: PathBuf,
+    pub(crate) cache: Cache,
 }
 
 impl Scratch {
-    pub fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("set");
         fs::create_dir(&folder).unwrap();
@@ -67,13 +67,13 @@ impl Scratch {
     }
 
     /// Twenty training images of 3x4 pixels with labels 0 to 9 twice, and ten test images.
-    pub fn good() -> Self {
+    pub(crate) fn good() -> Self {
         let labels: Vec<u8> = (0..20).map(|i| i % 10).collect();
         Self::with_labels(&labels, &labels[..10])
     }
 
     /// Images of 3x4 pixels with these labels.
-    pub fn with_labels(train: &[u8], test: &[u8]) -> Self {
+    pub(crate) fn with_labels(train: &[u8], test: &[u8]) -> Self {
         let scratch = Self::empty();
         for (labels, [images_name, labels_name]) in
             [(train, [NAMES[0], NAMES[1]]), (test, [NAMES[2], NAMES[3]])]
@@ -84,24 +84,24 @@ impl Scratch {
         scratch
     }
 
-    pub fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.folder.join(name);
         fs::write(&path, bytes).unwrap();
         path
     }
 
     /// Takes the raw file away and puts these bytes in as its `.gz`.
-    pub fn put_packed(&self, name: &str, packed: &[u8]) -> PathBuf {
+    pub(crate) fn put_packed(&self, name: &str, packed: &[u8]) -> PathBuf {
         fs::remove_file(self.folder.join(name)).unwrap();
         self.put(&format!("{name}.gz"), packed)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.root.path()
     }
 
     /// Names and lengths of the files unpacked in the cache.
-    pub fn unpacked(&self) -> Vec<(String, u64)> {
+    pub(crate) fn unpacked(&self) -> Vec<(String, u64)> {
         let Ok(entries) = fs::read_dir(self.cache.root().unwrap().join("unpacked")) else {
             return Vec::new();
         };

@@ -145,17 +145,16 @@ impl Bounds {
             Shape::Stroke(points, half) => (points, margin + half),
         };
         let mut bounds = Self { low: [f32::MAX; 2], high: [f32::MIN; 2] };
-        for point in points {
-            for axis in 0..2 {
-                bounds.low[axis] = bounds.low[axis].min(point[axis] - margin);
-                bounds.high[axis] = bounds.high[axis].max(point[axis] + margin);
-            }
+        for &[x, y] in points {
+            bounds.low = [bounds.low[0].min(x - margin), bounds.low[1].min(y - margin)];
+            bounds.high = [bounds.high[0].max(x + margin), bounds.high[1].max(y + margin)];
         }
         bounds
     }
 
     fn contains(&self, point: Point) -> bool {
-        (0..2).all(|axis| (self.low[axis]..=self.high[axis]).contains(&point[axis]))
+        (self.low[0]..=self.high[0]).contains(&point[0])
+            && (self.low[1]..=self.high[1]).contains(&point[1])
     }
 }
 
@@ -163,8 +162,8 @@ impl Bounds {
 fn signed_distance(shape: &Shape, point: Point) -> f32 {
     match shape {
         Shape::Stroke(line, half) => {
-            line.array_windows().map(|&[a, b]| to_segment(point, a, b)).fold(f32::MAX, f32::min)
-                - half
+            let segments = line.windows(2).map(|ends| to_segment(point, ends[0], ends[1]));
+            segments.fold(f32::MAX, f32::min).sqrt() - half
         }
         Shape::Fill(outline) => {
             let (mut nearest, mut inside) = (f32::MAX, false);

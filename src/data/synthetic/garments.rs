@@ -4,7 +4,8 @@
 //! a placket, lapels, ribs, whose contrast is small and of either sign, so that no fixed template
 //! (a linear model) can read them. Shoes differ in the height of the shaft and in gaps.
 
-use super::canvas::{Dice, Piece, Point, Shape, Texture};
+use super::canvas::{Dice, Piece, Point, Shape};
+use super::sheet::{Sheet, symmetric};
 
 /// Draws a garment of a class of [`CLASS_NAMES`](crate::data::CLASS_NAMES).
 pub(super) fn draw(class: u8, dice: &mut Dice) -> Vec<Piece> {
@@ -22,70 +23,6 @@ pub(super) fn draw(class: u8, dice: &mut Dice) -> Vec<Piece> {
         _ => ankle_boot(&mut sheet, dice),
     }
     sheet.pieces
-}
-
-/// The drawing so far, and the cloth that it is made of.
-struct Sheet {
-    pieces: Vec<Piece>,
-    tone: f32,
-    texture: Texture,
-}
-
-impl Sheet {
-    fn new(dice: &mut Dice) -> Self {
-        let tone = dice.between(0.3, 0.95);
-        let (angle, waves) = (dice.between(0.0, std::f32::consts::PI), dice.between(5.0, 22.0));
-        // A third of all cloth is striped straight down or across, as garments are.
-        let angle = if dice.chance(0.3) {
-            (angle * 0.64).round() * std::f32::consts::FRAC_PI_2
-        } else {
-            angle
-        };
-        let (along, phase) = ([waves * angle.cos(), waves * angle.sin()], dice.between(0.0, 6.28));
-        let depth = dice.between(0.05, 0.35);
-        let texture = match dice.unit() {
-            kind if kind < 0.5 => Texture::Plain,
-            kind if kind < 0.8 => Texture::Stripes { along, phase, depth },
-            _ => Texture::Checks { along, phase, depth },
-        };
-        Self { pieces: Vec::new(), tone, texture }
-    }
-
-    /// A part in the garment's own cloth.
-    fn cloth(&mut self, outline: Vec<Point>) {
-        self.pieces.push(Piece {
-            shape: Shape::Fill(outline),
-            tone: self.tone,
-            texture: self.texture,
-        });
-    }
-
-    /// A part or line that is lighter or darker than the cloth by this share of it.
-    fn detail(&mut self, shape: Shape, contrast: f32) {
-        let tone = self.tone * (1.0 + contrast);
-        self.pieces.push(Piece { shape, tone, texture: Texture::Plain });
-    }
-
-    /// A place where the background shows.
-    fn hole(&mut self, outline: Vec<Point>) {
-        self.pieces.push(Piece { shape: Shape::Fill(outline), tone: 0.0, texture: Texture::Plain });
-    }
-
-    fn line(&mut self, points: &[Point], half: f32, contrast: f32) {
-        self.detail(Shape::Stroke(points.to_vec(), half), contrast);
-    }
-
-    /// The same line on both sides.
-    fn lines(&mut self, points: &[Point], half: f32, contrast: f32) {
-        self.line(points, half, contrast);
-        let mirrored: Vec<Point> = points.iter().map(|&[x, y]| [-x, y]).collect();
-        self.line(&mirrored, half, contrast);
-    }
-}
-
-/// A closed outline from its right half, given from the top to the bottom.
-fn symmetric(half: &[Point]) -> Vec<Point> {
-    half.iter().copied().chain(half.iter().rev().map(|&[x, y]| [-x, y])).collect()
 }
 
 /// The measures that all tops share.

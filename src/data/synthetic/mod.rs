@@ -7,6 +7,7 @@
 
 mod canvas;
 mod garments;
+mod sheet;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
