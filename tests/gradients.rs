@@ -98,9 +98,8 @@ fn check(case: &Case, isa: Isa) -> Result<f64, String> {
             return Err(format!("{}, {}: no gradient at all", case.name, tensor.name));
         }
         for (which, d) in directions(index, &g, norm).iter().enumerate() {
-            let mut slope = |h: f64| {
-                (loss_at(&tensor.range, d, h) - loss_at(&tensor.range, d, -h)) / (2.0 * h)
-            };
+            let mut slope =
+                |h: f64| (loss_at(&tensor.range, d, h) - loss_at(&tensor.range, d, -h)) / (2.0 * h);
             let measured = (4.0 * slope(h) - slope(2.0 * h)) / 3.0;
             let computed: f64 = g.iter().zip(d).map(|(g, d)| g * d).sum();
             let share = (measured - computed).abs() / (relative * norm + absolute);
@@ -269,12 +268,13 @@ fn whole_networks() {
         dense(4, RELU),
         linear(10),
     ];
-    let mlp = [dense(8, RELU), dense(6, RELU), linear(10)];
+    let mlp = |first, second, act| [dense(first, act), dense(second, act), linear(10)];
     let batch = |n, case| Case { n, ..case };
     check_all(&[
         batch(8, case("nlp-cnn in small", image, &nlp, Smooth)),
         batch(8, case("cse574-cnn in small", image, &cse574, Smooth)),
         batch(2, case("comp475-cnn in small", image, &comp475, Kinked)),
-        batch(4, case("cse574-mlp in small", Shape::Flat(9), &mlp, Kinked)),
+        batch(8, case("cse574-mlp in small", Shape::Flat(9), &mlp(8, 6, TANH), Smooth)),
+        batch(3, case("the same with kinks", Shape::Flat(9), &mlp(5, 4, RELU), Kinked)),
     ]);
 }

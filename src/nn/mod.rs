@@ -35,6 +35,7 @@ mod optimizer;
 mod plan;
 mod shape;
 mod summary;
+mod tensors;
 
 pub use init::Initializer;
 pub use layers::{
@@ -43,9 +44,10 @@ pub use layers::{
     simple_rnn,
 };
 pub use loss::{BatchResult, Loss};
-pub use network::{BatchKey, Network, Saved, TensorMut, TensorRef};
+pub use network::{BatchKey, Network};
 pub use optimizer::Optimizer;
 pub use plan::{Plan, PlannedLayer, Tensor};
 pub use shape::Shape;
 pub use summary::summary;
+pub use tensors::{Saved, TensorMut, TensorRef};
 pub use threadcount_kernels::{Activation, Padding};

@@ -10,6 +10,7 @@ use super::memory::{InputBuffer, Memory};
 use super::optimizer::{Optimizer, OptimizerState};
 use super::plan::{Plan, Tensor};
 use super::shape::Shape;
+use super::tensors::{Saved, TensorMut, TensorRef, named, named_mut};
 use crate::error::{Error, Result};
 use crate::random::{Key, Purpose};
 
@@ -21,38 +22,6 @@ pub struct BatchKey {
     pub epoch: u64,
     /// Position in the epoch of the batch's first sample.
     pub first_sample: u64,
-}
-
-/// Which of a network's tensors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Saved {
-    /// What predicting needs: parameters and moving statistics.
-    Model,
-    /// What going on with training needs besides the model: the optimizer's buffers. Together with
-    /// [`Network::optimizer_steps`] that is the whole state.
-    Optimizer,
-}
-
-/// A named tensor to be written to a file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TensorRef<'a> {
-    /// `conv2d_1/kernel`, `batch_normalization/moving_mean`; of an optimizer `adam/m/dense/bias`.
-    pub name: String,
-    /// Sizes of its axes, row-major.
-    pub shape: &'a [usize],
-    /// Its elements.
-    pub data: &'a [f32],
-}
-
-/// A named tensor to be filled from a file.
-#[derive(Debug, PartialEq)]
-pub struct TensorMut<'a> {
-    /// As in [`TensorRef`].
-    pub name: String,
-    /// Sizes of its axes, row-major.
-    pub shape: &'a [usize],
-    /// Its elements.
-    pub data: &'a mut [f32],
 }
 
 /// Layers, loss and optimizer with all the memory that training takes.
@@ -172,12 +141,7 @@ impl Network {
     ///
     /// # Errors
     /// As [`Self::train_batch`].
-    pub fn evaluate_batch(
-        &mut self,
-        team: &Team,
-        x: &[f32],
-        labels: &[u8],
-    ) -> Result<BatchResult> {
+    pub fn evaluate_batch(&mut self, team: &Team, x: &[f32], labels: &[u8]) -> Result<BatchResult> {
         self.check_labels(x, labels)?;
         self.forward(team, x, None);
         Ok(self.compare(team, labels))
@@ -205,7 +169,8 @@ impl Network {
 
     fn forward(&mut self, team: &Team, x: &[f32], key: Option<BatchKey>) {
         let n = x.len() / self.plan.input().len();
-        for (index, (layer, step)) in self.plan.layers().iter().zip(&self.memory.steps).enumerate() {
+        for (index, (layer, step)) in self.plan.layers().iter().zip(&self.memory.steps).enumerate()
+        {
             let Some(y) = step.y.filter(|_| layer.flow != Flow::Reshape) else { continue };
             let (before, after) = self.arena.split_at_mut(y);
             layer.layer.ops().forward(Forward {
@@ -401,32 +366,6 @@ impl Network {
             }
         }
     }
-}
-
-/// The slices of a flat buffer under their names.
-fn named<'a>(prefix: &str, tensors: &'a [Tensor], data: &'a [f32]) -> Vec<TensorRef<'a>> {
-    let one = |tensor: &'a Tensor| TensorRef {
-        name: format!("{prefix}{}", tensor.name),
-        shape: &tensor.shape,
-        data: &data[tensor.range.clone()],
-    };
-    tensors.iter().map(one).collect()
-}
-
-/// The same, to be changed. Tensors lie one behind the other, without gaps.
-fn named_mut<'a>(
-    prefix: &str,
-    tensors: &'a [Tensor],
-    mut rest: &'a mut [f32],
-) -> Vec<TensorMut<'a>> {
-    let mut all = Vec::with_capacity(tensors.len());
-    for tensor in tensors {
-        let (data, behind) = rest.split_at_mut(tensor.range.len());
-        rest = behind;
-        let name = format!("{prefix}{}", tensor.name);
-        all.push(TensorMut { name, shape: &tensor.shape, data });
-    }
-    all
 }
 
 /// What one layer is doing: training under the key of its masks, or evaluating.

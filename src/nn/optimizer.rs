@@ -206,8 +206,7 @@ impl OptimizerState {
                 update::rmsprop(team, &rule, params, grads, mean_square, velocity);
             }
             Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
-                let rule =
-                    update::Adam { learning_rate, beta1, beta2, epsilon, step: self.steps };
+                let rule = update::Adam { learning_rate, beta1, beta2, epsilon, step: self.steps };
                 let (m, v) = (next(), next());
                 update::adam(team, &rule, params, grads, m, v);
             }

@@ -89,7 +89,8 @@ impl Plan {
         };
         let at = |fault: &str| Error::Usage(format!("layer {}, {fault}", self.layers.len() + 1));
         let plan = layer.ops().plan(input).map_err(|error| at(&error.to_string()))?;
-        let too_large = || at(&format!("{stem} would hold more elements than memory has addresses"));
+        let too_large =
+            || at(&format!("{stem} would hold more elements than memory has addresses"));
         let params = append(&mut self.params, &name, plan.params);
         let state = append(&mut self.state, &name, plan.state);
         if plan.output.len() == usize::MAX {
@@ -244,6 +245,8 @@ mod tests {
             }
         }
         assert!(Plan::new(Shape::Flat(0), &[dense(1, linear)]).is_err());
-        assert!(Plan::new(Shape::Image([usize::MAX, 2, 2]), &[flatten(), dense(1, linear)]).is_err());
+        assert!(
+            Plan::new(Shape::Image([usize::MAX, 2, 2]), &[flatten(), dense(1, linear)]).is_err()
+        );
     }
 }

@@ -2,7 +2,10 @@
 
 use threadcount_kernels::norm;
 
-use super::{Backward, Flow, Forward, InputGradient, Kept, Layer, LayerOps, LayerPlan, Mode, TensorPlan, refuse};
+use super::{
+    Backward, Flow, Forward, InputGradient, Kept, Layer, LayerOps, LayerPlan, Mode, TensorPlan,
+    refuse,
+};
 use crate::error::Result;
 use crate::nn::init::Initializer;
 use crate::nn::shape::Shape;
@@ -29,7 +32,10 @@ impl LayerOps for BatchNorm {
 
     fn plan(&self, input: Shape) -> Result<LayerPlan> {
         if !(0.0..=1.0).contains(&self.momentum) {
-            return refuse(format!("batch norm: momentum must be in [0, 1], not {}", self.momentum));
+            return refuse(format!(
+                "batch norm: momentum must be in [0, 1], not {}",
+                self.momentum
+            ));
         }
         if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
             return refuse(format!("batch norm: epsilon must be positive, not {}", self.epsilon));

@@ -2,8 +2,10 @@
 
 use threadcount_kernels::{Activation, Geometry, Padding, conv};
 
-use super::{Backward, Flow, Forward, Layer, LayerOps, LayerPlan, TensorPlan, check_activation, refuse,
-    wrong_input};
+use super::{
+    Backward, Flow, Forward, Layer, LayerOps, LayerPlan, TensorPlan, check_activation, refuse,
+    wrong_input,
+};
 use crate::error::Result;
 use crate::nn::init::Initializer;
 use crate::nn::shape::{Shape, elements};

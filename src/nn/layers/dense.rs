@@ -4,8 +4,8 @@ use threadcount_kernels::gemm::{Epilogue, Write, gemm};
 use threadcount_kernels::{Activation, Mat, MatMut, sums};
 
 use super::{
-    Backward, Flow, Forward, InputGradient, Layer, LayerOps, LayerPlan, TensorPlan, check_activation, refuse,
-    wrong_input,
+    Backward, Flow, Forward, InputGradient, Layer, LayerOps, LayerPlan, TensorPlan,
+    check_activation, refuse, wrong_input,
 };
 use crate::error::Result;
 use crate::nn::init::Initializer;

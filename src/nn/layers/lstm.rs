@@ -71,14 +71,6 @@ impl LayerOps for Lstm {
         let weights = weights(pass.params, &s);
         let mut gradients = gradients(pass.grads, pass.dx, &s);
         let d_last = &*pass.dy;
-        recurrent::lstm_backward(
-            pass.team,
-            &s,
-            &weights,
-            &mut tape,
-            d_last,
-            carry,
-            &mut gradients,
-        );
+        recurrent::lstm_backward(pass.team, &s, &weights, &mut tape, d_last, carry, &mut gradients);
     }
 }

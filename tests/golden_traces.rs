@@ -1,0 +1,116 @@
+//! Training against traces that JAX computed in float64 from the same weights and samples:
+//! `tests/golden` holds them, the script that made them, and the tolerances, which are at least ten
+//! times what float32 costs in that script itself.
+
+#[path = "common/golden.rs"]
+#[expect(dead_code, reason = "`golden.rs` checks the generator, here it is only used")]
+mod golden;
+
+use golden::{Case, Traces};
+use threadcount::nn::*;
+use threadcount_kernels::{Isa, Pool};
+
+fn activation(activation: golden::Activation) -> Activation {
+    match activation {
+        golden::Activation::Linear => Activation::Linear,
+        golden::Activation::Relu => Activation::Relu,
+        golden::Activation::Sigmoid => Activation::Sigmoid,
+        golden::Activation::Tanh => Activation::Tanh,
+    }
+}
+
+fn layer(layer: &golden::Layer) -> Layer {
+    match *layer {
+        golden::Layer::Dense { units, activation: act } => dense(units, activation(act)),
+        golden::Layer::Conv2d { filters, kernel, padding, activation: act } => {
+            let padding = match padding {
+                golden::Padding::Valid => Padding::Valid,
+                golden::Padding::Same => Padding::Same,
+            };
+            conv2d(filters, kernel, padding, activation(act))
+        }
+        golden::Layer::LeakyRelu { slope } => leaky_relu(slope),
+        golden::Layer::BatchNorm { momentum, epsilon } => {
+            Layer::BatchNorm(BatchNorm { momentum, epsilon })
+        }
+        golden::Layer::MaxPool { size } => max_pool(size),
+        golden::Layer::AveragePool { size } => average_pool(size),
+        golden::Layer::Flatten => flatten(),
+        golden::Layer::SimpleRnn { units } => simple_rnn(units),
+        golden::Layer::Lstm { units } => lstm(units),
+    }
+}
+
+fn network(case: &Case) -> Network {
+    let input = match *case.input {
+        [features] => Shape::Flat(features),
+        [steps, inputs] => Shape::Rows([steps, inputs]),
+        [height, width, channels] => Shape::Image([height, width, channels]),
+        _ => panic!("{}: samples of {} axes", case.id, case.input.len()),
+    };
+    let layers: Vec<Layer> = case.layers.iter().map(layer).collect();
+    let loss = match case.loss {
+        golden::Loss::SoftmaxCrossEntropy => Loss::SoftmaxCrossEntropy,
+        golden::Loss::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
+    };
+    let optimizer = match case.optimizer {
+        golden::Optimizer::Sgd { learning_rate, momentum } => {
+            Optimizer::Sgd { learning_rate, momentum }
+        }
+        golden::Optimizer::Rmsprop { learning_rate, rho, momentum, epsilon } => {
+            Optimizer::RmsProp { learning_rate, rho, momentum, epsilon }
+        }
+        golden::Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
+            Optimizer::Adam { learning_rate, beta1, beta2, epsilon }
+        }
+    };
+    Network::build(input, &layers, loss, optimizer, case.batch, 0).unwrap()
+}
+
+fn follow(case: &Case, pool: &Pool) {
+    let mut network = network(case);
+    for (index, tensor) in network.tensors_mut(Saved::Model).into_iter().enumerate() {
+        // Moving statistics come behind the parameters and start as they are.
+        if index < case.parameters.len() {
+            assert_eq!(tensor.shape, case.parameters[index].shape, "{}: {}", case.id, tensor.name);
+            tensor.data.copy_from_slice(&case.start(index));
+        }
+    }
+    pool.enter(|team| {
+        let mut worst: f64 = 0.0;
+        for step in 0..case.steps {
+            let (x, labels) = case.gather(&case.picks(step));
+            let key = BatchKey { epoch: 0, first_sample: (step * case.batch) as u64 };
+            let result = network.train_batch(team, &x, &labels, key).unwrap();
+            worst = worst.max((result.loss() - case.losses[step]).abs());
+            case.check_step(step, result.loss(), result.correct);
+        }
+        println!("{:21} {:9} losses off by {worst:.1e} at most", case.id, team.isa().name());
+        let tensors = network.tensors(Saved::Model);
+        let (parameters, states) = tensors.split_at(case.parameters.len());
+        assert_eq!(states.len(), case.states.len(), "{}", case.id);
+        for (index, tensor) in parameters.iter().enumerate() {
+            case.check_parameter(index, tensor.data);
+        }
+        for (index, tensor) in states.iter().enumerate() {
+            case.check_state(index, tensor.data);
+        }
+        let (x, labels) = case.gather(&case.picks(0));
+        let loss = network.evaluate_batch(team, &x, &labels).unwrap().loss();
+        let width = network.plan().output().len();
+        let mut probabilities = vec![0.0; case.batch * width];
+        network.predict(team, &x, &mut probabilities).unwrap();
+        case.check_evaluation(loss, &probabilities[..width]);
+    });
+}
+
+#[test]
+fn every_trace_on_every_instruction_set() {
+    let traces = Traces::load();
+    for isa in Isa::detected() {
+        let pool = Pool::new(isa, 2).unwrap();
+        for case in &traces.cases {
+            follow(case, &pool);
+        }
+    }
+}

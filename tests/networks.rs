@@ -1,0 +1,131 @@
+//! What a network refuses, and what it promises about evaluation, predictions and its seed.
+
+use threadcount::nn::*;
+use threadcount::{Error, Result};
+use threadcount_kernels::{Isa, Team};
+
+const LINEAR: Activation = Activation::Linear;
+const SOFTMAX: Loss = Loss::SoftmaxCrossEntropy;
+const KEY: BatchKey = BatchKey { epoch: 0, first_sample: 0 };
+
+fn build(layers: &[Layer], loss: Loss, max_batch: usize) -> Result<Network> {
+    Network::build(Shape::Flat(4), layers, loss, Optimizer::sgd(), max_batch, 1)
+}
+
+#[test]
+fn what_a_loss_cannot_use_is_refused() {
+    let relu = dense(3, Activation::Relu);
+    let cases: [(&[Layer], Loss, &str); 5] = [
+        (&[dense(1, LINEAR)], SOFTMAX, "binary"),
+        (&[dense(2, LINEAR)], Loss::BinaryCrossEntropy, "softmax"),
+        (&[relu], SOFTMAX, "linear"),
+        (&[dense(3, LINEAR), activation(Activation::Sigmoid)], SOFTMAX, "linear"),
+        (&[dense(1, Activation::Sigmoid)], Loss::BinaryCrossEntropy, "linear"),
+    ];
+    for (layers, loss, word) in cases {
+        match build(layers, loss, 8) {
+            Err(Error::Usage(text)) => assert!(text.contains(word), "{text}"),
+            other => panic!("{layers:?}: {other:?}"),
+        }
+    }
+    assert!(build(&[relu], Loss::MeanSquaredError, 8).is_ok());
+    let conv = [conv2d(2, 3, Padding::Valid, LINEAR)];
+    let image = Shape::Image([5, 5, 1]);
+    let network = Network::build(image, &conv, SOFTMAX, Optimizer::sgd(), 8, 1);
+    assert!(matches!(network, Err(Error::Usage(_))));
+}
+
+#[test]
+fn impossible_sizes_and_rates_are_refused() {
+    let layers = [dense(3, LINEAR)];
+    assert!(matches!(build(&layers, SOFTMAX, 0), Err(Error::Usage(_))));
+    assert!(matches!(build(&layers, SOFTMAX, usize::MAX), Err(Error::Failed(_))));
+    assert!(matches!(build(&layers, SOFTMAX, usize::MAX / 8), Err(Error::Failed(_))));
+    let wide = [dense(1 << 60, LINEAR)];
+    assert!(matches!(build(&wide, SOFTMAX, 1), Err(Error::Failed(_))));
+    let pool = [max_pool(1), flatten(), dense(2, LINEAR)];
+    let image = Shape::Image([1 << 20, 1 << 20, 1 << 10]);
+    let network = Network::build(image, &pool, SOFTMAX, Optimizer::sgd(), 1 << 10, 1);
+    assert!(matches!(network, Err(Error::Failed(_))));
+    let rate = Optimizer::sgd().with_learning_rate(-1.0);
+    let network = Network::build(Shape::Flat(4), &layers, SOFTMAX, rate, 1, 1);
+    assert!(matches!(network, Err(Error::Usage(_))));
+}
+
+#[test]
+fn batches_that_do_not_fit_change_nothing() {
+    let team = Team::solo(Isa::Portable);
+    let mut network = build(&[dense(3, LINEAR)], SOFTMAX, 2).unwrap();
+    let before = network.params().to_vec();
+    let x = [0.5; 12];
+    let cases: [(&[f32], &[u8]); 5] =
+        [(&x, &[0, 1, 2]), (&x[..0], &[]), (&x[..7], &[0, 1]), (&x[..8], &[0]), (&x[..8], &[0, 3])];
+    for (x, labels) in cases {
+        assert!(matches!(network.train_batch(&team, x, labels, KEY), Err(Error::Failed(_))));
+        assert!(matches!(network.evaluate_batch(&team, x, labels), Err(Error::Failed(_))));
+    }
+    assert!(network.predict(&team, &x[..8], &mut [0.0; 5]).is_err());
+    assert_eq!(network.params(), before);
+    assert_eq!(network.optimizer_steps(), 0);
+}
+
+#[test]
+fn predictions_are_probabilities() {
+    let team = Team::solo(Isa::best());
+    let x = [0.1, -0.2, 0.3, 0.4, 0.9, 0.8, -0.7, 0.6];
+    let mut network = build(&[dense(3, LINEAR)], SOFTMAX, 2).unwrap();
+    let mut softmax = [0.0; 6];
+    network.predict(&team, &x, &mut softmax).unwrap();
+    let z = |network: &Network, i: usize, j: usize, units: usize| -> f64 {
+        let w = network.params();
+        (0..4).map(|k| f64::from(x[i * 4 + k]) * f64::from(w[k * units + j])).sum()
+    };
+    for i in 0..2 {
+        let sum: f64 = (0..3).map(|j| z(&network, i, j, 3).exp()).sum();
+        for j in 0..3 {
+            let expected = z(&network, i, j, 3).exp() / sum;
+            assert!((f64::from(softmax[i * 3 + j]) - expected).abs() < 1e-6);
+        }
+    }
+    let mut network = build(&[dense(1, LINEAR)], Loss::BinaryCrossEntropy, 2).unwrap();
+    let mut sigmoid = [0.0; 2];
+    network.predict(&team, &x, &mut sigmoid).unwrap();
+    for (i, p) in sigmoid.iter().enumerate() {
+        let expected = 1.0 / (1.0 + (-z(&network, i, 0, 1)).exp());
+        assert!((f64::from(*p) - expected).abs() < 1e-6);
+    }
+}
+
+/// Evaluation sees neither dropout nor the batch: moving statistics stay, and a batch gives what
+/// its samples give one by one.
+#[test]
+fn evaluation_leaves_everything_alone() {
+    let team = Team::solo(Isa::best());
+    let layers = [dense(6, Activation::Tanh), batch_norm(), dropout(0.5), dense(3, LINEAR)];
+    let mut network = build(&layers, SOFTMAX, 4).unwrap();
+    let x: Vec<f32> = (0..16).map(|i| (i * 7 % 5) as f32 - 2.0).collect();
+    let labels = [0, 1, 2, 1];
+    network.train_batch(&team, &x, &labels, KEY).unwrap();
+    let state = network.state().to_vec();
+    assert_ne!(state, [[0.0; 6], [1.0; 6]].concat(), "training moved the statistics");
+    let whole = network.evaluate_batch(&team, &x, &labels).unwrap();
+    let mut singly = BatchResult::default();
+    for i in 0..4 {
+        singly += network.evaluate_batch(&team, &x[4 * i..][..4], &labels[i..][..1]).unwrap();
+    }
+    assert_eq!(network.state(), state);
+    assert_eq!((whole.correct, whole.count), (singly.correct, singly.count));
+    assert!((whole.loss_sum - singly.loss_sum).abs() < 1e-5);
+}
+
+#[test]
+fn the_seed_decides_the_weights() {
+    let layers = [dense(5, Activation::Tanh), dense(3, LINEAR)];
+    let params = |seed| {
+        let optimizer = Optimizer::adam();
+        let network = Network::build(Shape::Flat(4), &layers, SOFTMAX, optimizer, 1, seed);
+        network.unwrap().params().to_vec()
+    };
+    assert_eq!(params(3), params(3));
+    assert_ne!(params(3), params(4));
+}
