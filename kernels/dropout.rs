@@ -51,6 +51,14 @@ fn hash([low, high]: [u32; 2], element: u32) -> u32 {
     x ^ (x >> 16)
 }
 
+/// `value` where the element survives, else 0. By a mask of bits: as a choice it became a branch on
+/// SSE2, and a coin is mispredicted half of the time (2 GB/s).
+#[inline(always)]
+fn kept(seeds: [u32; 2], element: u32, threshold: u32, value: f32) -> f32 {
+    let mask = 0_u32.wrapping_sub(u32::from(hash(seeds, element) >= threshold));
+    f32::from_bits(value.to_bits() & mask)
+}
+
 /// `y = x / (1 - rate)` where an element survives, else 0. Both are `[n, per_sample]`.
 ///
 /// # Panics
@@ -115,14 +123,12 @@ impl Kernel for Masks<'_> {
                 Some(x) => {
                     let x = &x[done..done + len];
                     for i in 0..len {
-                        let survives = hash(seeds, (element + i) as u32) >= threshold;
-                        y[i] = if survives { x[i] * scale } else { 0.0 };
+                        y[i] = kept(seeds, (element + i) as u32, threshold, x[i] * scale);
                     }
                 }
                 None => {
                     for i in 0..len {
-                        let survives = hash(seeds, (element + i) as u32) >= threshold;
-                        y[i] = if survives { y[i] * scale } else { 0.0 };
+                        y[i] = kept(seeds, (element + i) as u32, threshold, y[i] * scale);
                     }
                 }
             }

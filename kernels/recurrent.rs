@@ -67,7 +67,8 @@ pub struct RnnTape<'a> {
     pub hidden: &'a mut [f32],
 }
 
-/// Buffers of the LSTM, written by [`lstm_forward`]; [`lstm_backward`] reads them and destroys `gates`.
+/// Buffers of the LSTM, written by [`lstm_forward`]; [`lstm_backward`] reads them and destroys
+/// `gates`.
 #[derive(Debug)]
 pub struct LstmTape<'a> {
     /// `[steps, n, inputs]`: the input, time-major.
@@ -148,7 +149,9 @@ fn gradients(
     let after = Mat::new(&dz[n * width..], rows - n, width);
     let dwh = MatMut::new(out.dwh, units, width);
     gemm(team, 1.0, before, after, Write::Set, dwh, Epilogue::None);
-    if let Some(dx) = &mut out.dx {
+    if let Some(dx) = &mut out.dx
+        && n > 0
+    {
         let wx = Mat::new(weights.wx, inputs, width).t();
         for t in 0..steps {
             let dz = Mat::new(&dz[t * n * width..], n, width);

@@ -24,7 +24,7 @@ fn value(activation: Activation, x: f32) -> f32 {
     }
 }
 
-/// y = act(x).
+/// `y = act(x)`.
 pub fn forward(activation: Activation, x: &[f32], y: &mut [f32]) {
     assert_eq!(x.len(), y.len(), "x and y differ in length");
     for (y, &x) in y.iter_mut().zip(x) {
@@ -32,14 +32,15 @@ pub fn forward(activation: Activation, x: &[f32], y: &mut [f32]) {
     }
 }
 
-/// x = act(x).
+/// `x = act(x)`.
 pub fn forward_in_place(activation: Activation, x: &mut [f32]) {
     for x in x {
         *x = value(activation, *x);
     }
 }
 
-/// dy *= act'(x), the derivative written by the output y; zero or below counts as the left side of a kink (as TensorFlow).
+/// `dy *= act'`, the derivative taken where the output is `y`; 0 counts as the left side of a kink,
+/// as in TensorFlow.
 pub fn backward(activation: Activation, y: &[f32], dy: &mut [f32]) {
     assert_eq!(y.len(), dy.len(), "y and dy differ in length");
     for (dy, &y) in dy.iter_mut().zip(y) {

@@ -16,13 +16,13 @@ fn survives(dropout: &Dropout, sample: u64, element: u32) -> bool {
     f64::from(x) >= f64::from(dropout.rate) * 4_294_967_296.0
 }
 
-/// y = x / (1 - rate) where the element survives, else 0.
+/// `y = x / (1 - rate)` where the element survives, else 0.
 pub fn forward(dropout: &Dropout, per_sample: usize, x: &[f32], y: &mut [f32]) {
     y.copy_from_slice(x);
     backward(dropout, per_sample, y);
 }
 
-/// dy = dy / (1 - rate) where the element survived, else 0.
+/// `dy = dy / (1 - rate)` where the element survived, else 0.
 pub fn backward(dropout: &Dropout, per_sample: usize, dy: &mut [f32]) {
     for (i, dy) in dy.iter_mut().enumerate() {
         let sample = dropout.first_sample.wrapping_add((i / per_sample) as u64);

@@ -13,7 +13,7 @@ pub fn softmax(logits: &[f32], classes: usize, probabilities: &mut [f32]) {
     }
 }
 
-/// losses[i] = -ln softmax(logits[i])[labels[i]]; dlogits = (softmax - one hot) / n.
+/// `losses = -ln softmax(logits)[label]`; `dlogits = (softmax(logits) - one hot) / n`.
 pub fn softmax_cross_entropy(
     logits: &[f32],
     classes: usize,
@@ -35,7 +35,8 @@ pub fn softmax_cross_entropy(
     }
 }
 
-/// losses[i] = -ln of the probability sigmoid(z) gives to the label; dlogits = (sigmoid(z) - label) / n.
+/// `losses = -ln` of the probability that `sigmoid(logit)` gives to the label;
+/// `dlogits = (sigmoid(logits) - labels) / n`.
 pub fn binary_cross_entropy(
     logits: &[f32],
     labels: &[u8],
@@ -50,7 +51,7 @@ pub fn binary_cross_entropy(
     }
 }
 
-/// losses[i] = mean over the outputs of (prediction - target)^2; dpredictions its gradient / n.
+/// `losses = mean (prediction - target)^2` over a sample's outputs, and its gradient over n.
 pub fn mean_squared_error(
     predictions: &[f32],
     targets: &[f32],

@@ -1,10 +1,7 @@
 //! Batch normalisation over the last axis, in f64 and two passes.
 
-/// y = gamma * (x - mean) / sqrt(variance + epsilon) + beta with the mean and the biased variance of the batch; no rows count as zero for both.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "three inputs, three outputs and the parameters of one formula"
-)]
+/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` with the mean and the biased variance of
+/// the batch; for no rows both are 0.
 pub fn train_forward(
     x: &[f32],
     gamma: &[f32],
@@ -82,7 +79,7 @@ pub fn backward(
     }
 }
 
-/// moving = momentum * moving + (1 - momentum) * batch.
+/// `moving = momentum moving + (1 - momentum) batch`.
 pub fn update_moving(momentum: f32, batch: &[f32], moving: &mut [f32]) {
     for (moving, &batch) in moving.iter_mut().zip(batch) {
         *moving = momentum * *moving + (1.0 - momentum) * batch;

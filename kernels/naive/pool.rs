@@ -2,8 +2,8 @@
 
 use crate::geometry::Geometry;
 
-/// Calls `visit(tap, offset)` for every tap of the window of output pixel (`oh`, `ow`) that lies inside the image, in row order;
-/// `offset` is that of the tap's first channel in the image.
+/// Calls `visit(tap, offset)` for every tap of the window of output pixel (`oh`, `ow`) that lies
+/// inside the image, in row order; `offset` is that of the tap's first channel in the image.
 fn taps(g: &Geometry, oh: usize, ow: usize, mut visit: impl FnMut(usize, usize)) {
     for kh in 0..g.kernel_h {
         for kw in 0..g.kernel_w {
@@ -20,7 +20,8 @@ fn taps(g: &Geometry, oh: usize, ow: usize, mut visit: impl FnMut(usize, usize))
     }
 }
 
-/// Calls `visit(image, oh, ow, offset)` for every output pixel of `images` images; `offset` is that of its first channel.
+/// Calls `visit(image, oh, ow, offset)` for every output pixel of `images` images; `offset` is that
+/// of its first channel.
 fn pixels(g: &Geometry, images: usize, mut visit: impl FnMut(usize, usize, usize, usize)) {
     for image in 0..images {
         for oh in 0..g.out_h {
@@ -49,7 +50,7 @@ pub fn max_forward(g: &Geometry, x: &[f32], y: &mut [f32], argmax: &mut [u8]) {
     });
 }
 
-/// dx of [`max_forward`]: every dy goes to its winner.
+/// Gradient of [`max_forward`]: every dy goes to its winner.
 pub fn max_backward(g: &Geometry, argmax: &[u8], dy: &[f32], dx: &mut [f32]) {
     dx.fill(0.0);
     pixels(g, dx.len() / g.in_len(), |image, oh, ow, out| {
@@ -77,7 +78,7 @@ pub fn average_forward(g: &Geometry, x: &[f32], y: &mut [f32]) {
     });
 }
 
-/// dx of [`average_forward`]: every dy is shared equally among its taps.
+/// Gradient of [`average_forward`]: every dy is shared equally among its taps.
 pub fn average_backward(g: &Geometry, dy: &[f32], dx: &mut [f32]) {
     dx.fill(0.0);
     pixels(g, dx.len() / g.in_len(), |image, oh, ow, out| {

@@ -1,4 +1,5 @@
-//! Recurrent layers as their recurrences are written on paper: one sample, one step, one unit at a time, sums in f64.
+//! Recurrent layers as their recurrences are written on paper: one sample, one step, one unit at a
+//! time, sums in f64.
 //!
 //! Sizes and layouts of all buffers: `crate::recurrent`.
 
@@ -21,7 +22,8 @@ fn transpose(shape: &Shape, x: &[f32], tape: &mut [f32]) -> usize {
     n
 }
 
-/// Column `column` of b + x Wx + h Wh for row `row` of the tape (row = step * n + sample); no h before the first step.
+/// Column `column` of `b + x Wx + h Wh` for row `row` of the tape (`step * n + sample`); there is no h
+/// before the first step.
 fn preactivation(
     shape: &Shape,
     n: usize,
@@ -92,7 +94,7 @@ fn sent_back(shape: &Shape, weights: &Weights, dz: &[f32], row: usize, unit: usi
         .sum()
 }
 
-/// h_t = tanh(x_t Wx + h_{t-1} Wh + b).
+/// `h_t = tanh(x_t Wx + h_{t-1} Wh + b)`.
 pub fn rnn_forward(shape: &Shape, x: &[f32], weights: &Weights, tape: &mut RnnTape) {
     let n = transpose(shape, x, tape.x);
     for row in 0..shape.steps * n {
@@ -127,7 +129,8 @@ pub fn rnn_backward(
     gradients(shape, n, weights, tape.x, tape.hidden, dz, out);
 }
 
-/// i, f, o = sigmoid(z), g = tanh(z_c) with z = x_t Wx + h_{t-1} Wh + b; c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
+/// `i, f, o = sigmoid(z)`, `g = tanh(z)` with `z = x_t Wx + h_{t-1} Wh + b`, a column for each;
+/// `c_t = f c_{t-1} + i g`; `h_t = o tanh(c_t)`.
 pub fn lstm_forward(shape: &Shape, x: &[f32], weights: &Weights, tape: &mut LstmTape) {
     let n = transpose(shape, x, tape.x);
     let u = shape.units;

@@ -2,7 +2,7 @@
 
 use crate::update::{Adam, Nesterov, RmsProp, Sgd};
 
-/// v = momentum v - lr g; w += v, or with Nesterov w += momentum v - lr g.
+/// `v = momentum v - lr g`; `w += v`, or with Nesterov `w += momentum v - lr g`.
 pub fn sgd(sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
     let (lr, momentum) = (f64::from(sgd.learning_rate), f64::from(sgd.momentum));
     for i in 0..params.len() {
@@ -21,7 +21,7 @@ pub fn sgd(sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
     }
 }
 
-/// s = rho s + (1 - rho) g^2; v = momentum v + lr g / sqrt(s + epsilon); w -= v.
+/// `s = rho s + (1 - rho) g^2`; `v = momentum v + lr g / sqrt(s + epsilon)`; `w -= v`.
 pub fn rmsprop(
     rms: &RmsProp,
     params: &mut [f32],
@@ -43,7 +43,8 @@ pub fn rmsprop(
     }
 }
 
-/// m += (1 - beta1)(g - m); v += (1 - beta2)(g^2 - v); w -= lr sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon).
+/// `m += (1 - beta1)(g - m)`; `v += (1 - beta2)(g^2 - v)`;
+/// `w -= lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)`.
 pub fn adam(adam: &Adam, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &mut [f32]) {
     let (beta1, beta2) = (f64::from(adam.beta1), f64::from(adam.beta2));
     let t = adam.step as f64;
