@@ -34,7 +34,8 @@ pub struct Key(u64);
 impl Key {
     /// The root of all streams of one purpose under a seed.
     pub fn new(seed: u64, purpose: Purpose) -> Self {
-        Self(mix(seed)).with(purpose as u64)
+        // Mixed twice: mixed once like a field, seed and purpose could change places.
+        Self(mix(mix(seed))).with(purpose as u64)
     }
 
     /// The stream of `field` (an epoch, a layer, a sample) below this one.

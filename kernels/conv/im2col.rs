@@ -2,7 +2,7 @@
 
 use crate::Geometry;
 use crate::Mat;
-use crate::gemm::pack::{Left, PanelLayout, ROW_STRIDE, Right, copy_run};
+use crate::gemm::pack::{ColsOfB, Left, PanelLayout, ROW_STRIDE, Right, RowsOfA, copy_run};
 use crate::simd::Simd;
 
 /// A row for each position of the window, a column for each element under it, in the order
@@ -185,16 +185,8 @@ impl Left for Im2col<'_> {
     }
 
     #[inline(always)]
-    fn pack<S: Simd>(
-        &self,
-        _: S,
-        row: usize,
-        rows: usize,
-        _panel_rows: usize,
-        k: usize,
-        depth: usize,
-        panel: &mut [f32],
-    ) {
+    fn pack<S: Simd>(&self, _: S, part: RowsOfA, panel: &mut [f32]) {
+        let RowsOfA { row, rows, k, depth, .. } = part;
         let mut at = self.position(row);
         for line in panel.chunks_mut(ROW_STRIDE).take(rows) {
             self.gather(at, k, &mut line[..depth]);
@@ -220,16 +212,8 @@ impl Left for Transposed<'_> {
     }
 
     #[inline(always)]
-    fn pack<S: Simd>(
-        &self,
-        _: S,
-        row: usize,
-        rows: usize,
-        panel_rows: usize,
-        k: usize,
-        depth: usize,
-        panel: &mut [f32],
-    ) {
+    fn pack<S: Simd>(&self, _: S, part: RowsOfA, panel: &mut [f32]) {
+        let RowsOfA { row, rows, panel_rows, k, depth } = part;
         if depth == 0 {
             return;
         }
@@ -270,15 +254,8 @@ impl Right for TurnedWeights<'_> {
     }
 
     #[inline(always)]
-    fn pack<S: Simd>(
-        &self,
-        _: S,
-        k: usize,
-        depth: usize,
-        col: usize,
-        nr: usize,
-        panel: &mut [f32],
-    ) {
+    fn pack<S: Simd>(&self, _: S, part: ColsOfB, panel: &mut [f32]) {
+        let ColsOfB { k, depth, col, panel_cols: nr } = part;
         let cols = nr.min(self.channels - col);
         let mut lines = panel.chunks_exact_mut(nr).take(depth);
         let (mut tap, mut filter) = (k / self.filters, k % self.filters);

@@ -13,7 +13,7 @@ pub struct Blocking {
     /// Rows of A packed at once: with `kc` columns they fill a quarter of a 1 MiB second-level
     /// cache.
     pub mc: usize,
-    /// Steps of K in one block; at most [`KC`].
+    /// Steps of K in one block; at most 256.
     pub kc: usize,
     /// Blocks of K summed one by one in C before a new partial sum is begun: so many that chains of
     /// blocks stay as short as the accuracy contract needs at K = 65,536.

@@ -2,8 +2,8 @@
 //! takes a block of C and packs the rows of A that it needs. Where K is long, tasks are slices of K
 //! as well, summed into buffers of their own and added up in order.
 
-use super::blocking::{Blocking, Grid, share};
-use super::pack::{Left, Right};
+use super::blocking::{Blocking, Grid, KC, share};
+use super::pack::{ColsOfB, Left, Right, RowsOfA};
 use super::tile::{
     Finish, TileEpilogue, TileInput, TileOutput, TileShape, TileShapeOf, sgemm_tile,
 };
@@ -43,6 +43,7 @@ pub(crate) fn multiply<A: Left, B: Right>(
         Write::Add { beta } => Some(beta),
     };
     let target = Target { rs: c.rs(), cs: c.cs(), c: c.as_mut_ptr(), alpha, beta, epilogue };
+    assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
     let tile = team.isa().run(TileShapeOf);
     let kc = blocking.even_kc(k);
     let blocks = k.div_ceil(kc).max(1);
@@ -226,7 +227,7 @@ impl<A: Left, B: Right> Job<'_, A, B> {
             // SAFETY: each panel of each block is a part of its own.
             let panel = unsafe { parts.part(start..start + depth * panel_cols) };
             let col = self.cols.start + first + offset;
-            isa.run(PackB { b: self.b, k, depth, col, panel_cols, panel });
+            isa.run(PackB { b: self.b, part: ColsOfB { k, depth, col, panel_cols }, panel });
         };
         if threads == 1 {
             (0..self.blocks * panels).for_each(pack);
@@ -286,10 +287,7 @@ impl<A: Left, B: Right> Job<'_, A, B> {
 /// One panel of B.
 struct PackB<'a, B> {
     b: &'a B,
-    k: usize,
-    depth: usize,
-    col: usize,
-    panel_cols: usize,
+    part: ColsOfB,
     panel: &'a mut [f32],
 }
 
@@ -298,7 +296,7 @@ impl<B: Right> Kernel for PackB<'_, B> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        self.b.pack(simd, self.k, self.depth, self.col, self.panel_cols, self.panel);
+        self.b.pack(simd, self.part, self.panel);
     }
 }
 
@@ -347,9 +345,10 @@ impl<A: Left, B: Right> Kernel for BlockOfC<'_, A, B> {
                 let (k, depth) = job.block_of_k(block);
                 for (panel, offset) in packed_a.chunks_exact_mut(panel_len).zip((0..mc).step_by(mr))
                 {
-                    let height = mr.min(mc - offset);
-                    let panel_rows = job.tile.panel_rows(height);
-                    job.a.pack(simd, row + offset, height, panel_rows, k, depth, panel);
+                    let rows = mr.min(mc - offset);
+                    let panel_rows = job.tile.panel_rows(rows);
+                    let part = RowsOfA { row: row + offset, rows, panel_rows, k, depth };
+                    job.a.pack(simd, part, panel);
                 }
                 let step =
                     Step { is_first: block == blocks.start, is_last: block + 1 == blocks.end };

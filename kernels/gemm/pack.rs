@@ -28,6 +28,35 @@ impl PanelLayout {
     }
 }
 
+/// Which part of A a panel is of.
+#[derive(Clone, Copy)]
+pub(crate) struct RowsOfA {
+    /// The first row.
+    pub(crate) row: usize,
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Rows of the panel, at least as many. What stands in those beyond is unimportant: the
+    /// micro-kernel computes with it and stores nothing of it.
+    pub(crate) panel_rows: usize,
+    /// The first column.
+    pub(crate) k: usize,
+    /// Columns.
+    pub(crate) depth: usize,
+}
+
+/// Which part of B a panel is of.
+#[derive(Clone, Copy)]
+pub(crate) struct ColsOfB {
+    /// The first row.
+    pub(crate) k: usize,
+    /// Rows.
+    pub(crate) depth: usize,
+    /// The first column.
+    pub(crate) col: usize,
+    /// Columns of the panel; those beyond the matrix are filled with zeros.
+    pub(crate) panel_cols: usize,
+}
+
 /// The left operand: a matrix that can hand out packed panels of itself. A plain matrix copies; a
 /// convolution gathers the pixels under its window and never holds the matrix.
 pub(crate) trait Left: Sync {
@@ -37,19 +66,8 @@ pub(crate) trait Left: Sync {
     fn depth(&self) -> usize;
     /// How its panels lie.
     fn layout(&self) -> PanelLayout;
-    /// Packs rows `row..row + rows` and columns `k..k + depth` into `panel`, which is
-    /// `panel_rows >= rows` rows high. What stands in the rows beyond is unimportant: the
-    /// micro-kernel computes with it and stores nothing of it.
-    fn pack<S: Simd>(
-        &self,
-        simd: S,
-        row: usize,
-        rows: usize,
-        panel_rows: usize,
-        k: usize,
-        depth: usize,
-        panel: &mut [f32],
-    );
+    /// Packs one panel.
+    fn pack<S: Simd>(&self, simd: S, part: RowsOfA, panel: &mut [f32]);
 }
 
 /// The right operand: a matrix that packs panels of itself. A plain matrix may also be read where it
@@ -61,17 +79,8 @@ pub(crate) trait Right: Sync {
     fn cols(&self) -> usize;
     /// The matrix as it lies in memory, if its rows are contiguous.
     fn in_place(&self) -> Option<Mat<'_>>;
-    /// Packs rows `k..k + depth` and columns `col..` into a panel of `nr` columns: row after row,
-    /// columns beyond the matrix as zeros.
-    fn pack<S: Simd>(
-        &self,
-        simd: S,
-        k: usize,
-        depth: usize,
-        col: usize,
-        nr: usize,
-        panel: &mut [f32],
-    );
+    /// Packs one panel, row after row.
+    fn pack<S: Simd>(&self, simd: S, part: ColsOfB, panel: &mut [f32]);
 }
 
 /// Copies a run of floats. The lengths of whole panels are known to the compiler, which then moves
@@ -100,16 +109,8 @@ impl Left for Mat<'_> {
     }
 
     #[inline(always)]
-    fn pack<S: Simd>(
-        &self,
-        _: S,
-        row: usize,
-        rows: usize,
-        panel_rows: usize,
-        k: usize,
-        depth: usize,
-        panel: &mut [f32],
-    ) {
+    fn pack<S: Simd>(&self, _: S, part: RowsOfA, panel: &mut [f32]) {
+        let RowsOfA { row, rows, panel_rows, k, depth } = part;
         if depth == 0 || rows == 0 {
             return;
         }
@@ -159,15 +160,8 @@ impl Right for Mat<'_> {
     }
 
     #[inline(always)]
-    fn pack<S: Simd>(
-        &self,
-        simd: S,
-        k: usize,
-        depth: usize,
-        col: usize,
-        nr: usize,
-        panel: &mut [f32],
-    ) {
+    fn pack<S: Simd>(&self, simd: S, part: ColsOfB, panel: &mut [f32]) {
+        let ColsOfB { k, depth, col, panel_cols: nr } = part;
         let cols = nr.min(Mat::cols(self) - col);
         assert!(k + depth <= self.rows() && panel.len() == depth * nr);
         let from = self.as_ptr().wrapping_add(k * self.rs() + col * self.cs());

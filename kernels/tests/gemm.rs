@@ -60,91 +60,91 @@ fn reference(case: Case, a: Mat, b: Mat, old_c: Mat) -> Vec<(f64, f64)> {
     expected
 }
 
-fn check(team: &Team, blocking: &Blocking, case: Case, fill: impl Fn(u64, usize) -> Vec<f32>) {
+/// Checks one product on every instruction set.
+fn check(blocking: &Blocking, case: Case, fill: impl Fn(u64, usize) -> Vec<f32>) {
     let Case { m, n, k, alpha, write, .. } = case;
     let (a, b) = (fill(1, m * k), fill(2, k * n));
-    let mut c = match write {
+    let old_c = match write {
         Write::Set => vec![f32::NAN; m * n],
         Write::Add { .. } => fill(3, m * n),
     };
-    let old_c = c.clone();
     let (a, b) = (view(&a, m, k, case.a_transposed), view(&b, k, n, case.b_transposed));
     let expected = reference(case, a, b, view(&old_c, m, n, case.c_transposed));
-    let target =
-        if case.c_transposed { MatMut::new(&mut c, n, m).t() } else { MatMut::new(&mut c, m, n) };
-    gemm_with(team, blocking, alpha, a, b, write, target, Epilogue::None);
-    let c = view(&c, m, n, case.c_transposed);
-    for (index, &(value, bound)) in expected.iter().enumerate() {
-        let (i, j) = (index / n, index % n);
-        let error = (f64::from(c.at(i, j)) - value).abs();
-        assert!(error <= bound, "{}: {case:?} at {i}, {j}: {error:e} > {bound:e}", team.isa());
-    }
+    on_every_isa(|team| {
+        let mut c = old_c.clone();
+        let target = if case.c_transposed {
+            MatMut::new(&mut c, n, m).t()
+        } else {
+            MatMut::new(&mut c, m, n)
+        };
+        gemm_with(team, blocking, alpha, a, b, write, target, Epilogue::None);
+        let c = view(&c, m, n, case.c_transposed);
+        for (index, &(value, bound)) in expected.iter().enumerate() {
+            let (i, j) = (index / n, index % n);
+            let error = (f64::from(c.at(i, j)) - value).abs();
+            assert!(error <= bound, "{}: {case:?} at {i}, {j}: {error:e} > {bound:e}", team.isa());
+        }
+    });
 }
 
 const SIZES: [usize; 12] = [0, 1, 2, 5, 7, 13, 14, 15, 16, 17, 33, 67];
 
 #[test]
 fn every_edge_with_tiny_blocks() {
-    on_every_isa(|team| {
-        for m in SIZES {
-            for n in [0, 1, 3, 4, 8, 9, 10, 16, 31, 32, 33, 65] {
-                for k in [0, 1, 2, 4, 5, 6, 10, 11, 21, 53] {
-                    check(team, &TINY, Case::plain(m, n, k), noise);
-                }
+    for m in SIZES {
+        for n in [0, 1, 3, 4, 8, 9, 10, 16, 31, 32, 33, 65] {
+            for k in [0, 1, 2, 4, 5, 6, 10, 11, 21, 53] {
+                check(&TINY, Case::plain(m, n, k), noise);
             }
         }
-    });
+    }
 }
 
 #[test]
 fn every_size_with_the_real_blocks() {
-    on_every_isa(|team| {
-        for (m, n, k) in [
-            (251, 31, 255),
-            (252, 32, 256),
-            (253, 33, 257),
-            (1, 10, 784),
-            (32, 10, 784),
-            (784, 10, 32),
-            (97, 101, 1021),
-            (9, 64, 4999),
-            (505, 2, 3),
-            (1, 1, 9000),
-        ] {
-            check(team, &Blocking::DEFAULT, Case::plain(m, n, k), noise);
-        }
-    });
+    for (m, n, k) in [
+        (251, 31, 255),
+        (252, 32, 256),
+        (253, 33, 257),
+        (1, 10, 784),
+        (32, 10, 784),
+        (784, 10, 32),
+        (97, 101, 1021),
+        (9, 64, 4999),
+        (505, 2, 3),
+        (1, 1, 9000),
+    ] {
+        check(&Blocking::DEFAULT, Case::plain(m, n, k), noise);
+    }
 }
 
 #[test]
 fn transposes_scales_and_accumulation() {
-    on_every_isa(|team| {
-        for bits in 0..8 {
-            let on = |bit: usize| bits >> bit & 1 == 1;
-            for (alpha, write) in [
-                (1.0, Write::Set),
-                (-0.75, Write::Set),
-                (1.0, Write::Add { beta: 1.0 }),
-                (2.5, Write::Add { beta: -0.5 }),
-                (0.0, Write::Add { beta: 0.0 }),
-            ] {
-                for (m, n, k) in [(3, 5, 7), (29, 35, 23), (15, 64, 12), (64, 10, 41)] {
-                    let case = Case {
-                        m,
-                        n,
-                        k,
-                        alpha,
-                        write,
-                        a_transposed: on(0),
-                        b_transposed: on(1),
-                        c_transposed: on(2),
-                    };
-                    check(team, &TINY, case, noise);
-                    check(team, &Blocking::DEFAULT, case, noise);
-                }
+    for bits in 0..8 {
+        let on = |bit: usize| bits >> bit & 1 == 1;
+        for (alpha, write) in [
+            (1.0, Write::Set),
+            (-0.75, Write::Set),
+            (1.0, Write::Add { beta: 1.0 }),
+            (2.5, Write::Add { beta: -0.5 }),
+            (0.0, Write::Add { beta: 0.0 }),
+        ] {
+            for (m, n, k) in [(3, 5, 7), (29, 35, 23), (15, 64, 12), (64, 10, 41)] {
+                let case = Case {
+                    m,
+                    n,
+                    k,
+                    alpha,
+                    write,
+                    a_transposed: on(0),
+                    b_transposed: on(1),
+                    c_transposed: on(2),
+                };
+                check(&TINY, case, noise);
+                check(&Blocking::DEFAULT, case, noise);
             }
         }
-    });
+    }
 }
 
 #[test]
@@ -175,12 +175,10 @@ fn long_sums_of_one_sign_keep_the_contract() {
     // would cancel.
     let positive =
         |seed, len| noise(seed, len).iter().map(|x| 0.5 + 0.5 * x.abs()).collect::<Vec<_>>();
-    on_every_isa(|team| {
-        for k in [4096, 4097, 10_000, 65_536] {
-            check(team, &Blocking::DEFAULT, Case::plain(14, 64, k), positive);
-            check(team, &Blocking::DEFAULT, Case::plain(14, 64, k), noise);
-        }
-    });
+    for k in [4096, 4097, 10_000, 65_536] {
+        check(&Blocking::DEFAULT, Case::plain(14, 64, k), positive);
+        check(&Blocking::DEFAULT, Case::plain(14, 64, k), noise);
+    }
 }
 
 #[test]
