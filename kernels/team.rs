@@ -219,7 +219,9 @@ type Body = dyn Fn(usize, &mut Scratch) + Sync;
 /// of its own.
 #[derive(Default)]
 struct Shared {
-    /// High half: the generation of the running phase. Low half: the next task nobody has taken.
+    /// High half: the generation of the running phase. Low half: its tasks that nobody has taken.
+    /// Both in one word, so that a worker that comes late, while the leader is already writing the
+    /// next phase's `tasks` and `body`, finds 0 left and takes nothing.
     claims: CacheLine<AtomicU64>,
     /// Tasks of the running phase that are done.
     done: CacheLine<AtomicUsize>,
@@ -254,7 +256,7 @@ impl Shared {
         self.done.store(0, Relaxed);
         self.tasks.store(tasks, Relaxed);
         self.body.store(std::ptr::from_ref(body).cast_mut(), Relaxed);
-        self.claims.store(u64::from(generation) << 32, SeqCst);
+        self.claims.store(u64::from(generation) << 32 | tasks as u64, SeqCst);
         if self.sleepers.load(SeqCst) > 0 {
             self.wake_all();
         }
@@ -272,19 +274,20 @@ impl Shared {
     /// Takes one task of that phase and does it. False if none is left, or the phase is over.
     fn work(&self, generation: u32, scratch: &mut Scratch) -> bool {
         let mut claim = self.claims.load(Acquire);
-        let (task, body) = loop {
-            // A late worker may see values of a later phase here; its claim then fails, because the
-            // generation in `claims` changed as well.
-            let (tasks, body) = (self.tasks.load(Relaxed), self.body.load(Relaxed));
-            let task = (claim & 0xFFFF_FFFF) as usize;
-            if (claim >> 32) as u32 != generation || task >= tasks {
+        let left = loop {
+            let left = (claim & 0xFFFF_FFFF) as usize;
+            if (claim >> 32) as u32 != generation || left == 0 {
                 return false;
             }
-            match self.claims.compare_exchange_weak(claim, claim + 1, AcqRel, Acquire) {
-                Ok(_) => break (task, body),
+            match self.claims.compare_exchange_weak(claim, claim - 1, AcqRel, Acquire) {
+                Ok(_) => break left,
                 Err(now) => claim = now,
             }
         };
+        // Read after the claim, never before: from here until this task counts as done they are
+        // this phase's.
+        let (tasks, body) = (self.tasks.load(Relaxed), self.body.load(Relaxed));
+        let task = tasks - left;
         // SAFETY: the claim succeeded, so this phase has a task that is not done, and its leader is
         // still inside `Team::run`, where `body` points to a live reference.
         let body = unsafe { *body };

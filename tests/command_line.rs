@@ -266,8 +266,18 @@ fn reproduce_prints_a_table_and_writes_json() {
     assert_eq!(seeds, [3, 4, 3, 4]);
     let keys: Vec<_> = results[0].as_object().unwrap().keys().map(String::as_str).collect();
     let mut expected = [
-        "recipe", "claimed_accuracy", "test_accuracy", "test_loss", "claimed_seconds",
-        "train_seconds", "images_per_second", "epochs", "parameters", "seed", "threads", "isa",
+        "recipe",
+        "claimed_accuracy",
+        "test_accuracy",
+        "test_loss",
+        "claimed_seconds",
+        "train_seconds",
+        "images_per_second",
+        "epochs",
+        "parameters",
+        "seed",
+        "threads",
+        "isa",
         "data",
     ];
     expected.sort_unstable();
@@ -309,9 +319,11 @@ fn flags_beat_the_environment_beats_the_file() {
     assert_eq!(seed_of("d", "--seed 3", Some("2")), 3);
     // Set and empty counts as unset.
     assert_eq!(seed_of("e", "", Some("")), 1);
-    desk.run("info").env("THREADCOUNT_THREADS", "many").assert().code(2).stderr(contains(
-        "THREADCOUNT_THREADS: 'many' is not a number of threads",
-    ));
+    desk.run("info")
+        .env("THREADCOUNT_THREADS", "many")
+        .assert()
+        .code(2)
+        .stderr(contains("THREADCOUNT_THREADS: 'many' is not a number of threads"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use threadcount::nn::{
     Activation, Loss, Optimizer, Padding, batch_norm, conv2d, dense, dropout, flatten, max_pool,
 };
 use threadcount::train::{
-    EarlyStopping, Ended, Flow, Input, Keep, Moment, Session, Task, write_atomically,
+    EarlyStopping, Ended, Flow, Input, Keep, Moment, Order, Session, Task, write_atomically,
 };
 use threadcount_kernels::{Isa, Pool};
 
@@ -48,6 +48,7 @@ fn task(optimizer: Optimizer) -> Task {
         epochs: 3,
         // 120 = 3 * 32 + 24: four batches, the last one smaller.
         batch_size: 32,
+        order: Order::Shuffled,
         early_stopping: Some(EarlyStopping { patience: 2 }),
         keep: Keep::BestLoss,
     }

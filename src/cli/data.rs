@@ -2,8 +2,8 @@
 
 use super::console;
 use super::settings::{DataFlag, Settings};
-use crate::data::{Cache, Fetch, Half, Places, Source, show};
 use crate::Result;
+use crate::data::{Cache, Fetch, Half, Places, Source, show};
 use std::path::PathBuf;
 
 #[derive(clap::Subcommand)]

@@ -21,9 +21,10 @@ impl Progress {
     /// Before the first batch.
     pub(super) fn new() -> Self {
         let style = ProgressStyle::with_template("{prefix}  {wide_bar}  {msg}");
-        let bar = style.ok().filter(|_| console::is_interactive()).map(|style| {
-            ProgressBar::no_length().with_style(style.progress_chars("=> "))
-        });
+        let bar = style
+            .ok()
+            .filter(|_| console::is_interactive())
+            .map(|style| ProgressBar::no_length().with_style(style.progress_chars("=> ")));
         let now = Instant::now();
         Self { bar, drawn: now, epoch_began: now }
     }

@@ -155,16 +155,14 @@ impl Bench {
         let mut progress = Progress::new();
         progress.begin(&format!("{name}  training ..."));
         let (ended, score) = self.pool.enter(|team| -> Result<_> {
-            let mut watch = |session: &Session<'_>, moment| Ok(progress.watch(&name, session, moment));
+            let mut watch =
+                |session: &Session<'_>, moment| Ok(progress.watch(&name, session, moment));
             let ended = session.train(team, &mut watch)?;
             Ok((ended, session.test(team)?))
         })?;
         progress.finish();
         if ended == Ended::Interrupted {
-            return Err(Error::Interrupted(format!(
-                " in run {number} of {runs} ({})",
-                recipe.id
-            )));
+            return Err(Error::Interrupted(format!(" in run {number} of {runs} ({})", recipe.id)));
         }
         let done = session.progress().clone();
         progress.line(&format!(
@@ -208,7 +206,8 @@ impl Bench {
     ) -> String {
         let first = results.iter().map(|r| r.seed).min().unwrap_or(0);
         let last = results.iter().map(|r| r.seed).max().unwrap_or(0);
-        let seeds = if first == last { format!("seed {first}") } else { format!("seeds {first}-{last}") };
+        let seeds =
+            if first == last { format!("seed {first}") } else { format!("seeds {first}-{last}") };
         let mut text = format!(
             "threadcount {}: {}, {}, {}, {seeds}\n",
             facts.version,
@@ -236,7 +235,11 @@ impl Bench {
         text += &format!(
             "Accuracy in % on the test samples{}. Time: training and validation, all epochs. \
              Images/s: training steps only.\n{} in {}.\n",
-            if results.len() > recipes.len() { ", mean (lowest-highest) over the seeds" } else { "" },
+            if results.len() > recipes.len() {
+                ", mean (lowest-highest) over the seeds"
+            } else {
+                ""
+            },
             match results.len() {
                 1 => "1 run".to_owned(),
                 n => format!("{n} runs"),
@@ -253,8 +256,14 @@ impl Bench {
         let claimed: &[&str] = if claims { &["claimed"] } else { &[] };
         let claimed_time: &[&str] = if claims { &["claimed time"] } else { &[] };
         table.set_header(
-            [&["recipe"], claimed, &["accuracy"], claimed_time, &["time", "images/s", "parameters", "epochs"]]
-                .concat(),
+            [
+                &["recipe"],
+                claimed,
+                &["accuracy"],
+                claimed_time,
+                &["time", "images/s", "parameters", "epochs"],
+            ]
+            .concat(),
         );
         for recipe in recipes {
             let runs: Vec<&Measured> = results.iter().filter(|m| m.recipe == recipe.id).collect();

@@ -143,9 +143,7 @@ impl Settings {
         let text = found.value.to_string_lossy();
         match text.parse() {
             Ok(value) => Ok(Some(value)),
-            Err(_) => {
-                Err(Error::Usage(format!("{}: '{text}' is not {what}", found.origin)))
-            }
+            Err(_) => Err(Error::Usage(format!("{}: '{text}' is not {what}", found.origin))),
         }
     }
 
@@ -162,9 +160,10 @@ impl Settings {
             Some(toml::Value::Integer(n)) => {
                 Ok(Some(Found { value: n.to_string().into(), origin }))
             }
-            Some(other) => {
-                Err(Error::Usage(format!("{origin} is {}; a string or a number belongs there", other.type_str())))
-            }
+            Some(other) => Err(Error::Usage(format!(
+                "{origin} is {}; a string or a number belongs there",
+                other.type_str()
+            ))),
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::{Claim, Recipe, Report, Span};
 use crate::data::{Classes, Partition, Scaling, Selection, Validation};
 use crate::nn::{Loss, Optimizer, dense};
-use crate::train::{Input, Keep, Task};
+use crate::train::{Input, Keep, Order, Task};
 use threadcount_kernels::Activation::{Linear, Relu, Sigmoid};
 
 pub(super) const REPORT: Report = Report {
@@ -21,9 +21,13 @@ fn recipes() -> Vec<Recipe> {
             task: Task {
                 layers: vec![dense(32, Sigmoid), dense(1, Linear)],
                 loss: Loss::BinaryCrossEntropy,
-                // The report does not give the rate.
-                optimizer: Optimizer::sgd().with_learning_rate(0.1),
+                // The report gives neither the rate nor the order. Over 8-12 seeds the test
+                // accuracy was 99.05-99.25 % in the files' order at 0.05; reshuffled in every
+                // epoch, the last samples leave their mark: 96.8-99.3 % at 0.1, 98.4-99.4 % at
+                // 0.05, 98.4-99.3 % at 0.03.
+                optimizer: Optimizer::sgd().with_learning_rate(0.05),
                 batch_size: 1,
+                order: Order::AsSplit,
                 ..task()
             },
             claim: Claim {
@@ -83,6 +87,7 @@ fn task() -> Task {
         optimizer: Optimizer::sgd(),
         epochs: 10,
         batch_size: 32,
+        order: Order::Shuffled,
         early_stopping: None,
         keep: Keep::Last,
     }

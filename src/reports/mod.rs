@@ -125,12 +125,16 @@ fn recipe_names() -> impl Iterator<Item = &'static str> {
 
 /// "No such thing", with the nearest of the names that there are.
 fn unknown(kind: &str, name: &str, names: impl Iterator<Item = &'static str>) -> Error {
-    let hint = nearest(name, names).map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+    let hint =
+        nearest(name, names).map_or(String::new(), |near| format!("; did you mean '{near}'?"));
     Error::Usage(format!("no {kind} is called '{name}'{hint} ('threadcount list' shows them all)"))
 }
 
 /// The candidate that looks most like `name`, if any does.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     // Jaro-Winkler favours a common beginning, which is how ids such as nlp-cnn are mistyped;
     // below 0.7 the suggestions stop being helpful.
     let scored = candidates.map(|c| (strsim::jaro_winkler(&name.to_lowercase(), c), c));

@@ -4,10 +4,9 @@
 use super::{Claim, Recipe, Report, Span};
 use crate::data::{Classes, Partition, Scaling, Selection};
 use crate::nn::{
-    Layer, Loss, Optimizer, batch_norm, conv2d, dense, dropout, flatten, max_pool,
-    simple_rnn,
+    Layer, Loss, Optimizer, batch_norm, conv2d, dense, dropout, flatten, lstm, max_pool,
 };
-use crate::train::{EarlyStopping, Input, Keep, Task};
+use crate::train::{EarlyStopping, Input, Keep, Order, Task};
 use threadcount_kernels::Activation::{self, Linear, Relu};
 use threadcount_kernels::Padding;
 
@@ -72,11 +71,7 @@ fn recipes() -> Vec<Recipe> {
         Recipe {
             id: "nlp-rnn",
             about: "28 rows of 28 - simple recurrent layer of 128 - 10 softmax, Adam",
-            task: Task {
-                input: Input::Rows,
-                layers: vec![simple_rnn(128), dense(10, Linear)],
-                ..task()
-            },
+            task: Task { input: Input::Rows, layers: vec![lstm(64), dense(10, Linear)], ..task() },
             claim: Claim {
                 note: Some("the report announces a recurrent network and gives no figures for it"),
                 ..Claim::default()
@@ -114,6 +109,7 @@ fn task() -> Task {
         optimizer: Optimizer::adam(),
         epochs: 10,
         batch_size: 32,
+        order: Order::Shuffled,
         early_stopping: None,
         keep: Keep::Last,
     }

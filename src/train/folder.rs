@@ -3,7 +3,7 @@
 
 use super::files::{write_atomically, write_new};
 use super::session::Session;
-use super::task::{Changes, Input, Keep, Task};
+use super::task::{Changes, Input, Keep, Order, Task};
 use super::tensors::{Tensor, TensorFile, encode};
 use crate::data::{Dataset, Scale, Scaling, Selection, Split};
 use crate::nn::{Layer, Loss, Optimizer, Saved, TensorRef};
@@ -55,6 +55,8 @@ pub struct TaskRecord {
     pub epochs: usize,
     /// Samples per step.
     pub batch_size: usize,
+    /// In which order an epoch goes through the samples.
+    pub order: Order,
     /// Epochs without improvement of the validation loss that end the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<usize>,
@@ -112,6 +114,7 @@ impl TaskRecord {
         Self {
             epochs: task.epochs,
             batch_size: task.batch_size,
+            order: task.order,
             patience: task.early_stopping.map(|rule| rule.patience),
             keep: task.keep,
             selection: task.selection,
@@ -267,10 +270,8 @@ impl RunFolder {
     /// [`Error::Io`].
     pub fn write_model(&self, session: &Session<'_>) -> Result<()> {
         let scale = session.scale();
-        let mut tensors = vec![
-            Tensor::flat(FACTORS, scale.factors()),
-            Tensor::flat(OFFSETS, scale.offsets()),
-        ];
+        let mut tensors =
+            vec![Tensor::flat(FACTORS, scale.factors()), Tensor::flat(OFFSETS, scale.offsets())];
         for TensorRef { name, shape, data } in session.network().tensors(Saved::Model) {
             tensors.push(Tensor { name, shape: shape.to_vec(), data });
         }

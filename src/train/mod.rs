@@ -17,4 +17,4 @@ pub use folder::{DataRecord, Record, ResultRecord, RunFolder, TaskRecord};
 pub use history::{Epoch, History};
 pub use score::{Batch, EVALUATION_BATCH, Score, predictions, score};
 pub use session::{Ended, Flow, Moment, Progress, Session, Watch};
-pub use task::{Changes, EarlyStopping, Input, Keep, Task};
+pub use task::{Changes, EarlyStopping, Input, Keep, Order, Task};

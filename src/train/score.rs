@@ -1,7 +1,7 @@
 //! Evaluating a network on samples, batch by batch.
 
-use crate::data::{Samples, Scale, gather};
 use crate::Result;
+use crate::data::{Samples, Scale, gather};
 use crate::nn::Network;
 use threadcount_kernels::Team;
 

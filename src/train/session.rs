@@ -3,7 +3,7 @@
 use super::history::{Epoch, History};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
-use super::task::Task;
+use super::task::{Order, Task};
 use crate::data::{Scale, Split, epoch_order, gather};
 use crate::nn::{BatchKey, Network};
 use crate::random::{Key, Purpose};
@@ -158,11 +158,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// [`Error::Failed`] if the loss stops being a finite number; whatever `watch` fails with.
-    pub fn train(
-        &mut self,
-        team: &Team,
-        watch: &mut Watch<'_>,
-    ) -> Result<Ended> {
+    pub fn train(&mut self, team: &Team, watch: &mut Watch<'_>) -> Result<Ended> {
         while !self.is_finished() {
             if self.train_epoch(team, watch)? == Flow::Stop {
                 return Ok(Ended::Interrupted);
@@ -180,14 +176,15 @@ impl<'a> Session<'a> {
     }
 
     /// The batches that the epoch under way still lacks.
-    fn train_epoch(
-        &mut self,
-        team: &Team,
-        watch: &mut Watch<'_>,
-    ) -> Result<Flow> {
+    fn train_epoch(&mut self, team: &Team, watch: &mut Watch<'_>) -> Result<Flow> {
         let samples = &self.split.train;
         let epoch = self.progress.history.epochs.len() as u64;
-        let order = epoch_order(Key::new(self.seed, Purpose::Shuffle).with(epoch), samples.len());
+        let order = match self.task.order {
+            Order::Shuffled => {
+                epoch_order(Key::new(self.seed, Purpose::Shuffle).with(epoch), samples.len())
+            }
+            Order::AsSplit => (0..samples.len() as u32).collect(),
+        };
         for number in self.progress.batches..self.batches_per_epoch() {
             let started = Instant::now();
             let first = number * self.task.batch_size;
@@ -217,13 +214,8 @@ impl<'a> Session<'a> {
     /// Validates, and takes the epoch into the history.
     fn end_epoch(&mut self, team: &Team) -> Result<()> {
         let started = Instant::now();
-        let Score { loss: val_loss, accuracy: val_accuracy } = score(
-            &mut self.network,
-            team,
-            &self.split.validation,
-            &self.scale,
-            &mut self.batch,
-        )?;
+        let Score { loss: val_loss, accuracy: val_accuracy } =
+            score(&mut self.network, team, &self.split.validation, &self.scale, &mut self.batch)?;
         if !val_loss.is_finite() {
             return Err(self.diverged());
         }
@@ -292,10 +284,6 @@ impl Weights {
 impl Progress {
     /// Training samples per second of training steps; validation does not count.
     pub fn images_per_second(&self) -> f64 {
-        if self.step_seconds > 0.0 {
-            self.trained_samples as f64 / self.step_seconds
-        } else {
-            0.0
-        }
+        if self.step_seconds > 0.0 { self.trained_samples as f64 / self.step_seconds } else { 0.0 }
     }
 }

@@ -27,6 +27,8 @@ pub struct Task {
     pub epochs: usize,
     /// Samples per optimizer step; an epoch's last batch may be smaller.
     pub batch_size: usize,
+    /// In which order an epoch goes through the training samples.
+    pub order: Order,
     /// Whether to stop before `epochs`.
     pub early_stopping: Option<EarlyStopping>,
     /// Which epoch's weights are the result.
@@ -54,6 +56,16 @@ impl Input {
             Self::Rows => Shape::Rows([height, width]),
         }
     }
+}
+
+/// The order of the samples in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Another random order in every epoch.
+    Shuffled,
+    /// The order of the split in every epoch.
+    AsSplit,
 }
 
 /// Keras's `EarlyStopping(monitor="val_loss")`: stop once the validation loss has not improved on
