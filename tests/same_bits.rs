@@ -145,22 +145,24 @@ fn dropout_does_not_see_batch_boundaries() {
 }
 
 #[test]
-fn epochs_and_seeds_have_masks_of_their_own() {
+fn epochs_seeds_and_layers_have_masks_of_their_own() {
     let team = Team::solo(Isa::best());
-    let layers = [dense(64, RELU), dropout(0.5), dense(4, LINEAR)];
+    let layers = [flatten(), dense(64, RELU), dropout(0.5), dense(4, LINEAR)];
     let (x, labels) = (uniform(2, 4 * 8), [0, 1, 2, 3]);
-    let loss = |seed, epoch| {
+    let loss = |layers, seed, epoch| {
         let optimizer = Optimizer::sgd();
         let mut network =
-            Network::build(Shape::Flat(8), &layers, SOFTMAX, optimizer, 4, seed).unwrap();
+            Network::build(Shape::Flat(8), layers, SOFTMAX, optimizer, 4, seed).unwrap();
         // The same weights, so that only the masks differ.
         network.params_mut().copy_from_slice(&uniform(3, 8 * 64 + 64 + 64 * 4 + 4));
         let key = BatchKey { epoch, first_sample: 0 };
         network.gradients(&team, &x, &labels, key).unwrap().loss_sum
     };
-    assert_eq!(loss(1, 1), loss(1, 1));
-    assert_ne!(loss(1, 1), loss(1, 2));
-    assert_ne!(loss(1, 1), loss(2, 1));
+    assert_eq!(loss(&layers, 1, 1), loss(&layers, 1, 1));
+    assert_ne!(loss(&layers, 1, 1), loss(&layers, 1, 2));
+    assert_ne!(loss(&layers, 1, 1), loss(&layers, 2, 1));
+    // Without the flatten, which does nothing here, the dropout is another layer of the network.
+    assert_ne!(loss(&layers, 1, 1), loss(&layers[1..], 1, 1));
 }
 
 /// A network that goes on from saved tensors ends with the same bits as one that never stopped.

@@ -73,60 +73,59 @@ impl<'a> Im2col<'a> {
         self.batch * self.out_h * self.out_w
     }
 
-    /// The position with that number, counted row by row, image by image.
-    fn position(&self, index: usize) -> Position {
-        let (row, out_col) = (index / self.out_w, index % self.out_w);
-        Position { image: row / self.out_h, out_row: row % self.out_h, out_col }
-    }
-
-    /// The next position.
-    fn advance(&self, at: &mut Position) {
-        at.out_col += 1;
-        if at.out_col == self.out_w {
-            at.out_col = 0;
-            at.out_row += 1;
-            if at.out_row == self.out_h {
-                at.out_row = 0;
-                at.image += 1;
-            }
-        }
-    }
-
-    /// Elements `k..k + out.len()` under the window at a position.
+    /// Writes elements `k..k + len` under the window of `pixels` positions from `first` on: those of
+    /// one position contiguous, `stride` apart from those of the next.
+    ///
+    /// The elements of one kernel row are one run of memory for every position, so the loops go
+    /// kernel row by kernel row, output line by output line: what depends on those is worked out once.
     #[inline(always)]
-    fn gather(&self, at: Position, k: usize, out: &mut [f32]) {
+    fn gather(
+        &self,
+        first: usize,
+        pixels: usize,
+        (k, len): (usize, usize),
+        stride: usize,
+        out: &mut [f32],
+    ) {
         let image_len = self.in_h * self.in_w * self.channels;
-        let image = &self.x[at.image * image_len..][..image_len];
         let line_len = self.in_w * self.channels;
         let run_len = self.kernel_w * self.channels;
-        let (mut kernel_row, mut offset, mut done) = (k / run_len, k % run_len, 0);
-        while done < out.len() {
-            let take = (run_len - offset).min(out.len() - done);
-            let target = &mut out[done..done + take];
-            let y = (at.out_row * self.stride + kernel_row).wrapping_sub(self.pad_top);
-            if let Some(row) = spread_index(y, self.spread, self.in_h) {
-                let line = &image[row * line_len..][..line_len];
-                if self.spread == 1 {
-                    // Elements of the line from `start - pad` on, zeros outside of it.
-                    let start = at.out_col * self.stride * self.channels + offset;
-                    copy_padded(target, line, start, self.pad_left * self.channels);
-                } else {
-                    self.gather_spread(at, line, offset, target);
+        let mut done = 0;
+        while done < len {
+            let (kernel_row, offset) = ((k + done) / run_len, (k + done) % run_len);
+            let take = (run_len - offset).min(len - done);
+            let (mut out_line, mut out_col) = (first / self.out_w, first % self.out_w);
+            let mut pixel = 0;
+            while pixel < pixels {
+                let cols = (self.out_w - out_col).min(pixels - pixel);
+                let (image, out_row) = (out_line / self.out_h, out_line % self.out_h);
+                let y = (out_row * self.stride + kernel_row).wrapping_sub(self.pad_top);
+                let line = spread_index(y, self.spread, self.in_h)
+                    .map(|row| &self.x[image * image_len + row * line_len..][..line_len]);
+                for col in 0..cols {
+                    let target = &mut out[(pixel + col) * stride + done..][..take];
+                    match line {
+                        None => target.fill(0.0),
+                        Some(line) if self.spread == 1 => {
+                            let start = (out_col + col) * self.stride * self.channels + offset;
+                            copy_padded(target, line, start, self.pad_left * self.channels);
+                        }
+                        Some(line) => self.gather_spread(out_col + col, line, offset, target),
+                    }
                 }
-            } else {
-                target.fill(0.0);
+                (out_line, out_col, pixel) = (out_line + 1, 0, pixel + cols);
             }
-            (kernel_row, offset, done) = (kernel_row + 1, 0, done + take);
+            done += take;
         }
     }
 
     /// Part of one kernel row, from `offset` on, over a line whose pixels are spread out.
-    fn gather_spread(&self, at: Position, line: &[f32], offset: usize, out: &mut [f32]) {
+    fn gather_spread(&self, out_col: usize, line: &[f32], offset: usize, out: &mut [f32]) {
         let (mut kernel_col, mut channel) = (offset / self.channels, offset % self.channels);
         let mut rest = out;
         while !rest.is_empty() {
             let (target, after) = rest.split_at_mut((self.channels - channel).min(rest.len()));
-            let x = (at.out_col * self.stride + kernel_col).wrapping_sub(self.pad_left);
+            let x = (out_col * self.stride + kernel_col).wrapping_sub(self.pad_left);
             match spread_index(x, self.spread, self.in_w) {
                 Some(col) => {
                     let from = col * self.channels + channel;
@@ -137,14 +136,6 @@ impl<'a> Im2col<'a> {
             (kernel_col, channel, rest) = (kernel_col + 1, 0, after);
         }
     }
-}
-
-/// Where a window lies.
-#[derive(Clone, Copy)]
-struct Position {
-    image: usize,
-    out_row: usize,
-    out_col: usize,
 }
 
 /// The index below `len` of what stands at coordinate `at` when elements stand `spread` apart; `None`
@@ -187,11 +178,7 @@ impl Left for Im2col<'_> {
     #[inline(always)]
     fn pack<S: Simd>(&self, _: S, part: RowsOfA, panel: &mut [f32]) {
         let RowsOfA { row, rows, k, depth, .. } = part;
-        let mut at = self.position(row);
-        for line in panel.chunks_mut(ROW_STRIDE).take(rows) {
-            self.gather(at, k, &mut line[..depth]);
-            self.advance(&mut at);
-        }
+        self.gather(row, rows, (k, depth), ROW_STRIDE, panel);
     }
 }
 
@@ -214,14 +201,7 @@ impl Left for Transposed<'_> {
     #[inline(always)]
     fn pack<S: Simd>(&self, _: S, part: RowsOfA, panel: &mut [f32]) {
         let RowsOfA { row, rows, panel_rows, k, depth } = part;
-        if depth == 0 {
-            return;
-        }
-        let mut at = self.0.position(k);
-        for line in panel.chunks_exact_mut(panel_rows).take(depth) {
-            self.0.gather(at, row, &mut line[..rows]);
-            self.0.advance(&mut at);
-        }
+        self.0.gather(k, depth, (row, rows), panel_rows, panel);
     }
 }
 

@@ -1,5 +1,5 @@
 //! Convolution: GEMM with another packer. The matrix of im2col (a row for each output pixel, a column
-//! for each element under its window) is never built; [`im2col`] hands its panels to the loops of
+//! for each element under its window) is never built; `im2col` hands its panels to the loops of
 //! [`crate::gemm`] one by one.
 //!
 //! Images are `[n, h, w, channels]`, weights `[kernel_h, kernel_w, channels, filters]`, as in Keras.
