@@ -1,8 +1,8 @@
 //! `threadcount data`
 
-use super::console;
 use super::settings::{DataFlag, Settings};
 use crate::Result;
+use crate::console;
 use crate::data::{Cache, Fetch, Half, Places, Source, show};
 use std::path::PathBuf;
 

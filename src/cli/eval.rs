@@ -1,8 +1,8 @@
 //! `threadcount eval`
 
-use super::console;
 use super::evaluation::Evaluation;
 use super::settings::{ComputeFlags, DataFlag, Settings};
+use crate::console;
 use crate::data::Dataset;
 use crate::reports;
 use crate::train::{DataRecord, RunFolder, Session, TaskRecord};

@@ -2,8 +2,9 @@
 
 use super::facts::Facts;
 use super::settings::{ComputeFlags, Settings};
-use super::{console, table};
+use super::table;
 use crate::Result;
+use crate::console;
 
 #[derive(clap::Args)]
 pub(super) struct Args {

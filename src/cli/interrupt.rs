@@ -1,7 +1,7 @@
 //! Ctrl-C: the first one asks the run to save and stop after the batch it is at, the second one
 //! ends the process at once. SIGTERM and SIGHUP count as Ctrl-C.
 
-use super::console;
+use crate::console;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);

@@ -1,7 +1,7 @@
 //! `threadcount list`
 
-use super::console;
 use crate::Result;
+use crate::console;
 use crate::reports;
 use std::fmt::Write;
 

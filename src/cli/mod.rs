@@ -1,7 +1,6 @@
-//! The command line: one file per subcommand, and what they share: [`settings`], [`console`],
-//! the Ctrl-C flag. Results go to stdout, progress and warnings to stderr.
+//! The command line: one file per subcommand, and what they share: settings, progress, the Ctrl-C
+//! flag, how figures are written.
 
-pub mod console;
 mod data;
 mod eval;
 mod evaluation;
@@ -16,7 +15,7 @@ mod summary;
 mod table;
 mod train;
 
-use crate::{Error, Result};
+use crate::{Error, Result, console};
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;

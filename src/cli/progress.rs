@@ -1,8 +1,8 @@
 //! Progress on stderr: a bar that is redrawn in place on a terminal, plain lines elsewhere.
 
-use super::console;
 use super::interrupt;
 use super::table;
+use crate::console;
 use crate::train::{Epoch, Flow, Moment, Session};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};

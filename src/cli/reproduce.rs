@@ -3,7 +3,8 @@
 use super::facts::Facts;
 use super::progress::Progress;
 use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
-use super::{console, interrupt, table};
+use super::{interrupt, table};
+use crate::console;
 use crate::data::{Dataset, Identity};
 use crate::reports::{self, Claim, Recipe, Span};
 use crate::train::{Ended, Session, write_atomically};
@@ -274,7 +275,7 @@ impl Bench {
             }
             row.push(spread(&runs, |m| m.test_accuracy, table::percent));
             if claims {
-                row.push(span(recipe.claim.seconds, table::seconds, " s"));
+                row.push(span(recipe.claim.seconds, |s| format!("{s:.0}"), " s"));
             }
             let mean = |of: fn(&Measured) -> f64| {
                 runs.iter().map(|m| of(m)).sum::<f64>() / runs.len() as f64

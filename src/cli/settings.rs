@@ -1,7 +1,7 @@
 //! The settings that do not belong to one command: flag > environment variable > key of
 //! `./threadcount.toml` > default.
 
-use super::console;
+use crate::console;
 use crate::reports::nearest;
 use crate::{Error, Result};
 use std::env;

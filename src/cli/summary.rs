@@ -1,7 +1,7 @@
 //! `threadcount summary`
 
-use super::console;
 use crate::Result;
+use crate::console;
 use crate::nn::{Plan, summary};
 use crate::reports;
 

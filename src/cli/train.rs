@@ -3,7 +3,8 @@
 use super::evaluation::Evaluation;
 use super::progress::Progress;
 use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
-use super::{console, interrupt, table};
+use super::{interrupt, table};
+use crate::console;
 use crate::data::{Dataset, Split};
 use crate::evaluate::plots::{self, Curves, Series};
 use crate::reports::{self, Recipe};
@@ -82,6 +83,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let mut session = Session::new(&run.task, &run.split, run.record.seed)?;
     if args.resume.is_some() && run.folder.checkpoint_path().exists() {
         session.resume(&run.folder.checkpoint_path())?;
+    }
+    if args.resume.is_some() {
+        // With the epochs that it is to have now: should this be interrupted too, that is known.
+        run.folder.write_record(&run.record)?;
     }
     run.announce(&session);
     interrupt::listen("stopping after this batch, saving the run");
@@ -164,8 +169,9 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
             data.origin.display()
         )));
     }
-    if wanted.epochs.is_some() {
+    if wanted.epochs.is_some() && wanted.epochs != record.changes.epochs {
         record.changes.epochs = wanted.epochs;
+        record.result = None;
     }
     let task = record.changes.apply(recipe.task.clone())?;
     record.task = TaskRecord::of(&task);

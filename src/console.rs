@@ -1,4 +1,5 @@
-//! Writing to stdout and stderr without ever panicking: a reader may go away at any time.
+//! Writing to stdout and stderr without ever panicking (as `println!` and `eprintln!` do): a reader
+//! may go away at any time. Results go to stdout, progress and warnings to stderr.
 
 use crate::{Error, Result};
 use std::io::{self, IsTerminal, Write};
