@@ -141,7 +141,7 @@ fn the_best_epochs_weights_survive_a_checkpoint() {
     let task = Task {
         epochs: 6,
         early_stopping: None,
-        ..task(Optimizer::sgd().with_learning_rate(0.2).with_momentum(0.9))
+        ..task(Optimizer::adam().with_learning_rate(0.05))
     };
     let split = task.selection.apply(&dataset, SEED).unwrap();
     let expected = uninterrupted(&task, &split);
