@@ -8,9 +8,10 @@
 //! - [`reports`]: what each report trained and claimed
 //! - [`cli`]: the command line
 //!
-//! [`random`] and [`error`] serve them all. A room uses only what stands above it in this list.
+//! [`random`], [`error`] and [`console`] serve them all. A room uses only what stands above it in this list.
 
 pub mod cli;
+pub mod console;
 pub mod data;
 pub mod error;
 pub mod evaluate;

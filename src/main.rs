@@ -1,3 +1,5 @@
 //! The `threadcount` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    threadcount::cli::run(std::env::args_os())
+}

@@ -7,7 +7,7 @@ use super::cache::Cache;
 use super::fashion_mnist::{self, FILES, Official, Verification};
 use super::idx::{CLASSES, Images, Labels};
 use super::synthetic;
-use crate::{Error, Result};
+use crate::{Error, Result, console};
 
 /// The classes of Fashion-MNIST, by label.
 pub const CLASS_NAMES: [&str; CLASSES] = [
@@ -244,21 +244,21 @@ impl Places {
         let Location { mut folder, source } = self.locate()?;
         if source == Source::Synthetic {
             if !folder.exists() {
-                eprintln!(
+                console::note(&format!(
                     "threadcount: drawing the synthetic set into {} (once)",
                     folder.display()
-                );
+                ));
             }
             folder = synthetic::ensure(&self.cache)?;
         }
         let dataset = Dataset::open_folder(&folder, &self.cache)?;
         if dataset.identity == Identity::Synthetic {
-            eprintln!(
+            console::note(&format!(
                 "threadcount: warning: THIS IS NOT FASHION-MNIST but a synthetic set of drawn garments ({}); results on \
                  it say nothing about the reports' claims. Get the real set with `threadcount data fetch`, or name its \
                  folder with --data",
                 folder.display()
-            );
+            ));
         }
         Ok(dataset)
     }

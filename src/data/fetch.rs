@@ -103,7 +103,7 @@ mod imp {
 
     use super::{Fetch, Fetched, Wanted};
     use crate::data::cache::{file_sha256, hex, not_writable, persist, temporary};
-    use crate::{Error, Result};
+    use crate::{Error, Result, console};
 
     /// A mirror that does not answer for so long is passed over.
     const CONNECT: Duration = Duration::from_secs(15);
@@ -126,7 +126,7 @@ mod imp {
         for wanted in &fetch.files {
             let target = fetch.into.join(&wanted.name);
             if file_sha256(&target).is_ok_and(|found| found == wanted.sha256) {
-                eprintln!("{}: there already, checksum good", wanted.name);
+                console::note(&format!("{}: there already, checksum good", wanted.name));
                 fetched.kept += 1;
                 continue;
             }
@@ -136,7 +136,10 @@ mod imp {
                     Ok(file) => Some(Ok(file)),
                     Err(Fault::Folder(error)) => Some(Err(error)),
                     Err(Fault::Mirror(fault)) => {
-                        eprintln!("threadcount: warning: {mirror}/{}: {fault}", wanted.name);
+                        console::note(&format!(
+                            "threadcount: warning: {mirror}/{}: {fault}",
+                            wanted.name
+                        ));
                         faults.push(format!("{mirror}: {fault}"));
                         None
                     }
@@ -208,7 +211,7 @@ mod imp {
         // indicatif draws to stderr, and draws nothing when that is not a terminal.
         let bar = ProgressBar::new(wanted.len);
         if bar.is_hidden() {
-            eprintln!("{}: downloading {} bytes", wanted.name, wanted.len);
+            console::note(&format!("{}: downloading {} bytes", wanted.name, wanted.len));
         }
         // The template is ours and good; should it not be, the default style serves as well.
         if let Ok(style) = ProgressStyle::with_template(

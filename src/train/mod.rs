@@ -1,1 +1,20 @@
-//! (room under construction)
+//! Training: what a run trains ([`Task`]), the run itself ([`Session`]: the loop over epochs, early
+//! stopping, the weights that are kept), what it leaves behind ([`History`], [`RunFolder`]), and
+//! checkpoints from which it goes on with the same bits.
+
+mod checkpoint;
+mod files;
+mod folder;
+mod history;
+mod score;
+mod session;
+mod stopping;
+mod task;
+mod tensors;
+
+pub use files::{write_atomically, write_new};
+pub use folder::{DataRecord, Record, ResultRecord, RunFolder, TaskRecord};
+pub use history::{Epoch, History};
+pub use score::{Batch, EVALUATION_BATCH, Score, predictions, score};
+pub use session::{Ended, Flow, Moment, Progress, Session, Watch};
+pub use task::{Changes, EarlyStopping, Input, Keep, Order, Task};

@@ -1,0 +1,67 @@
+//! `threadcount eval`
+
+use super::evaluation::Evaluation;
+use super::settings::{ComputeFlags, DataFlag, Settings};
+use crate::console;
+use crate::data::Dataset;
+use crate::reports;
+use crate::train::{DataRecord, RunFolder, Session, TaskRecord};
+use crate::{Error, Result};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Folder of the run
+    run: PathBuf,
+    #[command(flatten)]
+    data: DataFlag,
+    #[command(flatten)]
+    compute: ComputeFlags,
+    /// Print one JSON document instead
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let settings = Settings::load()?;
+    let (folder, record) = RunFolder::open(&args.run)?;
+    if !folder.model_path().exists() {
+        let path = folder.path().display();
+        return Err(Error::Failed(format!(
+            "{path} has no trained model yet; finish it with 'threadcount train --resume {path}'"
+        )));
+    }
+    let recipe = reports::recipe(&record.recipe)?;
+    let task = record.changes.apply(recipe.task)?;
+    if TaskRecord::of(&task).layers != record.task.layers {
+        return Err(Error::Failed(format!(
+            "{}: the recipe {} has another network in this version of threadcount",
+            folder.path().display(),
+            recipe.id
+        )));
+    }
+    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let split = task.selection.apply(&dataset, record.seed)?;
+    let data = DataRecord::of(&dataset, &split);
+    if data.sha256 != record.data.sha256 {
+        console::warn(&format!(
+            "the model was trained on other data ({}, from {}) than it is evaluated on ({}, from {})",
+            record.data.identity,
+            record.data.origin.display(),
+            data.identity,
+            data.origin.display()
+        ));
+    }
+    let mut session = Session::new(&task, &split, record.seed)?;
+    folder.read_model(&mut session)?;
+    let pool = settings.pool(&args.compute)?;
+    let (score, predictions) = pool.enter(|team| -> Result<_> {
+        Ok((session.test(team)?, session.test_predictions(team)?))
+    })?;
+    let test = &split.test;
+    let evaluation = Evaluation::new(score, test.class_names(), test.labels(), &predictions);
+    console::print(&match args.json {
+        true => evaluation.json(&record.recipe, &data.identity)?,
+        false => evaluation.text(),
+    })
+}

@@ -1,0 +1,84 @@
+//! Progress on stderr: a bar that is redrawn in place on a terminal, plain lines elsewhere.
+
+use super::interrupt;
+use super::table;
+use crate::console;
+use crate::train::{Epoch, Flow, Moment, Session};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::time::{Duration, Instant};
+
+/// Between two looks of the bar.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// The progress of one training run.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    drawn: Instant,
+    epoch_began: Instant,
+}
+
+impl Progress {
+    /// Before the first batch.
+    pub(super) fn new() -> Self {
+        let style = ProgressStyle::with_template("{prefix}  {wide_bar}  {msg}");
+        let bar = style
+            .ok()
+            .filter(|_| console::is_interactive())
+            .map(|style| ProgressBar::no_length().with_style(style.progress_chars("=> ")));
+        let now = Instant::now();
+        Self { bar, drawn: now, epoch_began: now }
+    }
+
+    /// Says what comes, until the bar is there to say it.
+    pub(super) fn begin(&self, line: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(line.to_owned());
+        }
+    }
+
+    /// Takes note of where the session is, and says whether Ctrl-C wants it to stop.
+    pub(super) fn watch(&mut self, name: &str, session: &Session<'_>, moment: Moment) -> Flow {
+        if moment == Moment::Batch && self.bar.is_some() && self.drawn.elapsed() >= REDRAW {
+            self.draw(name, session);
+        }
+        if interrupt::asked() { Flow::Stop } else { Flow::GoOn }
+    }
+
+    fn draw(&mut self, name: &str, session: &Session<'_>) {
+        let Some(bar) = &self.bar else { return };
+        self.drawn = Instant::now();
+        let progress = session.progress();
+        bar.set_length(session.batches_per_epoch() as u64);
+        bar.set_position(progress.batches as u64);
+        let epoch = progress.history.epochs.len() + 1;
+        bar.set_prefix(format!("{name} epoch {epoch}/{}", session.task().epochs));
+        bar.set_message(format!("{} images/s", table::rate(progress.images_per_second())));
+    }
+
+    /// One line per epoch.
+    pub(super) fn epoch_line(&mut self, epochs: usize, epoch: &Epoch) {
+        let digits = epochs.to_string().len();
+        let seconds = table::seconds(self.epoch_began.elapsed().as_secs_f64());
+        self.epoch_began = Instant::now();
+        self.line(&format!(
+            "epoch {:>digits$}/{epochs}  loss {:.4}  accuracy {:.4}  val_loss {:.4}  \
+             val_accuracy {:.4}  {seconds} s",
+            epoch.epoch, epoch.loss, epoch.accuracy, epoch.val_loss, epoch.val_accuracy
+        ));
+    }
+
+    /// Any line, above the bar if there is one.
+    pub(super) fn line(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| console::note(line)),
+            None => console::note(line),
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

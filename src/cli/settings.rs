@@ -1,0 +1,175 @@
+//! The settings that do not belong to one command: flag > environment variable > key of
+//! `./threadcount.toml` > default.
+
+use crate::console;
+use crate::reports::nearest;
+use crate::{Error, Result};
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::str::FromStr;
+use threadcount_kernels::machine::machine;
+use threadcount_kernels::{Isa, Pool};
+
+/// The file in the current folder.
+const FILE: &str = "threadcount.toml";
+/// Its keys. The environment variable of `seed` is `THREADCOUNT_SEED`, and so on.
+const KEYS: [&str; 5] = ["data", "threads", "isa", "seed", "runs"];
+
+/// Where the data are.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(super) struct DataFlag {
+    /// Folder of the four IDX files [default: data/fashion-mnist, else the cache folder, else a
+    /// synthetic set]
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+}
+
+/// What computes.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(super) struct ComputeFlags {
+    /// Threads; they do not change the result [default: physical cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Instruction set: avx512, avx2 or portable [default: the best this CPU has]
+    #[arg(long, value_name = "ISA")]
+    isa: Option<String>,
+}
+
+/// Where the random numbers start.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(super) struct SeedFlag {
+    /// Seed of weights, splits, shuffling and dropout [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl SeedFlag {
+    /// The seed on the command line itself.
+    pub(super) fn given(&self) -> Option<u64> {
+        self.seed
+    }
+}
+
+/// The environment and the file, below the flags.
+pub(super) struct Settings {
+    file: toml::Table,
+}
+
+/// A value that was found below the flags.
+struct Found {
+    value: OsString,
+    origin: String,
+}
+
+impl Settings {
+    /// Reads `./threadcount.toml`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a file that is not TOML or has a key that nothing reads.
+    pub(super) fn load() -> Result<Self> {
+        let file = match fs::read_to_string(FILE) {
+            Ok(text) => toml::from_str::<toml::Table>(&text)
+                .map_err(|error| Error::Usage(format!("{FILE}: {}", error.message())))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => toml::Table::new(),
+            Err(error) => return Err(Error::io(FILE)(error)),
+        };
+        if let Some(key) = file.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            let hint = nearest(key, KEYS.into_iter())
+                .map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+            let keys = KEYS.join(", ");
+            return Err(Error::Usage(format!("{FILE}: unknown key '{key}'{hint} (keys: {keys})")));
+        }
+        Ok(Self { file })
+    }
+
+    /// The data folder, if one is named anywhere.
+    pub(super) fn data(&self, flag: &DataFlag) -> Result<Option<PathBuf>> {
+        match &flag.data {
+            Some(path) => Ok(Some(path.clone())),
+            None => Ok(self.find("data")?.map(|found| found.value.into())),
+        }
+    }
+
+    /// The folder in which runs without `--out` get theirs.
+    pub(super) fn runs(&self) -> Result<PathBuf> {
+        Ok(self.find("runs")?.map_or("runs".into(), |found| found.value.into()))
+    }
+
+    /// The seed.
+    pub(super) fn seed(&self, flag: &SeedFlag) -> Result<u64> {
+        Ok(self.parsed("seed", flag.seed, "a whole number from 0 up")?.unwrap_or(0))
+    }
+
+    /// The threads: never more than this process may use at once.
+    pub(super) fn threads(&self, flags: &ComputeFlags) -> Result<usize> {
+        let machine = machine();
+        let most = machine.available_threads;
+        match self.parsed("threads", flags.threads, "a number of threads")? {
+            None => Ok(machine.physical_cores),
+            Some(0) => Err(Error::Usage("threads: at least 1".into())),
+            Some(asked) if asked > most => {
+                console::warn(&format!(
+                    "{asked} threads asked for, {most} available: using {most} (the result is the same)"
+                ));
+                Ok(most)
+            }
+            Some(asked) => Ok(asked),
+        }
+    }
+
+    /// The instruction set that was asked for anywhere.
+    pub(super) fn isa(&self, flags: &ComputeFlags) -> Result<Option<Isa>> {
+        let named = match &flags.isa {
+            Some(name) => Some(name.clone()),
+            None => self.parsed::<String>("isa", None, "a name")?,
+        };
+        named.map(|name| Ok(Isa::from_name(&name)?)).transpose()
+    }
+
+    /// The threads and the instruction set, as a pool.
+    pub(super) fn pool(&self, flags: &ComputeFlags) -> Result<Pool> {
+        let isa = self.isa(flags)?.unwrap_or_else(Isa::best);
+        pool(isa, self.threads(flags)?)
+    }
+
+    /// A flag, or what stands below it.
+    fn parsed<T: FromStr>(&self, key: &str, flag: Option<T>, what: &str) -> Result<Option<T>> {
+        let (None, Some(found)) = (&flag, self.find(key)?) else {
+            return Ok(flag);
+        };
+        let text = found.value.to_string_lossy();
+        match text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(Error::Usage(format!("{}: '{text}' is not {what}", found.origin))),
+        }
+    }
+
+    /// The environment variable of `key` (an empty one counts as unset), or the file's key.
+    fn find(&self, key: &str) -> Result<Option<Found>> {
+        let variable = format!("THREADCOUNT_{}", key.to_uppercase());
+        if let Some(value) = env::var_os(&variable).filter(|value| !value.is_empty()) {
+            return Ok(Some(Found { value, origin: variable }));
+        }
+        let origin = format!("{FILE}: {key}");
+        match self.file.get(key) {
+            None => Ok(None),
+            Some(toml::Value::String(text)) => Ok(Some(Found { value: text.into(), origin })),
+            Some(toml::Value::Integer(n)) => {
+                Ok(Some(Found { value: n.to_string().into(), origin }))
+            }
+            Some(other) => Err(Error::Usage(format!(
+                "{origin} is {}; a string or a number belongs there",
+                other.type_str()
+            ))),
+        }
+    }
+}
+
+/// A pool, or why the system gives none.
+pub(super) fn pool(isa: Isa, threads: usize) -> Result<Pool> {
+    Pool::new(isa, threads)
+        .map_err(|error| Error::Failed(format!("cannot start {threads} threads: {error}")))
+}

@@ -1,0 +1,32 @@
+//! `threadcount summary`
+
+use crate::Result;
+use crate::console;
+use crate::nn::{Plan, summary};
+use crate::reports;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Name of the recipe ('threadcount list' shows them)
+    recipe: String,
+}
+
+/// Fashion-MNIST's images.
+const SIDE: usize = 28;
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let recipe = reports::recipe(&args.recipe)?;
+    let task = &recipe.task;
+    let shape = task.input.shape(SIDE, SIDE);
+    let plan = Plan::new(shape, &task.layers)?;
+    console::print(&format!(
+        "{}: {}\n\n{}\n\n{}, batches of {}, {} epochs{}\n",
+        recipe.id,
+        recipe.about,
+        summary(recipe.id, &plan),
+        task.optimizer,
+        task.batch_size,
+        task.epochs,
+        if task.early_stopping.is_some() { " at most" } else { "" }
+    ))
+}

@@ -1,0 +1,96 @@
+//! How figures are written.
+
+use crate::{Error, Result};
+use serde::Serialize;
+
+/// One JSON document, with the line end that files and terminals expect.
+pub(super) fn json(value: &impl Serialize) -> Result<String> {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => Ok(text + "\n"),
+        Err(error) => Err(Error::Failed(format!("cannot write JSON: {error}"))),
+    }
+}
+
+/// Digits in groups of three: `567,434`.
+pub(super) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A rate, to three significant figures: more would only be noise.
+pub(super) fn rate(per_second: f64) -> String {
+    let unit = 10_f64.powf((per_second.max(1.0).log10().floor() - 2.0).max(0.0));
+    grouped(((per_second / unit).round() * unit) as u64)
+}
+
+/// A number of threads.
+pub(super) fn threads(n: usize) -> String {
+    if n == 1 { "1 thread".into() } else { format!("{n} threads") }
+}
+
+/// A share of 1 in percent, without the sign.
+pub(super) fn percent(share: f64) -> String {
+    format!("{:.2}", share * 100.0)
+}
+
+/// Seconds to about three figures, without the unit.
+pub(super) fn seconds(s: f64) -> String {
+    match s {
+        ..10.0 => format!("{s:.2}"),
+        ..100.0 => format!("{s:.1}"),
+        _ => format!("{s:.0}"),
+    }
+}
+
+/// A wall time for people: `3 min 12 s`.
+pub(super) fn duration(s: f64) -> String {
+    if s < 100.0 {
+        return format!("{} s", seconds(s));
+    }
+    let whole = s.round() as u64;
+    format!("{} min {:02} s", whole / 60, whole % 60)
+}
+
+/// A size: `32 MiB`.
+pub(super) fn bytes(n: u64) -> String {
+    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
+    let mut size = n as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(size.fract() >= 0.05);
+    format!("{size:.digits$} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(grouped(7), "7");
+        assert_eq!(grouped(567_434), "567,434");
+        assert_eq!(grouped(1_000_000), "1,000,000");
+        assert_eq!(rate(348_217.4), "348,000");
+        assert_eq!(rate(6_264.9), "6,260");
+        assert_eq!(rate(42.4), "42");
+        assert_eq!(rate(0.0), "0");
+        assert_eq!(percent(0.9925), "99.25");
+        assert_eq!(seconds(0.274), "0.27");
+        assert_eq!(seconds(41.26), "41.3");
+        assert_eq!(seconds(540.0), "540");
+        assert_eq!(duration(192.4), "3 min 12 s");
+        assert_eq!(bytes(48 << 10), "48 KiB");
+        assert_eq!(bytes(33_554_432), "32 MiB");
+        assert_eq!(bytes(3 << 29), "1.5 GiB");
+    }
+}

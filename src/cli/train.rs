@@ -1,0 +1,317 @@
+//! `threadcount train`
+
+use super::evaluation::Evaluation;
+use super::progress::Progress;
+use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
+use super::{interrupt, table};
+use crate::console;
+use crate::data::{Dataset, Split};
+use crate::evaluate::plots::{self, Curves, Series};
+use crate::reports::{self, Recipe};
+use crate::train::{
+    Changes, DataRecord, Ended, Flow, History, Moment, Record, ResultRecord, RunFolder, Session,
+    Task, TaskRecord,
+};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use threadcount_kernels::{Isa, Pool, Team};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Name of the recipe ('threadcount list' shows them); may be left out with --resume
+    #[arg(required_unless_present = "resume")]
+    recipe: Option<String>,
+    #[command(flatten)]
+    seed: SeedFlag,
+    #[command(flatten)]
+    compute: ComputeFlags,
+    #[command(flatten)]
+    data: DataFlag,
+    /// Folder for the run [default: a new one, runs/RECIPE]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Continue the run in this folder; a larger --epochs makes it longer
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    changes: ChangeFlags,
+}
+
+/// What may be changed about a recipe.
+#[derive(clap::Args, Clone)]
+#[command(next_help_heading = "Changes to the recipe")]
+struct ChangeFlags {
+    /// Most epochs to train
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Samples per optimizer step
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// sgd, rmsprop or adam
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<String>,
+    /// Learning rate
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f32>,
+    /// Momentum of sgd or rmsprop
+    #[arg(long, value_name = "SHARE")]
+    momentum: Option<f32>,
+    /// Rate of the network's dropout layers
+    #[arg(long, value_name = "RATE")]
+    dropout: Option<f32>,
+    /// Activation of the hidden layers: relu, leaky-relu, sigmoid or tanh
+    #[arg(long, value_name = "NAME")]
+    activation: Option<String>,
+}
+
+/// A run that is ready to go.
+struct Run {
+    recipe: Recipe,
+    task: Task,
+    record: Record,
+    folder: RunFolder,
+    split: Split,
+    pool: Pool,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let settings = Settings::load()?;
+    let run = match &args.resume {
+        Some(path) => continue_run(args, &settings, path)?,
+        None => start_run(args, &settings)?,
+    };
+    let mut session = Session::new(&run.task, &run.split, run.record.seed)?;
+    if args.resume.is_some() && run.folder.checkpoint_path().exists() {
+        session.resume(&run.folder.checkpoint_path())?;
+    }
+    if args.resume.is_some() {
+        // With the epochs that it is to have now: should this be interrupted too, that is known.
+        run.folder.write_record(&run.record)?;
+    }
+    run.announce(&session);
+    interrupt::listen("stopping after this batch, saving the run");
+    let evaluation = run.pool.enter(|team| run.train(team, &mut session))?;
+    console::print(&evaluation.text())?;
+    console::note(&format!("\nthe run is in {}", run.folder.path().display()));
+    Ok(())
+}
+
+fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
+    let recipe = reports::recipe(args.recipe.as_deref().unwrap_or_default())?;
+    let changes = args.changes.clone().into();
+    let task = Changes::apply(&changes, recipe.task.clone())?;
+    let seed = settings.seed(&args.seed)?;
+    let pool = settings.pool(&args.compute)?;
+    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let split = task.selection.apply(&dataset, seed)?;
+    let record = Record {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        recipe: recipe.id.to_owned(),
+        seed,
+        threads: pool.threads(),
+        isa: pool.isa().name().to_owned(),
+        task: TaskRecord::of(&task),
+        data: DataRecord::of(&dataset, &split),
+        changes,
+        result: None,
+    };
+    // Everything that can be refused has been by now: no folder is made for a run that never was.
+    Session::new(&task, &split, seed)?;
+    let folder = match &args.out {
+        Some(path) => RunFolder::start(path, &record)?,
+        None => RunFolder::start_numbered(&settings.runs()?, recipe.id, &record)?,
+    };
+    Ok(Run { recipe, task, record, folder, split, pool })
+}
+
+/// Takes a run up again: everything but the number of epochs and the threads is the folder's.
+fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
+    let (folder, mut record) = RunFolder::open(path)?;
+    let shown = path.display();
+    if let Some(named) = args.recipe.as_deref().filter(|name| *name != record.recipe) {
+        reports::recipe(named)?;
+        return Err(Error::Failed(format!(
+            "{shown} holds a run of {}, not of {named}",
+            record.recipe
+        )));
+    }
+    let recipe = reports::recipe(&record.recipe)?;
+    let wanted = Changes::from(args.changes.clone());
+    if let Some(option) = wanted.beyond_epochs(&record.changes) {
+        return Err(Error::Usage(format!(
+            "{option}: a resumed run keeps what {shown} was started with; only --epochs may change"
+        )));
+    }
+    if let Some(seed) = args.seed.given().filter(|&seed| seed != record.seed) {
+        return Err(Error::Usage(format!(
+            "--seed {seed}: {shown} was started with seed {}",
+            record.seed
+        )));
+    }
+    let task = record.changes.apply(recipe.task.clone())?;
+    if TaskRecord::of(&task) != record.task {
+        return Err(Error::Failed(format!(
+            "{shown}: this version of threadcount has another recipe {} than the version {} that \
+             started the run; start a new run",
+            record.recipe, record.version
+        )));
+    }
+    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let split = task.selection.apply(&dataset, record.seed)?;
+    let data = DataRecord::of(&dataset, &split);
+    if data.sha256 != record.data.sha256 {
+        return Err(Error::Failed(format!(
+            "{shown} was trained on other data ({}, from {}) than these ({}, from {}); name that \
+             folder with --data",
+            record.data.identity,
+            record.data.origin.display(),
+            data.identity,
+            data.origin.display()
+        )));
+    }
+    if wanted.epochs.is_some() && wanted.epochs != record.changes.epochs {
+        record.changes.epochs = wanted.epochs;
+        record.result = None;
+    }
+    let task = record.changes.apply(recipe.task.clone())?;
+    record.task = TaskRecord::of(&task);
+    let pool = resumed_pool(args, settings, &record)?;
+    Ok(Run { recipe, task, record, folder, split, pool })
+}
+
+/// Unless told otherwise, the run goes on with its own instruction set: another one rounds
+/// differently.
+fn resumed_pool(args: &Args, settings: &Settings, record: &Record) -> Result<Pool> {
+    let threads = settings.threads(&args.compute)?;
+    let own = Isa::from_name(&record.isa).ok();
+    let isa = settings.isa(&args.compute)?.or(own).unwrap_or_else(Isa::best);
+    if own != Some(isa) {
+        console::warn(&format!(
+            "the run was started on {} and goes on on {isa}: its result may differ in the last bits",
+            record.isa
+        ));
+    }
+    settings::pool(isa, threads)
+}
+
+impl Run {
+    fn announce(&self, session: &Session<'_>) {
+        let Self { recipe, task, record, folder, split, pool, .. } = self;
+        console::note(&format!(
+            "{}: {}\n{} parameters; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
+            recipe.id,
+            recipe.about,
+            table::grouped(session.network().parameter_count() as u64),
+            table::grouped(split.train.len() as u64),
+            table::grouped(split.validation.len() as u64),
+            table::grouped(split.test.len() as u64),
+            record.data.identity,
+            record.seed,
+            table::threads(pool.threads()),
+            pool.isa(),
+        ));
+        let done = session.progress().history.epochs.len();
+        let path = folder.path().display();
+        if session.is_finished() {
+            console::note(&format!(
+                "{path} is complete after {done} epochs; a larger --epochs would train on"
+            ));
+        } else if done > 0 || session.progress().batches > 0 {
+            let (at, of) = (session.progress().batches, session.batches_per_epoch());
+            console::note(&format!(
+                "resuming {path} in epoch {} of {}, after batch {at} of {of}",
+                done + 1,
+                task.epochs
+            ));
+        } else {
+            console::note(&format!("the run's folder is {path}"));
+        }
+    }
+
+    /// Trains to the end, saving after every epoch and on Ctrl-C, and evaluates.
+    fn train(&self, team: &Team<'_>, session: &mut Session<'_>) -> Result<Evaluation> {
+        let mut progress = Progress::new();
+        let mut watch = |session: &Session<'_>, moment| {
+            let flow = progress.watch(self.recipe.id, session, moment);
+            if moment == Moment::Epoch {
+                if let Some(epoch) = session.progress().history.epochs.last() {
+                    progress.epoch_line(self.task.epochs, epoch);
+                }
+                self.folder.save(session)?;
+            } else if flow == Flow::Stop {
+                self.folder.save(session)?;
+            }
+            Ok(flow)
+        };
+        let ended = session.train(team, &mut watch);
+        progress.finish();
+        let history = &session.progress().history;
+        if !history.epochs.is_empty() {
+            self.folder.write_curves(&plots::curves(&curves(self.recipe.id, history))?)?;
+        }
+        let path = self.folder.path().display();
+        if ended? == Ended::Interrupted {
+            return Err(Error::Interrupted(format!(
+                " in epoch {} of {}; saved: continue with 'threadcount train --resume {path}'",
+                history.epochs.len() + 1,
+                self.task.epochs
+            )));
+        }
+        if session.progress().stopped_early {
+            progress.line("stopped early: the validation loss no longer improves");
+        }
+        if let Some(best) = session.progress().best {
+            progress.line(&format!("the weights of epoch {} are kept", best.epoch));
+        }
+        self.conclude(team, session)
+    }
+
+    /// Evaluates on the test samples, and writes the model and the result.
+    fn conclude(&self, team: &Team<'_>, session: &mut Session<'_>) -> Result<Evaluation> {
+        self.folder.write_model(session)?;
+        let score = session.test(team)?;
+        let predictions = session.test_predictions(team)?;
+        let progress = session.progress();
+        let mut record = self.record.clone();
+        record.result = Some(ResultRecord {
+            epochs: progress.history.epochs.len(),
+            test_loss: score.loss,
+            test_accuracy: score.accuracy,
+            train_seconds: progress.train_seconds,
+            images_per_second: progress.images_per_second(),
+        });
+        self.folder.write_record(&record)?;
+        console::note(&format!(
+            "trained for {}, {} images/s\n",
+            table::duration(progress.train_seconds),
+            table::rate(progress.images_per_second())
+        ));
+        let test = &self.split.test;
+        Ok(Evaluation::new(score, test.class_names(), test.labels(), &predictions))
+    }
+}
+
+/// The history as the plot wants it.
+fn curves(title: &str, history: &History) -> Curves {
+    let of = |pick: fn(&crate::train::Epoch) -> f64| history.epochs.iter().map(pick).collect();
+    Curves {
+        title: title.to_owned(),
+        loss: Series { training: of(|e| e.loss), validation: Some(of(|e| e.val_loss)) },
+        accuracy: Series { training: of(|e| e.accuracy), validation: Some(of(|e| e.val_accuracy)) },
+    }
+}
+
+impl From<ChangeFlags> for Changes {
+    fn from(flags: ChangeFlags) -> Self {
+        let ChangeFlags {
+            epochs,
+            batch_size,
+            optimizer,
+            learning_rate,
+            momentum,
+            dropout,
+            activation,
+        } = flags;
+        Self { epochs, batch_size, optimizer, learning_rate, momentum, dropout, activation }
+    }
+}

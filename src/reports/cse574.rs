@@ -1,0 +1,89 @@
+//! Three networks compared: one from scratch, a deep dense one and a convolutional one. The test
+//! images serve as validation.
+
+use super::{Claim, Recipe, Report, Span};
+use crate::data::{Classes, Partition, Scaling, Selection, Validation};
+use crate::nn::{Loss, Optimizer, conv2d, dense, dropout, flatten, max_pool};
+use crate::train::{EarlyStopping, Input, Keep, Order, Task};
+use threadcount_kernels::Activation::{Linear, Relu, Sigmoid};
+use threadcount_kernels::Padding;
+
+pub(super) const REPORT: Report =
+    Report { id: "cse574", title: "One hidden layer, a deep network and a CNN compared", recipes };
+
+fn recipes() -> Vec<Recipe> {
+    vec![
+        Recipe {
+            id: "cse574-one-hidden",
+            about: "784 standardised - 128 sigmoid - 10 softmax, mini-batch gradient descent",
+            task: Task {
+                scaling: Scaling::Standardise,
+                layers: vec![dense(128, Sigmoid), dense(10, Linear)],
+                optimizer: Optimizer::sgd().with_learning_rate(0.03),
+                epochs: 50,
+                batch_size: 32,
+                ..task()
+            },
+            claim: Claim { accuracy: Some(Span::exactly(0.84)), ..Claim::default() },
+        },
+        Recipe {
+            id: "cse574-mlp",
+            about: "784 - 512 - 256 - 128 relu - 10 softmax, Adam",
+            task: Task {
+                layers: vec![
+                    dense(512, Relu),
+                    dense(256, Relu),
+                    dense(128, Relu),
+                    dense(10, Linear),
+                ],
+                optimizer: Optimizer::adam().with_learning_rate(1e-4),
+                epochs: 15,
+                batch_size: 256,
+                // The report stopped early after 15 epochs and does not say by which rule.
+                early_stopping: Some(EarlyStopping { patience: 3 }),
+                ..task()
+            },
+            claim: Claim { accuracy: Some(Span::exactly(0.8828)), ..Claim::default() },
+        },
+        Recipe {
+            id: "cse574-cnn",
+            about: "convolutions 64, 32 relu with dropout - 256 relu - 10 softmax, Adam",
+            task: Task {
+                input: Input::Image,
+                layers: vec![
+                    conv2d(64, 3, Padding::Same, Relu),
+                    dropout(0.2),
+                    max_pool(2),
+                    conv2d(32, 3, Padding::Same, Relu),
+                    dropout(0.2),
+                    max_pool(2),
+                    flatten(),
+                    dense(256, Relu),
+                    dense(10, Linear),
+                ],
+                ..task()
+            },
+            claim: Claim { accuracy: Some(Span::exactly(0.9199)), ..Claim::default() },
+        },
+    ]
+}
+
+/// What the recipes share.
+fn task() -> Task {
+    Task {
+        selection: Selection {
+            classes: Classes::All,
+            partition: Partition::AsFiled(Validation::Test),
+        },
+        scaling: Scaling::Unit,
+        input: Input::Pixels,
+        layers: Vec::new(),
+        loss: Loss::SoftmaxCrossEntropy,
+        optimizer: Optimizer::adam(),
+        epochs: 10,
+        batch_size: 64,
+        order: Order::Shuffled,
+        early_stopping: None,
+        keep: Keep::Last,
+    }
+}

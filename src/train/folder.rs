@@ -1,0 +1,308 @@
+//! The folder of one run: `run.toml` (everything that decided it, and what came of it),
+//! `history.csv`, `checkpoint.safetensors`, `model.safetensors` and `curves.svg`.
+
+use super::files::{write_atomically, write_new};
+use super::session::Session;
+use super::task::{Changes, Input, Keep, Order, Task};
+use super::tensors::{Tensor, TensorFile, encode};
+use crate::data::{Dataset, Scale, Scaling, Selection, Split};
+use crate::nn::{Layer, Loss, Optimizer, Saved, TensorRef};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Names of the input scale's tensors in a model.
+const FACTORS: &str = "input/factors";
+const OFFSETS: &str = "input/offsets";
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// The contents of `run.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of threadcount that started the run.
+    pub version: String,
+    /// The recipe's name.
+    pub recipe: String,
+    /// The seed of weights, splits, shuffling and dropout.
+    pub seed: u64,
+    /// Threads; they do not change the result.
+    pub threads: usize,
+    /// The instruction set; another one rounds differently.
+    pub isa: String,
+    /// What the command line changed about the recipe.
+    pub changes: Changes,
+    /// The task as it is trained, changes made.
+    pub task: TaskRecord,
+    /// The data it is trained on.
+    pub data: DataRecord,
+    /// What came of it, once training has finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<ResultRecord>,
+}
+
+/// A task as `run.toml` spells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// The most epochs.
+    pub epochs: usize,
+    /// Samples per step.
+    pub batch_size: usize,
+    /// In which order an epoch goes through the samples.
+    pub order: Order,
+    /// Epochs without improvement of the validation loss that end the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
+    /// Which epoch's weights are the result.
+    pub keep: Keep,
+    /// Which samples.
+    pub selection: Selection,
+    /// How pixels become inputs.
+    pub scaling: Scaling,
+    /// How the network sees an image.
+    pub input: Input,
+    /// The layers, input to output.
+    pub layers: Vec<String>,
+    /// What is minimised.
+    pub loss: Loss,
+    /// How.
+    pub optimizer: Optimizer,
+}
+
+/// The data of a run as `run.toml` spells them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// What the data are known as.
+    pub identity: String,
+    /// Where they were.
+    pub origin: PathBuf,
+    /// SHA-256 over the pixels and labels of both parts.
+    pub sha256: String,
+    /// Training samples.
+    pub training: usize,
+    /// Validation samples.
+    pub validation: usize,
+    /// Test samples.
+    pub test: usize,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResultRecord {
+    /// Epochs trained.
+    pub epochs: usize,
+    /// Mean loss per test sample.
+    pub test_loss: f64,
+    /// Share of test samples classified correctly.
+    pub test_accuracy: f64,
+    /// Wall time of training and validation.
+    pub train_seconds: f64,
+    /// Training samples per second of training steps.
+    pub images_per_second: f64,
+}
+
+impl TaskRecord {
+    /// The spelling of `task`.
+    pub fn of(task: &Task) -> Self {
+        Self {
+            epochs: task.epochs,
+            batch_size: task.batch_size,
+            order: task.order,
+            patience: task.early_stopping.map(|rule| rule.patience),
+            keep: task.keep,
+            selection: task.selection,
+            scaling: task.scaling,
+            input: task.input,
+            layers: task.layers.iter().map(spell).collect(),
+            loss: task.loss,
+            optimizer: task.optimizer,
+        }
+    }
+}
+
+/// `Dense { units: 10, activation: Linear }`: the layer's own fields, without the list's name for
+/// its kind around them.
+fn spell(layer: &Layer) -> String {
+    let text = format!("{layer:?}");
+    match text.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')')) {
+        Some(inner) => inner.to_owned(),
+        None => text,
+    }
+}
+
+impl DataRecord {
+    /// The facts about `dataset` and the samples that a task takes from it.
+    pub fn of(dataset: &Dataset, split: &Split) -> Self {
+        let mut sha = Sha256::new();
+        for part in [&dataset.train, &dataset.test] {
+            sha.update(part.images.as_slice());
+            sha.update(part.labels.as_slice());
+        }
+        Self {
+            identity: dataset.identity.name().to_owned(),
+            origin: dataset.origin.clone(),
+            sha256: sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            training: split.train.len(),
+            validation: split.validation.len(),
+            test: split.test.len(),
+        }
+    }
+}
+
+impl RunFolder {
+    /// Starts a run in `path`, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it holds a run already, which is left as it is; [`Error::Io`].
+    pub fn start(path: &Path, record: &Record) -> Result<Self> {
+        let folder = Self { path: path.to_owned() };
+        fs::create_dir_all(path).map_err(Error::io(path))?;
+        match write_new(&folder.record_path(), record.text()?.as_bytes()) {
+            Ok(()) => Ok(folder),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+                let path = path.display();
+                Err(Error::Failed(format!(
+                    "{path} already holds a run: choose another --out, or continue that run with \
+                     --resume {path}"
+                )))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts a run in the first free one of `root/name`, `root/name-2`, `root/name-3` ...
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn start_numbered(root: &Path, name: &str, record: &Record) -> Result<Self> {
+        let mut number = 1;
+        loop {
+            let path = root.join(match number {
+                1 => name.to_owned(),
+                _ => format!("{name}-{number}"),
+            });
+            match Self::start(&path, record) {
+                Err(Error::Failed(_)) => number += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// The folder of a run that was started before, and its record.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if there is no run, or its record cannot be understood.
+    pub fn open(path: &Path) -> Result<(Self, Record)> {
+        let folder = Self { path: path.to_owned() };
+        let record_path = folder.record_path();
+        let text = match fs::read_to_string(&record_path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::Failed(format!(
+                    "{}: no run here (it has no run.toml)",
+                    path.display()
+                )));
+            }
+            Err(error) => return Err(Error::io(&record_path)(error)),
+        };
+        let record = toml::from_str(&text).map_err(|error| {
+            let fault = error.message();
+            Error::Failed(format!("{}: not the record of a run: {fault}", record_path.display()))
+        })?;
+        Ok((folder, record))
+    }
+
+    /// Where the folder is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the checkpoint is, or would be.
+    pub fn checkpoint_path(&self) -> PathBuf {
+        self.path.join("checkpoint.safetensors")
+    }
+
+    /// Where the trained model is, or would be.
+    pub fn model_path(&self) -> PathBuf {
+        self.path.join("model.safetensors")
+    }
+
+    fn record_path(&self) -> PathBuf {
+        self.path.join("run.toml")
+    }
+
+    /// Rewrites `run.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_record(&self, record: &Record) -> Result<()> {
+        write_atomically(&self.record_path(), record.text()?.as_bytes())
+    }
+
+    /// Saves the session: the checkpoint and the history.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, session: &Session<'_>) -> Result<()> {
+        write_atomically(&self.checkpoint_path(), &session.checkpoint()?)?;
+        session.progress().history.write_csv(&self.path.join("history.csv"))
+    }
+
+    /// Writes the learning curves.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_curves(&self, svg: &str) -> Result<()> {
+        write_atomically(&self.path.join("curves.svg"), svg.as_bytes())
+    }
+
+    /// Writes the session's network as a model: its named parameters and moving statistics, and
+    /// the scale that its inputs need (`input/factors`, `input/offsets`).
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_model(&self, session: &Session<'_>) -> Result<()> {
+        let scale = session.scale();
+        let mut tensors =
+            vec![Tensor::flat(FACTORS, scale.factors()), Tensor::flat(OFFSETS, scale.offsets())];
+        for TensorRef { name, shape, data } in session.network().tensors(Saved::Model) {
+            tensors.push(Tensor { name, shape: shape.to_vec(), data });
+        }
+        write_atomically(&self.model_path(), &encode(&tensors, String::new())?)
+    }
+
+    /// Reads what [`RunFolder::write_model`] wrote into a session of the same task.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no model, [`Error::Failed`] if it is damaged or of other layers.
+    pub fn read_model(&self, session: &mut Session<'_>) -> Result<()> {
+        let file = TensorFile::read(&self.model_path())?;
+        let tensors = file.tensors()?;
+        for tensor in session.network_mut().tensors_mut(Saved::Model) {
+            tensors.copy(&tensor.name, tensor.data)?;
+        }
+        let pixels = session.scale().pixels();
+        let (mut factors, mut offsets) = (vec![0.0; pixels], vec![0.0; pixels]);
+        tensors.copy(FACTORS, &mut factors)?;
+        tensors.copy(OFFSETS, &mut offsets)?;
+        if let Some(scale) = Scale::from_parts(factors, offsets) {
+            session.set_scale(scale);
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    fn text(&self) -> Result<String> {
+        let body = toml::to_string(self)
+            .map_err(|error| Error::Failed(format!("cannot write run.toml: {error}")))?;
+        Ok(format!("# A run of threadcount; 'threadcount eval' and '--resume' read it.\n{body}"))
+    }
+}

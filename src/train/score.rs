@@ -1,0 +1,125 @@
+//! Evaluating a network on samples, batch by batch.
+
+use crate::Result;
+use crate::data::{Samples, Scale, gather};
+use crate::nn::Network;
+use threadcount_kernels::Team;
+
+/// Batches in which samples are evaluated: 128 feature maps of the largest layer here (28 x 28 x
+/// 64) are 26 MB, and 128 rows are enough for a matrix product to run at its best.
+pub const EVALUATION_BATCH: usize = 128;
+
+/// What a network scores on some samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Mean loss per sample.
+    pub loss: f64,
+    /// Share of samples classified correctly.
+    pub accuracy: f64,
+}
+
+/// Room for the inputs and labels of one batch.
+pub struct Batch {
+    x: Vec<f32>,
+    labels: Vec<u8>,
+    pixels: usize,
+}
+
+impl Batch {
+    /// Room for `largest` samples of `pixels` inputs.
+    pub fn new(largest: usize, pixels: usize) -> Self {
+        Self { x: vec![0.0; largest * pixels], labels: vec![0; largest], pixels }
+    }
+
+    /// The part for `len` samples: `[len, pixels]` and `[len]`.
+    pub(super) fn of(&mut self, len: usize) -> (&mut [f32], &mut [u8]) {
+        (&mut self.x[..len * self.pixels], &mut self.labels[..len])
+    }
+}
+
+/// Mean loss and accuracy of `network` on `samples`.
+///
+/// # Errors
+/// [`crate::Error::Failed`] if the samples do not fit the network.
+pub fn score(
+    network: &mut Network,
+    team: &Team,
+    samples: &Samples,
+    scale: &Scale,
+    batch: &mut Batch,
+) -> Result<Score> {
+    let (mut loss, mut correct) = (0.0, 0);
+    in_batches(samples, scale, batch, |x, labels| {
+        let result = network.evaluate_batch(team, x, labels)?;
+        loss += result.loss_sum;
+        correct += result.correct;
+        Ok(())
+    })?;
+    let count = samples.len() as f64;
+    Ok(Score { loss: loss / count, accuracy: correct as f64 / count })
+}
+
+/// The class that `network` finds most probable, for every sample.
+///
+/// # Errors
+/// As [`score`].
+pub fn predictions(
+    network: &mut Network,
+    team: &Team,
+    samples: &Samples,
+    scale: &Scale,
+    batch: &mut Batch,
+) -> Result<Vec<u8>> {
+    let outputs = network.plan().output().len();
+    let mut probabilities = vec![0.0; EVALUATION_BATCH * outputs];
+    let mut classes = Vec::with_capacity(samples.len());
+    in_batches(samples, scale, batch, |x, labels| {
+        let probabilities = &mut probabilities[..labels.len() * outputs];
+        network.predict(team, x, probabilities)?;
+        classes.extend(probabilities.chunks_exact(outputs).map(most_probable));
+        Ok(())
+    })?;
+    Ok(classes)
+}
+
+/// The first of the largest; a single output is the probability of class 1.
+fn most_probable(probabilities: &[f32]) -> u8 {
+    if let [of_one] = probabilities {
+        return u8::from(*of_one > 0.5);
+    }
+    let mut best = 0;
+    for (class, &p) in probabilities.iter().enumerate() {
+        if p > probabilities[best] {
+            best = class;
+        }
+    }
+    best as u8
+}
+
+/// Hands all samples, in order, to `body` as inputs and labels.
+fn in_batches(
+    samples: &Samples,
+    scale: &Scale,
+    batch: &mut Batch,
+    mut body: impl FnMut(&[f32], &[u8]) -> Result<()>,
+) -> Result<()> {
+    let all: Vec<u32> = (0..samples.len() as u32).collect();
+    for picks in all.chunks(EVALUATION_BATCH) {
+        let (x, labels) = batch.of(picks.len());
+        gather(samples, scale, picks, x, labels);
+        body(x, labels)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_go_to_the_first_class_and_one_output_is_a_coin() {
+        assert_eq!(most_probable(&[0.1, 0.4, 0.4, 0.1]), 1);
+        assert_eq!(most_probable(&[0.5]), 0);
+        assert_eq!(most_probable(&[0.51]), 1);
+    }
+}

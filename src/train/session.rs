@@ -1,0 +1,289 @@
+//! One run: a network, its samples, and how far it has come.
+
+use super::history::{Epoch, History};
+use super::score::{Batch, EVALUATION_BATCH, Score, score};
+use super::stopping::{Patience, improves};
+use super::task::{Order, Task};
+use crate::data::{Scale, Split, epoch_order, gather};
+use crate::nn::{BatchKey, Network};
+use crate::random::{Key, Purpose};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+use threadcount_kernels::Team;
+
+/// A run of a task, from its first batch to its last, that can be saved after any batch.
+pub struct Session<'a> {
+    task: &'a Task,
+    split: &'a Split,
+    seed: u64,
+    scale: Scale,
+    pub(super) network: Network,
+    pub(super) progress: Progress,
+    /// The weights of `progress.best`, unless the task keeps the last ones.
+    pub(super) best: Option<Weights>,
+    batch: Batch,
+}
+
+/// How far a run has come: with the weights and the optimizer's buffers, all that a resumed run
+/// needs to go on with the same bits.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// The finished epochs.
+    pub history: History,
+    /// Batches done in the epoch under way.
+    pub batches: usize,
+    /// Sum of the training losses of those batches' samples.
+    loss_sum: f64,
+    /// Samples of those batches that were classified correctly.
+    correct: usize,
+    patience: Patience,
+    /// Whether early stopping has ended the run.
+    pub stopped_early: bool,
+    /// The epoch whose weights are kept, unless it is the last.
+    pub best: Option<Epoch>,
+    /// Wall time of training and validation so far.
+    pub train_seconds: f64,
+    /// The part of it that went into training steps, gathering the batches included.
+    pub step_seconds: f64,
+    /// Samples that those steps trained on.
+    pub trained_samples: u64,
+}
+
+/// A copy of everything that a network has learnt.
+#[derive(Clone, Debug)]
+pub(super) struct Weights {
+    pub(super) params: Vec<f32>,
+    pub(super) state: Vec<f32>,
+}
+
+/// What has just been finished when a session asks whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// A training batch.
+    Batch,
+    /// An epoch with its validation; it is in the history already.
+    Epoch,
+}
+
+/// Asked after every [`Moment`] whether to go on; may save the session.
+pub type Watch<'a> = dyn FnMut(&Session<'_>, Moment) -> Result<Flow> + Send + 'a;
+
+/// Whether a session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// With the next batch.
+    GoOn,
+    /// Not now: the session can be saved and taken up again later.
+    Stop,
+}
+
+/// How [`Session::train`] came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All epochs are trained, or early stopping has ended them.
+    Finished,
+    /// The watcher said [`Flow::Stop`].
+    Interrupted,
+}
+
+impl<'a> Session<'a> {
+    /// A run before its first batch: initial weights are drawn from `seed`, inputs are scaled as
+    /// the training samples ask for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the network does not fit the images.
+    pub fn new(task: &'a Task, split: &'a Split, seed: u64) -> Result<Self> {
+        let samples = &split.train;
+        let largest = task.batch_size.min(samples.len()).max(EVALUATION_BATCH);
+        let shape = task.input.shape(samples.height(), samples.width());
+        let network =
+            Network::build(shape, &task.layers, task.loss, task.optimizer, largest, seed)?;
+        Ok(Self {
+            task,
+            split,
+            seed,
+            scale: Scale::fit(task.scaling, samples),
+            network,
+            progress: Progress::default(),
+            best: None,
+            batch: Batch::new(largest, samples.pixels()),
+        })
+    }
+
+    /// The network as it is now; once training has finished, with the weights that the task keeps.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The same, to be changed.
+    pub(super) fn network_mut(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    /// How far the run has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// How pixels become inputs.
+    pub fn scale(&self) -> &Scale {
+        &self.scale
+    }
+
+    /// Takes the scale that a saved model was trained with.
+    pub(super) fn set_scale(&mut self, scale: Scale) {
+        self.scale = scale;
+    }
+
+    /// What the run trains.
+    pub fn task(&self) -> &Task {
+        self.task
+    }
+
+    /// Batches in one epoch; the last one may be smaller than the others.
+    pub fn batches_per_epoch(&self) -> usize {
+        self.split.train.len().div_ceil(self.task.batch_size)
+    }
+
+    /// Whether there is nothing left to train.
+    pub fn is_finished(&self) -> bool {
+        self.progress.stopped_early || self.progress.history.epochs.len() >= self.task.epochs
+    }
+
+    /// Trains until the task is finished or `watch` says stop. `watch` is called after every batch
+    /// and after every epoch's validation, and may save the session. A finished session's network
+    /// has the weights that the task keeps.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the loss stops being a finite number; whatever `watch` fails with.
+    pub fn train(&mut self, team: &Team, watch: &mut Watch<'_>) -> Result<Ended> {
+        while !self.is_finished() {
+            if self.train_epoch(team, watch)? == Flow::Stop {
+                return Ok(Ended::Interrupted);
+            }
+            self.end_epoch(team)?;
+            if watch(self, Moment::Epoch)? == Flow::Stop && !self.is_finished() {
+                return Ok(Ended::Interrupted);
+            }
+        }
+        if let Some(best) = &self.best {
+            self.network.params_mut().copy_from_slice(&best.params);
+            self.network.state_mut().copy_from_slice(&best.state);
+        }
+        Ok(Ended::Finished)
+    }
+
+    /// The batches that the epoch under way still lacks.
+    fn train_epoch(&mut self, team: &Team, watch: &mut Watch<'_>) -> Result<Flow> {
+        let samples = &self.split.train;
+        let epoch = self.progress.history.epochs.len() as u64;
+        let order = match self.task.order {
+            Order::Shuffled => {
+                epoch_order(Key::new(self.seed, Purpose::Shuffle).with(epoch), samples.len())
+            }
+            Order::AsSplit => (0..samples.len() as u32).collect(),
+        };
+        for number in self.progress.batches..self.batches_per_epoch() {
+            let started = Instant::now();
+            let first = number * self.task.batch_size;
+            let picks = &order[first..samples.len().min(first + self.task.batch_size)];
+            let (x, labels) = self.batch.of(picks.len());
+            gather(samples, &self.scale, picks, x, labels);
+            let key = BatchKey { epoch, first_sample: first as u64 };
+            let result = self.network.train_batch(team, x, labels, key)?;
+            if !result.loss_sum.is_finite() {
+                return Err(self.diverged());
+            }
+            let progress = &mut self.progress;
+            progress.loss_sum += result.loss_sum;
+            progress.correct += result.correct;
+            progress.batches += 1;
+            progress.trained_samples += picks.len() as u64;
+            let seconds = started.elapsed().as_secs_f64();
+            progress.step_seconds += seconds;
+            progress.train_seconds += seconds;
+            if watch(self, Moment::Batch)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::GoOn)
+    }
+
+    /// Validates, and takes the epoch into the history.
+    fn end_epoch(&mut self, team: &Team) -> Result<()> {
+        let started = Instant::now();
+        let Score { loss: val_loss, accuracy: val_accuracy } =
+            score(&mut self.network, team, &self.split.validation, &self.scale, &mut self.batch)?;
+        if !val_loss.is_finite() {
+            return Err(self.diverged());
+        }
+        let progress = &mut self.progress;
+        let samples = self.split.train.len() as f64;
+        let epoch = Epoch {
+            epoch: progress.history.epochs.len() + 1,
+            accuracy: progress.correct as f64 / samples,
+            loss: progress.loss_sum / samples,
+            val_accuracy,
+            val_loss,
+        };
+        if let Some(rule) = self.task.early_stopping {
+            progress.stopped_early = progress.patience.is_over(rule, &epoch);
+        }
+        if improves(self.task.keep, progress.best.as_ref(), &epoch) {
+            progress.best = Some(epoch);
+            let best = self.best.get_or_insert_with(|| Weights::of(&self.network));
+            best.params.copy_from_slice(self.network.params());
+            best.state.copy_from_slice(self.network.state());
+        }
+        progress.history.epochs.push(epoch);
+        (progress.batches, progress.loss_sum, progress.correct) = (0, 0.0, 0);
+        progress.train_seconds += started.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn diverged(&self) -> Error {
+        Error::Failed(format!(
+            "training diverged: the loss of epoch {} is not a finite number; try a --learning-rate \
+             below {}",
+            self.progress.history.epochs.len() + 1,
+            self.task.optimizer.learning_rate(),
+        ))
+    }
+
+    /// Loss and accuracy on the test samples.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if a label is no class of the network.
+    pub fn test(&mut self, team: &Team) -> Result<Score> {
+        score(&mut self.network, team, &self.split.test, &self.scale, &mut self.batch)
+    }
+
+    /// The class that the network gives to every test sample.
+    ///
+    /// # Errors
+    /// As [`Session::test`].
+    pub fn test_predictions(&mut self, team: &Team) -> Result<Vec<u8>> {
+        super::score::predictions(
+            &mut self.network,
+            team,
+            &self.split.test,
+            &self.scale,
+            &mut self.batch,
+        )
+    }
+}
+
+impl Weights {
+    pub(super) fn of(network: &Network) -> Self {
+        Self { params: network.params().to_vec(), state: network.state().to_vec() }
+    }
+}
+
+impl Progress {
+    /// Training samples per second of training steps; validation does not count.
+    pub fn images_per_second(&self) -> f64 {
+        if self.step_seconds > 0.0 { self.trained_samples as f64 / self.step_seconds } else { 0.0 }
+    }
+}

@@ -1,0 +1,234 @@
+//! What a run trains: everything that, with a seed, decides the bits of its result. The reports'
+//! recipes are tasks with a name and a claim; the command line's options change a task before it
+//! starts.
+
+use crate::data::{Scaling, Selection};
+use crate::nn::{Layer, Loss, Optimizer, Shape};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use threadcount_kernels::Activation;
+
+/// A network, its data and its schedule.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Which samples, and how they are cut into training, validation and test.
+    pub selection: Selection,
+    /// How pixels become inputs.
+    pub scaling: Scaling,
+    /// How the network sees one image.
+    pub input: Input,
+    /// The network, from the input to the outputs before softmax or sigmoid.
+    pub layers: Vec<Layer>,
+    /// What is minimised.
+    pub loss: Loss,
+    /// How.
+    pub optimizer: Optimizer,
+    /// The most epochs to train.
+    pub epochs: usize,
+    /// Samples per optimizer step; an epoch's last batch may be smaller.
+    pub batch_size: usize,
+    /// In which order an epoch goes through the training samples.
+    pub order: Order,
+    /// Whether to stop before `epochs`.
+    pub early_stopping: Option<EarlyStopping>,
+    /// Which epoch's weights are the result.
+    pub keep: Keep,
+}
+
+/// How a network sees an image of height H and width W.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Input {
+    /// H * W numbers, for dense layers.
+    Pixels,
+    /// H x W with one channel, for convolutions.
+    Image,
+    /// H steps of W numbers, for recurrent layers.
+    Rows,
+}
+
+impl Input {
+    /// The network's input shape for images of this height and width.
+    pub fn shape(self, height: usize, width: usize) -> Shape {
+        match self {
+            Self::Pixels => Shape::Flat(height * width),
+            Self::Image => Shape::Image([height, width, 1]),
+            Self::Rows => Shape::Rows([height, width]),
+        }
+    }
+}
+
+/// The order of the samples in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Another random order in every epoch.
+    Shuffled,
+    /// The order of the split in every epoch.
+    AsSplit,
+}
+
+/// Keras's `EarlyStopping(monitor="val_loss")`: stop once the validation loss has not improved on
+/// its best for this many epochs in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlyStopping {
+    /// Epochs without improvement that end the run.
+    pub patience: usize,
+}
+
+/// Which epoch's weights a run ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// The last epoch's.
+    Last,
+    /// Those of the epoch with the highest validation accuracy (the first of equals).
+    BestAccuracy,
+    /// Those of the epoch with the lowest validation loss (the first of equals).
+    BestLoss,
+}
+
+/// Changes to a task, as the options of `threadcount train` and the file `run.toml` spell them.
+/// `None` leaves the task as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changes {
+    /// Most epochs to train.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// Samples per step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<usize>,
+    /// Another optimizer, by name, at its Keras defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<String>,
+    /// Learning rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f32>,
+    /// Momentum of SGD or RMSprop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f32>,
+    /// Rate of every dropout layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f32>,
+    /// Activation of every hidden layer, by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<String>,
+}
+
+impl Changes {
+    /// The task with the changes made.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the option whose value is out of range or does not fit the task.
+    pub fn apply(&self, mut task: Task) -> Result<Task> {
+        if let Some(epochs) = self.epochs {
+            task.epochs = at_least_one("--epochs", epochs)?;
+        }
+        if let Some(size) = self.batch_size {
+            task.batch_size = at_least_one("--batch-size", size)?;
+        }
+        self.change_optimizer(&mut task)?;
+        if let Some(rate) = self.dropout {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(usage(format!("--dropout {rate}: a rate is from 0 to below 1")));
+            }
+            let mut rates = task.layers.iter_mut().filter_map(dropout_rate).peekable();
+            if rates.peek().is_none() {
+                return Err(usage("--dropout: this network has no dropout layer"));
+            }
+            rates.for_each(|r| *r = rate);
+        }
+        if let Some(name) = &self.activation {
+            let activation = activation(name)?;
+            let mut hidden = task.layers.iter_mut().filter_map(hidden_activation).peekable();
+            if hidden.peek().is_none() {
+                return Err(usage("--activation: this network has no hidden activation"));
+            }
+            hidden.for_each(|a| *a = activation);
+        }
+        Ok(task)
+    }
+}
+
+impl Changes {
+    /// The first option, other than `--epochs`, that asks for something else than `before` did.
+    pub fn beyond_epochs(&self, before: &Self) -> Option<&'static str> {
+        fn differs<T: PartialEq>(now: &Option<T>, before: &Option<T>) -> bool {
+            now.is_some() && now != before
+        }
+        [
+            ("--batch-size", differs(&self.batch_size, &before.batch_size)),
+            ("--optimizer", differs(&self.optimizer, &before.optimizer)),
+            ("--learning-rate", differs(&self.learning_rate, &before.learning_rate)),
+            ("--momentum", differs(&self.momentum, &before.momentum)),
+            ("--dropout", differs(&self.dropout, &before.dropout)),
+            ("--activation", differs(&self.activation, &before.activation)),
+        ]
+        .into_iter()
+        .find_map(|(option, differs)| differs.then_some(option))
+    }
+
+    /// Naming the optimizer that the task already has keeps the task's own rates; naming another
+    /// one starts from that one's Keras defaults.
+    fn change_optimizer(&self, task: &mut Task) -> Result<()> {
+        if let Some(name) = &self.optimizer {
+            let named: Optimizer = name.parse()?;
+            if std::mem::discriminant(&named) != std::mem::discriminant(&task.optimizer) {
+                task.optimizer = named;
+            }
+        }
+        if let Some(rate) = self.learning_rate {
+            task.optimizer = task.optimizer.with_learning_rate(rate);
+        }
+        if let Some(share) = self.momentum {
+            if matches!(task.optimizer, Optimizer::Adam { .. }) {
+                return Err(usage(
+                    "--momentum: Adam has its own; use it with --optimizer sgd or rmsprop",
+                ));
+            }
+            task.optimizer = task.optimizer.with_momentum(share);
+        }
+        task.optimizer.check()
+    }
+}
+
+fn dropout_rate(layer: &mut Layer) -> Option<&mut f32> {
+    match layer {
+        Layer::Dropout(dropout) => Some(&mut dropout.rate),
+        _ => None,
+    }
+}
+
+/// The activation of a layer, if it has one; the last layer of every task is linear. The tanh of
+/// recurrent layers is part of what they are.
+fn hidden_activation(layer: &mut Layer) -> Option<&mut Activation> {
+    let activation = match layer {
+        Layer::Dense(layer) => &mut layer.activation,
+        Layer::Conv2d(layer) => &mut layer.activation,
+        Layer::Activation(activation) => activation,
+        _ => return None,
+    };
+    (*activation != Activation::Linear).then_some(activation)
+}
+
+fn at_least_one(option: &str, value: usize) -> Result<usize> {
+    if value == 0 { Err(usage(format!("{option} 0: at least 1"))) } else { Ok(value) }
+}
+
+fn usage(message: impl Into<String>) -> Error {
+    Error::Usage(message.into())
+}
+
+/// The activations that `--activation` accepts. Leaky ReLU has the reports' slope of 0.1.
+fn activation(name: &str) -> Result<Activation> {
+    match name {
+        "relu" => Ok(Activation::Relu),
+        "leaky-relu" => Ok(Activation::LeakyRelu { slope: 0.1 }),
+        "sigmoid" => Ok(Activation::Sigmoid),
+        "tanh" => Ok(Activation::Tanh),
+        _ => Err(usage(format!(
+            "no activation is called '{name}'; there are relu, leaky-relu, sigmoid and tanh"
+        ))),
+    }
+}

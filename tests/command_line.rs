@@ -1,0 +1,424 @@
+//! The program as a person meets it: what it prints and where, its exit codes, its files. On a
+//! small drawn set, in folders of its own: the user's cache and runs are never touched.
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty, starts_with};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use tempfile::TempDir;
+use threadcount::data::synthetic;
+
+/// The drawn set that all tests share, and its parent for everything that lies beside it.
+static DATA: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = TempDir::new().unwrap();
+    synthetic::generate(folder.path(), 1, 400, 100).unwrap();
+    folder
+});
+
+/// A folder to work in.
+struct Desk(TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The program, in this folder, without any settings from outside.
+    fn bare(&self, args: &str) -> Command {
+        let mut command = Command::cargo_bin("threadcount").unwrap();
+        self.clean(|name| {
+            command.env_remove(name);
+        });
+        command.current_dir(self.0.path()).env("THREADCOUNT_CACHE", self.path("cache"));
+        command.args(args.split_whitespace());
+        command
+    }
+
+    /// The program, with the drawn set.
+    fn run(&self, args: &str) -> Command {
+        let mut command = self.bare(args);
+        command.env("THREADCOUNT_DATA", DATA.path());
+        command
+    }
+
+    fn clean(&self, mut remove: impl FnMut(&str)) {
+        for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS"] {
+            remove(&format!("THREADCOUNT_{name}"));
+        }
+    }
+
+    /// Expects one line of error on stderr and nothing on stdout.
+    fn refuses(&self, args: &str, code: i32, words: &str) {
+        let line = predicate::function(|text: &str| {
+            let errors = text.lines().filter(|line| !line.contains("warning: ")).count();
+            errors == 1 && text.lines().last().unwrap().starts_with("threadcount: error: ")
+        });
+        self.run(args).assert().code(code).stdout(is_empty()).stderr(line.and(contains(words)));
+    }
+}
+
+fn json(text: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(text).unwrap()
+}
+
+#[test]
+fn help_and_version_are_results() {
+    let desk = Desk::new();
+    desk.bare("--version").assert().success().stdout(starts_with("threadcount 0.")).stderr("");
+    for command in ["", "reproduce", "train", "summary", "eval", "list", "info", "data"] {
+        let help = desk.bare(&format!("{command} --help"));
+        { help }.assert().success().stdout(contains("Usage: threadcount")).stderr("");
+    }
+}
+
+#[test]
+fn usage_errors_are_one_line_and_exit_2() {
+    let desk = Desk::new();
+    desk.refuses("train cse574-mpl", 2, "did you mean 'cse574-mlp'?");
+    desk.refuses("summary comp475", 2, "is a report; its recipes are comp475-cnn");
+    desk.refuses("reproduce nlp2025", 2, "did you mean 'nlp2024'?");
+    desk.refuses("trian biu-base", 2, "'train'");
+    desk.refuses("train biu-base --epoch 3", 2, "'--epochs'");
+    desk.refuses("train biu-base --epochs 0", 2, "--epochs 0: at least 1");
+    desk.refuses("train biu-base --epochs three", 2, "invalid value 'three'");
+    desk.refuses("train biu-base --batch-size 0", 2, "--batch-size 0: at least 1");
+    desk.refuses("train biu-base --learning-rate 0", 2, "learning rate");
+    desk.refuses("train biu-base --learning-rate nan", 2, "learning rate");
+    desk.refuses("train biu-base --optimizer adamw", 2, "adamw");
+    desk.refuses("train nlp-cnn --momentum 0.9", 2, "Adam has its own");
+    desk.refuses("train biu-base --momentum 1", 2, "momentum");
+    desk.refuses("train biu-base --dropout 0.5", 2, "no dropout layer");
+    desk.refuses("train nlp-cnn --dropout 1", 2, "from 0 to below 1");
+    desk.refuses("train nlp-softmax --activation relu", 2, "no hidden activation");
+    desk.refuses("train biu-base --activation step", 2, "no activation is called 'step'");
+    desk.refuses("train biu-base --threads 0", 2, "at least 1");
+    desk.refuses("train biu-base --isa sse9", 2, "sse9");
+    desk.refuses("train", 2, "<RECIPE>");
+    desk.refuses("reproduce biu-base --repeats 0", 2, "--repeats 0");
+    desk.refuses("data show 400", 2, "400");
+    assert!(!desk.path("runs").exists(), "a refused run leaves no folder");
+}
+
+#[test]
+fn bad_data_exits_3_and_names_the_folder() {
+    let desk = Desk::new();
+    desk.refuses("train biu-base --data nowhere", 3, "nowhere");
+    desk.refuses("reproduce biu-base --data nowhere", 3, "nowhere");
+    desk.refuses("data path --data nowhere", 3, "nowhere");
+    fs::create_dir(desk.path("empty")).unwrap();
+    desk.refuses("train biu-base --data empty", 3, "empty");
+    assert!(!desk.path("runs").exists());
+}
+
+#[test]
+fn list_names_every_recipe() {
+    let all = contains("biu-scratch").and(contains("colman-scratch")).and(contains("nlp-rnn"));
+    let all = all.and(contains("comp475-cnn")).and(contains("cse574-cnn"));
+    Desk::new().bare("list").assert().success().stdout(all).stderr("");
+}
+
+#[test]
+fn summaries_count_what_the_reports_count() {
+    let desk = Desk::new();
+    desk.bare("summary cse574-mlp").assert().success().stdout(contains("567,434")).stderr("");
+    desk.bare("summary cse574-cnn").assert().success().stdout(contains("423,338"));
+}
+
+#[test]
+fn info_prints_the_machine_and_as_json() {
+    let desk = Desk::new();
+    desk.bare("info --isa portable").assert().success().stdout(contains("portable"));
+    let output = desk.bare("info --json --isa portable --threads 1").output().unwrap();
+    let info = json(&output.stdout);
+    assert_eq!(info["isa"], "portable");
+    assert_eq!(info["threads"], 1);
+    assert!(info["isas"].as_array().unwrap().contains(&"portable".into()));
+    assert!(info["available_threads"].as_u64().unwrap() >= 1);
+}
+
+#[test]
+fn more_threads_than_there_are_is_a_warning() {
+    let desk = Desk::new();
+    let warned = starts_with("threadcount: warning: 100000 threads asked for");
+    desk.bare("info --threads 100000").assert().success().stderr(warned);
+}
+
+#[test]
+fn training_fills_a_run_folder_that_eval_reads() {
+    let desk = Desk::new();
+    let trained = desk.run("train nlp-cnn --epochs 2 --batch-size 50 --seed 5 --out here").assert();
+    let printed = contains("test accuracy").and(contains("T-shirt")).and(contains("precision"));
+    let lines = contains("epoch 1/2  loss ").and(contains("epoch 2/2")).and(contains("\x1b").not());
+    let trained = trained.success().stdout(printed.and(contains("\x1b").not())).stderr(lines);
+
+    let history = desk.read("here/history.csv");
+    let mut lines = history.lines();
+    assert_eq!(lines.next(), Some("epoch,accuracy,loss,val_accuracy,val_loss"));
+    assert_eq!(lines.map(|line| line.split(',').next().unwrap()).collect::<Vec<_>>(), ["1", "2"]);
+    assert!(desk.read("here/curves.svg").starts_with("<svg"));
+    let record: toml::Table = desk.read("here/run.toml").parse().unwrap();
+    assert_eq!(record["recipe"].as_str(), Some("nlp-cnn"));
+    assert_eq!(record["seed"].as_integer(), Some(5));
+    assert_eq!(record["task"]["batch_size"].as_integer(), Some(50));
+    assert_eq!(record["task"]["optimizer"]["name"].as_str(), Some("adam"));
+    assert_eq!(record["data"]["identity"].as_str(), Some("synthetic"));
+    assert_eq!(record["data"]["training"].as_integer(), Some(425));
+    assert_eq!(record["result"]["epochs"].as_integer(), Some(2));
+
+    // The same evaluation, from the model alone.
+    let evaluated = desk.run("eval here").assert().success();
+    let text = |output: &std::process::Output| String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(text(evaluated.get_output()), text(trained.get_output()));
+    let output = desk.run("eval here --json").output().unwrap();
+    let document = json(&output.stdout);
+    assert_eq!(document["test_accuracy"], record["result"]["test_accuracy"].as_float().unwrap());
+    assert_eq!(document["confusion"].as_array().unwrap().len(), 10);
+
+    // Nothing is written over.
+    desk.refuses("train nlp-cnn --out here", 1, "--resume here");
+    assert_eq!(desk.read("here/history.csv"), history);
+    // Nor does a new run without --out meet an old one.
+    for folder in ["runs/biu-base", "runs/biu-base-2"] {
+        desk.run("train biu-base --epochs 1").assert().success();
+        assert!(desk.path(folder).join("model.safetensors").exists());
+    }
+}
+
+#[test]
+fn every_change_to_a_recipe_is_recorded() {
+    let desk = Desk::new();
+    let changes = "--epochs 1 --optimizer rmsprop --learning-rate 0.001 --momentum 0.9 \
+                   --dropout 0.2 --activation relu";
+    desk.run(&format!("train nlp-cnn {changes} --out here")).assert().success();
+    let record: toml::Table = desk.read("here/run.toml").parse().unwrap();
+    let optimizer = &record["task"]["optimizer"];
+    assert_eq!(optimizer["name"].as_str(), Some("rmsprop"));
+    assert_eq!(optimizer["rho"].as_float().map(|rho| rho as f32), Some(0.9));
+    assert_eq!(optimizer["momentum"].as_float().map(|m| m as f32), Some(0.9));
+    let layers = record["task"]["layers"].to_string();
+    assert!(layers.contains("Relu") && !layers.contains("LeakyRelu"), "{layers}");
+    assert!(layers.contains("Dropout { rate: 0.2 }"), "{layers}");
+}
+
+#[test]
+fn resuming_needs_the_same_run() {
+    let desk = Desk::new();
+    desk.run("train biu-relu --epochs 1 --out here").assert().success();
+    desk.refuses("train biu-base --resume here", 1, "holds a run of biu-relu, not of biu-base");
+    desk.refuses("train --resume here --learning-rate 0.5", 2, "--learning-rate");
+    desk.refuses("train --resume here --seed 9", 2, "seed 0");
+    desk.refuses("train --resume nowhere", 1, "no run here");
+    desk.refuses("train --resume here --out there", 2, "--out");
+    desk.refuses("eval nowhere", 1, "no run here");
+    // Other data.
+    fs::create_dir(desk.path("other")).unwrap();
+    synthetic::generate(&desk.path("other"), 2, 400, 100).unwrap();
+    desk.refuses("train --resume here --data other", 1, "other data");
+    // A longer run is the one that was longer from the start.
+    desk.run("train --resume here --epochs 3").assert().success();
+    desk.run("train biu-relu --epochs 3 --out at-once").assert().success();
+    let model = |folder| fs::read(desk.path(folder).join("model.safetensors")).unwrap();
+    assert!(model("here") == model("at-once"));
+    assert_eq!(desk.read("here/history.csv"), desk.read("at-once/history.csv"));
+    // Damage.
+    fs::write(desk.path("here/checkpoint.safetensors"), b"short").unwrap();
+    desk.refuses("train --resume here --epochs 4", 1, "checkpoint.safetensors");
+    fs::write(desk.path("here/model.safetensors"), b"short").unwrap();
+    desk.refuses("eval here", 1, "model.safetensors");
+    fs::write(desk.path("here/run.toml"), b"recipe = ").unwrap();
+    desk.refuses("eval here", 1, "run.toml");
+}
+
+#[test]
+fn divergence_ends_with_the_epoch_and_a_mend() {
+    let desk = Desk::new();
+    let said = contains("threadcount: error: training diverged: the loss of epoch 1")
+        .and(contains("try a --learning-rate below"));
+    desk.run("train biu-relu --learning-rate 1e30").assert().code(1).stdout("").stderr(said);
+}
+
+#[test]
+fn reproduce_prints_a_table_and_writes_json() {
+    let desk = Desk::new();
+    let table = contains("NOT FASHION-MNIST")
+        .and(contains("| biu-base "))
+        .and(contains("claimed").not().or(contains("claims are left out")))
+        .and(contains("99.40").not());
+    desk.run("reproduce biu-base nlp-softmax --repeats 2 --seed 3 --threads 1 --json out.json")
+        .assert()
+        .success()
+        .stdout(table)
+        .stderr(contains("[4/4] nlp-softmax"));
+    let document = json(desk.read("out.json").as_bytes());
+    assert!(document["machine"]["cpu"].is_string());
+    let results = document["results"].as_array().unwrap();
+    let seeds: Vec<_> = results.iter().map(|r| r["seed"].as_u64().unwrap()).collect();
+    assert_eq!(seeds, [3, 4, 3, 4]);
+    let keys: Vec<_> = results[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = [
+        "recipe",
+        "claimed_accuracy",
+        "test_accuracy",
+        "test_loss",
+        "claimed_seconds",
+        "train_seconds",
+        "images_per_second",
+        "epochs",
+        "parameters",
+        "seed",
+        "threads",
+        "isa",
+        "data",
+    ];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    // A drawn set is compared with no claim.
+    assert!(results.iter().all(|r| r["claimed_accuracy"].is_null() && r["data"] == "synthetic"));
+    assert_eq!(results[0]["parameters"], 31_482);
+}
+
+#[test]
+fn json_on_stdout_is_all_there_is_on_stdout() {
+    let output = Desk::new().run("reproduce biu-base --json -").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(json(&output.stdout)["results"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_unwritable_json_file_is_found_out_before_training() {
+    let desk = Desk::new();
+    desk.refuses("reproduce biu-base --json no/such/folder/x.json", 1, "no/such/folder");
+}
+
+#[test]
+fn flags_beat_the_environment_beats_the_file() {
+    let desk = Desk::new();
+    let seed_of = |name: &str, flags: &str, variable: Option<&str>| {
+        let mut command = desk.run(&format!("train biu-base --epochs 1 --out {name} {flags}"));
+        if let Some(value) = variable {
+            command.env("THREADCOUNT_SEED", value);
+        }
+        command.assert().success();
+        let record: toml::Table = desk.read(&format!("{name}/run.toml")).parse().unwrap();
+        record["seed"].as_integer().unwrap()
+    };
+    assert_eq!(seed_of("a", "", None), 0);
+    fs::write(desk.path("threadcount.toml"), "seed = 1\n").unwrap();
+    assert_eq!(seed_of("b", "", None), 1);
+    assert_eq!(seed_of("c", "", Some("2")), 2);
+    assert_eq!(seed_of("d", "--seed 3", Some("2")), 3);
+    // Set and empty counts as unset.
+    assert_eq!(seed_of("e", "", Some("")), 1);
+    desk.run("info")
+        .env("THREADCOUNT_THREADS", "many")
+        .assert()
+        .code(2)
+        .stderr(contains("THREADCOUNT_THREADS: 'many' is not a number of threads"));
+}
+
+#[test]
+fn the_file_is_checked_key_by_key() {
+    let desk = Desk::new();
+    let file = desk.path("threadcount.toml");
+    fs::write(&file, "thread = 2\n").unwrap();
+    desk.refuses("info", 2, "threadcount.toml: unknown key 'thread'; did you mean 'threads'?");
+    fs::write(&file, "threads = [2]\n").unwrap();
+    desk.refuses("info", 2, "threadcount.toml: threads is array");
+    fs::write(&file, "threads = \n").unwrap();
+    desk.refuses("info", 2, "threadcount.toml: ");
+    fs::write(&file, "threads = 'two'\n").unwrap();
+    desk.refuses("info", 2, "threadcount.toml: threads: 'two' is not a number of threads");
+    fs::write(&file, "isa = 'portable'\nruns = 'elsewhere'\n").unwrap();
+    desk.run("train biu-base --epochs 1").assert().success().stderr(contains("portable"));
+    assert!(desk.path("elsewhere/biu-base/run.toml").exists());
+}
+
+#[test]
+fn data_commands() {
+    let desk = Desk::new();
+    let folder = DATA.path().display().to_string();
+    desk.run("data path").assert().success().stdout(format!("{folder}\n"));
+    desk.run("data show 3").assert().success().stdout(starts_with("training image 3: label "));
+    desk.run("data show 3 --test").assert().success().stdout(starts_with("test image 3: label "));
+    desk.run("data verify").assert().success().stdout(contains("not the official file"));
+}
+
+#[cfg(unix)]
+mod signals {
+    use super::*;
+    use std::io::Read;
+    use std::process::{Child, Command as Process, Stdio};
+    use std::time::{Duration, Instant};
+
+    fn start(desk: &Desk, args: &str) -> Child {
+        let mut command = Process::new(assert_cmd::cargo::cargo_bin!("threadcount"));
+        desk.clean(|name| {
+            command.env_remove(name);
+        });
+        command
+            .args(args.split_whitespace())
+            .current_dir(desk.0.path())
+            .env("THREADCOUNT_CACHE", desk.path("cache"))
+            .env("THREADCOUNT_DATA", DATA.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    fn wait_for(file: &Path) {
+        let began = Instant::now();
+        while !file.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{} never came", file.display());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn ctrl_c_saves_and_the_resumed_run_is_the_one_that_never_stopped() {
+        let desk = Desk::new();
+        let mut child = start(&desk, "train nlp-cnn --epochs 100000 --batch-size 7 --out here");
+        wait_for(&desk.path("here/history.csv"));
+        let id = child.id().to_string();
+        assert!(Process::new("kill").args(["-INT", &id]).status().unwrap().success());
+        let status = child.wait().unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(status.code(), Some(130), "{said}");
+        assert!(said.contains("continue with 'threadcount train --resume here'"), "{said}");
+
+        let epochs = desk.read("here/history.csv").lines().count() + 1;
+        desk.run(&format!("train --resume here --epochs {epochs}")).assert().success();
+        let straight = format!("train nlp-cnn --epochs {epochs} --batch-size 7 --out straight");
+        desk.run(&straight).assert().success();
+        let model = |folder| fs::read(desk.path(folder).join("model.safetensors")).unwrap();
+        assert!(model("here") == model("straight"));
+        assert_eq!(desk.read("here/history.csv"), desk.read("straight/history.csv"));
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_is_no_failure() {
+        let desk = Desk::new();
+        for args in ["list", "summary cse574-cnn", "info", "train biu-base --epochs 1"] {
+            let mut child = start(&desk, args);
+            drop(child.stdout.take());
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            assert!(child.wait().unwrap().success(), "{args}: {said}");
+            assert!(!said.contains("error") && !said.contains("panicked"), "{args}: {said}");
+        }
+        // Nor is one of stderr.
+        let mut child = start(&desk, "train biu-base --epochs 1");
+        drop(child.stderr.take());
+        assert!(child.wait().unwrap().success());
+    }
+}

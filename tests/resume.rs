@@ -1,0 +1,199 @@
+//! A run that was stopped, saved and taken up again ends with the bits of one that never stopped,
+//! wherever it stopped and on however many threads it goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+use threadcount::data::{
+    Cache, Classes, Dataset, Partition, Scaling, Selection, Split, Validation, synthetic,
+};
+use threadcount::nn::{
+    Activation, Loss, Optimizer, Padding, batch_norm, conv2d, dense, dropout, flatten, max_pool,
+};
+use threadcount::train::{
+    EarlyStopping, Ended, Flow, Input, Keep, Moment, Order, Session, Task, write_atomically,
+};
+use threadcount_kernels::{Isa, Pool};
+
+const SEED: u64 = 7;
+
+fn data(folder: &Path) -> Arc<Dataset> {
+    let images = folder.join("data");
+    std::fs::create_dir(&images).unwrap();
+    synthetic::generate(&images, 1, 120, 40).unwrap();
+    Dataset::open_folder(&images, &Cache::at(folder.join("cache"))).unwrap()
+}
+
+/// A small relative of nlp-cnn: everything that has a state is in it.
+fn task(optimizer: Optimizer) -> Task {
+    let leaky = Activation::LeakyRelu { slope: 0.1 };
+    Task {
+        selection: Selection {
+            classes: Classes::All,
+            partition: Partition::AsFiled(Validation::Test),
+        },
+        scaling: Scaling::Standardise,
+        input: Input::Image,
+        layers: vec![
+            conv2d(4, 3, Padding::Valid, leaky),
+            batch_norm(),
+            max_pool(2),
+            flatten(),
+            dense(16, leaky),
+            dropout(0.3),
+            dense(10, Activation::Linear),
+        ],
+        loss: Loss::SoftmaxCrossEntropy,
+        optimizer,
+        epochs: 3,
+        // 120 = 3 * 32 + 24: four batches, the last one smaller.
+        batch_size: 32,
+        order: Order::Shuffled,
+        early_stopping: Some(EarlyStopping { patience: 2 }),
+        keep: Keep::BestLoss,
+    }
+}
+
+/// Everything that a run ends with, floats as bits.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    params: Vec<u32>,
+    state: Vec<u32>,
+    history: Vec<[u64; 4]>,
+    best: Option<usize>,
+}
+
+fn outcome(session: &Session<'_>) -> Outcome {
+    let bits = |floats: &[f32]| floats.iter().map(|f| f.to_bits()).collect();
+    let epochs = &session.progress().history.epochs;
+    Outcome {
+        params: bits(session.network().params()),
+        state: bits(session.network().state()),
+        history: epochs
+            .iter()
+            .map(|e| [e.loss, e.accuracy, e.val_loss, e.val_accuracy].map(f64::to_bits))
+            .collect(),
+        best: session.progress().best.map(|epoch| epoch.epoch),
+    }
+}
+
+fn pool(threads: usize) -> Pool {
+    Pool::new(Isa::best(), threads).unwrap()
+}
+
+fn uninterrupted(task: &Task, split: &Split) -> Outcome {
+    let mut session = Session::new(task, split, SEED).unwrap();
+    let ended = pool(1).enter(|team| session.train(team, &mut |_, _| Ok(Flow::GoOn)).unwrap());
+    assert_eq!(ended, Ended::Finished);
+    outcome(&session)
+}
+
+/// Trains until the batch number `stop`, counted over all epochs, and saves.
+fn stopped_after(stop: usize, task: &Task, split: &Split, checkpoint: &Path) {
+    let mut session = Session::new(task, split, SEED).unwrap();
+    let mut batches = 0;
+    let ended = pool(1).enter(|team| {
+        let mut watch = |_: &Session<'_>, moment| {
+            batches += usize::from(moment == Moment::Batch);
+            Ok(if batches == stop { Flow::Stop } else { Flow::GoOn })
+        };
+        session.train(team, &mut watch).unwrap()
+    });
+    assert_eq!(ended, Ended::Interrupted);
+    write_atomically(checkpoint, &session.checkpoint().unwrap()).unwrap();
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_bits_of_one_that_never_stopped() {
+    let folder = TempDir::new().unwrap();
+    let dataset = data(folder.path());
+    let checkpoint = folder.path().join("checkpoint.safetensors");
+    let optimizers = [
+        Optimizer::adam(),
+        Optimizer::sgd().with_momentum(0.9),
+        Optimizer::rmsprop().with_momentum(0.9),
+    ];
+    for optimizer in optimizers {
+        let task = task(optimizer);
+        let split = task.selection.apply(&dataset, SEED).unwrap();
+        let expected = uninterrupted(&task, &split);
+        // In the first epoch, after its last batch (before its validation), in the second and
+        // within the last one; each time on another number of threads.
+        for (stop, threads) in [(1, 2), (4, 1), (6, 3), (11, 4)] {
+            stopped_after(stop, &task, &split, &checkpoint);
+            let mut session = Session::new(&task, &split, SEED).unwrap();
+            session.resume(&checkpoint).unwrap();
+            let ended = pool(threads)
+                .enter(|team| session.train(team, &mut |_, _| Ok(Flow::GoOn)).unwrap());
+            assert_eq!(ended, Ended::Finished);
+            let found = outcome(&session);
+            assert!(found == expected, "{optimizer}, stopped after batch {stop}");
+        }
+    }
+}
+
+#[test]
+fn the_best_epochs_weights_survive_a_checkpoint() {
+    let folder = TempDir::new().unwrap();
+    let dataset = data(folder.path());
+    let checkpoint = folder.path().join("checkpoint.safetensors");
+    // So fast that the loss soon grows: the best epoch is not the last.
+    let task = Task {
+        epochs: 6,
+        early_stopping: None,
+        ..task(Optimizer::adam().with_learning_rate(0.05))
+    };
+    let split = task.selection.apply(&dataset, SEED).unwrap();
+    let expected = uninterrupted(&task, &split);
+    let best = expected.best.unwrap();
+    assert!(best < 6, "the test needs a run whose best epoch is not the last");
+    // In the epoch after the best one.
+    stopped_after(4 * best + 2, &task, &split, &checkpoint);
+    let mut session = Session::new(&task, &split, SEED).unwrap();
+    session.resume(&checkpoint).unwrap();
+    pool(1).enter(|team| session.train(team, &mut |_, _| Ok(Flow::GoOn)).unwrap());
+    assert!(outcome(&session) == expected);
+}
+
+#[test]
+fn damaged_checkpoints_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let dataset = data(folder.path());
+    let checkpoint = folder.path().join("checkpoint.safetensors");
+    let task = task(Optimizer::adam());
+    let split = task.selection.apply(&dataset, SEED).unwrap();
+    stopped_after(6, &task, &split, &checkpoint);
+    let whole = std::fs::read(&checkpoint).unwrap();
+
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&checkpoint, bytes).unwrap();
+        let mut session = Session::new(&task, &split, SEED).unwrap();
+        let message = session.resume(&checkpoint).unwrap_err().to_string();
+        assert!(message.contains("checkpoint.safetensors: "), "{message}");
+        message
+    };
+    refused(&[]);
+    refused(&whole[..7]);
+    refused(&whole[..whole.len() / 2]);
+    refused(&whole[..whole.len() - 1]);
+    refused(b"not a safetensors file at all");
+    // One bit of a weight.
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    assert!(refused(&flipped).contains("checksum"));
+    // One digit of the progress, in the text.
+    let mut flipped = whole.clone();
+    let name = b"train_seconds";
+    let at = whole.windows(name.len()).position(|window| window == name).unwrap();
+    let digit = flipped[at..].iter_mut().find(|byte| byte.is_ascii_digit()).unwrap();
+    *digit = if *digit == b'9' { b'1' } else { *digit + 1 };
+    assert!(refused(&flipped).contains("checksum"));
+
+    // Of another network.
+    std::fs::write(&checkpoint, &whole).unwrap();
+    let mut other = task.clone();
+    other.layers.insert(3, batch_norm());
+    let mut session = Session::new(&other, &split, SEED).unwrap();
+    let message = session.resume(&checkpoint).unwrap_err().to_string();
+    assert!(message.contains("tensor"), "{message}");
+}
