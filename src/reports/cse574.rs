@@ -39,11 +39,20 @@ fn recipes() -> Vec<Recipe> {
                 optimizer: Optimizer::adam().with_learning_rate(1e-4),
                 epochs: 15,
                 batch_size: 256,
-                // The report stopped early after 15 epochs and does not say by which rule.
+                // The report stopped early after 15 epochs and does not say by which rule. Over
+                // seeds 0-9 the best epoch gives 87.9-88.4 %, the last one 87.8-88.4 %.
                 early_stopping: Some(EarlyStopping { patience: 3 }),
+                keep: Keep::BestAccuracy,
                 ..task()
             },
-            claim: Claim { accuracy: Some(Span::exactly(0.8828)), ..Claim::default() },
+            claim: Claim {
+                accuracy: Some(Span::exactly(0.8828)),
+                seconds: None,
+                note: Some(
+                    "early stopping keeps the best epoch, picked on the test images, which the \
+                     report validates on",
+                ),
+            },
         },
         Recipe {
             id: "cse574-cnn",

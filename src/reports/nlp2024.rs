@@ -36,11 +36,14 @@ fn recipes() -> Vec<Recipe> {
         },
         Recipe {
             id: "nlp-mlp80",
-            about: "784 - 80 - 80 relu - 10 softmax, Adam, early stopping",
+            about: "784 - 80 - 80 relu - 10 softmax, Adam, early stopping, the best epoch kept",
             task: Task {
                 layers: vec![dense(80, Relu), dense(80, Relu), dense(10, Linear)],
                 epochs: 30,
                 early_stopping: Some(EarlyStopping { patience: 3 }),
+                // Not said for this one; without it, seeds 0-9 end at 87.8-89.4 %, with it at
+                // 88.1-89.5 %.
+                keep: Keep::BestLoss,
                 ..task()
             },
             claim: Claim::default(),
