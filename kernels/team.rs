@@ -200,6 +200,22 @@ impl<'pool> Team<'pool> {
         }
     }
 
+    /// Cuts `data` into chunks of `chunk` elements (the last may be shorter) and runs one task for
+    /// each: `body(first element's index, chunk)`.
+    pub fn run_on_chunks<T: Send>(
+        &self,
+        data: &mut [T],
+        chunk: usize,
+        body: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        let (len, parts) = (data.len(), Parts::new(data));
+        self.run_chunks(len, chunk, |range, _| {
+            // SAFETY: chunks do not overlap, and each is one task's.
+            let part = unsafe { parts.part(range.clone()) };
+            body(range.start, part);
+        });
+    }
+
     /// Cuts `0..len` into chunks of `chunk` (the last may be shorter) and runs one task for each.
     pub fn run_chunks(
         &self,

@@ -14,6 +14,7 @@ use threadcount::data::{
     epoch_order, gather, show, synthetic,
 };
 use threadcount::random::{Key, Purpose};
+use threadcount_kernels::{Isa, Team};
 
 const TEST: Partition = Partition::AsFiled(Validation::Test);
 
@@ -247,12 +248,13 @@ fn a_batch_is_what_its_picks_say() {
     let partition = Partition::Shuffled { test: 0.1, validation: 0.1 };
     let train = apply(&dataset, Classes::All, partition, 5).unwrap().train;
     let order = epoch_order(Key::new(5, Purpose::Shuffle).with(0), train.len());
+    let team = Team::solo(Isa::Portable);
     for scaling in [Scaling::Unit, Scaling::Standardise] {
         let scale = Scale::fit(scaling, &train);
         // 240 picks in batches of 64: the last has 48.
         for picks in order.chunks(64) {
             let (mut out, mut labels) = (vec![f32::NAN; picks.len() * 12], vec![99; picks.len()]);
-            gather(&train, &scale, picks, &mut out, &mut labels);
+            gather(&team, &train, &scale, picks, &mut out, &mut labels);
             for (row, &pick) in picks.iter().enumerate() {
                 assert_eq!(labels[row], train.label(pick as usize));
                 for i in 0..12 {

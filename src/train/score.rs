@@ -49,7 +49,7 @@ pub fn score(
     batch: &mut Batch,
 ) -> Result<Score> {
     let (mut loss, mut correct) = (0.0, 0);
-    in_batches(samples, scale, batch, |x, labels| {
+    in_batches(team, samples, scale, batch, |x, labels| {
         let result = network.evaluate_batch(team, x, labels)?;
         loss += result.loss_sum;
         correct += result.correct;
@@ -73,7 +73,7 @@ pub fn predictions(
     let outputs = network.plan().output().len();
     let mut probabilities = vec![0.0; EVALUATION_BATCH * outputs];
     let mut classes = Vec::with_capacity(samples.len());
-    in_batches(samples, scale, batch, |x, labels| {
+    in_batches(team, samples, scale, batch, |x, labels| {
         let probabilities = &mut probabilities[..labels.len() * outputs];
         network.predict(team, x, probabilities)?;
         classes.extend(probabilities.chunks_exact(outputs).map(most_probable));
@@ -98,6 +98,7 @@ fn most_probable(probabilities: &[f32]) -> u8 {
 
 /// Hands all samples, in order, to `body` as inputs and labels.
 fn in_batches(
+    team: &Team,
     samples: &Samples,
     scale: &Scale,
     batch: &mut Batch,
@@ -106,7 +107,7 @@ fn in_batches(
     let all: Vec<u32> = (0..samples.len() as u32).collect();
     for picks in all.chunks(EVALUATION_BATCH) {
         let (x, labels) = batch.of(picks.len());
-        gather(samples, scale, picks, x, labels);
+        gather(team, samples, scale, picks, x, labels);
         body(x, labels)?;
     }
     Ok(())

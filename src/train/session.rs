@@ -190,7 +190,7 @@ impl<'a> Session<'a> {
             let first = number * self.task.batch_size;
             let picks = &order[first..samples.len().min(first + self.task.batch_size)];
             let (x, labels) = self.batch.of(picks.len());
-            gather(samples, &self.scale, picks, x, labels);
+            gather(team, samples, &self.scale, picks, x, labels);
             let key = BatchKey { epoch, first_sample: first as u64 };
             let result = self.network.train_batch(team, x, labels, key)?;
             if !result.loss_sum.is_finite() {
