@@ -73,10 +73,13 @@ fn recipes() -> Vec<Recipe> {
         },
         Recipe {
             id: "nlp-rnn",
-            about: "28 rows of 28 - simple recurrent layer of 128 - 10 softmax, Adam",
+            about: "28 rows of 28 - LSTM of 64 - 10 softmax, Adam",
+            // A simple recurrent layer of 128 forgets too much: 82.5 % where this gives 89 %.
             task: Task { input: Input::Rows, layers: vec![lstm(64), dense(10, Linear)], ..task() },
             claim: Claim {
-                note: Some("the report announces a recurrent network and gives no figures for it"),
+                note: Some(
+                    "the report announces a recurrent network and gives neither its layers nor its figures",
+                ),
                 ..Claim::default()
             },
         },
