@@ -114,6 +114,7 @@ impl fmt::Display for ClassificationReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::CLASS_NAMES;
 
     fn report(classes: &[&str], labels: &[u8], predictions: &[u8]) -> ClassificationReport {
         let mut confusion = Confusion::new(classes.iter().copied());
@@ -125,23 +126,11 @@ mod tests {
     // predictions, labels=range(classes), target_names=names, zero_division=0).
     #[test]
     fn ten_classes_as_scikit_learn_prints_them() {
-        let names = [
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ];
         let labels: Vec<u8> = (0..997).map(|i| (i * i / 7 % 10) as u8).collect();
         let wrong = |i: usize| if i % 10 < 8 { 0 } else { 1 + i % 4 };
         let predictions: Vec<u8> =
             labels.iter().enumerate().map(|(i, &label)| (label + wrong(i) as u8) % 10).collect();
-        let report = report(&names, &labels, &predictions);
+        let report = report(&CLASS_NAMES, &labels, &predictions);
         let expected = "\x20             precision    recall  f1-score   support
 
  T-shirt/top       0.83      0.57      0.68       130

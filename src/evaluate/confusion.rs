@@ -161,19 +161,7 @@ fn pieces(name: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NAMES: [&str; 10] = [
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ];
+    use crate::data::CLASS_NAMES;
 
     #[test]
     fn counts_by_hand() {
@@ -189,7 +177,7 @@ mod tests {
 
     #[test]
     fn nothing_counted_is_accuracy_zero() {
-        assert_eq!(Confusion::new(NAMES).accuracy(), 0.0);
+        assert_eq!(Confusion::new(CLASS_NAMES).accuracy(), 0.0);
         assert_eq!(
             Confusion::new(Vec::<String>::new()).to_string(),
             " ".repeat(4) + " predicted\n"
@@ -204,7 +192,7 @@ mod tests {
 
     #[test]
     fn ten_classes_fit_eighty_columns() {
-        let mut confusion = Confusion::new(NAMES);
+        let mut confusion = Confusion::new(CLASS_NAMES);
         for class in 0..10 {
             confusion.add(&[class; 850], &[class; 850]);
             confusion.add(&[class; 150], &[(class + 3) % 10; 150]);
