@@ -8,7 +8,8 @@
 //! - [`simd`], [`isa`]: the vector operations that kernels are written on, and the list of
 //!   instruction sets they run on
 //! - [`team`]: the threads, who does which task, and the waiting between phases
-//! - [`gemm`]: matrix multiplication
+//! - [`gemm`], [`conv`]: matrix multiplication, and convolution as matrix multiplication with
+//!   another packer
 //! - [`activation`], [`pool`], [`norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
 //!   between the multiplications
 //! - [`recurrent`]: a simple layer and an LSTM, built of all these

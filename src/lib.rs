@@ -8,7 +8,8 @@
 //! - [`reports`]: what each report trained and claimed
 //! - [`cli`]: the command line
 //!
-//! [`random`], [`error`] and [`console`] serve them all. A room uses only what stands above it in this list.
+//! [`random`], [`error`] and [`console`] serve them all. A room uses only what stands above it in
+//! this list.
 
 pub mod cli;
 pub mod console;

@@ -3,7 +3,7 @@
 //! at any thread count and after a resume.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// What a stream of random numbers is for. The discriminants are part of every run's bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,24 @@ impl Key {
     pub fn rng(self) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(self.0)
     }
+
+    /// The numbers below `len` in a random order that depends on this key alone: Fisher and Yates's
+    /// shuffle on the key's stream.
+    ///
+    /// # Panics
+    /// If `len` does not fit in a u32; samples never do that.
+    pub fn shuffled(self, len: usize) -> Vec<u32> {
+        let len = u32::try_from(len).expect("samples are numbered in a u32");
+        let mut order: Vec<u32> = (0..len).collect();
+        let mut rng = self.rng();
+        for last in (1..order.len()).rev() {
+            // Multiply and shift (Lemire 2019) without the rejection step: with 64 random bits for a
+            // 32-bit bound the bias is below 2^-32.
+            let pick = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
+            order.swap(last, pick as usize);
+        }
+        order
+    }
 }
 
 /// The output function of SplitMix64 (Steele, Lea & Flood 2014): a bijection on 64 bits in which
@@ -85,5 +103,28 @@ mod tests {
     fn order_of_fields_matters() {
         let root = Key::new(0, Purpose::Dropout);
         assert_ne!(root.with(1).with(2), root.with(2).with(1));
+    }
+
+    #[test]
+    fn an_order_is_a_permutation_that_its_key_decides() {
+        let key = Key::new(7, Purpose::Shuffle);
+        for len in [0, 1, 2, 3, 1000] {
+            let mut order = key.shuffled(len);
+            assert_eq!(order, key.shuffled(len));
+            order.sort_unstable();
+            assert!(order.iter().copied().eq(0..len as u32));
+        }
+        assert_ne!(key.with(0).shuffled(1000), key.with(1).shuffled(1000));
+    }
+
+    #[test]
+    fn every_order_of_three_is_equally_likely() {
+        let mut counts = std::collections::HashMap::new();
+        for epoch in 0..6000 {
+            *counts.entry(Key::new(1, Purpose::Shuffle).with(epoch).shuffled(3)).or_insert(0) += 1;
+        }
+        assert_eq!(counts.len(), 6);
+        // Binomial(6000, 1/6): standard deviation 29, so 150 is five of them.
+        assert!(counts.values().all(|&count: &i32| (count - 1000).abs() < 150), "{counts:?}");
     }
 }

@@ -11,7 +11,7 @@ use sets::{NAMES, Scratch, idx, pixel};
 use threadcount::Error;
 use threadcount::data::{
     Classes, Dataset, Half, Partition, Samples, Scale, Scaling, Selection, Split, Validation,
-    epoch_order, gather, show, synthetic,
+    gather, show, synthetic,
 };
 use threadcount::random::{Key, Purpose};
 use threadcount_kernels::{Isa, Team};
@@ -247,7 +247,7 @@ fn a_batch_is_what_its_picks_say() {
     let (_scratch, dataset) = set();
     let partition = Partition::Shuffled { test: 0.1, validation: 0.1 };
     let train = apply(&dataset, Classes::All, partition, 5).unwrap().train;
-    let order = epoch_order(Key::new(5, Purpose::Shuffle).with(0), train.len());
+    let order = Key::new(5, Purpose::Shuffle).with(0).shuffled(train.len());
     let team = Team::solo(Isa::Portable);
     for scaling in [Scaling::Unit, Scaling::Standardise] {
         let scale = Scale::fit(scaling, &train);

@@ -1,11 +1,8 @@
 //! Block sizes, and how C is cut into tasks.
 
+use super::pack::KC;
 use super::tile::TileShape;
 use std::ops::Range;
-
-/// Steps of K summed in registers. 256 x 32 floats of packed B are 32 KB: they stay in a first-level
-/// cache of 48 KB beside a panel of A. It also bounds the rounding error of one chain.
-pub(crate) const KC: usize = 256;
 
 /// The sizes that the loops step by, in elements.
 #[derive(Clone, Copy, Debug)]

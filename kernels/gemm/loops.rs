@@ -2,8 +2,8 @@
 //! takes a block of C and packs the rows of A that it needs. Where K is long, tasks are slices of K
 //! as well, summed into buffers of their own and added up in order.
 
-use super::blocking::{Blocking, Grid, KC, share};
-use super::pack::{ColsOfB, Left, Right, RowsOfA};
+use super::blocking::{Blocking, Grid, share};
+use super::pack::{ColsOfB, KC, Left, Right, RowsOfA};
 use super::tile::{
     Finish, TileEpilogue, TileInput, TileOutput, TileShape, TileShapeOf, sgemm_tile,
 };

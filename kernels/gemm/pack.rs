@@ -5,9 +5,13 @@
 use crate::Mat;
 use crate::simd::Simd;
 
+/// Steps of K summed in registers. 256 x 32 floats of packed B are 32 KB: they stay in a first-level
+/// cache of 48 KB beside a panel of A. It also bounds the rounding error of one chain.
+pub(crate) const KC: usize = 256;
+
 /// Elements from one row to the next in a panel that lies by row. Not a power of two, so that the
 /// rows of a panel fall into different sets of the first-level cache.
-pub(crate) const ROW_STRIDE: usize = super::blocking::KC + 16;
+pub(crate) const ROW_STRIDE: usize = KC + 16;
 
 /// How a packed panel of A lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub mod show;
 pub mod split;
 pub mod synthetic;
 
-pub use batch::{epoch_order, gather};
+pub use batch::gather;
 pub use cache::Cache;
 pub use dataset::{CLASS_NAMES, Dataset, Half, Identity, Location, Part, Places, Source};
 pub use fashion_mnist::Verification;

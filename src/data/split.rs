@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::epoch_order;
 use super::dataset::Dataset;
 use super::idx::CLASSES;
 use crate::random::{Key, Purpose};
@@ -196,7 +195,7 @@ impl Selection {
             }
             Partition::Shuffled { test, validation } => {
                 let merged = [filed_train, filed_test].concat();
-                let order = epoch_order(Key::new(seed, Purpose::Split), merged.len());
+                let order = Key::new(seed, Purpose::Split).shuffled(merged.len());
                 let mut train: Vec<_> = order.into_iter().map(|i| merged[i as usize]).collect();
                 if validation == 0.0 {
                     let [test] = cut(&dataset.origin, train.len(), [test])?;

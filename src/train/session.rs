@@ -4,7 +4,7 @@ use super::history::{Epoch, History};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
 use super::task::{Order, Task};
-use crate::data::{Scale, Split, epoch_order, gather};
+use crate::data::{Scale, Split, gather};
 use crate::nn::{BatchKey, Network};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
@@ -181,7 +181,7 @@ impl<'a> Session<'a> {
         let epoch = self.progress.history.epochs.len() as u64;
         let order = match self.task.order {
             Order::Shuffled => {
-                epoch_order(Key::new(self.seed, Purpose::Shuffle).with(epoch), samples.len())
+                Key::new(self.seed, Purpose::Shuffle).with(epoch).shuffled(samples.len())
             }
             Order::AsSplit => (0..samples.len() as u32).collect(),
         };
