@@ -7,7 +7,7 @@
 //! - [`dataset`]: which folder is used, and what it holds
 //! - [`split`]: training, validation and test samples of a selection of classes
 //! - [`scale`]: from bytes to floats
-//! - [`batch`]: the order of an epoch, and one pass from picks to a batch
+//! - [`batch`]: one pass from picks to a batch
 //! - [`mod@show`]: an image as text
 //!
 //! No image is ever copied as a whole: samples are picks of a mapped file until a batch gathers them.
