@@ -1,5 +1,5 @@
-//! The five convolutions of the reports, each forward, backward-data and backward-weights: the naive
-//! twin on one image, and ours on every instruction set on a batch of 64, one thread.
+//! The five convolutions of the reports, each forward, backward-data and backward-weights: the
+//! naive twin on one image, and ours on every instruction set on a batch of 64, one thread.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! What stands between the matrix products, at the sizes of `cse574-cnn` and `cse574-mlp`: the naive
-//! twin and ours on every instruction set, one thread, in bytes read and written per second.
+//! What stands between the matrix products, at the sizes of `cse574-cnn` and `cse574-mlp`: the
+//! naive twin and ours on every instruction set, one thread, in bytes read and written per second.
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! One training step of every recipe at its own batch size: each instruction set on one thread, and
-//! the best on all. The first step's loss is compared among the rows before anything is timed; that the
-//! networks compute the right thing is the golden traces' matter (`tests/golden`).
+//! the best on all. The first step's loss is compared among the rows before anything is timed; that
+//! the networks compute the right thing is the golden traces' matter (`tests/golden`).
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Inverted dropout. Whether an element survives is a pure function of the key, the sample's number
-//! and the element's number, so backward draws the mask again instead of keeping it, and a run gives
-//! the same masks however its batches are cut.
+//! and the element's number, so backward draws the mask again instead of keeping it, and a run
+//! gives the same masks however its batches are cut.
 //!
 //! The hash: SplitMix64's finaliser turns key and sample into 64 bits; their halves then enter the
 //! two rounds of a 32-bit multiply-xorshift finaliser (the constants of Wellons's `lowbias32`) of

@@ -101,8 +101,8 @@ pub fn binary_cross_entropy(
     });
 }
 
-/// `losses = ` mean over a sample's outputs of `(prediction - target)^2`, and its gradient over `n`.
-/// `predictions`, `targets` and `dpredictions` are `[n, outputs_per_sample]`, `losses` `[n]`.
+/// `losses = ` mean over a sample's outputs of `(prediction - target)^2`, and its gradient over
+/// `n`. `predictions`, `targets` and `dpredictions` are `[n, outputs_per_sample]`, `losses` `[n]`.
 ///
 /// # Panics
 /// If the lengths do not fit.

@@ -1,10 +1,10 @@
 //! Elementary functions on vectors: exp, ln, tanh and the logistic function, written on [`Simd`].
 //!
-//! The polynomials interpolate at Chebyshev nodes, of the degree that brings their own error below a
-//! fifth of a unit in the last place (ULP). Largest errors measured on every 97th float of the whole
-//! range, on the worst instruction set: exp 1.10 ULP, ln 0.96, ln_1p 1.33, sigmoid 2.29, tanh 2.49;
-//! the tests below hold them to that. NaN gives NaN, infinities give the limits, overflow gives
-//! infinity, and results below the normal range are denormal.
+//! The polynomials interpolate at Chebyshev nodes, of the degree that brings their own error below
+//! a fifth of a unit in the last place (ULP). Largest errors measured on every 97th float of the
+//! whole range, on the worst instruction set: exp 1.10 ULP, ln 0.96, ln_1p 1.33, sigmoid 2.29, tanh
+//! 2.49; the tests below hold them to that. NaN gives NaN, infinities give the limits, overflow
+//! gives infinity, and results below the normal range are denormal.
 
 use crate::simd::Simd;
 

@@ -28,7 +28,8 @@ fn check(c: usize, arrays: &[&[f32]]) {
 }
 
 /// `(x - mean) / sqrt(variance + epsilon) * gamma + beta` with the mean and the biased variance of
-/// the batch, which it writes too (zeros for no rows). `x` and `y` are `[rows, c]`, the others `[c]`.
+/// the batch, which it writes too (zeros for no rows). `x` and `y` are `[rows, c]`, the others
+/// `[c]`.
 ///
 /// # Panics
 /// If the lengths do not fit.

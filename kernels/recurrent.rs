@@ -1,5 +1,5 @@
-//! Recurrent layers over short sequences: a simple layer (tanh) and an LSTM, both returning the last
-//! hidden state.
+//! Recurrent layers over short sequences: a simple layer (tanh) and an LSTM, both returning the
+//! last hidden state.
 //!
 //! What a caller keeps between forward and backward is a *tape* of buffers, time-major:
 //! `[steps, n, ...]`. One step of the whole batch is then one contiguous matrix, the last hidden
@@ -33,8 +33,8 @@ pub struct Shape {
     pub units: usize,
 }
 
-/// Parameters of a recurrent layer; `g` is 1 for the simple layer and 4 for the LSTM (gates i, f, c,
-/// o side by side).
+/// Parameters of a recurrent layer; `g` is 1 for the simple layer and 4 for the LSTM (gates i, f,
+/// c, o side by side).
 #[derive(Clone, Copy, Debug)]
 pub struct Weights<'a> {
     /// `[inputs, g * units]`: the kernel.

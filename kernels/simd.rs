@@ -71,8 +71,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
 
     /// Asks for the cache line at `p`, which need not be a valid address.
     fn prefetch(self, p: *const f32);
-    /// Four columns of `LANES` rows, turned: vector j holds element j of each row. Rows are `stride`
-    /// elements apart, the four elements contiguous.
+    /// Four columns of `LANES` rows, turned: vector j holds element j of each row. Rows are
+    /// `stride` elements apart, the four elements contiguous.
     ///
     /// # Safety
     /// `p` is valid for reads of four floats in each of `LANES` rows.

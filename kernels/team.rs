@@ -1,14 +1,14 @@
 //! The thread team: who does which task, and the waiting between phases.
 //!
-//! Rayon owns the threads. [`Pool::enter`] takes all of them at once and makes one the leader, which
-//! runs the caller's code; the others wait for phases. A phase ([`Team::run`]) is a number of tasks
-//! that may run in any order on any worker, and a wait until all are done. Workers spin for the next
-//! phase, then yield, then sleep: a phase costs well under a microsecond while they spin, against
-//! 18-60 us for a rayon fork after serial work, and a team that shares its cores with other programs
-//! does not collapse: the leader never waits for a worker that has no task.
+//! Rayon owns the threads. [`Pool::enter`] takes all of them at once and makes one the leader,
+//! which runs the caller's code; the others wait for phases. A phase ([`Team::run`]) is a number of
+//! tasks that may run in any order on any worker, and a wait until all are done. Workers spin for
+//! the next phase, then yield, then sleep: a phase costs well under a microsecond while they spin,
+//! against 18-60 us for a rayon fork after serial work, and a team that shares its cores with other
+//! programs does not collapse: the leader never waits for a worker that has no task.
 //!
-//! **Same bits at any thread count**: a kernel cuts its work into tasks by the shape alone, never by
-//! [`Team::threads`], and reduces partial results in the order of the tasks.
+//! **Same bits at any thread count**: a kernel cuts its work into tasks by the shape alone, never
+//! by [`Team::threads`], and reduces partial results in the order of the tasks.
 
 use crate::Isa;
 use std::any::Any;
@@ -183,8 +183,8 @@ impl<'pool> Team<'pool> {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
         let body: &(dyn Fn(usize, &mut Scratch) + Sync) = &body;
-        // SAFETY: only the lifetime is erased. Workers call the body only between a successful claim
-        // and the count of that task as done, and this function returns after all counts.
+        // SAFETY: only the lifetime is erased. Workers call the body only between a successful
+        // claim and the count of that task as done, and this function returns after all counts.
         let body: &'static Body = unsafe { std::mem::transmute(body) };
         shared.publish(generation, tasks, &body);
         while shared.work(generation, scratch) {}
@@ -265,8 +265,8 @@ impl<T> std::ops::Deref for CacheLine<T> {
 }
 
 impl Shared {
-    /// Opens a phase. Only the leader calls it, and only when every task of the last one is done: none
-    /// of those is left to be claimed, so nobody reads what is written here before `claims`.
+    /// Opens a phase. Only the leader calls it, and only when every task of the last one is done:
+    /// none of those is left to be claimed, so nobody reads what is written here before `claims`.
     fn publish(&self, generation: u32, tasks: usize, body: &&'static Body) {
         self.done.store(0, Relaxed);
         self.tasks.store(tasks, Relaxed);
@@ -299,8 +299,9 @@ impl Shared {
                 Err(now) => claim = now,
             }
         };
-        // Only now: the claimed task is not done, so its phase is still open and the words below are
-        // the phase's own. Before the claim they could have been those of the next phase already.
+        // Only now: the claimed task is not done, so its phase is still open and the words below
+        // are the phase's own. Before the claim they could have been those of the next phase
+        // already.
         let task = self.tasks.load(Relaxed) - left;
         // SAFETY: the phase's leader is still inside `Team::run`, where `body` points to a live
         // reference.

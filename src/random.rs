@@ -64,8 +64,8 @@ impl Key {
         let mut order: Vec<u32> = (0..len).collect();
         let mut rng = self.rng();
         for last in (1..order.len()).rev() {
-            // Multiply and shift (Lemire 2019) without the rejection step: with 64 random bits for a
-            // 32-bit bound the bias is below 2^-32.
+            // Multiply and shift (Lemire 2019) without the rejection step: with 64 random bits for
+            // a 32-bit bound the bias is below 2^-32.
             let pick = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
             order.swap(last, pick as usize);
         }

@@ -1,4 +1,5 @@
-//! Downloads, against servers on this machine: mirrors in turn, checksums, bounds in length and time.
+//! Downloads, against servers on this machine: mirrors in turn, checksums, bounds in length and
+//! time.
 #![cfg(feature = "fetch")]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! Good and bad data files, through the public interface: every fault is one line that names the file,
-//! with the exit code for bad data; nothing panics, waits or dies by a signal.
+//! Good and bad data files, through the public interface: every fault is one line that names the
+//! file, with the exit code for bad data; nothing panics, waits or dies by a signal.
 #![cfg(unix)]
 
 #[path = "common/sets.rs"]

@@ -2,17 +2,18 @@
 //! the loss.
 //!
 //! For each parameter tensor the slope of the loss is measured along several directions d (that of
-//! the gradient itself, and eleven random ones, all of length 1) as
-//! `D(h) = (L(p + h d) - L(p - h d)) / 2h`, extrapolated to `(4 D(h) - D(2h)) / 3` so that its error
-//! is of order h^4, and compared with `g . d`. The gradient's own direction sees any wrong factor, the
-//! random ones any wrong element.
+//! the gradient itself, and eleven random ones, all of length 1) as `D(h) = (L(p + h d) - L(p - h
+//! d)) / 2h`, extrapolated to `(4 D(h) - D(2h)) / 3` so that its error is of order h^4, and
+//! compared with `g . d`. The gradient's own direction sees any wrong factor, the random ones any
+//! wrong element.
 //!
-//! Tolerance: the losses carry f32 rounding of about 1e-7, so D(h) is off by `1e-7 / h` = 1e-5 at
-//! h = 0.01, and the tensors of these networks have gradients |g| of 0.01 to 1. So 5e-4 |g| + 2e-5 is
+//! Tolerance: the losses carry f32 rounding of about 1e-7, so D(h) is off by `1e-7 / h` = 1e-5 at h
+//! = 0.01, and the tensors of these networks have gradients |g| of 0.01 to 1. So 5e-4 |g| + 2e-5 is
 //! allowed; a wrong factor, sign or index is off by the order of |g|. Where the loss has kinks
 //! (ReLU, max-pooling) the step is smaller, so that few lie within it, and rounding weighs more:
 //! 2e-3 |g| + 1e-4. A direction in which D(h) and D(2h) differ crosses one and proves nothing; at
-//! least three of the twelve must not. (A kink right at the start escapes that; this seed has none.)
+//! least three of the twelve must not. (A kink right at the start escapes that; this seed has
+//! none.)
 
 use std::ops::Range;
 

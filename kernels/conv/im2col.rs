@@ -45,8 +45,8 @@ impl<'a> Im2col<'a> {
         }
     }
 
-    /// The windows of the transposed convolution over the gradient of the output: one for each input
-    /// pixel, over the outputs that it took part in.
+    /// The windows of the transposed convolution over the gradient of the output: one for each
+    /// input pixel, over the outputs that it took part in.
     pub(crate) fn of_output_gradient(g: &Geometry, filters: usize, dz: &'a [f32]) -> Self {
         Self {
             x: dz,
@@ -73,11 +73,12 @@ impl<'a> Im2col<'a> {
         self.batch * self.out_h * self.out_w
     }
 
-    /// Writes elements `k..k + len` under the window of `pixels` positions from `first` on: those of
-    /// one position contiguous, `stride` apart from those of the next.
+    /// Writes elements `k..k + len` under the window of `pixels` positions from `first` on: those
+    /// of one position contiguous, `stride` apart from those of the next.
     ///
     /// The elements of one kernel row are one run of memory for every position, so the loops go
-    /// kernel row by kernel row, output line by output line: what depends on those is worked out once.
+    /// kernel row by kernel row, output line by output line: what depends on those is worked out
+    /// once.
     #[inline(always)]
     fn gather(
         &self,
@@ -138,8 +139,9 @@ impl<'a> Im2col<'a> {
     }
 }
 
-/// The index below `len` of what stands at coordinate `at` when elements stand `spread` apart; `None`
-/// in the padding (where `at` has wrapped around, if it lies before the first) or between elements.
+/// The index below `len` of what stands at coordinate `at` when elements stand `spread` apart;
+/// `None` in the padding (where `at` has wrapped around, if it lies before the first) or between
+/// elements.
 #[inline(always)]
 fn spread_index(at: usize, spread: usize, len: usize) -> Option<usize> {
     if spread == 1 {

@@ -1,8 +1,9 @@
-//! Convolution: GEMM with another packer. The matrix of im2col (a row for each output pixel, a column
-//! for each element under its window) is never built; `im2col` hands its panels to the loops of
-//! [`crate::gemm`] one by one.
+//! Convolution: GEMM with another packer. The matrix of im2col (a row for each output pixel, a
+//! column for each element under its window) is never built; `im2col` hands its panels to the loops
+//! of [`crate::gemm`] one by one.
 //!
-//! Images are `[n, h, w, channels]`, weights `[kernel_h, kernel_w, channels, filters]`, as in Keras.
+//! Images are `[n, h, w, channels]`, weights `[kernel_h, kernel_w, channels, filters]`, as in
+//! Keras.
 
 pub(crate) mod im2col;
 
@@ -54,8 +55,8 @@ pub fn backward_data(team: &Team, geometry: &Geometry, dz: &[f32], w: &[f32], dx
     multiply(team, &Blocking::DEFAULT, &a, &b, output);
 }
 
-/// The gradients of the loss by the weights and the bias, from its gradient `dz` by the convolution's
-/// output before the activation. `dw` and `db` are overwritten.
+/// The gradients of the loss by the weights and the bias, from its gradient `dz` by the
+/// convolution's output before the activation. `dw` and `db` are overwritten.
 ///
 /// # Panics
 /// If the lengths do not fit together.

@@ -7,9 +7,9 @@
 //! - `loops`: the loops
 //!
 //! **Accuracy.** A sum over K is three sums: at most 256 products in registers, at most 16 of those
-//! in C, and the slices of 4,096 in order. That keeps the error of a long
-//! sum near that of a pairwise one. Where the sums are cut depends on K alone, so neither threads nor
-//! tile shapes change the bits.
+//! in C, and the slices of 4,096 in order. That keeps the error of a long sum near that of a
+//! pairwise one. Where the sums are cut depends on K alone, so neither threads nor tile shapes
+//! change the bits.
 
 pub(crate) mod blocking;
 pub(crate) mod loops;
@@ -84,7 +84,8 @@ pub fn gemm(team: &Team, alpha: f32, a: Mat, b: Mat, write: Write, c: MatMut, ep
     gemm_with(team, &Blocking::DEFAULT, alpha, a, b, write, c, epilogue);
 }
 
-/// [`gemm`] with the block sizes as an argument, so that tests reach every edge with small matrices.
+/// [`gemm`] with the block sizes as an argument, so that tests reach every edge with small
+/// matrices.
 #[doc(hidden)]
 #[allow(clippy::too_many_arguments, reason = "gemm's own seven, and the blocking")]
 pub fn gemm_with(

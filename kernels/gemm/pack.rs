@@ -5,8 +5,8 @@
 use crate::Mat;
 use crate::simd::Simd;
 
-/// Steps of K summed in registers. 256 x 32 floats of packed B are 32 KB: they stay in a first-level
-/// cache of 48 KB beside a panel of A. It also bounds the rounding error of one chain.
+/// Steps of K summed in registers. 256 x 32 floats of packed B are 32 KB: they stay in a
+/// first-level cache of 48 KB beside a panel of A. It also bounds the rounding error of one chain.
 pub(crate) const KC: usize = 256;
 
 /// Elements from one row to the next in a panel that lies by row. Not a power of two, so that the
@@ -74,8 +74,8 @@ pub(crate) trait Left: Sync {
     fn pack<S: Simd>(&self, simd: S, part: RowsOfA, panel: &mut [f32]);
 }
 
-/// The right operand: a matrix that packs panels of itself. A plain matrix may also be read where it
-/// lies; the kernel of a convolution's backward pass is turned around while it is packed.
+/// The right operand: a matrix that packs panels of itself. A plain matrix may also be read where
+/// it lies; the kernel of a convolution's backward pass is turned around while it is packed.
 pub(crate) trait Right: Sync {
     /// Rows of B.
     fn depth(&self) -> usize;
@@ -181,8 +181,8 @@ impl Right for Mat<'_> {
         if cols < nr {
             panel.chunks_exact_mut(nr).for_each(|line| line[cols..].fill(0.0));
         }
-        // A transposed B: along its contiguous direction by blocks of four, as many columns at a time
-        // as a vector has lanes; what is left over one by one.
+        // A transposed B: along its contiguous direction by blocks of four, as many columns at a
+        // time as a vector has lanes; what is left over one by one.
         let (mut whole_cols, mut whole_depth) = (0, 0);
         if self.rs() == 1 {
             whole_cols = cols / S::LANES * S::LANES;
@@ -190,8 +190,8 @@ impl Right for Mat<'_> {
         }
         for j in (0..whole_cols).step_by(S::LANES) {
             for p in (0..whole_depth).step_by(4) {
-                // SAFETY: four rows from p on and LANES columns from j on are inside the matrix, and
-                // in the panel.
+                // SAFETY: four rows from p on and LANES columns from j on are inside the matrix,
+                // and in the panel.
                 unsafe {
                     let block = simd.transpose4(from.add(p + j * self.cs()), self.cs());
                     for (i, line) in block.into_iter().enumerate() {

@@ -54,8 +54,8 @@ pub(crate) struct TileShape {
 }
 
 impl TileShape {
-    /// With 32 registers 14 x 2 vectors of accumulators, two vectors of B and a broadcast of A; with
-    /// 16 registers, 6 x 2.
+    /// With 32 registers 14 x 2 vectors of accumulators, two vectors of B and a broadcast of A;
+    /// with 16 registers, 6 x 2.
     pub(crate) const fn of<S: Simd>() -> Self {
         Self { mr: if S::REGISTERS == 32 { 14 } else { 6 }, nr: 2 * S::LANES }
     }
@@ -145,8 +145,8 @@ impl<const MR: usize, const NV: usize, const RS: usize, const CS: usize> Kernel
         let Self { input, output } = self;
         // MR x NV independent chains of fused multiply-adds: with 28 of them, their latency of 4
         // cycles at two a cycle is hidden. A's strides are constants, so one register addresses the
-        // whole panel.
-        // C is asked for while the sums are made: at the end its misses would not overlap with work.
+        // whole panel. C is asked for while the sums are made: at the end its misses would not
+        // overlap with work.
         for i in 0..MR {
             simd.prefetch(output.c.wrapping_add(i * output.rs));
             simd.prefetch(output.c.wrapping_add(i * output.rs + (NV - 1) * S::LANES));

@@ -1,7 +1,7 @@
 //! Batch normalisation over the last axis, in f64 and two passes.
 
-/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` with the mean and the biased variance of
-/// the batch; for no rows both are 0.
+/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` with the mean and the biased variance
+/// of the batch; for no rows both are 0.
 pub fn train_forward(
     x: &[f32],
     gamma: &[f32],

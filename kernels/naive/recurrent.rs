@@ -22,8 +22,8 @@ fn transpose(shape: &Shape, x: &[f32], tape: &mut [f32]) -> usize {
     n
 }
 
-/// Column `column` of `b + x Wx + h Wh` for row `row` of the tape (`step * n + sample`); there is no h
-/// before the first step.
+/// Column `column` of `b + x Wx + h Wh` for row `row` of the tape (`step * n + sample`); there is
+/// no h before the first step.
 fn preactivation(
     shape: &Shape,
     n: usize,

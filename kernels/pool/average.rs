@@ -30,7 +30,8 @@ impl Kernel for AverageForward<'_> {
                         let mut sum = simd.splat(0.0);
                         for i in 0..window.rows {
                             for j in 0..window.cols {
-                                // SAFETY: the window lies in the image, and c + min(left, LANES) <= channels.
+                                // SAFETY: the window lies in the image, and c + min(left, LANES) <=
+                                // channels.
                                 let value = unsafe {
                                     load(simd, x.as_ptr().add(window.offset(g, i, j) + c), left)
                                 };
@@ -72,7 +73,8 @@ impl Kernel for AverageBackward<'_> {
                     let mut c = 0;
                     while c < g.channels {
                         let left = g.channels - c;
-                        // SAFETY: the window lies in the image, and c + min(left, LANES) <= channels.
+                        // SAFETY: the window lies in the image, and c + min(left, LANES) <=
+                        // channels.
                         unsafe {
                             let value = simd.mul(load(simd, dy.as_ptr().add(c), left), share);
                             for i in 0..window.rows {

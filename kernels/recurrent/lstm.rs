@@ -11,9 +11,9 @@ use crate::team::{Parts, Team};
 /// Cells of the smallest task: each costs five exponentials.
 const TASK: usize = 2_048;
 
-/// `i, f, o = sigmoid(z)` and `g = tanh(z)` with `z = x_t Wx + h_{t-1} Wh + b`, columns in the order
-/// i, f, g, o (Keras calls g c); `c_t = f c_{t-1} + i g`, `h_t = o tanh(c_t)`.
-/// `x` is `[n, steps, inputs]`.
+/// `i, f, o = sigmoid(z)` and `g = tanh(z)` with `z = x_t Wx + h_{t-1} Wh + b`, columns in the
+/// order i, f, g, o (Keras calls g c); `c_t = f c_{t-1} + i g`, `h_t = o tanh(c_t)`. `x` is `[n,
+/// steps, inputs]`.
 ///
 /// # Panics
 /// If a length does not fit.

@@ -123,8 +123,8 @@ fn backward_weights() {
     });
 }
 
-/// Both gradients are adjoints of the convolution: `<conv(x, w), dz> = <x, dx> = <w, dw>`. This holds
-/// the twins themselves to their definition.
+/// Both gradients are adjoints of the convolution: `<conv(x, w), dz> = <x, dx> = <w, dw>`. This
+/// holds the twins themselves to their definition.
 #[test]
 fn gradients_are_adjoints() {
     let dot = |a: &[f32], b: &[f32]| -> f64 {

@@ -1,5 +1,6 @@
-//! GEMM against its accuracy contract, on every instruction set: `|C - ref| <= 8 eps (|alpha| |A||B|
-//! + |beta||C|)`, the reference summed in f64. Outputs start as NaN where they must not be read.
+//! GEMM against its accuracy contract, on every instruction set: `|C - ref| <= 8 eps (|alpha|
+//! |A||B| + |beta||C|)`, the reference summed in f64. Outputs start as NaN where they must not be
+//! read.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Speed measurements that a noisy machine cannot fool: what is measured and what it is compared with
-//! take turns in one process, and the median of their ratios is the figure.
+//! Speed measurements that a noisy machine cannot fool: what is measured and what it is compared
+//! with take turns in one process, and the median of their ratios is the figure.
 
 mod gemm;
 

@@ -8,8 +8,8 @@ use super::split::Samples;
 /// Samples that one task gathers: some 4 us of work, mostly waiting for memory.
 const TASK: usize = 8;
 
-/// Gathers picked samples into a batch: `out` becomes `[picks, pixels]` floats, scaled, and `labels`
-/// their `[picks]` labels.
+/// Gathers picked samples into a batch: `out` becomes `[picks, pixels]` floats, scaled, and
+/// `labels` their `[picks]` labels.
 ///
 /// # Panics
 /// If a pick is not below `samples.len()`, or `out`, `labels` or `scale` are not of those lengths.

@@ -19,11 +19,12 @@ use crate::{Error, Result};
 /// The environment variable that names another cache folder.
 pub const CACHE_VARIABLE: &str = "THREADCOUNT_CACHE";
 
-/// Bytes moved at a time when hashing and unpacking: half of a common L2 share, so the copy stays in cache.
+/// Bytes moved at a time when hashing and unpacking: half of a common L2 share, so the copy stays
+/// in cache.
 const CHUNK: usize = 128 << 10;
 
-/// No deflate stream expands further than 1032:1 (zlib's technical notes: 258 bytes from 2 bits). A header that promises
-/// more than that is a lie which need not be unpacked to be found out.
+/// No deflate stream expands further than 1032:1 (zlib's technical notes: 258 bytes from 2 bits). A
+/// header that promises more than that is a lie which need not be unpacked to be found out.
 const MAX_EXPANSION: u64 = 1032;
 
 /// The cache folder. Made when something is first put into it.

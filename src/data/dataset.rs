@@ -89,7 +89,8 @@ impl Dataset {
         Places::user(explicit).open()
     }
 
-    /// Opens the four files of a folder; packed ones are unpacked into the cache. Announces nothing.
+    /// Opens the four files of a folder; packed ones are unpacked into the cache. Announces
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Data`] if a file is missing or bad, or the four do not fit together.
@@ -236,7 +237,8 @@ impl Places {
         })
     }
 
-    /// Opens the set of [`Places::locate`]. A synthetic set, wherever it lies, is announced on stderr.
+    /// Opens the set of [`Places::locate`]. A synthetic set, wherever it lies, is announced on
+    /// stderr.
     ///
     /// # Errors
     /// As [`Dataset::open`].

@@ -88,8 +88,8 @@ impl Official {
         })
     }
 
-    /// Opens this file of `folder` with `open`; a packed one is unpacked into the cache first. Faults
-    /// name the file in `folder`, not its copy in the cache.
+    /// Opens this file of `folder` with `open`; a packed one is unpacked into the cache first.
+    /// Faults name the file in `folder`, not its copy in the cache.
     ///
     /// # Errors
     /// As [`Official::find`], [`Cache::unpacked`] and `open`.

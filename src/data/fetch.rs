@@ -1,6 +1,6 @@
-//! Downloading the official files: each mirror in turn, into a temporary file, of a bounded length and
-//! time; only a file with the right checksum gets its name. The one part that uses the network, behind
-//! the cargo feature `fetch`.
+//! Downloading the official files: each mirror in turn, into a temporary file, of a bounded length
+//! and time; only a file with the right checksum gets its name. The one part that uses the network,
+//! behind the cargo feature `fetch`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,7 +48,8 @@ pub struct Fetched {
 }
 
 impl Fetch {
-    /// The four official files from the well-known mirrors; ten minutes for each (26 MB at 45 KB/s).
+    /// The four official files from the well-known mirrors; ten minutes for each (26 MB at 45
+    /// KB/s).
     pub fn official(into: PathBuf) -> Self {
         Self {
             into,

@@ -1,6 +1,7 @@
 //! IDX, the format of MNIST and its successors: two zero bytes, the element type (0x08: unsigned
-//! bytes), the number of dimensions, each dimension as a big-endian u32, then the elements in row-major
-//! order (<http://yann.lecun.com/exdb/mnist>). Files are mapped; images and labels are views of the map.
+//! bytes), the number of dimensions, each dimension as a big-endian u32, then the elements in
+//! row-major order (<http://yann.lecun.com/exdb/mnist>). Files are mapped; images and labels are
+//! views of the map.
 
 use std::path::{Path, PathBuf};
 

@@ -1,9 +1,10 @@
 //! Read-only file maps, and what happens when another program cuts such a file short.
 //!
-//! A length is checked once, when the file is mapped. If the file shrinks afterwards, touching a page
-//! that is gone raises SIGBUS, which would kill the program without a word. So every map is entered
-//! in a list that a signal handler can read, with its message already written out: the handler prints
-//! that one line and leaves with the exit code for bad data. This is the only `unsafe` of the crate.
+//! A length is checked once, when the file is mapped. If the file shrinks afterwards, touching a
+//! page that is gone raises SIGBUS, which would kill the program without a word. So every map is
+//! entered in a list that a signal handler can read, with its message already written out: the
+//! handler prints that one line and leaves with the exit code for bad data. This is the only
+//! `unsafe` of the crate.
 #![allow(unsafe_code)]
 
 use std::fs::{File, Metadata, OpenOptions};
@@ -204,15 +205,16 @@ mod sigbus {
         }
     }
 
-    /// Runs on the thread that touched a lost page. Calls nothing but the async-signal-safe `write`,
-    /// `_exit`, `signal` and `raise`.
+    /// Runs on the thread that touched a lost page. Calls nothing but the async-signal-safe
+    /// `write`, `_exit`, `signal` and `raise`.
     extern "C" fn handler(_signal: i32, info: *mut libc::siginfo_t, _context: *mut c_void) {
         // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler; si_addr is set for
         // every SIGBUS that the kernel itself raises, which a positive si_code says.
         let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
         let mut next: *const Range = HEAD.load(Ordering::Acquire);
         while code > 0 && !next.is_null() {
-            // SAFETY: every pointer of the list was published by a release store and is never freed.
+            // SAFETY: every pointer of the list was published by a release store and is never
+            // freed.
             let range = unsafe { &*next };
             if range.live.load(Ordering::Acquire) && (range.start..range.end).contains(&address) {
                 // SAFETY: the message is a live allocation of that length; both calls are

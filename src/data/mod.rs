@@ -10,7 +10,8 @@
 //! - [`batch`]: one pass from picks to a batch
 //! - [`mod@show`]: an image as text
 //!
-//! No image is ever copied as a whole: samples are picks of a mapped file until a batch gathers them.
+//! No image is ever copied as a whole: samples are picks of a mapped file until a batch gathers
+//! them.
 
 pub mod batch;
 pub mod cache;

@@ -39,7 +39,8 @@ impl Scale {
                     .zip(squares)
                     .map(|(sum, square)| {
                         let mean = sum as f64 / count;
-                        // n * sum(x^2) - sum(x)^2 in integers: exact, so never negative by rounding.
+                        // n * sum(x^2) - sum(x)^2 in integers: exact, so never negative by
+                        // rounding.
                         let spread =
                             train.len() as u128 * u128::from(square) - u128::from(sum).pow(2);
                         if spread == 0 {

@@ -270,7 +270,8 @@ impl Classes {
     }
 }
 
-/// Rounds shares of `len` samples to counts, and says that each gets some and leaves some to train on.
+/// Rounds shares of `len` samples to counts, and says that each gets some and leaves some to train
+/// on.
 fn cut<const N: usize>(origin: &Path, len: usize, shares: [f64; N]) -> Result<[usize; N]> {
     if !shares.iter().all(|share| (0.0..1.0).contains(share)) || shares.iter().sum::<f64>() >= 1.0 {
         return Err(Error::Usage(format!(

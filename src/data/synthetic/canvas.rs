@@ -1,4 +1,5 @@
-//! A small canvas: polygons and strokes with soft edges, textures, a random placement, noise, 8 bits.
+//! A small canvas: polygons and strokes with soft edges, textures, a random placement, noise, 8
+//! bits.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -181,7 +182,8 @@ fn signed_distance(shape: &Shape, point: Point) -> f32 {
     }
 }
 
-/// Square of the distance from `p` to the segment from `a` to `b`: the root is taken once per shape.
+/// Square of the distance from `p` to the segment from `a` to `b`: the root is taken once per
+/// shape.
 fn to_segment(p: Point, a: Point, b: Point) -> f32 {
     let (ab, ap) = ([b[0] - a[0], b[1] - a[1]], [p[0] - a[0], p[1] - a[1]]);
     let length = ab[0] * ab[0] + ab[1] * ab[1];

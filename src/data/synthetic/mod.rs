@@ -1,9 +1,9 @@
-//! The synthetic set: drawn garments in the ten classes of Fashion-MNIST and the same four files, so
-//! that the program and its tests run on a machine with neither data nor network. It is **not**
+//! The synthetic set: drawn garments in the ten classes of Fashion-MNIST and the same four files,
+//! so that the program and its tests run on a machine with neither data nor network. It is **not**
 //! Fashion-MNIST; nothing measured on it is compared with the reports' claims.
 //!
-//! Every image is a function of (seed, part, index) alone. It is drawn once, in parallel, and kept in
-//! the cache under a name that carries the version of the drawings, the seed and the counts.
+//! Every image is a function of (seed, part, index) alone. It is drawn once, in parallel, and kept
+//! in the cache under a name that carries the version of the drawings, the seed and the counts.
 
 mod canvas;
 mod garments;
@@ -68,8 +68,8 @@ fn is_whole(folder: &Path) -> bool {
         && [1, 3].iter().all(|&i| Labels::open(&folder.join(FILES[i].name)).is_ok())
 }
 
-/// Draws a set of `train` + `test` images into an existing folder: four raw IDX files and the marker.
-/// The first images of a larger set are those of a smaller one of the same seed.
+/// Draws a set of `train` + `test` images into an existing folder: four raw IDX files and the
+/// marker. The first images of a larger set are those of a smaller one of the same seed.
 ///
 /// # Errors
 /// [`Error::Data`](crate::Error::Data) if a file cannot be written.
@@ -116,7 +116,8 @@ fn write_images(out: &mut impl Write, seed: u64, half: Half, count: usize) -> st
     Ok(())
 }
 
-/// The stream of everything random about one image, or (at `index` = the group) about a group of labels.
+/// The stream of everything random about one image, or (at `index` = the group) about a group of
+/// labels.
 fn key(seed: u64, half: Half, index: usize) -> Key {
     Key::new(seed, Purpose::Synthetic).with(half as u64).with(index as u64)
 }
