@@ -143,14 +143,14 @@ impl<const MR: usize, const NV: usize, const RS: usize, const CS: usize> Kernel
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { input, output } = self;
-        // MR x NV independent chains of fused multiply-adds: with 28 of them, their latency of 4
-        // cycles at two a cycle is hidden. A's strides are constants, so one register addresses the
-        // whole panel. C is asked for while the sums are made: at the end its misses would not
-        // overlap with work.
+        // C is asked for while the sums are made: at the end its misses would not overlap with work.
         for i in 0..MR {
             simd.prefetch(output.c.wrapping_add(i * output.rs));
             simd.prefetch(output.c.wrapping_add(i * output.rs + (NV - 1) * S::LANES));
         }
+        // MR x NV independent chains of fused multiply-adds: with 28 of them, their latency of 4
+        // cycles at two a cycle is hidden. A's strides are constants, so one register addresses the
+        // whole panel.
         let mut tile = [[simd.splat(0.0); NV]; MR];
         let (mut a, mut b) = (input.a, input.b);
         for _ in 0..input.depth {
