@@ -1,8 +1,8 @@
 //! The most floating-point operations that this machine can do: the limit that every figure of a
 //! kernel is a share of. It is measured, in the same process as the kernel, because clocks move.
 
+use crate::Team;
 use crate::simd::{Kernel, Simd};
-use crate::{Isa, Team};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -10,14 +10,8 @@ use std::time::Instant;
 const ROUNDS: usize = 100_000;
 
 /// Measured floating-point operations per second of fused multiply-adds on registers, all of the
-/// team's threads together, each addition and multiplication counted. The median of `samples` runs.
-pub fn fma_peak(team: &Team, samples: usize) -> f64 {
-    let mut rates: Vec<f64> = (0..samples.max(1)).map(|_| fma_rate(team)).collect();
-    rates.sort_unstable_by(f64::total_cmp);
-    rates[rates.len() / 2]
-}
-
-/// One run of [`fma_peak`], for interleaving with what it is compared to.
+/// team's threads together, each addition and multiplication counted. One run: take the median of
+/// several, in turn with what is compared with it.
 pub fn fma_rate(team: &Team) -> f64 {
     let isa = team.isa();
     let start = Instant::now();
@@ -68,7 +62,7 @@ impl Kernel for FmaChains {
 
 #[inline(always)]
 fn run_chains<S: Simd, const N: usize>(simd: S, factor: S::V, addend: S::V, rounds: usize) -> f32 {
-    let mut sums = [simd.splat(1.0); N];
+    let mut sums = [simd.splat(0.0); N];
     for (i, sum) in sums.iter_mut().enumerate() {
         *sum = simd.splat(i as f32);
     }
@@ -82,9 +76,4 @@ fn run_chains<S: Simd, const N: usize>(simd: S, factor: S::V, addend: S::V, roun
         total = simd.add(total, sum);
     }
     simd.reduce_add(total)
-}
-
-/// The peak of one instruction set on the calling thread alone.
-pub fn fma_peak_of_one_core(isa: Isa, samples: usize) -> f64 {
-    fma_peak(&Team::solo(isa), samples)
 }

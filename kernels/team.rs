@@ -90,11 +90,6 @@ impl Pool {
         self.isa
     }
 
-    /// The rayon pool, for work that is no kernel; `None` with one thread.
-    pub fn rayon(&self) -> Option<&rayon::ThreadPool> {
-        self.rayon.as_ref()
-    }
-
     /// Runs `lead` as the leader of a team of all the pool's threads. Enter once per run, not once
     /// per step: entering wakes every thread.
     ///

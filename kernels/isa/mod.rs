@@ -39,15 +39,6 @@ impl Isa {
         }
     }
 
-    /// Floats in a vector.
-    pub fn lanes(self) -> usize {
-        match self {
-            Self::Avx512 => 16,
-            Self::Avx2 => 8,
-            Self::Portable => 4,
-        }
-    }
-
     /// Whether this CPU has the set.
     pub fn is_detected(self) -> bool {
         match self {
