@@ -63,15 +63,17 @@ impl<'a> Mat<'a> {
         Self { rows: self.cols, cols: self.rows, rs: self.cs, cs: self.rs, ..self }
     }
 
-    /// Some of its columns.
+    /// Some of its rows and columns.
     ///
     /// # Panics
-    /// If the range is outside the matrix.
+    /// If a range is outside the matrix.
     #[must_use]
-    pub fn columns(self, cols: Range<usize>) -> Self {
+    #[inline]
+    pub fn block(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "{rows:?} of {}", self.rows);
         assert!(cols.start <= cols.end && cols.end <= self.cols, "{cols:?} of {}", self.cols);
-        let ptr = self.ptr.wrapping_add(cols.start * self.cs);
-        Self { ptr, cols: cols.len(), ..self }
+        let ptr = self.ptr.wrapping_add(rows.start * self.rs + cols.start * self.cs);
+        Self { ptr, rows: rows.len(), cols: cols.len(), ..self }
     }
 
     /// Number of rows.

@@ -30,6 +30,14 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Vector registers there are: what bounds the tile of a GEMM micro-kernel.
     const REGISTERS: usize;
 
+    /// The same instruction set on half as many lanes, for a last few columns; the set itself if
+    /// [`Simd::HALF_LANES`] is zero.
+    type Half: Simd;
+    /// Lanes of half a vector, where that costs less than a whole one; else zero.
+    const HALF_LANES: usize;
+    /// Operations on half vectors.
+    fn half(self) -> Self::Half;
+
     /// Runs a kernel on this instruction set as a function of its own. A body that is used in many
     /// places, or is many bodies in one place, is called instead of inlined.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;

@@ -1,17 +1,29 @@
-//! Convolution: GEMM with another packer. The matrix of im2col (a row for each output pixel, a
-//! column for each element under its window) is never built; `im2col` hands its panels to the loops
-//! of [`crate::gemm`] one by one.
+//! Convolution: windows over images times weights, on the micro-kernel of [`crate::gemm`], which
+//! reads every operand in place. The matrix of im2col (a row for each output pixel, a column for
+//! each element under its window) is never built, nor are panels of it: element `i, p` of it is a
+//! row's offset plus a column's.
+//!
+//! - `forward`: windows times weights
+//! - `scatter`: the gradient of the input, tap by tap, where windows cover it unevenly
+//! - `weights`: the gradient of the weights
+//! - `images`: walking pixels, and frames of zeros for padding
 //!
 //! Images are `[n, h, w, channels]`, weights `[kernel_h, kernel_w, channels, filters]`, as in
 //! Keras.
 
-pub(crate) mod im2col;
+mod forward;
+mod images;
+mod scatter;
+mod weights;
 
-use crate::gemm::Blocking;
-use crate::gemm::loops::{Output, multiply};
-use crate::gemm::{Epilogue, Write};
-use crate::{Activation, Geometry, Mat, MatMut, Team, sums};
-use im2col::{Im2col, Transposed, TurnedWeights};
+use crate::gemm::pack::pack_b;
+use crate::simd::{Kernel, Simd};
+use crate::team::Parts;
+use crate::{Activation, Geometry, Mat, Team, sums};
+use forward::Correlation;
+use images::Framed;
+use scatter::Scatter;
+use weights::WeightGradient;
 
 /// `y = activation(conv(x, w) + bias)`.
 ///
@@ -30,13 +42,17 @@ pub fn forward(
     y: &mut [f32],
 ) {
     let filters = bias.len();
-    let batch = check(geometry, x.len(), w.len(), filters, y.len());
-    let a = Im2col::of_input(geometry, x);
-    let b = Mat::new(w, geometry.window_len(), filters);
-    let c = MatMut::new(y, batch * geometry.out_pixels(), filters);
-    let epilogue = Epilogue::Bias { bias, activation };
-    let output = Output { alpha: 1.0, write: Write::Set, c, epilogue };
-    multiply(team, &Blocking::DEFAULT, &a, &b, output);
+    check(geometry, x.len(), w.len(), filters, y.len());
+    let correlation = Correlation {
+        x,
+        images: Framed::input(geometry),
+        out: (geometry.out_h, geometry.out_w),
+        kernel_w: geometry.kernel_w,
+        stride: geometry.stride,
+        w: Mat::new(w, geometry.window_len(), filters),
+        bias: Some((bias, activation)),
+    };
+    correlation.run(team, y);
 }
 
 /// The gradient of the loss by `x`, from its gradient `dz` by the convolution's output before the
@@ -47,12 +63,80 @@ pub fn forward(
 /// If the lengths do not fit together.
 pub fn backward_data(team: &Team, geometry: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]) {
     let filters = w.len() / geometry.window_len();
-    let batch = check(geometry, dx.len(), w.len(), filters, dz.len());
-    let a = Im2col::of_output_gradient(geometry, filters, dz);
-    let b = TurnedWeights::new(geometry, filters, w);
-    let c = MatMut::new(dx, batch * geometry.in_h * geometry.in_w, geometry.channels);
-    let output = Output { alpha: 1.0, write: Write::Set, c, epilogue: Epilogue::None };
-    multiply(team, &Blocking::DEFAULT, &a, &b, output);
+    check(geometry, dx.len(), w.len(), filters, dz.len());
+    let g = geometry;
+    // A transposed convolution also multiplies with the zeros around dz, which is wasted where it
+    // has more outputs than the convolution; and it needs a stride of 1.
+    let is_even = g.stride == 1 && 10 * g.in_h * g.in_w <= 11 * g.out_pixels();
+    let order = if is_even { TapOrder::Reversed } else { TapOrder::AsIs };
+    let mut buffer = team.phase_scratch();
+    let turned = buffer.floats(w.len());
+    turn_weights(team, g, filters, w, order, turned);
+    if !is_even {
+        return Scatter { g, filters, dz, turned }.run(team, dx);
+    }
+    let correlation = Correlation {
+        x: dz,
+        images: Framed::output_gradient(g, filters),
+        out: (g.in_h, g.in_w),
+        kernel_w: g.kernel_w,
+        stride: 1,
+        w: Mat::new(turned, g.kernel_h * g.kernel_w * filters, g.channels),
+        bias: None,
+    };
+    correlation.run(team, dx);
+}
+
+/// In which order turned taps follow each other.
+#[derive(Clone, Copy)]
+enum TapOrder {
+    AsIs,
+    /// As the transposed convolution meets them.
+    Reversed,
+}
+
+/// Turns the weights: `[taps, channels, filters]` to `[taps, filters, channels]`.
+fn turn_weights(
+    team: &Team,
+    g: &Geometry,
+    filters: usize,
+    w: &[f32],
+    order: TapOrder,
+    turned: &mut [f32],
+) {
+    let (taps, tap_len) = (g.kernel_h * g.kernel_w, g.channels * filters);
+    let (isa, parts) = (team.isa(), Parts::new(turned));
+    let turn = |tap: usize| {
+        // SAFETY: each tap is one task's.
+        let to = unsafe { parts.part(tap * tap_len..(tap + 1) * tap_len) };
+        let from = match order {
+            TapOrder::AsIs => tap,
+            TapOrder::Reversed => taps - 1 - tap,
+        };
+        let w = Mat::new(&w[from * tap_len..][..tap_len], g.channels, filters);
+        isa.run(Turn { w, to });
+    };
+    // A tap of the reports' networks is at most 64 x 64: a phase would cost more.
+    if tap_len < 1 << 16 {
+        (0..taps).for_each(turn);
+    } else {
+        team.run(taps, |tap, _| turn(tap));
+    }
+}
+
+/// Writes the transpose of a matrix.
+struct Turn<'a> {
+    w: Mat<'a>,
+    to: &'a mut [f32],
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        pack_b(simd, self.w.t(), self.to, self.w.rows());
+    }
 }
 
 /// The gradients of the loss by the weights and the bias, from its gradient `dz` by the
@@ -70,11 +154,24 @@ pub fn backward_weights(
 ) {
     let filters = db.len();
     let batch = check(geometry, x.len(), dw.len(), filters, dz.len());
+    let images = Framed::input(geometry);
     let dz = Mat::new(dz, batch * geometry.out_pixels(), filters);
-    let a = Transposed(Im2col::of_input(geometry, x));
-    let c = MatMut::new(dw, geometry.window_len(), filters);
-    let output = Output { alpha: 1.0, write: Write::Set, c, epilogue: Epilogue::None };
-    multiply(team, &Blocking::DEFAULT, &a, &dz, output);
+    let windows = images.windows(geometry.out_h, geometry.out_w, geometry.stride);
+    let (kernel_w, window_len) = (geometry.kernel_w, geometry.window_len());
+    let mut gradient = WeightGradient { x, images, windows, kernel_w, dz, window_len };
+    let mut buffer = team.phase_scratch();
+    let framed_len = if images.has_frame() { batch * images.framed_len() } else { 0 };
+    let (framed, sums) = buffer.floats(framed_len + gradient.sums_len()).split_at_mut(framed_len);
+    if images.has_frame() {
+        let (len, framed_len) = (images.len(), images.framed_len());
+        team.run_on_chunks(framed, framed_len, |start, framed| {
+            let image = start / framed_len;
+            images.copy(&x[image * len..(image + 1) * len], framed);
+        });
+        gradient.x = framed;
+    }
+    gradient.run(team, sums, dw);
+    drop(buffer);
     sums::columns(team, dz, db);
 }
 

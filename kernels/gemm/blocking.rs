@@ -1,31 +1,41 @@
-//! Block sizes, and how C is cut into tasks.
+//! Block sizes, what a product costs, and how it is laid out and cut into tasks.
 
 use super::pack::KC;
 use super::tile::TileShape;
+use crate::machine::machine;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 /// The sizes that the loops step by, in elements.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocking {
-    /// Rows of A packed at once: with `kc` columns they fill a quarter of a 1 MiB second-level
-    /// cache.
-    pub mc: usize,
     /// Steps of K in one block; at most 256.
     pub kc: usize,
+    /// Columns of B in one block: with `kc` rows they fill half of the second-level cache.
+    pub nc: usize,
+    /// Rows of a task from which on a copy of B pays.
+    pub copy_b_rows: usize,
     /// Blocks of K summed one by one in C before a new partial sum is begun: so many that chains of
     /// blocks stay as short as the accuracy contract needs at K = 65,536.
     pub slice_blocks: usize,
-    /// Floats of packed B and of partial sums held at once: 16 Mi, 64 MiB.
+    /// Floats of partial sums held at once.
     pub buffer: usize,
-    /// Floating-point operations below which one thread does it all. A phase costs about a
-    /// microsecond, in which a core does a quarter of a million operations.
-    pub solo_flops: f64,
+    /// What starting a phase of several threads costs, in vector multiply-adds: a microsecond or
+    /// two, in which a core does some thousands.
+    pub phase_cost: f64,
 }
 
 impl Blocking {
-    /// What [`super::gemm`] uses.
-    pub const DEFAULT: Self =
-        Self { mc: 252, kc: KC, slice_blocks: 16, buffer: 1 << 24, solo_flops: 1e6 };
+    /// What [`super::gemm`] uses on this machine.
+    pub fn of_machine() -> &'static Self {
+        static BLOCKING: OnceLock<Blocking> = OnceLock::new();
+        BLOCKING.get_or_init(|| {
+            let l2 = machine().l2.unwrap_or(512 << 10);
+            // 512 columns with 1 MiB; a multiple of every tile's width.
+            let nc = (l2 / 2 / size_of::<f32>() / KC / 64).max(1) * 64;
+            Self { kc: KC, nc, copy_b_rows: 97, slice_blocks: 16, buffer: 1 << 24, phase_cost: 4e3 }
+        })
+    }
 
     /// `0..k` cut into equal blocks of at most `kc`: 784 is 4 x 196, not 3 x 256 + 16.
     pub(crate) fn even_kc(&self, k: usize) -> usize {
@@ -41,36 +51,98 @@ pub(crate) struct Grid {
     pub(crate) col_groups: usize,
 }
 
-impl Grid {
-    /// Picks the cut with the shortest makespan: rounds of tasks over the threads, each task
-    /// costing its tiles, and its packing of A, which is repeated for every group of columns.
-    pub(crate) fn choose(
-        m: usize,
-        n: usize,
-        slices: usize,
-        tile: TileShape,
-        threads: usize,
-    ) -> Self {
-        let (row_tiles, col_tiles) = (m.div_ceil(tile.mr), n.div_ceil(tile.nr));
-        let mut best = Self { row_groups: 1, col_groups: 1 };
-        let mut best_cost = usize::MAX;
-        for col_groups in 1..=col_tiles.min(threads) {
+/// How tiles are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// Row by row, from registers.
+    ByRow,
+    /// Turned, column by column.
+    ByColumn,
+    /// Element by element.
+    Scattered,
+}
+
+/// What the cost of a product depends on. Costs are in vector multiply-adds: cycles of a core that
+/// does one a cycle. The constants were measured on Zen 4.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    /// Blocks of K.
+    pub(crate) blocks: usize,
+    /// Slices of K, each a task of its own.
+    pub(crate) slices: usize,
+    pub(crate) tile: TileShape,
+    /// Whether half a vector of columns costs half.
+    pub(crate) has_half: bool,
+    /// Whether B is transposed, and so must be turned.
+    pub(crate) turns_b: bool,
+    /// How C lies.
+    pub(crate) store: Store,
+    /// Rows of a task from which on B is copied.
+    pub(crate) copy_b_rows: usize,
+}
+
+impl Work {
+    /// What one task of `rows x cols` costs.
+    pub(crate) fn task_cost(&self, rows: usize, cols: usize) -> f64 {
+        let TileShape { mr, nr } = self.tile;
+        let height = self.tile.even_height(rows);
+        let panels = rows.div_ceil(height);
+        let rows_done = (panels - 1) * height + self.tile.height(rows - (panels - 1) * height);
+        let lanes = nr / 2;
+        let rest = cols % lanes;
+        let tail = match rest {
+            0 => 0.0,
+            _ if self.has_half && rest <= lanes / 2 => 0.5,
+            _ => 1.0,
+        };
+        let vectors = (cols / lanes) as f64 + tail;
+        let k = self.k as f64 / self.slices as f64;
+        let multiply = rows_done as f64 * vectors * k;
+        let copy_b = match (self.turns_b, rows >= self.copy_b_rows) {
+            (true, _) => 0.45,
+            (false, true) => 0.12,
+            (false, false) => 0.02,
+        };
+        let copies = (copy_b * cols as f64 + 0.1 * rows as f64) * k;
+        let store = match self.store {
+            Store::ByRow => 1.5,
+            Store::ByColumn => 9.0,
+            Store::Scattered => 40.0,
+        };
+        let tiles = panels as f64 * vectors * mr as f64;
+        let stores = store * tiles * (self.blocks as f64 / self.slices as f64);
+        multiply + copies + stores + 500.0
+    }
+
+    /// Picks the cut with the shortest makespan for that many threads, and what it costs.
+    pub(crate) fn grid(&self, threads: usize, phase_cost: f64) -> (Grid, f64) {
+        let (row_tiles, col_tiles) = (self.m.div_ceil(self.tile.mr), self.n.div_ceil(self.tile.nr));
+        let mut best = Grid { row_groups: 1, col_groups: 1 };
+        let mut best_cost = self.task_cost(self.m, self.n) * self.slices as f64;
+        if threads == 1 {
+            return (best, best_cost);
+        }
+        for col_groups in 1..=col_tiles.min(4 * threads) {
+            let cols = self.n.min(col_tiles.div_ceil(col_groups) * self.tile.nr);
             for share in 1..=4 {
-                let row_groups = (share * threads).div_ceil(col_groups * slices).min(row_tiles);
-                let rows = row_tiles.div_ceil(row_groups);
-                let cols = col_tiles.div_ceil(col_groups);
-                let rounds = (row_groups * col_groups * slices).div_ceil(threads);
-                // A tile costs as much as packing its rows of A about eight times over; a task as
-                // much as a tenth of a tile.
-                let cost = rounds * (80 * rows * cols + 10 * rows + 8);
+                let row_groups =
+                    (share * threads).div_ceil(col_groups * self.slices).min(row_tiles);
+                let rows = self.m.min(row_tiles.div_ceil(row_groups) * self.tile.mr);
+                let rounds = (row_groups * col_groups * self.slices).div_ceil(threads);
+                let cost = rounds as f64 * self.task_cost(rows, cols) + phase_cost;
                 if cost < best_cost {
-                    (best, best_cost) = (Self { row_groups, col_groups }, cost);
+                    (best, best_cost) = (Grid { row_groups, col_groups }, cost);
                 }
             }
         }
-        best
+        (best, best_cost)
     }
+}
 
+impl Grid {
     /// The rows and columns of one task, as ranges of elements.
     pub(crate) fn block(
         &self,
@@ -98,15 +170,22 @@ pub(crate) fn share(len: usize, unit: usize, index: usize, groups: usize) -> Ran
 mod tests {
     use super::*;
 
+    fn work(m: usize, n: usize, k: usize) -> Work {
+        let tile = TileShape { mr: 14, nr: 32 };
+        let (blocks, slices, copy_b_rows) = (k.div_ceil(KC), 1, 97);
+        let (has_half, turns_b, store) = (true, false, Store::ByRow);
+        Work { m, n, k, blocks, slices, tile, has_half, turns_b, store, copy_b_rows }
+    }
+
     #[test]
     fn grids_cover_every_element_once() {
-        let tile = TileShape { mr: 14, nr: 32 };
         for (m, n) in [(1, 1), (13, 32), (784, 512), (9, 64), (50_000, 10), (97, 1001)] {
+            let work = work(m, n, 300);
             for threads in 1..=6 {
-                let grid = Grid::choose(m, n, 1, tile, threads);
+                let (grid, _) = work.grid(threads, 0.0);
                 let covered: usize = (0..grid.row_groups * grid.col_groups)
                     .map(|task| {
-                        let (rows, cols) = grid.block(task, m, n, tile);
+                        let (rows, cols) = grid.block(task, m, n, work.tile);
                         rows.len() * cols.len()
                     })
                     .sum();
@@ -116,10 +195,21 @@ mod tests {
     }
 
     #[test]
+    fn threads_are_used_where_they_pay() {
+        let tasks = |work: Work| {
+            let (grid, _) = work.grid(4, 4e3);
+            grid.row_groups * grid.col_groups
+        };
+        assert_eq!(tasks(work(32, 10, 32)), 1);
+        assert!(tasks(work(256, 512, 784)) >= 4);
+    }
+
+    #[test]
     fn blocks_of_k_are_even() {
-        assert_eq!(Blocking::DEFAULT.even_kc(784), 196);
-        assert_eq!(Blocking::DEFAULT.even_kc(256), 256);
-        assert_eq!(Blocking::DEFAULT.even_kc(257), 129);
-        assert_eq!(Blocking::DEFAULT.even_kc(0), 1);
+        let blocking = Blocking::of_machine();
+        assert_eq!(blocking.even_kc(784), 196);
+        assert_eq!(blocking.even_kc(256), 256);
+        assert_eq!(blocking.even_kc(257), 129);
+        assert_eq!(blocking.even_kc(0), 1);
     }
 }

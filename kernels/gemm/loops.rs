@@ -1,69 +1,24 @@
-//! The loops around the micro-kernel. B is packed by all threads together, once; then each task
-//! takes a block of C and packs the rows of A that it needs. Where K is long, tasks are slices of K
-//! as well, summed into buffers of their own and added up in order.
+//! The loops around the micro-kernel. Tasks are blocks of C; each reads its operands in place, or
+//! copies of its own where those pay, so a product is one phase and nobody waits for a shared
+//! buffer. Where K is long, tasks are slices of K as well, summed into buffers of their own and
+//! added up in order.
 
-use super::blocking::{Blocking, Grid, share};
-use super::pack::{ColsOfB, KC, Left, Right, RowsOfA};
-use super::tile::{
-    Finish, TileEpilogue, TileInput, TileOutput, TileShape, TileShapeOf, sgemm_tile,
-};
+use super::blocking::{Blocking, Grid, Store, Work, share};
+use super::pack::{KC, PANEL_OF_A, PanelOfA, pack_b};
+use super::store::{Row, StripEpilogue, StripOutput, finish_row};
+use super::tile::{MAX_MR, StripInput, TileShape, strip};
 use super::{Epilogue, Write};
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
-use crate::{Mat, MatMut, Team};
+use crate::{Isa, Mat, MatMut, Team};
 use std::ops::Range;
 
-/// Where a product goes.
-pub(crate) struct Output<'a> {
-    pub(crate) alpha: f32,
-    pub(crate) write: Write,
-    pub(crate) c: MatMut<'a>,
-    pub(crate) epilogue: Epilogue<'a>,
-}
-
-/// `C = epilogue(alpha A B + beta C)`.
-///
-/// # Panics
-/// If the shapes of A, B and C do not fit together.
-pub(crate) fn multiply<A: Left, B: Right>(
-    team: &Team,
-    blocking: &Blocking,
-    a: &A,
-    b: &B,
-    output: Output,
-) {
-    let Output { alpha, write, mut c, epilogue } = output;
-    let (m, n, k) = (a.rows(), b.cols(), a.depth());
-    assert!((b.depth(), c.rows(), c.cols()) == (k, m, n), "shapes of A, B and C");
-    if m == 0 || n == 0 {
-        return;
-    }
-    let beta = match write {
-        Write::Set => None,
-        Write::Add { beta } => Some(beta),
-    };
-    let target = Target { rs: c.rs(), cs: c.cs(), c: c.as_mut_ptr(), alpha, beta, epilogue };
-    assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
-    let tile = team.isa().run(TileShapeOf);
-    let kc = blocking.even_kc(k);
-    let blocks = k.div_ceil(kc).max(1);
-    let slices = blocks.div_ceil(blocking.slice_blocks);
-    let mc = (blocking.mc / tile.mr).max(1) * tile.mr;
-    let solo = 2.0 * m as f64 * n as f64 * k as f64 <= blocking.solo_flops;
-    let threads = if solo { 1 } else { team.threads() };
-    // Packing B costs a pass over it; reading it where it lies costs cache misses on every pass but
-    // the first. Rows that are exactly a tile wide lie as if packed.
-    let direct = b.in_place().filter(|b| m <= 2 * tile.mr || (b.rs() == tile.nr && n == tile.nr));
-
-    // A band of columns at a time, so that packed B and partial sums stay within the buffer.
-    let floats_per_column = k + if slices > 1 { slices * m } else { 0 };
-    let band = (blocking.buffer / floats_per_column.max(1) / tile.nr).max(1) * tile.nr;
-    for start in (0..n).step_by(band) {
-        let cols = start..n.min(start + band);
-        let target = target.columns(cols.clone());
-        let job = Job { tile, mc, a, b, cols, direct, target, kc, blocks, slices };
-        job.run(team, threads);
-    }
+/// `C = epilogue(alpha A B + beta C)`: the problem as it was given, or transposed.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    a: Mat<'a>,
+    b: Mat<'a>,
+    target: Target<'a>,
 }
 
 /// C from its element `0, 0` on, and what is done to it.
@@ -75,192 +30,220 @@ struct Target<'a> {
     alpha: f32,
     beta: Option<f32>,
     epilogue: Epilogue<'a>,
+    /// Whether `bias` is one for each row, not one for each column.
+    is_transposed: bool,
 }
 
 // SAFETY: tasks store disjoint tiles of C.
 unsafe impl Sync for Target<'_> {}
 
-impl Target<'_> {
+impl<'a> Product<'a> {
+    /// The problem as given. Shapes have been checked.
+    pub(super) fn new(
+        alpha: f32,
+        a: Mat<'a>,
+        b: Mat<'a>,
+        write: Write,
+        c: &'a mut MatMut,
+        epilogue: Epilogue<'a>,
+    ) -> Self {
+        let beta = match write {
+            Write::Set => None,
+            Write::Add { beta } => Some(beta),
+        };
+        let (rs, cs) = (c.rs(), c.cs());
+        let is_transposed = false;
+        let c = c.as_mut_ptr();
+        Self { a, b, target: Target { c, rs, cs, alpha, beta, epilogue, is_transposed } }
+    }
+
+    /// The same with all three matrices transposed.
+    fn transposed(&self) -> Self {
+        let Target { rs, cs, epilogue, is_transposed, .. } = self.target;
+        let epilogue = match epilogue {
+            Epilogue::Derivative { y, activation } => Epilogue::Derivative { y: y.t(), activation },
+            other => other,
+        };
+        let target =
+            Target { rs: cs, cs: rs, epilogue, is_transposed: !is_transposed, ..self.target };
+        Self { a: self.b.t(), b: self.a.t(), target }
+    }
+
+    /// The cost model's view of it, if the kernels can compute it: a bias for each row needs the
+    /// store by column.
+    fn work(&self, isa: Isa, blocking: &Blocking) -> Option<Work> {
+        let (m, n, k) = (self.a.rows(), self.b.cols(), self.a.cols());
+        let store = match self.target {
+            Target { cs: 1, .. } => Store::ByRow,
+            _ if self.target.is_by_column() => Store::ByColumn,
+            _ => Store::Scattered,
+        };
+        let by_column = store == Store::ByColumn;
+        let blocks = k.div_ceil(blocking.even_kc(k)).max(1);
+        let slices = blocks.div_ceil(blocking.slice_blocks);
+        if by_column && slices > 1 {
+            return None;
+        }
+        if matches!(self.target.epilogue, Epilogue::Bias { .. })
+            && self.target.is_transposed != by_column
+        {
+            return None;
+        }
+        let (tile, has_half) = isa.run(TileFacts);
+        let (turns_b, copy_b_rows) = (self.b.cs() != 1, blocking.copy_b_rows);
+        Some(Work { m, n, k, blocks, slices, tile, has_half, turns_b, store, copy_b_rows })
+    }
+}
+
+/// The tile of an instruction set, and whether half a vector costs half there.
+struct TileFacts;
+
+impl Kernel for TileFacts {
+    type Output = (TileShape, bool);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> (TileShape, bool) {
+        (TileShape::of::<S>(), S::HALF_LANES > 0)
+    }
+}
+
+impl<'a> Target<'a> {
+    /// Whether tiles are turned: the transposed problem of a C that lies by row.
+    fn is_by_column(&self) -> bool {
+        self.is_transposed && self.cs != 1 && self.rs == 1
+    }
+
+    /// Whether sums of several blocks of K are kept apart until the last: where each would be
+    /// turned, or where C's rows are pages apart and share few sets of every cache (1024^3: 95 %
+    /// of the peak, not 89).
+    fn prefers_sums_apart(&self) -> bool {
+        self.beta.is_none() && (self.is_by_column() || self.cs == 1 && self.rs.is_multiple_of(1024))
+    }
+
     /// The same pointing `elements` further on.
     fn offset(&self, elements: usize) -> Self {
         Self { c: self.c.wrapping_add(elements), ..*self }
     }
 
-    /// The same for some of the columns.
-    fn columns(&self, cols: Range<usize>) -> Self {
-        let epilogue = match self.epilogue {
-            Epilogue::None => Epilogue::None,
+    /// What happens to the strip whose first element is `row, col` when its sums are complete.
+    fn epilogue(&self, row: usize, col: usize) -> StripEpilogue {
+        match self.epilogue {
+            Epilogue::None => StripEpilogue::None,
             Epilogue::Bias { bias, activation } => {
-                Epilogue::Bias { bias: &bias[cols.clone()], activation }
+                let at = if self.is_transposed { row } else { col };
+                StripEpilogue::Bias { bias: bias.as_ptr().wrapping_add(at), activation }
             }
             Epilogue::Derivative { y, activation } => {
-                Epilogue::Derivative { y: y.columns(cols.clone()), activation }
+                let (rs, cs) =
+                    if self.is_by_column() { (y.cs(), y.rs()) } else { (y.rs(), y.cs()) };
+                let y = y.as_ptr().wrapping_add(row * y.rs() + col * y.cs());
+                StripEpilogue::Derivative { y, rs, cs, activation }
             }
-        };
-        Self { c: self.c.wrapping_add(cols.start * self.cs), epilogue, ..*self }
+        }
     }
 
-    /// The output of one tile. The first block of K scales or replaces the old C, later ones add to
-    /// it, the last one ends with the epilogue.
-    fn tile(&self, rows: Range<usize>, cols: Range<usize>, step: Step) -> TileOutput {
-        let epilogue = match self.epilogue {
-            _ if !step.is_last => TileEpilogue::None,
-            Epilogue::None => TileEpilogue::None,
-            Epilogue::Bias { bias, activation } => {
-                TileEpilogue::Bias { bias: bias[cols.start..].as_ptr(), activation }
-            }
-            Epilogue::Derivative { y, activation } => TileEpilogue::Derivative {
-                y: y.as_ptr().wrapping_add(rows.start * y.rs() + cols.start * y.cs()),
-                rs: y.rs(),
-                cs: y.cs(),
-                activation,
-            },
-        };
-        TileOutput {
-            c: self.c.wrapping_add(rows.start * self.rs + cols.start * self.cs),
-            rs: self.rs,
+    /// Where the strip goes whose first element is `row, col`. The first block of K scales or
+    /// replaces the old C, later ones add to it.
+    fn strip<'e>(
+        &self,
+        (row, height): (usize, usize),
+        cols: &Range<usize>,
+        is_first: bool,
+        epilogue: &'e StripEpilogue,
+        spare_row: *mut f32,
+    ) -> StripOutput<'e> {
+        let first = self.c.wrapping_add(row * self.rs + cols.start * self.cs);
+        let row = |i| if i < height { first.wrapping_add(i * self.rs) } else { spare_row };
+        StripOutput {
+            rows: std::array::from_fn(row),
+            partial: None,
             cs: self.cs,
-            rows: rows.len(),
+            by_column: self.is_by_column(),
+            height,
             cols: cols.len(),
             alpha: self.alpha,
-            beta: if step.is_first { self.beta } else { Some(1.0) },
+            beta: if is_first { self.beta } else { Some(1.0) },
             epilogue,
         }
     }
 }
 
-/// Which of the blocks of K that are summed into one target this is.
-#[derive(Clone, Copy)]
-struct Step {
-    is_first: bool,
-    is_last: bool,
+/// Computes a product, as it is given or transposed, whichever costs less.
+pub(super) fn multiply(team: &Team, blocking: &Blocking, product: Product) {
+    let given = product;
+    if given.a.rows() == 0 || given.b.cols() == 0 {
+        return;
+    }
+    assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
+    let best = [given, given.transposed()]
+        .into_iter()
+        .filter_map(|product| {
+            let work = product.work(team.isa(), blocking)?;
+            let (grid, cost) = work.grid(team.threads(), blocking.phase_cost);
+            Some((product, work, grid, cost))
+        })
+        .min_by(|a, b| a.3.total_cmp(&b.3));
+    let (product, work, grid, _) = best.expect("the problem as given suits every epilogue");
+    // A band of columns at a time, so that partial sums stay within the buffer.
+    let band = match work.slices {
+        1 => work.n,
+        slices => (blocking.buffer / (slices * work.m) / work.tile.nr).max(1) * work.tile.nr,
+    };
+    for start in (0..work.n).step_by(band) {
+        let cols = start..work.n.min(start + band);
+        Job { product, work, grid, cols, blocking }.run(team);
+    }
 }
 
-/// One product: operands, sizes, and how K is cut.
-struct Job<'a, A, B> {
-    tile: TileShape,
-    /// Rows of A packed at once; whole tiles.
-    mc: usize,
-    a: &'a A,
-    b: &'a B,
-    /// The columns of B, and of the C that `target` is only a part of, that this job is about.
+/// One product: operands, sizes, and how it is cut.
+struct Job<'a> {
+    product: Product<'a>,
+    work: Work,
+    grid: Grid,
+    /// The columns of C that this job is about: all, but where partial sums would be too many.
     cols: Range<usize>,
-    /// B where it lies, if its whole panels are read there.
-    direct: Option<Mat<'a>>,
-    target: Target<'a>,
-    /// Steps of K in a block; the last may be shorter.
-    kc: usize,
-    /// Blocks of K.
-    blocks: usize,
-    /// Slices of K, each of about `blocks / slices` blocks.
-    slices: usize,
+    blocking: &'a Blocking,
 }
 
-impl<A: Left, B: Right> Job<'_, A, B> {
-    fn run(&self, team: &Team, threads: usize) {
-        let (isa, m, n) = (team.isa(), self.a.rows(), self.cols.len());
-        let packed_len = self.a.depth() * self.packed_cols();
+impl Job<'_> {
+    fn run(&self, team: &Team) {
+        let (isa, Work { m, slices, tile, .. }) = (team.isa(), self.work);
+        let n = self.cols.len();
         // Room behind the partial sums lets the last of them be loaded as a whole vector.
-        let sums_len = if self.slices > 1 { self.slices * m * n + self.tile.nr } else { 0 };
+        let sums_len = if slices > 1 { slices * m * n + tile.nr } else { 0 };
         let mut buffer = team.phase_scratch();
-        let (packed, sums) = buffer.floats(packed_len + sums_len).split_at_mut(packed_len);
-        if packed_len > 0 {
-            self.pack(team, threads, packed);
-        }
-        let packed = &*packed;
-
-        let grid = Grid::choose(m, n, self.slices, self.tile, threads);
-        let per_slice = grid.row_groups * grid.col_groups;
+        let sums = buffer.floats(sums_len);
         let partial = Target {
-            c: sums.as_mut_ptr(),
+            // `columns` below begins at the first of this job's.
+            c: sums.as_mut_ptr().wrapping_sub(self.cols.start),
             rs: n,
             cs: 1,
             beta: None,
             epilogue: Epilogue::None,
-            ..self.target
+            ..self.product.target
         };
-        team.run(per_slice * self.slices, |task, scratch| {
+        let per_slice = self.grid.row_groups * self.grid.col_groups;
+        team.run(per_slice * slices, |task, scratch| {
             let (slice, task) = (task / per_slice, task % per_slice);
-            let (rows, cols) = grid.block(task, m, n, self.tile);
-            let blocks = share(self.blocks, 1, slice, self.slices);
-            let target = match self.slices {
-                1 => self.target,
+            let (rows, cols) = self.grid.block(task, m, n, tile);
+            let cols = self.cols.start + cols.start..self.cols.start + cols.end;
+            let blocks = share(self.work.blocks, 1, slice, slices);
+            let target = match slices {
+                1 => self.product.target,
                 _ => partial.offset(slice * m * n),
             };
-            isa.run(BlockOfC { job: self, packed, target, rows, cols, blocks, scratch });
+            isa.run(BlockOfC { job: self, target, rows, cols, blocks, scratch });
         });
-        if self.slices > 1 {
+        if slices > 1 {
             self.add_up(team, sums);
         }
     }
 
-    /// Columns that packed B takes: all, or only those of an incomplete last panel.
-    fn packed_cols(&self) -> usize {
-        let n = self.cols.len();
-        let whole = n / self.tile.nr * self.tile.nr;
-        let tail = match n - whole {
-            0 => 0,
-            cols => self.tile.panel_cols(cols),
-        };
-        if self.direct.is_some() { tail } else { whole + tail }
-    }
-
-    /// First step and length of a block of K.
-    fn block_of_k(&self, block: usize) -> (usize, usize) {
-        let start = block * self.kc;
-        (start, self.kc.min(self.a.depth() - start))
-    }
-
-    /// Packs B: one block of K after the other, in each one panel after the other.
-    fn pack(&self, team: &Team, threads: usize, packed: &mut [f32]) {
-        let isa = team.isa();
-        let (n, nr, width) = (self.cols.len(), self.tile.nr, self.packed_cols());
-        let first = if self.direct.is_some() { n / nr * nr } else { 0 };
-        // One task for each panel of each block: they are many and equal.
-        let panels = (n - first).div_ceil(nr);
-        let parts = Parts::new(packed);
-        let pack = |task: usize| {
-            let (k, depth) = self.block_of_k(task / panels);
-            let offset = task % panels * nr;
-            let panel_cols = nr.min(width - offset);
-            let start = k * width + offset * depth;
-            // SAFETY: each panel of each block is a part of its own.
-            let panel = unsafe { parts.part(start..start + depth * panel_cols) };
-            let col = self.cols.start + first + offset;
-            isa.run(PackB { b: self.b, part: ColsOfB { k, depth, col, panel_cols }, panel });
-        };
-        if threads == 1 {
-            (0..self.blocks * panels).for_each(pack);
-        } else {
-            team.run(self.blocks * panels, |task, _| pack(task));
-        }
-    }
-
-    /// Where the micro-kernel finds the panel of B at `col` in a block of K: a pointer and the
-    /// elements from one row to the next.
-    fn panel_of_b(
-        &self,
-        packed: &[f32],
-        k: usize,
-        depth: usize,
-        col: usize,
-    ) -> (*const f32, usize) {
-        let (n, nr, width) = (self.cols.len(), self.tile.nr, self.packed_cols());
-        if let Some(b) = self.direct.filter(|_| col + nr <= n) {
-            let offset = k * b.rs() + self.cols.start + col;
-            return (b.as_ptr().wrapping_add(offset), b.rs());
-        }
-        let offset = if self.direct.is_some() { 0 } else { col };
-        let panel = &packed[k * width + offset * depth..];
-        (panel.as_ptr(), nr.min(width - offset))
-    }
-
     /// Adds the slices' partial sums up, in order, and finishes C.
     fn add_up(&self, team: &Team, sums: &mut [f32]) {
-        let (isa, m, n) = (team.isa(), self.a.rows(), self.cols.len());
-        let slices = self.slices;
+        let (isa, m, n, slices) = (team.isa(), self.work.m, self.cols.len(), self.work.slices);
         let rows_at_once = (4096 / n).max(1);
-        let (room, parts) = (sums.len(), Parts::new(sums));
+        let parts = Parts::new(sums);
         team.run_chunks(m, rows_at_once, |rows, _| {
             let part = |slice: usize| (slice * m + rows.start) * n..(slice * m + rows.end) * n;
             // SAFETY: these rows of every slice belong to this task.
@@ -270,33 +253,8 @@ impl<A: Left, B: Right> Job<'_, A, B> {
                 let addend = unsafe { parts.part(part(slice)) };
                 isa.run(AddTo { total, addend });
             }
-            let (row, rows) = (rows.start, rows.len());
-            debug_assert!((row + rows) * n + self.tile.nr <= room);
-            let step = Step { is_first: true, is_last: true };
-            let output = TileOutput { alpha: 1.0, ..self.target.tile(row..row + rows, 0..n, step) };
-            isa.run(Finish {
-                sums: total.as_ptr(),
-                rs: n,
-                vector_stride: self.tile.nr / 2,
-                output: &output,
-            });
+            isa.run(FinishRows { job: self, rows, sums: total });
         });
-    }
-}
-
-/// One panel of B.
-struct PackB<'a, B> {
-    b: &'a B,
-    part: ColsOfB,
-    panel: &'a mut [f32],
-}
-
-impl<B: Right> Kernel for PackB<'_, B> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        self.b.pack(simd, self.part, self.panel);
     }
 }
 
@@ -317,10 +275,46 @@ impl Kernel for AddTo<'_> {
     }
 }
 
+/// Finishes some rows of C from their sums, which alpha has scaled already.
+struct FinishRows<'a> {
+    job: &'a Job<'a>,
+    rows: Range<usize>,
+    sums: &'a [f32],
+}
+
+impl Kernel for FinishRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { job, rows, sums } = self;
+        let Target { c, rs, cs, beta, .. } = job.product.target;
+        let n = job.cols.len();
+        for (i, row) in rows.enumerate() {
+            let epilogue = job.product.target.epilogue(row, job.cols.start);
+            let output = StripOutput {
+                rows: [c; MAX_MR],
+                partial: None,
+                cs,
+                by_column: false,
+                height: 1,
+                cols: n,
+                alpha: 1.0,
+                beta,
+                epilogue: &epilogue,
+            };
+            let c = c.wrapping_add(row * rs + job.cols.start * cs);
+            let row = Row { at: 0, c, cs, cols: n, output: &output };
+            // SAFETY: the row is inside C, bias and y; behind the sums of all slices there is room
+            // for a vector.
+            unsafe { finish_row(simd, sums[i * n..].as_ptr(), row) };
+        }
+    }
+}
+
 /// One task: a block of C, summed over some blocks of K.
-struct BlockOfC<'a, A, B> {
-    job: &'a Job<'a, A, B>,
-    packed: &'a [f32],
+struct BlockOfC<'a> {
+    job: &'a Job<'a>,
     target: Target<'a>,
     rows: Range<usize>,
     cols: Range<usize>,
@@ -328,45 +322,92 @@ struct BlockOfC<'a, A, B> {
     scratch: &'a mut Scratch,
 }
 
-impl<A: Left, B: Right> Kernel for BlockOfC<'_, A, B> {
+impl Kernel for BlockOfC<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { job, packed, target, rows, cols, blocks, scratch } = self;
-        let TileShape { mr, nr } = job.tile;
-        let layout = job.a.layout();
-        let panel_len = layout.panel_len(mr, job.kc);
-        let panels = job.mc.min(rows.len()).div_ceil(mr);
-        let packed_a = scratch.floats(panels * panel_len);
-        for row in rows.clone().step_by(job.mc) {
-            let mc = job.mc.min(rows.end - row);
+        let Self { job, target, rows: task_rows, cols, blocks, scratch } = self;
+        let (Product { a, b, .. }, tile) = (job.product, TileShape::of::<S>());
+        let (k, kc) = (job.work.k, job.blocking.even_kc(job.work.k));
+        let nc = job.blocking.nc.min(cols.len()).next_multiple_of(tile.nr);
+        let copies_b = copies_b(&b, task_rows.len(), job.blocking);
+        let block_len = if copies_b { kc * nc } else { 0 };
+        // Rows of partial sums, and one that is written in place of rows that C does not have.
+        let sums_apart = blocks.len() > 1 && target.prefers_sums_apart();
+        let sums_len = nc * (1 + if sums_apart { task_rows.len() } else { 0 });
+        let (panel_of_a, rest) =
+            scratch.floats(PANEL_OF_A + sums_len + block_len).split_at_mut(PANEL_OF_A);
+        let (sums, block_of_b) = rest.split_at_mut(sums_len);
+        let sums = sums.as_mut_ptr();
+        let mut steps = [0_u32; KC];
+        let height = tile.even_height(task_rows.len());
+        for col in cols.clone().step_by(nc) {
+            let cols = col..cols.end.min(col + nc);
+            let copies_a = copies_a(&a, cols.len().div_ceil(tile.nr));
             for block in blocks.clone() {
-                let (k, depth) = job.block_of_k(block);
-                for (panel, offset) in packed_a.chunks_exact_mut(panel_len).zip((0..mc).step_by(mr))
-                {
-                    let rows = mr.min(mc - offset);
-                    let panel_rows = job.tile.panel_rows(rows);
-                    let part = RowsOfA { row: row + offset, rows, panel_rows, k, depth };
-                    job.a.pack(simd, part, panel);
-                }
-                let step =
-                    Step { is_first: block == blocks.start, is_last: block + 1 == blocks.end };
-                for col in cols.clone().step_by(nr) {
-                    let width = nr.min(cols.end - col);
-                    let (b, b_rs) = job.panel_of_b(packed, k, depth, col);
-                    for (panel, offset) in packed_a.chunks_exact(panel_len).zip((0..mc).step_by(mr))
-                    {
-                        let height = mr.min(mc - offset);
-                        let first = row + offset;
-                        let output = target.tile(first..first + height, col..col + width, step);
-                        let input = TileInput { depth, a: panel.as_ptr(), layout, b, b_rs };
-                        // SAFETY: the panels were packed above for this block; B's panel has the
-                        // width that its columns need; the tile is inside C, bias and y.
-                        unsafe { sgemm_tile(simd, &input, &output) };
+                let (p, depth) = (block * kc, kc.min(k - block * kc));
+                let in_place = b.as_ptr().wrapping_add(p * b.rs() + col * b.cs());
+                let (b_first, b_rs) = if copies_b {
+                    let part = b.block(p..p + depth, cols.clone());
+                    pack_b(simd, part, block_of_b, nc);
+                    (block_of_b.as_ptr(), nc)
+                } else {
+                    (in_place, b.rs())
+                };
+                let (is_first, is_last) = (block == blocks.start, block + 1 == blocks.end);
+                for row in task_rows.clone().step_by(height) {
+                    let rows = row..task_rows.end.min(row + height);
+                    let panel = a.block(rows.clone(), p..p + depth);
+                    let kernel = tile.height(rows.len());
+                    let panel = if copies_a {
+                        PanelOfA::copied(panel, kernel, panel_of_a, &mut steps)
+                    } else {
+                        PanelOfA::in_place(panel, kernel, &mut steps)
+                    };
+                    let epilogue = match is_last {
+                        true => target.epilogue(row, col),
+                        false => StripEpilogue::None,
+                    };
+                    let mut output =
+                        target.strip((row, rows.len()), &cols, is_first, &epilogue, sums);
+                    if sums_apart {
+                        let first = sums.wrapping_add(nc * (1 + row - task_rows.start));
+                        let partial = std::array::from_fn(|i| {
+                            if i < rows.len() { first.wrapping_add(i * nc) } else { sums }
+                        });
+                        output = output.with_sums_apart(partial, is_first, is_last);
                     }
+                    let input = StripInput {
+                        rows: panel.rows,
+                        steps: panel.steps,
+                        rows_are_contiguous: panel.rows_are_contiguous,
+                        b: b_first,
+                        b_rs,
+                    };
+                    // SAFETY: the panel is inside A or copied for this height; B is inside its
+                    // matrix or copied for these columns; the strip is inside C, bias and y.
+                    unsafe { strip(simd, &input, &output) };
                 }
             }
         }
     }
+}
+
+/// Whether blocks of B are copied for that many rows: turned if they must be, and where every row
+/// of theirs would be on a page of its own.
+fn copies_b(b: &Mat, rows: usize, blocking: &Blocking) -> bool {
+    b.cs() != 1 || (rows >= blocking.copy_b_rows && b.rs().is_multiple_of(1024))
+}
+
+/// Whether a panel of A is copied before it meets that many tiles.
+fn copies_a(a: &Mat, tiles: usize) -> bool {
+    let stride = if a.cs() == 1 { a.rs() } else { a.cs() };
+    // Steps are 32 bits wide.
+    if stride > u32::MAX as usize / KC {
+        return true;
+    }
+    // Half a page apart, the lines of a panel share a few sets of the first-level cache. A copy
+    // everywhere would cost 2 to 3 % with 16 tiles.
+    tiles > 1 && stride.is_multiple_of(512)
 }

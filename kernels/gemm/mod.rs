@@ -1,9 +1,9 @@
 //! Matrix multiplication, in the manner of BLIS: five loops around a micro-kernel that keeps a tile
 //! of C in registers.
 //!
-//! - `tile`: the micro-kernel, and how a tile is stored (scaling, accumulation, epilogue)
-//! - `pack`: the operands as the micro-kernel wants them
-//! - `blocking`: block sizes, and how C is cut into tasks
+//! - `tile`: the micro-kernel; `store`: how its tile is stored (scaling, accumulation, epilogue)
+//! - `pack`: operands as the micro-kernel reads them, in place or copied
+//! - `blocking`: block sizes, what a product costs, and how C is cut into tasks
 //! - `loops`: the loops
 //!
 //! **Accuracy.** A sum over K is three sums: at most 256 products in registers, at most 16 of those
@@ -14,11 +14,13 @@
 pub(crate) mod blocking;
 pub(crate) mod loops;
 pub(crate) mod pack;
+pub(crate) mod store;
 pub(crate) mod tile;
 
 use crate::activation::Activation;
 use crate::{Mat, MatMut, Team};
 pub use blocking::Blocking;
+use loops::Product;
 
 /// What happens to the old C.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,27 +63,7 @@ pub enum Epilogue<'a> {
 /// # Panics
 /// If the shapes do not fit together.
 pub fn gemm(team: &Team, alpha: f32, a: Mat, b: Mat, write: Write, c: MatMut, epilogue: Epilogue) {
-    let (m, n) = (a.rows(), b.cols());
-    assert_eq!(a.cols(), b.rows(), "the columns of A and the rows of B");
-    assert_eq!((c.rows(), c.cols()), (m, n), "the shape of C");
-    match epilogue {
-        Epilogue::None => {}
-        Epilogue::Bias { bias, .. } => assert_eq!(bias.len(), n, "one bias for each column"),
-        Epilogue::Derivative { y, .. } => {
-            assert_eq!((y.rows(), y.cols()), (m, n), "the shape of y");
-        }
-    }
-    // Tiles are stored by row. A column-major C is the transposed problem, where that has an
-    // epilogue of the same form.
-    let transposable = !matches!(epilogue, Epilogue::Bias { .. });
-    if c.cs() != 1 && c.rs() == 1 && transposable {
-        let epilogue = match epilogue {
-            Epilogue::Derivative { y, activation } => Epilogue::Derivative { y: y.t(), activation },
-            other => other,
-        };
-        return gemm_with(team, &Blocking::DEFAULT, alpha, b.t(), a.t(), write, c.t(), epilogue);
-    }
-    gemm_with(team, &Blocking::DEFAULT, alpha, a, b, write, c, epilogue);
+    gemm_with(team, Blocking::of_machine(), alpha, a, b, write, c, epilogue);
 }
 
 /// [`gemm`] with the block sizes as an argument, so that tests reach every edge with small
@@ -95,8 +77,19 @@ pub fn gemm_with(
     a: Mat,
     b: Mat,
     write: Write,
-    c: MatMut,
+    mut c: MatMut,
     epilogue: Epilogue,
 ) {
-    loops::multiply(team, blocking, &a, &b, loops::Output { alpha, write, c, epilogue });
+    let (m, n) = (a.rows(), b.cols());
+    assert_eq!(a.cols(), b.rows(), "the columns of A and the rows of B");
+    assert_eq!((c.rows(), c.cols()), (m, n), "the shape of C");
+    match epilogue {
+        Epilogue::None => {}
+        Epilogue::Bias { bias, .. } => assert_eq!(bias.len(), n, "one bias for each column"),
+        Epilogue::Derivative { y, .. } => {
+            assert_eq!((y.rows(), y.cols()), (m, n), "the shape of y");
+        }
+    }
+    let product = Product::new(alpha, a, b, write, &mut c, epilogue);
+    loops::multiply(team, blocking, product);
 }

@@ -20,6 +20,12 @@ impl Avx2 {
         detected.then_some(Self(()))
     }
 
+    /// A CPU with AVX-512 has these too.
+    #[inline(always)]
+    pub(super) fn from_avx512(_: super::avx512::Avx512) -> Self {
+        Self(())
+    }
+
     #[inline]
     pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         unsafe { run_avx2(self, kernel) }
@@ -45,6 +51,13 @@ impl Simd for Avx2 {
     type M = __m256;
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
+    type Half = Self;
+    const HALF_LANES: usize = 0;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {

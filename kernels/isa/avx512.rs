@@ -6,6 +6,7 @@
               features, so its instructions may run; pointers are the caller's promise"
 )]
 
+use super::avx2::Avx2;
 use crate::simd::{Kernel, Simd};
 use core::arch::x86_64::*;
 
@@ -47,6 +48,13 @@ impl Simd for Avx512 {
     type M = __mmask16;
     const LANES: usize = 16;
     const REGISTERS: usize = 32;
+    type Half = Avx2;
+    const HALF_LANES: usize = 8;
+
+    #[inline(always)]
+    fn half(self) -> Avx2 {
+        Avx2::from_avx512(self)
+    }
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {

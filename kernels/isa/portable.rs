@@ -18,6 +18,13 @@ impl Simd for Portable {
     type M = f32x4;
     const LANES: usize = 4;
     const REGISTERS: usize = 16;
+    type Half = Self;
+    const HALF_LANES: usize = 0;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
 
     #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {

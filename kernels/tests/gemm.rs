@@ -9,7 +9,8 @@ use threadcount_kernels::gemm::{Blocking, Epilogue, Write, gemm, gemm_with};
 use threadcount_kernels::{Activation, Mat, MatMut, Team, naive};
 
 /// Small blocks, so that small matrices reach every edge of every loop.
-const TINY: Blocking = Blocking { mc: 1, kc: 5, slice_blocks: 2, buffer: 500, solo_flops: 0.0 };
+const TINY: Blocking =
+    Blocking { kc: 5, nc: 64, copy_b_rows: 20, slice_blocks: 2, buffer: 500, phase_cost: 0.0 };
 
 /// One product to check.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +116,7 @@ fn every_size_with_the_real_blocks() {
         (505, 2, 3),
         (1, 1, 9000),
     ] {
-        check(&Blocking::DEFAULT, Case::plain(m, n, k), noise);
+        check(Blocking::of_machine(), Case::plain(m, n, k), noise);
     }
 }
 
@@ -142,7 +143,7 @@ fn transposes_scales_and_accumulation() {
                     c_transposed: on(2),
                 };
                 check(&TINY, case, noise);
-                check(&Blocking::DEFAULT, case, noise);
+                check(Blocking::of_machine(), case, noise);
             }
         }
     }
@@ -177,8 +178,8 @@ fn long_sums_of_one_sign_keep_the_contract() {
     let positive =
         |seed, len| noise(seed, len).iter().map(|x| 0.5 + 0.5 * x.abs()).collect::<Vec<_>>();
     for k in [4096, 4097, 10_000, 65_536] {
-        check(&Blocking::DEFAULT, Case::plain(14, 64, k), positive);
-        check(&Blocking::DEFAULT, Case::plain(14, 64, k), noise);
+        check(Blocking::of_machine(), Case::plain(14, 64, k), positive);
+        check(Blocking::of_machine(), Case::plain(14, 64, k), noise);
     }
 }
 
@@ -201,12 +202,17 @@ fn epilogues() {
                     Epilogue::Bias { bias: &bias, activation },
                     Epilogue::Derivative { y: Mat::new(&y, m, n), activation },
                 ] {
-                    for blocking in [&TINY, &Blocking::DEFAULT] {
+                    for (alpha, blocking) in [
+                        (1.0, &TINY),
+                        (1.5, &TINY),
+                        (1.0, Blocking::of_machine()),
+                        (1.5, Blocking::of_machine()),
+                    ] {
                         let (mut c, mut expected) = (vec![f32::NAN; m * n], vec![0.0; m * n]);
                         let twin = MatMut::new(&mut expected, m, n);
-                        naive::gemm::gemm(1.5, a, b, Write::Set, twin, epilogue);
+                        naive::gemm::gemm(alpha, a, b, Write::Set, twin, epilogue);
                         let target = MatMut::new(&mut c, m, n);
-                        gemm_with(team, blocking, 1.5, a, b, Write::Set, target, epilogue);
+                        gemm_with(team, blocking, alpha, a, b, Write::Set, target, epilogue);
                         assert_close(&c, &expected, 3e-5, 3e-6, &format!("{epilogue:?}"));
                     }
                 }

@@ -1,0 +1,169 @@
+//! Images in memory as the convolutions walk them: pixel after pixel, and with a frame of zeros
+//! where a window may hang over the edge.
+
+use crate::Geometry;
+
+/// A grid of pixels in each of several images, such as the places of a window: line after line, as
+/// offsets in elements.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    /// Lines of one image.
+    pub(super) lines: usize,
+    /// Pixels of a line.
+    pub(super) pixels: usize,
+    /// Elements from one image to the next.
+    pub(super) image_step: usize,
+    /// Elements from one line to the next.
+    pub(super) line_step: usize,
+    /// Elements from one pixel to the next.
+    pub(super) pixel_step: usize,
+}
+
+impl Grid {
+    /// Pixels of one image.
+    pub(super) fn pixels_per_image(&self) -> usize {
+        self.lines * self.pixels
+    }
+
+    /// Walks the pixels from number `first` on.
+    pub(super) fn walk(&self, first: usize) -> Walk {
+        let (image, at) = (first / self.pixels_per_image(), first % self.pixels_per_image());
+        let (line, pixel) = (at / self.pixels, at % self.pixels);
+        let start = image * self.image_step;
+        let line_start = start + line * self.line_step;
+        let at = line_start + pixel * self.pixel_step;
+        Walk { grid: *self, image_start: start, line_start, at, line, pixel }
+    }
+}
+
+/// Where a walk over a [`Grid`] stands. A division for each pixel would cost as much as a tenth of
+/// a tile.
+#[derive(Clone, Copy)]
+pub(super) struct Walk {
+    grid: Grid,
+    image_start: usize,
+    line_start: usize,
+    at: usize,
+    line: usize,
+    pixel: usize,
+}
+
+impl Walk {
+    /// The offset of this pixel; goes on to the next.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> usize {
+        let here = self.at;
+        self.at += self.grid.pixel_step;
+        self.pixel += 1;
+        if self.pixel == self.grid.pixels {
+            (self.pixel, self.line) = (0, self.line + 1);
+            self.line_start += self.grid.line_step;
+            if self.line == self.grid.lines {
+                self.line = 0;
+                self.image_start += self.grid.image_step;
+                self.line_start = self.image_start;
+            }
+            self.at = self.line_start;
+        }
+        here
+    }
+}
+
+/// The frame of zeros around an image, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) top: usize,
+    pub(super) left: usize,
+    /// Height with the frame.
+    pub(super) height: usize,
+    /// Width with the frame.
+    pub(super) width: usize,
+}
+
+/// Images that windows slide over: their size, and the frame that the windows need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Framed {
+    pub(super) height: usize,
+    pub(super) width: usize,
+    pub(super) channels: usize,
+    pub(super) frame: Frame,
+}
+
+impl Framed {
+    /// The input of a convolution.
+    pub(super) fn input(g: &Geometry) -> Self {
+        // The frame reaches as far as the last window, and never cuts the image.
+        let reach = |out: usize, kernel: usize| (out.max(1) - 1) * g.stride + kernel;
+        let height = reach(g.out_h, g.kernel_h).max(g.pad_top + g.in_h);
+        let width = reach(g.out_w, g.kernel_w).max(g.pad_left + g.in_w);
+        let frame = Frame { top: g.pad_top, left: g.pad_left, height, width };
+        Self { height: g.in_h, width: g.in_w, channels: g.channels, frame }
+    }
+
+    /// The gradient of the output of a convolution of stride 1, as the input of the transposed one.
+    pub(super) fn output_gradient(g: &Geometry, filters: usize) -> Self {
+        let frame = Frame {
+            top: g.kernel_h - 1 - g.pad_top,
+            left: g.kernel_w - 1 - g.pad_left,
+            height: g.in_h + g.kernel_h - 1,
+            width: g.in_w + g.kernel_w - 1,
+        };
+        Self { height: g.out_h, width: g.out_w, channels: filters, frame }
+    }
+
+    /// Whether there is a frame at all: if not, images serve as they lie.
+    pub(super) fn has_frame(&self) -> bool {
+        (self.frame.height, self.frame.width) != (self.height, self.width)
+    }
+
+    /// Elements of an image.
+    pub(super) fn len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Elements of an image with its frame.
+    pub(super) fn framed_len(&self) -> usize {
+        self.frame.height * self.frame.width * self.channels
+    }
+
+    /// Elements of a line with its frame.
+    pub(super) fn line_len(&self) -> usize {
+        self.frame.width * self.channels
+    }
+
+    /// Copies whole images into their frames.
+    pub(super) fn copy(&self, images: &[f32], framed: &mut [f32]) {
+        let line = self.width * self.channels;
+        for (image, framed) in
+            images.chunks_exact(self.len()).zip(framed.chunks_exact_mut(self.framed_len()))
+        {
+            framed.fill(0.0);
+            let lines = framed.chunks_exact_mut(self.line_len()).skip(self.frame.top);
+            for (image, framed) in image.chunks_exact(line).zip(lines) {
+                framed[self.frame.left * self.channels..][..line].copy_from_slice(image);
+            }
+        }
+    }
+
+    /// The places of a window of `kernel_w` columns, `stride` pixels apart, and the offsets of
+    /// what is under it from its first pixel: kernel row by kernel row, each a run of memory.
+    pub(super) fn windows(&self, lines: usize, pixels: usize, stride: usize) -> Grid {
+        Grid {
+            lines,
+            pixels,
+            image_step: self.framed_len(),
+            line_step: stride * self.line_len(),
+            pixel_step: stride * self.channels,
+        }
+    }
+
+    /// Writes how far each element under a window is from its first.
+    pub(super) fn steps_under_window(&self, kernel_w: usize, steps: &mut [u32]) {
+        let run = kernel_w * self.channels;
+        for (row, steps) in steps.chunks_mut(run).enumerate() {
+            for (at, step) in steps.iter_mut().enumerate() {
+                *step = (row * self.line_len() + at) as u32;
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The gradient of the weights: for each element under a window, the sum over all windows of that
+//! element times the window's gradient. A product whose K is the windows, so long that slices of it
+//! are summed apart, and added up in order.
+
+use super::images::{Framed, Grid};
+use crate::gemm::blocking::{Blocking, share};
+use crate::gemm::store::{StripEpilogue, StripOutput};
+use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
+use crate::simd::{Kernel, Simd};
+use crate::team::{Parts, Scratch};
+use crate::{Mat, Team};
+use std::ops::Range;
+
+/// `dw = windows(x)^T dz`
+pub(super) struct WeightGradient<'a> {
+    /// Images in their frames.
+    pub(super) x: &'a [f32],
+    pub(super) images: Framed,
+    pub(super) windows: Grid,
+    pub(super) kernel_w: usize,
+    /// A row for each window.
+    pub(super) dz: Mat<'a>,
+    /// Elements under a window: the rows of `dw`.
+    pub(super) window_len: usize,
+}
+
+/// Rows of `dw` in one task: nine tiles or so, and so many tasks that four threads share even a
+/// single slice.
+const ROWS_AT_ONCE: usize = 126;
+
+impl WeightGradient<'_> {
+    /// Computes it. `sums` has room for [`WeightGradient::sums_len`].
+    pub(super) fn run(&self, team: &Team, sums: &mut [f32], dw: &mut [f32]) {
+        let (rows, filters) = (self.window_len, self.dz.cols());
+        let (blocks, slices) = self.cut();
+        let groups = rows.div_ceil(ROWS_AT_ONCE);
+        let isa = team.isa();
+        let target = Parts::new(if slices == 1 { &mut *dw } else { &mut *sums });
+        team.run(groups * slices, |task, scratch| {
+            let (slice, group) = (task / groups, task % groups);
+            let rows_of_group = share(rows, 1, group, groups);
+            let start = slice * rows * filters;
+            let part = start + rows_of_group.start * filters..start + rows_of_group.end * filters;
+            // SAFETY: each task has its slice's sums of its rows.
+            let dw = unsafe { target.part(part) };
+            let blocks = share(blocks, 1, slice, slices);
+            isa.run(RowsOfGradient { job: self, rows: rows_of_group, blocks, dw, scratch });
+        });
+        if slices > 1 {
+            let sums = &*sums;
+            team.run_on_chunks(dw, 4096, |start, dw| {
+                let slice = |i: usize| &sums[i * rows * filters + start..][..dw.len()];
+                dw.copy_from_slice(slice(0));
+                for i in 1..slices {
+                    let addend = &sums[i * rows * filters + start..][..dw.len()];
+                    dw.iter_mut().zip(addend).for_each(|(sum, x)| *sum += x);
+                }
+            });
+        }
+    }
+
+    /// Blocks of windows, and slices of blocks.
+    fn cut(&self) -> (usize, usize) {
+        let blocking = Blocking::of_machine();
+        let windows = self.dz.rows();
+        let blocks = windows.div_ceil(blocking.even_kc(windows)).max(1);
+        (blocks, blocks.div_ceil(blocking.slice_blocks))
+    }
+
+    /// Elements of the sums of all slices.
+    pub(super) fn sums_len(&self) -> usize {
+        match self.cut().1 {
+            1 => 0,
+            slices => slices * self.window_len * self.dz.cols(),
+        }
+    }
+}
+
+/// Some rows of the gradient, summed over some blocks of windows.
+struct RowsOfGradient<'a> {
+    job: &'a WeightGradient<'a>,
+    rows: Range<usize>,
+    blocks: Range<usize>,
+    dw: &'a mut [f32],
+    scratch: &'a mut Scratch,
+}
+
+impl Kernel for RowsOfGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { job, rows, blocks, dw, scratch } = self;
+        let (WeightGradient { images, windows, dz, .. }, tile) = (job, TileShape::of::<S>());
+        let (count, filters) = (dz.rows(), dz.cols());
+        let kc = Blocking::of_machine().even_kc(count);
+        let run = job.kernel_w * images.channels;
+        let (spare_row, steps) = scratch.floats(filters + kc).split_at_mut(filters);
+        let (dw, spare_row) = (dw.as_mut_ptr(), spare_row.as_mut_ptr());
+        let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
+        let height = tile.even_height(rows.len());
+        if count == 0 {
+            // SAFETY: these are the task's rows.
+            unsafe { std::slice::from_raw_parts_mut(dw, rows.len() * filters) }.fill(0.0);
+        }
+        for block in blocks.clone() {
+            let first = block * kc;
+            let Some(depth) = count.checked_sub(first).map(|left| left.min(kc)) else { break };
+            let mut walk = windows.walk(first);
+            let start = windows.walk(first).next();
+            for step in &mut steps[..depth] {
+                *step = (walk.next() - start) as u32;
+            }
+            for row in rows.clone().step_by(height) {
+                let height = height.min(rows.end - row);
+                let offset = |row: usize| row / run * images.line_len() + row % run;
+                let x = job.x.as_ptr().wrapping_add(start);
+                let last = row + height - 1;
+                let mut input_rows = [x.wrapping_add(offset(last)); MAX_MR];
+                let mut output_rows = [spare_row; MAX_MR];
+                let (mut at, mut left) = (offset(row), run - row % run);
+                for i in 0..height {
+                    input_rows[i] = x.wrapping_add(at);
+                    output_rows[i] = dw.wrapping_add((row - rows.start + i) * filters);
+                    (at, left) = (at + 1, left - 1);
+                    if left == 0 {
+                        (at, left) = (at - run + images.line_len(), run);
+                    }
+                }
+                let input = StripInput {
+                    rows: input_rows,
+                    steps: &steps[..depth],
+                    rows_are_contiguous: height == tile.height(height) && row / run == last / run,
+                    b: dz.as_ptr().wrapping_add(first * dz.rs()),
+                    b_rs: dz.rs(),
+                };
+                let output = StripOutput {
+                    rows: output_rows,
+                    partial: None,
+                    cs: 1,
+                    by_column: false,
+                    height,
+                    cols: filters,
+                    alpha: 1.0,
+                    beta: (block > blocks.start).then_some(1.0),
+                    epilogue: &StripEpilogue::None,
+                };
+                // SAFETY: windows are inside their images' frames, rows of dz inside its matrix,
+                // rows of dw this task's.
+                unsafe { strip(simd, &input, &output) };
+            }
+        }
+    }
+}

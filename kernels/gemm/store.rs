@@ -1,0 +1,317 @@
+//! What becomes of a tile when its sums are complete: scaling, the old C, the epilogue, the store.
+
+use super::tile::MAX_MR;
+use crate::activation::Activation;
+use crate::simd::{Kernel, Simd};
+use std::mem::MaybeUninit;
+
+/// The sums of a tile in memory, and room for as many more rows as a vector has lanes.
+#[repr(C)]
+struct Sums<T, R> {
+    tile: T,
+    spare: R,
+}
+
+/// What is done to a strip's elements when their sums are complete. Pointers are those of the
+/// strip's first element.
+#[derive(Clone, Copy)]
+pub(crate) enum StripEpilogue {
+    None,
+    Bias { bias: *const f32, activation: Activation },
+    Derivative { y: *const f32, rs: usize, cs: usize, activation: Activation },
+}
+
+/// Where a strip goes and what becomes of the old C there.
+#[derive(Clone, Copy)]
+pub(crate) struct StripOutput<'a> {
+    /// Where the rows of C begin. Those beyond `height` are written to as well, so they point to
+    /// memory that nobody needs.
+    pub(crate) rows: [*mut f32; MAX_MR],
+    /// Where the sums of earlier blocks of K stand, if not in C: its rows, for as many columns.
+    pub(crate) partial: Option<[*mut f32; MAX_MR]>,
+    /// Elements from one column of C to the next.
+    pub(crate) cs: usize,
+    /// Whether row `i` begins at `rows[0] + i`. Then the tile is turned and stored column by
+    /// column, and the epilogue is that of the transposed strip: a bias for each row.
+    pub(crate) by_column: bool,
+    /// Rows to store.
+    pub(crate) height: usize,
+    /// Columns to store.
+    pub(crate) cols: usize,
+    /// Factor of the sum.
+    pub(crate) alpha: f32,
+    /// Factor of the old C, or `None` if it is not read.
+    pub(crate) beta: Option<f32>,
+    pub(crate) epilogue: &'a StripEpilogue,
+}
+
+impl<'a> StripOutput<'a> {
+    /// The same with the sums of all but the last block of K in these rows instead of C.
+    pub(crate) fn with_sums_apart(
+        self,
+        rows: [*mut f32; MAX_MR],
+        is_first: bool,
+        is_last: bool,
+    ) -> Self {
+        let beta = (!is_first).then_some(1.0);
+        if is_last {
+            let partial = (!is_first).then_some(rows);
+            return Self { partial, beta: None, ..self };
+        }
+        let epilogue = &StripEpilogue::None;
+        Self { rows, cs: 1, by_column: false, alpha: 1.0, beta, epilogue, ..self }
+    }
+}
+
+/// Stores the sums of the `live` columns from `col` on.
+///
+/// The sums are in registers, and stay there only while every loop over them is unrolled early: so
+/// the loops are small, do one thing each, and have no branches.
+///
+/// # Safety
+/// C, bias and y have these elements.
+#[inline(always)]
+pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    whole: W,
+    mut tile: [[S::V; NV]; MR],
+    output: &StripOutput,
+    col: usize,
+    live: usize,
+) {
+    // By far the most products have no scale: a multiplication of each vector would be 1.5 % at
+    // K = 64.
+    let is_plain = output.cs == 1 && output.alpha == 1.0 && matches!(output.beta, None | Some(1.0));
+    let old = match &output.partial {
+        None if is_plain && output.beta.is_some() => Some(&output.rows),
+        partial => partial.as_ref(),
+    };
+    let mask = simd.mask_first(live);
+    let is_masked = NV == 1 && live < S::LANES;
+    // SAFETY: inside C by the caller's promise.
+    unsafe {
+        if let Some(rows) = old {
+            if is_masked {
+                for i in 0..MR {
+                    tile[i][0] = simd.add(tile[i][0], simd.load_masked(rows[i].add(col), mask));
+                }
+            } else {
+                for i in 0..MR {
+                    for v in 0..NV {
+                        let old = simd.load(rows[i].add(col + v * S::LANES));
+                        tile[i][v] = simd.add(tile[i][v], old);
+                    }
+                }
+            }
+        }
+        if is_plain && apply_plain::<S, MR, NV>(simd, &mut tile, output, col, live) {
+            if is_masked {
+                for i in 0..MR {
+                    simd.store_masked(output.rows[i].add(col), tile[i][0], mask);
+                }
+            } else {
+                for i in 0..MR {
+                    for v in 0..NV {
+                        simd.store(output.rows[i].add(col + v * S::LANES), tile[i][v]);
+                    }
+                }
+            }
+            return;
+        }
+    }
+    // What has been added is not added again.
+    let output = &StripOutput { beta: if old.is_some() { None } else { output.beta }, ..*output };
+    let mut copy = Sums { tile, spare: MaybeUninit::<[[S::V; NV]; 15]>::uninit() };
+    let sums = (&raw mut copy).cast::<f32>();
+    whole.call(FinishTile { sums, rs: NV * S::LANES, output, col, live });
+}
+
+/// Applies the epilogues that are a few instructions. False, and nothing done, if it is another.
+#[inline(always)]
+unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    tile: &mut [[S::V; NV]; MR],
+    output: &StripOutput,
+    col: usize,
+    live: usize,
+) -> bool {
+    let StripEpilogue::Bias { bias, activation } = *output.epilogue else {
+        return matches!(output.epilogue, StripEpilogue::None);
+    };
+    if !matches!(activation, Activation::Linear | Activation::Relu | Activation::LeakyRelu { .. }) {
+        return false;
+    }
+    let mut biases = [simd.splat(0.0); NV];
+    for v in 0..NV {
+        // SAFETY: one bias for each column; a single vector may be incomplete.
+        biases[v] = unsafe {
+            let bias = bias.add(col + v * S::LANES);
+            if NV == 1 { simd.load_masked(bias, simd.mask_first(live)) } else { simd.load(bias) }
+        };
+    }
+    for i in 0..MR {
+        for v in 0..NV {
+            tile[i][v] = simd.add(tile[i][v], biases[v]);
+        }
+    }
+    if let Activation::Relu = activation {
+        for i in 0..MR {
+            for v in 0..NV {
+                tile[i][v] = Activation::Relu.apply(simd, tile[i][v]);
+            }
+        }
+    }
+    if let Activation::LeakyRelu { slope } = activation {
+        for i in 0..MR {
+            for v in 0..NV {
+                tile[i][v] = Activation::LeakyRelu { slope }.apply(simd, tile[i][v]);
+            }
+        }
+    }
+    true
+}
+
+/// Scales, accumulates, applies the epilogue and stores the columns from `col` on of a tile in
+/// memory: everything but the plain store. One function for all tile shapes.
+struct FinishTile<'a> {
+    /// Row by row.
+    sums: *mut f32,
+    rs: usize,
+    output: &'a StripOutput<'a>,
+    col: usize,
+    live: usize,
+}
+
+impl Kernel for FinishTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { sums, rs, output, col, live } = self;
+        if output.by_column {
+            for j in (0..live).step_by(4) {
+                let mut turned = [[0.0_f32; 16]; 4];
+                for i in (0..output.height).step_by(S::LANES) {
+                    // SAFETY: LANES rows and four columns are inside the sums; of rows that nobody
+                    // wrote nothing is stored. i + LANES <= 16.
+                    unsafe {
+                        let columns = simd.transpose4(sums.add(i * rs + j), rs);
+                        for (column, turned) in columns.into_iter().zip(&mut turned) {
+                            simd.store(turned.as_mut_ptr().add(i), column);
+                        }
+                    }
+                }
+                for (j, turned) in (j..live).zip(&turned) {
+                    let c = output.rows[0].wrapping_add((col + j) * output.cs);
+                    let row = Row { at: col + j, c, cs: 1, cols: output.height, output };
+                    // SAFETY: by the promise of `strip`'s caller.
+                    unsafe { finish_row(simd, turned.as_ptr(), row) };
+                }
+            }
+            return;
+        }
+        for i in 0..output.height {
+            let c = output.rows[i].wrapping_add(col * output.cs);
+            let epilogue = match *output.epilogue {
+                StripEpilogue::None => StripEpilogue::None,
+                StripEpilogue::Bias { bias, activation } => {
+                    StripEpilogue::Bias { bias: bias.wrapping_add(col), activation }
+                }
+                StripEpilogue::Derivative { y, rs, cs, activation } => {
+                    StripEpilogue::Derivative { y: y.wrapping_add(col * cs), rs, cs, activation }
+                }
+            };
+            let output = &StripOutput { epilogue: &epilogue, ..*output };
+            let row = Row { at: i, c, cs: output.cs, cols: live, output };
+            // SAFETY: by the promise of `strip`'s caller.
+            unsafe { finish_row(simd, sums.add(i * rs), row) };
+        }
+    }
+}
+
+/// A row of sums in memory on its way to C.
+pub(crate) struct Row<'a> {
+    /// Which row of the epilogue's `y` it is.
+    pub(crate) at: usize,
+    pub(crate) c: *mut f32,
+    pub(crate) cs: usize,
+    pub(crate) cols: usize,
+    /// Scales and epilogue.
+    pub(crate) output: &'a StripOutput<'a>,
+}
+
+/// `C = epilogue(alpha sums + beta C)` for one row.
+///
+/// # Safety
+/// The row of C, bias and y has these columns; sums are readable for whole vectors.
+#[inline(always)]
+pub(crate) unsafe fn finish_row<S: Simd>(simd: S, sums: *const f32, row: Row) {
+    let Row { at, c, cs, cols, output } = row;
+    let (alpha, beta) = (simd.splat(output.alpha), simd.splat(output.beta.unwrap_or(0.0)));
+    let mut col = 0;
+    while col < cols {
+        let n = (cols - col).min(S::LANES);
+        // SAFETY: n columns from col on are inside by the caller's promise.
+        unsafe {
+            let mut x = simd.mul(simd.load(sums.add(col)), alpha);
+            let c = c.add(col * cs);
+            if output.beta.is_some() {
+                x = simd.mul_add(gather(simd, c, cs, n), beta, x);
+            }
+            match *output.epilogue {
+                StripEpilogue::None => {}
+                StripEpilogue::Bias { bias, activation } => {
+                    let bias = gather(simd, bias.add(col), 1, n);
+                    x = activation.apply(simd, simd.add(x, bias));
+                }
+                StripEpilogue::Derivative { y, rs, cs, activation } => {
+                    let y = gather(simd, y.add(at * rs + col * cs), cs, n);
+                    x = activation.chain(simd, y, x);
+                }
+            }
+            scatter(simd, x, c, cs, n);
+        }
+        col += S::LANES;
+    }
+}
+
+/// The first `n <= LANES` elements, `stride` apart; zeros behind them.
+#[inline(always)]
+unsafe fn gather<S: Simd>(simd: S, p: *const f32, stride: usize, n: usize) -> S::V {
+    // SAFETY: the caller promises n elements; no vector is longer than 16 floats.
+    unsafe {
+        if stride == 1 {
+            return if n == S::LANES {
+                simd.load(p)
+            } else {
+                simd.load_masked(p, simd.mask_first(n))
+            };
+        }
+        let mut lanes = [0.0_f32; 16];
+        for j in 0..n {
+            lanes[j] = *p.add(j * stride);
+        }
+        simd.load(lanes.as_ptr())
+    }
+}
+
+/// Stores the first `n <= LANES` lanes, `stride` apart.
+#[inline(always)]
+unsafe fn scatter<S: Simd>(simd: S, x: S::V, p: *mut f32, stride: usize, n: usize) {
+    // SAFETY: the caller promises n elements; no vector is longer than 16 floats.
+    unsafe {
+        if stride == 1 {
+            if n == S::LANES {
+                simd.store(p, x);
+            } else {
+                simd.store_masked(p, x, simd.mask_first(n));
+            }
+            return;
+        }
+        let mut lanes = [0.0_f32; 16];
+        simd.store(lanes.as_mut_ptr(), x);
+        for j in 0..n {
+            *p.add(j * stride) = lanes[j];
+        }
+    }
+}
