@@ -189,23 +189,18 @@ impl Kernel for FinishTile<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { sums, rs, output, col, live } = self;
         if output.by_column {
-            for j in (0..live).step_by(4) {
-                let mut turned = [[0.0_f32; 16]; 4];
-                for i in (0..output.height).step_by(S::LANES) {
+            for first in (0..output.height).step_by(S::LANES) {
+                let n = S::LANES.min(output.height - first);
+                for j in (0..live).step_by(4) {
                     // SAFETY: LANES rows and four columns are inside the sums; of rows that nobody
-                    // wrote nothing is stored. i + LANES <= 16.
+                    // wrote nothing is stored. The rest by the promise of `strip`'s caller.
                     unsafe {
-                        let columns = simd.transpose4(sums.add(i * rs + j), rs);
-                        for (column, turned) in columns.into_iter().zip(&mut turned) {
-                            simd.store(turned.as_mut_ptr().add(i), column);
+                        let columns = simd.transpose4(sums.add(first * rs + j), rs);
+                        for (j, sums) in (j..live).zip(columns) {
+                            let c = output.rows[0].add((col + j) * output.cs + first);
+                            finish(simd, sums, Place { at: col + j, first, n, c, cs: 1 }, output);
                         }
                     }
-                }
-                for (j, turned) in (j..live).zip(&turned) {
-                    let c = output.rows[0].wrapping_add((col + j) * output.cs);
-                    let row = Row { at: col + j, c, cs: 1, cols: output.height, output };
-                    // SAFETY: by the promise of `strip`'s caller.
-                    unsafe { finish_row(simd, turned.as_ptr(), row) };
                 }
             }
             return;
@@ -247,31 +242,49 @@ pub(crate) struct Row<'a> {
 #[inline(always)]
 pub(crate) unsafe fn finish_row<S: Simd>(simd: S, sums: *const f32, row: Row) {
     let Row { at, c, cs, cols, output } = row;
-    let (alpha, beta) = (simd.splat(output.alpha), simd.splat(output.beta.unwrap_or(0.0)));
-    let mut col = 0;
-    while col < cols {
-        let n = (cols - col).min(S::LANES);
-        // SAFETY: n columns from col on are inside by the caller's promise.
+    let mut first = 0;
+    while first < cols {
+        let n = (cols - first).min(S::LANES);
+        // SAFETY: n columns from `first` on are inside by the caller's promise.
         unsafe {
-            let mut x = simd.mul(simd.load(sums.add(col)), alpha);
-            let c = c.add(col * cs);
-            if output.beta.is_some() {
-                x = simd.mul_add(gather(simd, c, cs, n), beta, x);
-            }
-            match *output.epilogue {
-                StripEpilogue::None => {}
-                StripEpilogue::Bias { bias, activation } => {
-                    let bias = gather(simd, bias.add(col), 1, n);
-                    x = activation.apply(simd, simd.add(x, bias));
-                }
-                StripEpilogue::Derivative { y, rs, cs, activation } => {
-                    let y = gather(simd, y.add(at * rs + col * cs), cs, n);
-                    x = activation.chain(simd, y, x);
-                }
-            }
-            scatter(simd, x, c, cs, n);
+            let place = Place { at, first, n, c: c.add(first * cs), cs };
+            finish(simd, simd.load(sums.add(first)), place, output);
         }
-        col += S::LANES;
+        first += S::LANES;
+    }
+}
+
+/// Where one vector of sums goes: columns `first .. first + n` of row `at` of the bias and `y`.
+struct Place {
+    at: usize,
+    first: usize,
+    n: usize,
+    c: *mut f32,
+    cs: usize,
+}
+
+/// `C = epilogue(alpha sums + beta C)` for one vector.
+#[inline(always)]
+unsafe fn finish<S: Simd>(simd: S, sums: S::V, place: Place, output: &StripOutput) {
+    let Place { at, first, n, c, cs } = place;
+    // SAFETY: the n elements are inside C, bias and y by the caller's promise.
+    unsafe {
+        let mut x = simd.mul(sums, simd.splat(output.alpha));
+        if let Some(beta) = output.beta {
+            x = simd.mul_add(gather(simd, c, cs, n), simd.splat(beta), x);
+        }
+        match *output.epilogue {
+            StripEpilogue::None => {}
+            StripEpilogue::Bias { bias, activation } => {
+                let bias = gather(simd, bias.add(first), 1, n);
+                x = activation.apply(simd, simd.add(x, bias));
+            }
+            StripEpilogue::Derivative { y, rs, cs, activation } => {
+                let y = gather(simd, y.add(at * rs + first * cs), cs, n);
+                x = activation.chain(simd, y, x);
+            }
+        }
+        scatter(simd, x, c, cs, n);
     }
 }
 

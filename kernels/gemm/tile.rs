@@ -174,7 +174,7 @@ fn run_strip<S: Simd, W: Simd, const MR: usize, const NV: usize, const CONTIGUOU
         let live = width.min(cols.end - col);
         // C is asked for while the sums are made: at the end its misses would not overlap with
         // work.
-        if output.cs == 1 {
+        if output.cs == 1 && output.beta.is_some() {
             for i in 0..MR {
                 simd.prefetch(output.rows[i].wrapping_add(col));
                 simd.prefetch(output.rows[i].wrapping_add(col + (NV - 1) * S::LANES));
