@@ -118,6 +118,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn select(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V;
     /// The sum of the lanes, in a fixed order.
     fn reduce_add(self, a: Self::V) -> f32;
+    /// The sums of the lanes of four vectors, in a fixed order.
+    #[inline(always)]
+    fn reduce_add4(self, v: [Self::V; 4]) -> [f32; 4] {
+        let [a, b, c, d] = v;
+        [self.reduce_add(a), self.reduce_add(b), self.reduce_add(c), self.reduce_add(d)]
+    }
     /// The largest lane; unspecified if a lane is NaN.
     fn reduce_max(self, a: Self::V) -> f32;
 }

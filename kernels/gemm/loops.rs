@@ -4,6 +4,7 @@
 //! added up in order.
 
 use super::blocking::{Blocking, Grid, Store, Work, share};
+use super::dot::DotProduct;
 use super::pack::{KC, PANEL_OF_A, PanelOfA, pack_b};
 use super::store::{Row, StripEpilogue, StripOutput, finish_row};
 use super::tile::{MAX_MR, StripInput, TileShape, strip};
@@ -23,10 +24,10 @@ pub(crate) struct Product<'a> {
 
 /// C from its element `0, 0` on, and what is done to it.
 #[derive(Clone, Copy)]
-struct Target<'a> {
-    c: *mut f32,
-    rs: usize,
-    cs: usize,
+pub(super) struct Target<'a> {
+    pub(super) c: *mut f32,
+    pub(super) rs: usize,
+    pub(super) cs: usize,
     alpha: f32,
     beta: Option<f32>,
     epilogue: Epilogue<'a>,
@@ -126,7 +127,7 @@ impl<'a> Target<'a> {
     }
 
     /// What happens to the strip whose first element is `row, col` when its sums are complete.
-    fn epilogue(&self, row: usize, col: usize) -> StripEpilogue {
+    pub(super) fn epilogue(&self, row: usize, col: usize) -> StripEpilogue {
         match self.epilogue {
             Epilogue::None => StripEpilogue::None,
             Epilogue::Bias { bias, activation } => {
@@ -139,6 +140,21 @@ impl<'a> Target<'a> {
                 let y = y.as_ptr().wrapping_add(row * y.rs() + col * y.cs());
                 StripEpilogue::Derivative { y, rs, cs, activation }
             }
+        }
+    }
+
+    /// What becomes of a row of `cols` sums in memory.
+    pub(super) fn row<'e>(&self, cols: usize, epilogue: &'e StripEpilogue) -> StripOutput<'e> {
+        StripOutput {
+            rows: [self.c; MAX_MR],
+            partial: None,
+            cs: self.cs,
+            by_column: false,
+            height: 1,
+            cols,
+            alpha: self.alpha,
+            beta: self.beta,
+            epilogue,
         }
     }
 
@@ -175,6 +191,9 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, product: Product) {
         return;
     }
     assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
+    if let Some((product, cost)) = dot_product(team.isa(), blocking, given) {
+        return product.run(team, cost, blocking);
+    }
     let best = [given, given.transposed()]
         .into_iter()
         .filter_map(|product| {
@@ -193,6 +212,31 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, product: Product) {
         let cols = start..work.n.min(start + band);
         Job { product, work, grid, cols, blocking }.run(team);
     }
+}
+
+/// The product as dot products and what they cost, if that is less than as strips on one thread:
+/// other sums have other bits, so the choice does not depend on the threads there are.
+fn dot_product<'a>(
+    isa: Isa,
+    blocking: &Blocking,
+    given: Product<'a>,
+) -> Option<(DotProduct<'a>, f64)> {
+    let turned = match given.target.epilogue {
+        Epilogue::None => Some(given.transposed()),
+        _ => None,
+    };
+    let (tile, _) = isa.run(TileFacts);
+    let dots =
+        [Some(given), turned].into_iter().flatten().filter_map(|Product { a, b, target }| {
+            let product = DotProduct { a, b, target };
+            let cost = product.cost(tile.nr / 2, blocking)?;
+            Some((product, cost))
+        });
+    let best = dots.min_by(|a, b| a.1.total_cmp(&b.1))?;
+    let strips = [given, given.transposed()]
+        .into_iter()
+        .filter_map(|product| Some(product.work(isa, blocking)?.grid(1, 0.0).1));
+    strips.fold(f64::INFINITY, f64::min).gt(&best.1).then_some(best)
 }
 
 /// One product: operands, sizes, and how it is cut.
@@ -288,21 +332,11 @@ impl Kernel for FinishRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { job, rows, sums } = self;
-        let Target { c, rs, cs, beta, .. } = job.product.target;
+        let Target { c, rs, cs, .. } = job.product.target;
         let n = job.cols.len();
         for (i, row) in rows.enumerate() {
             let epilogue = job.product.target.epilogue(row, job.cols.start);
-            let output = StripOutput {
-                rows: [c; MAX_MR],
-                partial: None,
-                cs,
-                by_column: false,
-                height: 1,
-                cols: n,
-                alpha: 1.0,
-                beta,
-                epilogue: &epilogue,
-            };
+            let output = StripOutput { alpha: 1.0, ..job.product.target.row(n, &epilogue) };
             let c = c.wrapping_add(row * rs + job.cols.start * cs);
             let row = Row { at: 0, c, cs, cols: n, output: &output };
             // SAFETY: the row is inside C, bias and y; behind the sums of all slices there is room

@@ -213,6 +213,17 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn reduce_add4(self, [a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+        unsafe {
+            let (ab, cd) = (_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+            let v = _mm256_hadd_ps(ab, cd);
+            let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let mut sums = [0.0; 4];
+            _mm_storeu_ps(sums.as_mut_ptr(), v);
+            sums
+        }
+    }
+    #[inline(always)]
     fn reduce_max(self, a: __m256) -> f32 {
         unsafe {
             let four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));

@@ -192,6 +192,31 @@ impl Simd for Avx512 {
         unsafe { _mm512_reduce_add_ps(a) }
     }
     #[inline(always)]
+    fn reduce_add4(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+        unsafe {
+            // Halves of pairs are added, so that each step sums two vectors at the price of one.
+            let halves = |a, b| {
+                _mm512_add_ps(
+                    _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+                    _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+                )
+            };
+            let (ab, cd) = (halves(a, b), halves(c, d));
+            // Now lane l of four floats is a quarter of vector l.
+            let v = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd),
+            );
+            let v = _mm512_add_ps(v, _mm512_permute_ps::<0b01_00_11_10>(v));
+            let v = _mm512_add_ps(v, _mm512_permute_ps::<0b10_11_00_01>(v));
+            let first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+            let mut sums = [0.0; 4];
+            let low = _mm512_castps512_ps128(_mm512_permutexvar_ps(first, v));
+            _mm_storeu_ps(sums.as_mut_ptr(), low);
+            sums
+        }
+    }
+    #[inline(always)]
     fn reduce_max(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
     }
