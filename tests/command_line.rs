@@ -147,6 +147,30 @@ fn info_prints_the_machine_and_as_json() {
 }
 
 #[test]
+fn the_measured_peak_is_asked_for() {
+    let desk = Desk::new();
+    let output = desk.bare("info --json").output().unwrap();
+    assert!(json(&output.stdout).get("peak").is_none());
+    let output = desk.bare("info --json --peak").output().unwrap();
+    let info = json(&output.stdout);
+    for (team, threads) in [("one_thread", &1.into()), ("all_threads", &info["threads"])] {
+        let rates = &info["peak"][team];
+        assert_eq!(rates["threads"], *threads);
+        assert!(rates["fma_gflops"].as_f64().unwrap() > 0.0);
+        for level in ["l1", "l2", "l3", "dram"] {
+            let rate = &rates[format!("{level}_gbytes_per_second")];
+            let cache = if level == "l1" { "l1d" } else { level };
+            // Where the system does not tell the size of a cache, its rate is null.
+            let unknown = level != "dram" && info[cache].is_null();
+            assert_eq!(rate.is_null(), unknown, "{level}: {rate}");
+            assert!(unknown || rate.as_f64().unwrap() > 0.0, "{level}: {rate}");
+        }
+    }
+    let table = contains("measured peak").and(contains("GFLOP/s")).and(contains("read from DRAM"));
+    desk.bare("info --peak --threads 1").assert().success().stdout(table).stderr("");
+}
+
+#[test]
 fn more_threads_than_there_are_is_a_warning() {
     let desk = Desk::new();
     let warned = starts_with("threadcount: warning: 100000 threads asked for");
