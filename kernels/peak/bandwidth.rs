@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 /// Measurements of one level, of which the median counts.
-const SAMPLES: usize = 9;
+const SAMPLES: usize = 25;
 /// Bytes that one task reads in one measurement, at least: a millisecond or two of L1's 100 to
 /// 500 GB/s, some of DRAM's 10 to 40.
 const BYTES_PER_SAMPLE: usize = 64 << 20;
