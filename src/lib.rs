@@ -6,7 +6,7 @@
 //! - [`train`]: the loop, early stopping, checkpoints, history
 //! - [`evaluate`]: confusion matrix, classification report, plots
 //! - [`reports`]: what each report trained and claimed
-//! - [`bench`]: kernels at the sizes of the recipes, and how they are timed
+//! - [`mod@bench`]: kernels at the sizes of the recipes, and how they are timed
 //! - [`cli`]: the command line
 //!
 //! [`random`], [`error`] and [`console`] serve them all. A room uses only what stands above it in

@@ -75,7 +75,7 @@ fn json(text: &[u8]) -> serde_json::Value {
 fn help_and_version_are_results() {
     let desk = Desk::new();
     desk.bare("--version").assert().success().stdout(starts_with("threadcount 0.")).stderr("");
-    for command in ["", "reproduce", "train", "summary", "eval", "list", "info", "data"] {
+    for command in ["", "reproduce", "train", "summary", "eval", "list", "info", "bench", "data"] {
         let help = desk.bare(&format!("{command} --help"));
         { help }.assert().success().stdout(contains("Usage: threadcount")).stderr("");
     }

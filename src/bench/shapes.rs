@@ -1,10 +1,9 @@
 //! The sizes that kernels are measured at. They are asked from the recipes, layer by layer, so that
-//! no bench can disagree with what is trained. Beside them stands one list that is not any recipe's:
+//! no bench can disagree with what is trained. Beside them stands one list that is no recipe's:
 //! [`CLASSES`].
 
 use crate::Result;
-use crate::nn::{Layer, PlannedLayer, Pooling};
-use crate::nn::{Optimizer, Shape};
+use crate::nn::{Layer, Optimizer, PlannedLayer, Pooling, Shape};
 use crate::reports::{self, Recipe};
 use threadcount_kernels::{Activation, Geometry, Padding};
 
