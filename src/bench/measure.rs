@@ -17,6 +17,19 @@ const TWIN_SAMPLES: usize = 3;
 /// of the pieces.
 const WHOLE_TWIN: f64 = 1e8;
 
+/// Measurements of the peak before anything counts: a tenth of a second, in which the system spreads
+/// new threads over the cores (they may begin on one) and the cores clock up.
+const WARM_UP: usize = 200;
+
+/// Makes the pool's threads ready to be timed; once, before the first measurement.
+pub fn warm_up(pool: &Pool) {
+    pool.enter(|team| {
+        for _ in 0..WARM_UP {
+            peak::fma_rate(team);
+        }
+    });
+}
+
 /// What came out; medians.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {

@@ -4,7 +4,7 @@
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
 //! - [`Case`]: a kernel at one size with its inputs, beside its naive twin; matrix products,
 //!   convolutions and elementwise kernels each have theirs
-//! - [`measure`]: rates in turn with the FMA peak, the twin and [`matrixmultiply`]
+//! - [`fn@measure`]: rates in turn with the FMA peak, the twin and [`matrixmultiply`]
 //!
 //! The criterion benches (`benches/`) time the same cases.
 
@@ -18,4 +18,4 @@ mod product;
 pub mod shapes;
 
 pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores};
-pub use measure::{Measured, measure};
+pub use measure::{Measured, measure, warm_up};

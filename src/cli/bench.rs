@@ -9,7 +9,7 @@ use super::json::JsonFlag;
 use super::settings::{self, IsaFlag, Settings};
 use super::table;
 use crate::bench::kernels::{self, Entry};
-use crate::bench::{Work, matrixmultiply, measure};
+use crate::bench::{Work, matrixmultiply, measure, warm_up};
 use crate::console;
 use crate::{Error, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -34,7 +34,7 @@ pub(super) struct Args {
     #[command(flatten)]
     isa: IsaFlag,
     /// Samples of each kernel, in turn with as many of the peak and of matrixmultiply
-    #[arg(long, value_name = "N", default_value_t = 11)]
+    #[arg(long, value_name = "N", default_value_t = 15)]
     samples: usize,
     #[command(flatten)]
     json: JsonFlag,
@@ -122,6 +122,7 @@ fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Ro
     let bar = style.ok().filter(|_| console::is_interactive()).map(|style| {
         ProgressBar::new(entries.len() as u64).with_style(style.progress_chars("=> "))
     });
+    warm_up(pool);
     let mut rows = Vec::new();
     for entry in entries {
         let name = format!("{} {}, {}", entry.kernel, entry.shape, table::threads(pool.threads()));

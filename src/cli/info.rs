@@ -50,9 +50,9 @@ struct Rates {
     dram_gbytes_per_second: Option<f64>,
 }
 
-/// Measurements of the FMA rate, half a millisecond each; the first of them find a core that is
-/// still clocking up.
-const FMA_SAMPLES: usize = 101;
+/// Measurements of the FMA rate, half a millisecond each: the first of them find cores that are
+/// still clocking up, and threads that are not yet spread over them.
+const FMA_SAMPLES: usize = 401;
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let pool = Settings::load()?.pool(&args.compute)?;
