@@ -4,11 +4,12 @@
 
 mod common;
 
-use common::{group, noise};
+use common::group;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Instant;
+use threadcount::bench::noise;
 use threadcount::nn::{BatchKey, Network};
-use threadcount::reports;
+use threadcount::reports::{self, SIDE};
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::{Isa, Pool};
 
@@ -17,9 +18,9 @@ const KEY: BatchKey = BatchKey { epoch: 0, first_sample: 0 };
 fn recipes(criterion: &mut Criterion) {
     for recipe in reports::select(&[]).expect("all recipes") {
         let task = &recipe.task;
-        let shape = task.input.shape(28, 28);
+        let shape = task.input.shape(SIDE, SIDE);
         let (n, optimizer) = (task.batch_size, task.optimizer);
-        let x: Vec<f32> = noise(1, n * 784).iter().map(|x| x.abs()).collect();
+        let x: Vec<f32> = noise(1, n * SIDE * SIDE).iter().map(|x| x.abs()).collect();
         let labels: Vec<u8> = (0..n).map(|i| (i % 2) as u8).collect();
         let build = || {
             Network::build(shape, &task.layers, task.loss, optimizer, n, 0).expect("a sound recipe")

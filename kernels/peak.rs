@@ -1,5 +1,10 @@
-//! The most floating-point operations that this machine can do: the limit that every figure of a
-//! kernel is a share of. It is measured, in the same process as the kernel, because clocks move.
+//! What this machine can do at most: floating-point operations, the limit that every figure of a
+//! kernel is a share of, and (in `bandwidth`) reads from each level of memory. Both are measured, in
+//! the same process as the kernel, because clocks move.
+
+mod bandwidth;
+
+pub use bandwidth::{Level, read_rate};
 
 use crate::Team;
 use crate::simd::{Kernel, Simd};

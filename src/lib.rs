@@ -6,11 +6,13 @@
 //! - [`train`]: the loop, early stopping, checkpoints, history
 //! - [`evaluate`]: confusion matrix, classification report, plots
 //! - [`reports`]: what each report trained and claimed
+//! - [`mod@bench`]: kernels at the sizes of the recipes, and how they are timed
 //! - [`cli`]: the command line
 //!
 //! [`random`], [`error`] and [`console`] serve them all. A room uses only what stands above it in
 //! this list.
 
+pub mod bench;
 pub mod cli;
 pub mod console;
 pub mod data;

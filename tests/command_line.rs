@@ -75,7 +75,7 @@ fn json(text: &[u8]) -> serde_json::Value {
 fn help_and_version_are_results() {
     let desk = Desk::new();
     desk.bare("--version").assert().success().stdout(starts_with("threadcount 0.")).stderr("");
-    for command in ["", "reproduce", "train", "summary", "eval", "list", "info", "data"] {
+    for command in ["", "reproduce", "train", "summary", "eval", "list", "info", "bench", "data"] {
         let help = desk.bare(&format!("{command} --help"));
         { help }.assert().success().stdout(contains("Usage: threadcount")).stderr("");
     }
@@ -144,6 +144,30 @@ fn info_prints_the_machine_and_as_json() {
     assert_eq!(info["threads"], 1);
     assert!(info["isas"].as_array().unwrap().contains(&"portable".into()));
     assert!(info["available_threads"].as_u64().unwrap() >= 1);
+}
+
+#[test]
+fn the_measured_peak_is_asked_for() {
+    let desk = Desk::new();
+    let output = desk.bare("info --json").output().unwrap();
+    assert!(json(&output.stdout).get("peak").is_none());
+    let output = desk.bare("info --json --peak").output().unwrap();
+    let info = json(&output.stdout);
+    for (team, threads) in [("one_thread", &1.into()), ("all_threads", &info["threads"])] {
+        let rates = &info["peak"][team];
+        assert_eq!(rates["threads"], *threads);
+        assert!(rates["fma_gflops"].as_f64().unwrap() > 0.0);
+        for level in ["l1", "l2", "l3", "dram"] {
+            let rate = &rates[format!("{level}_gbytes_per_second")];
+            let cache = if level == "l1" { "l1d" } else { level };
+            // Where the system does not tell the size of a cache, its rate is null.
+            let unknown = level != "dram" && info[cache].is_null();
+            assert_eq!(rate.is_null(), unknown, "{level}: {rate}");
+            assert!(unknown || rate.as_f64().unwrap() > 0.0, "{level}: {rate}");
+        }
+    }
+    let table = contains("measured peak").and(contains("GFLOP/s")).and(contains("read from DRAM"));
+    desk.bare("info --peak --threads 1").assert().success().stdout(table).stderr("");
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! The command line: one file per subcommand, and what they share: settings, progress, the Ctrl-C
 //! flag, how figures are written.
 
+mod bench;
 mod data;
 mod eval;
 mod evaluation;
 mod facts;
 mod info;
 mod interrupt;
+mod json;
 mod list;
 mod progress;
 mod reproduce;
@@ -48,8 +50,10 @@ enum Command {
     Eval(eval::Args),
     /// List the reports and their recipes
     List,
-    /// Show the CPU, its instruction sets, threads, caches and memory
+    /// Show the CPU, its instruction sets, threads, caches and memory; measure its limits
     Info(info::Args),
+    /// Measure the kernels beside the FMA peak, their plain-loop twins and matrixmultiply
+    Bench(bench::Args),
     /// Fetch, check and look at the data
     #[command(subcommand)]
     Data(data::Command),
@@ -87,6 +91,7 @@ impl Command {
             Self::Eval(args) => eval::run(&args),
             Self::List => list::run(),
             Self::Info(args) => info::run(&args),
+            Self::Bench(args) => bench::run(&args),
             Self::Data(command) => command.run(),
         }
     }

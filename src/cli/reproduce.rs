@@ -1,18 +1,17 @@
 //! `threadcount reproduce`: what the reports claimed beside what is measured here.
 
 use super::facts::Facts;
+use super::json::JsonFlag;
 use super::progress::Progress;
 use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{interrupt, table};
-use crate::console;
 use crate::data::{Dataset, Identity};
 use crate::reports::{self, Claim, Recipe, Span};
-use crate::train::{Ended, Session, write_atomically};
+use crate::train::{Ended, Session};
 use crate::{Error, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use threadcount_kernels::Pool;
@@ -25,9 +24,8 @@ pub(super) struct Args {
     /// Train each recipe this many times, with consecutive seeds
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeats: usize,
-    /// Also write the results as one JSON document; '-' prints it instead of the table
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonFlag,
     #[command(flatten)]
     seed: SeedFlag,
     #[command(flatten)]
@@ -82,9 +80,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let recipes = reports::select(&args.names)?;
     let seed = settings.seed(&args.seed)?;
     let pool = settings.pool(&args.compute)?;
-    if let Some(path) = &args.json {
-        check_writable(path)?;
-    }
+    args.json.check()?;
     let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
     let claims = match dataset.identity {
         Identity::FashionMnist => Claims::Compared,
@@ -101,31 +97,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if !results.is_empty() {
         let text = bench.report(&facts, &recipes, &results, began.elapsed().as_secs_f64());
         let json = table::json(&Document { machine: &facts, results: &results })?;
-        match &args.json {
-            Some(path) if path.as_os_str() == "-" => console::print(&json)?,
-            Some(path) => {
-                write_atomically(path, json.as_bytes())?;
-                console::print(&text)?;
-            }
-            None => console::print(&text)?,
-        }
+        args.json.put(&json, &text)?;
     }
     ended
-}
-
-/// Finds out before minutes of training, not after, that the results cannot be written.
-fn check_writable(path: &Path) -> Result<()> {
-    if path.as_os_str() == "-" {
-        return Ok(());
-    }
-    if path.is_dir() {
-        return Err(Error::Usage(format!("--json {}: a folder, not a file", path.display())));
-    }
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    tempfile::tempfile_in(folder).map(drop).map_err(Error::io(path))
 }
 
 impl Bench {

@@ -33,6 +33,13 @@ pub(super) struct ComputeFlags {
     /// Threads; they do not change the result [default: physical cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    #[command(flatten)]
+    pub(super) isa: IsaFlag,
+}
+
+/// What it computes with.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(super) struct IsaFlag {
     /// Instruction set: avx512, avx2 or portable [default: the best this CPU has]
     #[arg(long, value_name = "ISA")]
     isa: Option<String>,
@@ -105,24 +112,35 @@ impl Settings {
 
     /// The threads: never more than this process may use at once.
     pub(super) fn threads(&self, flags: &ComputeFlags) -> Result<usize> {
-        let machine = machine();
-        let most = machine.available_threads;
         match self.parsed("threads", flags.threads, "a number of threads")? {
-            None => Ok(machine.physical_cores),
-            Some(0) => Err(Error::Usage("threads: at least 1".into())),
-            Some(asked) if asked > most => {
-                console::warn(&format!(
-                    "{asked} threads asked for, {most} available: using {most} (the result is the same)"
-                ));
-                Ok(most)
-            }
-            Some(asked) => Ok(asked),
+            None => Ok(machine().physical_cores),
+            Some(asked) => possible(asked),
         }
     }
 
+    /// The numbers of threads of a comparison, each once: those of the flag, else the one that is
+    /// set below it, else one and all physical cores.
+    pub(super) fn thread_counts(&self, flag: &[usize]) -> Result<Vec<usize>> {
+        let mut counts = flag.to_vec();
+        if counts.is_empty() {
+            counts = match self.parsed("threads", None, "a number of threads")? {
+                None => vec![1, machine().physical_cores],
+                Some(asked) => vec![asked],
+            };
+        }
+        let mut possible_counts = Vec::new();
+        for asked in counts {
+            let count = possible(asked)?;
+            if !possible_counts.contains(&count) {
+                possible_counts.push(count);
+            }
+        }
+        Ok(possible_counts)
+    }
+
     /// The instruction set that was asked for anywhere.
-    pub(super) fn isa(&self, flags: &ComputeFlags) -> Result<Option<Isa>> {
-        let named = match &flags.isa {
+    pub(super) fn isa(&self, flag: &IsaFlag) -> Result<Option<Isa>> {
+        let named = match &flag.isa {
             Some(name) => Some(name.clone()),
             None => self.parsed::<String>("isa", None, "a name")?,
         };
@@ -131,7 +149,7 @@ impl Settings {
 
     /// The threads and the instruction set, as a pool.
     pub(super) fn pool(&self, flags: &ComputeFlags) -> Result<Pool> {
-        let isa = self.isa(flags)?.unwrap_or_else(Isa::best);
+        let isa = self.isa(&flags.isa)?.unwrap_or_else(Isa::best);
         pool(isa, self.threads(flags)?)
     }
 
@@ -165,6 +183,21 @@ impl Settings {
                 other.type_str()
             ))),
         }
+    }
+}
+
+/// That number of threads, or as many as there are.
+fn possible(asked: usize) -> Result<usize> {
+    let most = machine().available_threads;
+    match asked {
+        0 => Err(Error::Usage("threads: at least 1".into())),
+        _ if asked > most => {
+            console::warn(&format!(
+                "{asked} threads asked for, {most} available: using {most} (the result is the same)"
+            ));
+            Ok(most)
+        }
+        _ => Ok(asked),
     }
 }
 

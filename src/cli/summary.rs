@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::console;
-use crate::nn::{Plan, summary};
+use crate::nn::summary;
 use crate::reports;
 
 #[derive(clap::Args)]
@@ -11,14 +11,10 @@ pub(super) struct Args {
     recipe: String,
 }
 
-/// Fashion-MNIST's images.
-const SIDE: usize = 28;
-
 pub(super) fn run(args: &Args) -> Result<()> {
     let recipe = reports::recipe(&args.recipe)?;
     let task = &recipe.task;
-    let shape = task.input.shape(SIDE, SIDE);
-    let plan = Plan::new(shape, &task.layers)?;
+    let plan = recipe.plan()?;
     console::print(&format!(
         "{}: {}\n\n{}\n\n{}, batches of {}, {} epochs{}\n",
         recipe.id,

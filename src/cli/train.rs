@@ -184,7 +184,7 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
 fn resumed_pool(args: &Args, settings: &Settings, record: &Record) -> Result<Pool> {
     let threads = settings.threads(&args.compute)?;
     let own = Isa::from_name(&record.isa).ok();
-    let isa = settings.isa(&args.compute)?.or(own).unwrap_or_else(Isa::best);
+    let isa = settings.isa(&args.compute.isa)?.or(own).unwrap_or_else(Isa::best);
     if own != Some(isa) {
         console::warn(&format!(
             "the run was started on {} and goes on on {isa}: its result may differ in the last bits",

@@ -8,6 +8,7 @@ mod comp475;
 mod cse574;
 mod nlp2024;
 
+use crate::nn::Plan;
 use crate::train::Task;
 use crate::{Error, Result};
 
@@ -37,6 +38,19 @@ pub struct Recipe {
     pub task: Task,
     /// What the report claims.
     pub claim: Claim,
+}
+
+/// Height and width of Fashion-MNIST's images.
+pub const SIDE: usize = 28;
+
+impl Recipe {
+    /// Its network, planned for Fashion-MNIST's images.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the layer that does not fit.
+    pub fn plan(&self) -> Result<Plan> {
+        Plan::new(self.task.input.shape(SIDE, SIDE), &self.task.layers)
+    }
 }
 
 /// A report's figures for one recipe. Where it gives none, there is nothing to compare with.

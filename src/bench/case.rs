@@ -1,0 +1,139 @@
+//! One kernel at one size, as something that can be run, checked and timed without knowing what it
+//! computes.
+
+use rayon::prelude::*;
+use std::ops::Range;
+use threadcount_kernels::{Mat, Team};
+
+/// A kernel at one size, with its inputs.
+pub trait Case: Sync {
+    /// What one run does.
+    fn work(&self) -> Work;
+
+    /// Floats that one run writes.
+    fn outputs(&self) -> usize;
+
+    /// Lays out what a run finds in its outputs. Any number of runs may follow. NaN, so that an
+    /// element that was not written shows, unless the kernel works in place.
+    fn prepare(&self, out: &mut [f32]) {
+        out.fill(f32::NAN);
+    }
+
+    /// One run.
+    fn run(&self, team: &Team, out: &mut [f32]);
+
+    /// How the twin's work can be split.
+    fn pieces(&self) -> Pieces;
+
+    /// The naive twin of a range of the pieces, on one thread. `out` holds the outputs of these
+    /// pieces, or all outputs where pieces are added up; prepared.
+    fn twin(&self, pieces: Range<usize>, out: &mut [f32]);
+
+    /// The operands, if one run is a matrix product that other libraries can do as well; the
+    /// outputs are its rows.
+    fn product(&self) -> Option<(Mat<'_>, Mat<'_>)> {
+        None
+    }
+}
+
+/// What a run does, and its rate is counted in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Work {
+    /// Floating-point operations; the FMA peak is the limit.
+    Flops(f64),
+    /// Bytes read and written; memory is the limit.
+    Bytes(f64),
+}
+
+impl Work {
+    /// The number of them.
+    pub fn amount(self) -> f64 {
+        match self {
+            Self::Flops(n) | Self::Bytes(n) => n,
+        }
+    }
+}
+
+/// How the work of a twin splits: rows of a product, images of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pieces {
+    /// How many there are.
+    pub count: usize,
+    /// What becomes of their outputs.
+    pub combine: Combine,
+}
+
+/// What becomes of the outputs of pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// They lie one after the other, all of the same length.
+    Beside,
+    /// Each piece writes all outputs, and those are added up.
+    Added,
+}
+
+impl Pieces {
+    /// A twin that cannot be split.
+    pub const WHOLE: Self = Self { count: 1, combine: Combine::Beside };
+}
+
+/// The twin's outputs, its pieces spread over the threads of rayon's own pool.
+pub fn twin_on_all_cores(case: &dyn Case, out: &mut [f32]) {
+    let Pieces { count, combine } = case.pieces();
+    // A few chunks for each thread, so that one held up by another program does not hold up all.
+    let chunk = count.div_ceil(4 * rayon::current_num_threads()).max(1);
+    let range = |start: usize| start..count.min(start + chunk);
+    match combine {
+        Combine::Beside => {
+            let len = out.len() / count * chunk;
+            out.par_chunks_mut(len.max(1)).enumerate().for_each(|(i, part)| {
+                case.prepare(part);
+                case.twin(range(i * chunk), part);
+            });
+        }
+        Combine::Added => {
+            let parts: Vec<Vec<f32>> = (0..count)
+                .into_par_iter()
+                .step_by(chunk)
+                .map(|start| {
+                    let mut part = vec![f32::NAN; out.len()];
+                    case.twin(range(start), &mut part);
+                    part
+                })
+                .collect();
+            out.fill(0.0);
+            for part in parts {
+                out.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+            }
+        }
+    }
+}
+
+/// Compares a kernel's outputs with its twin's: equal within what rounding makes of sums of tens of
+/// thousands of products. (The kernels' own tests hold them to the bounds of the numeric contract.)
+///
+/// # Errors
+/// The first element that differs, in words.
+pub fn agree(actual: &[f32], expected: &[f32]) -> Result<(), String> {
+    let squares: f64 = expected.iter().map(|&e| f64::from(e) * f64::from(e)).sum();
+    let scale = (squares / expected.len().max(1) as f64).sqrt() as f32;
+    for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
+        let near = (a - e).abs() <= 1e-3 * e.abs().max(scale);
+        if !near {
+            return Err(format!("output {i} is {a}, its twin says {e}"));
+        }
+    }
+    Ok(())
+}
+
+/// `len` floats in `-1 .. 1`, a function of `seed` alone.
+pub fn noise(seed: u32, len: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}

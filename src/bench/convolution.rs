@@ -1,0 +1,127 @@
+//! Convolutions.
+
+use super::case::{Case, Combine, Pieces, Work, noise};
+use super::shapes::{Convolution, Place};
+use std::ops::Range;
+use threadcount_kernels::{Activation, Padding, Team, conv, naive};
+
+/// One of the three kernels of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The output, with bias and ReLU.
+    Forward,
+    /// The gradient by the input.
+    BackwardData,
+    /// The gradients by weights and bias.
+    BackwardWeights,
+}
+
+impl Pass {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Forward, Self::BackwardData, Self::BackwardWeights];
+
+    /// The kernel's name in tables.
+    pub fn kernel(self) -> &'static str {
+        match self {
+            Self::Forward => "conv-forward",
+            Self::BackwardData => "conv-backward-data",
+            Self::BackwardWeights => "conv-backward-weights",
+        }
+    }
+}
+
+impl Convolution {
+    /// A pass's size in tables: the input, the filters, the batch. Backward-data of a network's
+    /// first layer is marked: no training step asks for it.
+    pub fn shape(&self, pass: Pass) -> String {
+        let g = &self.geometry;
+        let padding = match self.padding {
+            Padding::Valid => "valid",
+            Padding::Same => "same",
+        };
+        let mark = match (pass, self.place) {
+            (Pass::BackwardData, Place::First) => " (unused)",
+            _ => "",
+        };
+        format!(
+            "{}x{}x{} -> {} {padding}, batch {}{mark}",
+            g.in_h, g.in_w, g.channels, self.filters, self.batch
+        )
+    }
+
+    /// One of its passes as a case.
+    pub fn case(&self, pass: Pass) -> Box<dyn Case> {
+        let Self { geometry: g, filters, batch, .. } = *self;
+        Box::new(ConvolutionCase {
+            convolution: *self,
+            pass,
+            x: noise(1, batch * g.in_len()),
+            w: noise(2, g.window_len() * filters),
+            bias: noise(3, filters),
+            dz: noise(4, batch * g.out_pixels() * filters),
+        })
+    }
+}
+
+struct ConvolutionCase {
+    convolution: Convolution,
+    pass: Pass,
+    x: Vec<f32>,
+    w: Vec<f32>,
+    bias: Vec<f32>,
+    dz: Vec<f32>,
+}
+
+impl Case for ConvolutionCase {
+    /// Every tap counts, in the padding too.
+    fn work(&self) -> Work {
+        let Convolution { geometry: g, filters, batch, .. } = self.convolution;
+        let products = batch * g.out_pixels() * g.window_len() * filters;
+        Work::Flops(2.0 * products as f64)
+    }
+
+    fn outputs(&self) -> usize {
+        match self.pass {
+            Pass::Forward => self.dz.len(),
+            Pass::BackwardData => self.x.len(),
+            Pass::BackwardWeights => self.w.len() + self.bias.len(),
+        }
+    }
+
+    fn run(&self, team: &Team, out: &mut [f32]) {
+        let Self { pass, x, w, bias, dz, .. } = self;
+        let g = &self.convolution.geometry;
+        match pass {
+            Pass::Forward => conv::forward(team, g, x, w, bias, Activation::Relu, out),
+            Pass::BackwardData => conv::backward_data(team, g, dz, w, out),
+            Pass::BackwardWeights => {
+                let (dw, db) = out.split_at_mut(w.len());
+                conv::backward_weights(team, g, x, dz, dw, db);
+            }
+        }
+    }
+
+    fn pieces(&self) -> Pieces {
+        let combine = match self.pass {
+            Pass::Forward | Pass::BackwardData => Combine::Beside,
+            Pass::BackwardWeights => Combine::Added,
+        };
+        Pieces { count: self.convolution.batch, combine }
+    }
+
+    fn twin(&self, images: Range<usize>, out: &mut [f32]) {
+        let Self { pass, w, bias, .. } = self;
+        let Convolution { geometry: g, filters, .. } = &self.convolution;
+        let of = |len: usize| images.start * len..images.end * len;
+        let x = &self.x[of(g.in_len())];
+        let dz = &self.dz[of(g.out_pixels() * filters)];
+        match pass {
+            Pass::Forward => naive::conv::forward(g, x, w, bias, Activation::Relu, out),
+            Pass::BackwardData => naive::conv::backward_data(g, dz, w, out),
+            Pass::BackwardWeights => {
+                let (dw, db) = out.split_at_mut(w.len());
+                naive::conv::backward_weights(g, x, dz, dw, db);
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The one list of the kernels that `threadcount bench --kernels` measures, each at all its sizes.
+//! A new kernel is another line in [`all`], and a [`Case`] that says what it does.
+
+use super::case::Case;
+use super::convolution::Pass;
+use super::shapes::Shapes;
+use crate::{Error, Result};
+
+/// A kernel at one size; its memory is taken when it is built.
+pub struct Entry {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// Its size, in words.
+    pub shape: String,
+    build: Box<dyn Fn() -> Box<dyn Case>>,
+}
+
+impl Entry {
+    fn new(
+        kernel: &'static str,
+        shape: String,
+        build: impl Fn() -> Box<dyn Case> + 'static,
+    ) -> Self {
+        Self { kernel, shape, build: Box::new(build) }
+    }
+
+    /// The kernel with its inputs.
+    pub fn case(&self) -> Box<dyn Case> {
+        (self.build)()
+    }
+}
+
+/// Every kernel at every size.
+///
+/// # Errors
+/// [`Error::Usage`] if the layers of a recipe do not fit each other.
+pub fn all() -> Result<Vec<Entry>> {
+    let shapes = Shapes::of_reports()?;
+    let mut entries = Vec::new();
+    for product in shapes.products() {
+        entries.push(Entry::new(product.kernel(), product.shape(), move || product.case()));
+    }
+    for convolution in shapes.largest_convolutions() {
+        for pass in Pass::ALL {
+            let case = move || convolution.case(pass);
+            entries.push(Entry::new(pass.kernel(), convolution.shape(pass), case));
+        }
+    }
+    Ok(entries)
+}
+
+/// The entries with one of `filters` in their kernel's name or shape, capitals or not; all of them
+/// without a filter.
+///
+/// # Errors
+/// [`Error::Usage`] with the kernels there are, if a filter picks nothing.
+pub fn select(filters: &[String]) -> Result<Vec<Entry>> {
+    let mut entries = all()?;
+    let picks = |filter: &String, entry: &Entry| {
+        format!("{} {}", entry.kernel, entry.shape).contains(&filter.to_lowercase())
+    };
+    for filter in filters {
+        if !entries.iter().any(|entry| picks(filter, entry)) {
+            let mut kernels: Vec<_> = entries.iter().map(|entry| entry.kernel).collect();
+            kernels.sort_unstable();
+            kernels.dedup();
+            return Err(Error::Usage(format!(
+                "no kernel has '{filter}' in its name or shape; there are {}",
+                kernels.join(", ")
+            )));
+        }
+    }
+    entries.retain(|entry| filters.is_empty() || filters.iter().any(|f| picks(f, entry)));
+    Ok(entries)
+}

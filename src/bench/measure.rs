@@ -1,0 +1,193 @@
+//! Rates that a shared machine cannot spoil: what is measured takes turns with what it is compared
+//! with, in one process, and the median of the pairs' ratios is the figure.
+
+use super::case::{Case, Combine, Pieces, Work, agree, twin_on_all_cores};
+use super::matrixmultiply;
+use std::time::{Duration, Instant};
+use threadcount_kernels::{Pool, peak};
+
+/// What one sample runs for, at least: longer than most interruptions, as long as a few
+/// measurements of the peak.
+const SAMPLE: Duration = Duration::from_millis(2);
+/// The same of the naive twin, which need not be known as well.
+const TWIN_SAMPLE: Duration = Duration::from_millis(4);
+/// Samples of the twin.
+const TWIN_SAMPLES: usize = 3;
+/// The work of the largest twin that is computed whole for a comparison; of a larger one, the last
+/// of the pieces.
+const WHOLE_TWIN: f64 = 1e8;
+
+/// Measurements of the peak before anything counts: a tenth of a second, in which the system spreads
+/// new threads over the cores (they may begin on one) and the cores clock up.
+const WARM_UP: usize = 200;
+
+/// Makes the pool's threads ready to be timed; once, before the first measurement.
+pub fn warm_up(pool: &Pool) {
+    pool.enter(|team| {
+        for _ in 0..WARM_UP {
+            peak::fma_rate(team);
+        }
+    });
+}
+
+/// What came out; medians.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// The kernel's work per second.
+    pub rate: f64,
+    /// Its share of the FMA peak, where the work is floating-point operations.
+    pub share_of_peak: Option<f64>,
+    /// Times as fast as the naive twin on one thread.
+    pub naive_ratio: f64,
+    /// Times as fast as matrixmultiply, where that can do the same. It has the threads that the
+    /// environment gave it ([`matrixmultiply::THREADS_VARIABLE`]).
+    pub matrixmultiply_ratio: Option<f64>,
+}
+
+/// Compares the kernel's outputs with its twin's and measures it on all of the pool's threads.
+///
+/// # Errors
+/// In which output the kernel, or matrixmultiply, differs from the twin.
+pub fn measure(pool: &Pool, case: &dyn Case, samples: usize) -> Result<Measured, String> {
+    let mut out = vec![0.0; case.outputs()];
+    let mut peer_out = vec![f32::NAN; if case.product().is_some() { out.len() } else { 0 }];
+    check(pool, case, &mut out, &mut peer_out)?;
+
+    let work = case.work().amount();
+    let runs = pool.enter(|team| runs_for(SAMPLE, &mut || case.run(team, &mut out)));
+    let peer_runs = case
+        .product()
+        .map(|(a, b)| runs_for(SAMPLE, &mut || matrixmultiply::sgemm(a, b, &mut peer_out)));
+    let mut twin = Twin::new(case);
+
+    let (mut rates, mut shares) = (Vec::new(), Vec::new());
+    let (mut naive_ratios, mut peer_ratios) = (Vec::new(), Vec::new());
+    for sample in 0..samples {
+        // The pool is left after each sample: waiting workers would take the peer's cores.
+        let (peak, rate) = pool.enter(|team| {
+            case.run(team, &mut out);
+            (peak::fma_rate(team), work / seconds(runs, || case.run(team, &mut out)))
+        });
+        rates.push(rate);
+        shares.push(rate / peak);
+        if let (Some((a, b)), Some(runs)) = (case.product(), peer_runs) {
+            let mut run = || matrixmultiply::sgemm(a, b, &mut peer_out);
+            run();
+            peer_ratios.push(rate * seconds(runs, run) / work);
+        }
+        if sample < TWIN_SAMPLES {
+            naive_ratios.push(rate / twin.rate());
+        }
+    }
+    let share_of_peak = match case.work() {
+        Work::Flops(_) => Some(median(shares)),
+        Work::Bytes(_) => None,
+    };
+    Ok(Measured {
+        rate: median(rates),
+        share_of_peak,
+        naive_ratio: median(naive_ratios),
+        matrixmultiply_ratio: (!peer_ratios.is_empty()).then(|| median(peer_ratios)),
+    })
+}
+
+/// One run of the kernel and of matrixmultiply, against the twin.
+fn check(
+    pool: &Pool,
+    case: &dyn Case,
+    out: &mut [f32],
+    peer_out: &mut [f32],
+) -> Result<(), String> {
+    case.prepare(out);
+    pool.enter(|team| case.run(team, out));
+    if let Some((a, b)) = case.product() {
+        matrixmultiply::sgemm(a, b, peer_out);
+    }
+    let Pieces { count, combine } = case.pieces();
+    let work = case.work().amount();
+    let last = match combine {
+        // What is added up says nothing before all of it is.
+        Combine::Added => count,
+        Combine::Beside if work <= WHOLE_TWIN => count,
+        Combine::Beside => ((WHOLE_TWIN / work * count as f64) as usize).max(1),
+    };
+    let whole = last == count;
+    let mut expected = vec![0.0; if whole { out.len() } else { out.len() / count * last }];
+    if whole {
+        twin_on_all_cores(case, &mut expected);
+    } else {
+        case.twin(count - last..count, &mut expected);
+    }
+    agree(&out[out.len() - expected.len()..], &expected)?;
+    if !peer_out.is_empty() {
+        agree(&peer_out[out.len() - expected.len()..], &expected)
+            .map_err(|fault| format!("matrixmultiply: {fault}"))?;
+    }
+    Ok(())
+}
+
+/// As much of the twin as takes the time of a sample.
+struct Twin<'a> {
+    case: &'a dyn Case,
+    pieces: usize,
+    runs: u32,
+    out: Vec<f32>,
+}
+
+impl<'a> Twin<'a> {
+    fn new(case: &'a dyn Case) -> Self {
+        let Pieces { count, combine } = case.pieces();
+        let len = |pieces: usize| match combine {
+            Combine::Beside => case.outputs() / count * pieces,
+            Combine::Added => case.outputs(),
+        };
+        let mut out = vec![0.0; case.outputs()];
+        case.prepare(&mut out);
+        let mut pieces = 1;
+        loop {
+            let time = seconds(1, || case.twin(0..pieces, &mut out[..len(pieces)]));
+            if pieces == count || 2.0 * time > TWIN_SAMPLE.as_secs_f64() {
+                break;
+            }
+            pieces = (2 * pieces).min(count);
+        }
+        out.truncate(len(pieces));
+        let runs = runs_for(TWIN_SAMPLE, &mut || case.twin(0..pieces, &mut out));
+        Self { case, pieces, runs, out }
+    }
+
+    /// Work per second.
+    fn rate(&mut self) -> f64 {
+        let Self { case, pieces, runs, out } = self;
+        let share = *pieces as f64 / case.pieces().count as f64;
+        case.work().amount() * share / seconds(*runs, || case.twin(0..*pieces, out))
+    }
+}
+
+/// The number of runs that together take at least about that long.
+fn runs_for(time: Duration, run: &mut dyn FnMut()) -> u32 {
+    let mut runs = 1;
+    loop {
+        let each = seconds(runs, &mut *run);
+        let wanted = time.as_secs_f64();
+        if 4.0 * each * f64::from(runs) >= wanted {
+            return (wanted / each).ceil() as u32;
+        }
+        runs *= 4;
+    }
+}
+
+/// The time of one of so many runs.
+fn seconds(runs: u32, mut run: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    for _ in 0..runs {
+        run();
+    }
+    start.elapsed().as_secs_f64() / f64::from(runs)
+}
+
+/// The value in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,205 @@
+//! `threadcount bench --kernels`
+//!
+//! matrixmultiply reads its number of threads from the environment, once in a process. So each
+//! number of threads is measured in a process of its own: this program again, with one number and
+//! with the variable set to it, whose JSON document the first one puts together.
+
+use super::facts::Facts;
+use super::json::JsonFlag;
+use super::settings::{self, IsaFlag, Settings};
+use super::table;
+use crate::bench::kernels::{self, Entry};
+use crate::bench::{Work, matrixmultiply, measure, warm_up};
+use crate::console;
+use crate::{Error, Result};
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+use std::env;
+use std::process::{Command, Stdio};
+use threadcount_kernels::{Isa, Pool};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Measure the kernels (the only thing that can be measured as yet)
+    #[arg(long, required = true)]
+    kernels: bool,
+    /// Only kernels with one of these in their name or shape [default: all of them]
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Numbers of threads to measure with [default: 1 and the physical cores]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    threads: Vec<usize>,
+    #[command(flatten)]
+    isa: IsaFlag,
+    /// Samples of each kernel, in turn with as many of the peak and of matrixmultiply
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    samples: usize,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// One kernel at one shape with one number of threads; the fields are those of the JSON document.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    kernel: String,
+    shape: String,
+    threads: usize,
+    isa: String,
+    gflops: Option<f64>,
+    percent_of_peak: Option<f64>,
+    naive_ratio: f64,
+    matrixmultiply_ratio: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    machine: &'a Facts,
+    kernels: &'a [Row],
+}
+
+/// What is read of the document of a process for one number of threads.
+#[derive(Deserialize)]
+struct Part {
+    kernels: Vec<Row>,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let settings = Settings::load()?;
+    if args.samples == 0 {
+        return Err(Error::Usage("--samples 0: at least 1".into()));
+    }
+    let isa = settings.isa(&args.isa)?.unwrap_or_else(Isa::best);
+    let counts = settings.thread_counts(&args.threads)?;
+    let entries = kernels::select(&args.filters)?;
+    args.json.check()?;
+
+    let pool = settings::pool(isa, counts.iter().copied().max().unwrap_or(1))?;
+    let rows = match counts[..] {
+        [threads] if env::var(matrixmultiply::THREADS_VARIABLE) == Ok(threads.to_string()) => {
+            measure_here(&pool, &entries, args.samples)?
+        }
+        _ => {
+            let parts: Result<Vec<_>> = counts.iter().map(|n| elsewhere(args, isa, *n)).collect();
+            // Beside each other what differs in the threads only.
+            let mut parts: Vec<_> = parts?.into_iter().map(Vec::into_iter).collect();
+            entries
+                .iter()
+                .flat_map(|_| parts.iter_mut().filter_map(Iterator::next).collect::<Vec<_>>())
+                .collect()
+        }
+    };
+    let facts = Facts::of(&pool);
+    let json = table::json(&Document { machine: &facts, kernels: &rows })?;
+    args.json.put(&json, &report(&facts, &rows, args.samples))
+}
+
+/// This program in another process, with one number of threads for matrixmultiply and for us. Its
+/// progress and its errors go where ours do.
+fn elsewhere(args: &Args, isa: Isa, threads: usize) -> Result<Vec<Row>> {
+    let failed =
+        |fault: &str| Error::Failed(format!("measuring with {}: {fault}", table::threads(threads)));
+    let program = env::current_exe().map_err(Error::io("this program"))?;
+    let output = Command::new(&program)
+        .args(["bench", "--kernels", "--json", "-", "--isa", isa.name()])
+        .args(["--threads", &threads.to_string(), "--samples", &args.samples.to_string(), "--"])
+        .args(&args.filters)
+        .env(matrixmultiply::THREADS_VARIABLE, threads.to_string())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(Error::io(&program))?;
+    if !output.status.success() {
+        return Err(failed(&output.status.to_string()));
+    }
+    let part: Part =
+        serde_json::from_slice(&output.stdout).map_err(|error| failed(&error.to_string()))?;
+    Ok(part.kernels)
+}
+
+fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Row>> {
+    let style = ProgressStyle::with_template("{prefix}  {wide_bar}  {pos}/{len}");
+    let bar = style.ok().filter(|_| console::is_interactive()).map(|style| {
+        ProgressBar::new(entries.len() as u64).with_style(style.progress_chars("=> "))
+    });
+    warm_up(pool);
+    let mut rows = Vec::new();
+    for entry in entries {
+        let name = format!("{} {}, {}", entry.kernel, entry.shape, table::threads(pool.threads()));
+        if let Some(bar) = &bar {
+            bar.set_prefix(format!("{name:<60}"));
+            bar.tick();
+        }
+        let case = entry.case();
+        let measured = measure(pool, &*case, samples)
+            .map_err(|fault| Error::Failed(format!("{name}: {fault}")))?;
+        rows.push(Row {
+            kernel: entry.kernel.to_owned(),
+            shape: entry.shape.clone(),
+            threads: pool.threads(),
+            isa: pool.isa().name().to_owned(),
+            gflops: match case.work() {
+                Work::Flops(_) => Some(measured.rate / 1e9),
+                Work::Bytes(_) => None,
+            },
+            percent_of_peak: measured.share_of_peak.map(|share| share * 100.0),
+            naive_ratio: measured.naive_ratio,
+            matrixmultiply_ratio: measured.matrixmultiply_ratio,
+        });
+        if let Some(bar) = &bar {
+            bar.inc(1);
+        }
+    }
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    Ok(rows)
+}
+
+/// The table, what it was measured on above it, what its columns mean below it.
+fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header([
+        "kernel",
+        "shape",
+        "threads",
+        "GFLOP/s",
+        "% of peak",
+        "x naive",
+        "x matrixmultiply",
+    ]);
+    for row in rows {
+        table.add_row([
+            row.kernel.clone(),
+            row.shape.clone(),
+            row.threads.to_string(),
+            figure(row.gflops),
+            figure(row.percent_of_peak),
+            figure(Some(row.naive_ratio)),
+            row.matrixmultiply_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut text = format!(
+        "threadcount {}: {}, {}\n\n{table}\n\n\
+         Medians of {samples} samples. The peak is that of FMA on registers with the same threads, \
+         measured\nbefore each sample. x naive: times as fast as plain loops on one thread. \
+         x matrixmultiply: as\nthat crate with as many threads ({} at most).\n",
+        facts.version,
+        facts.cpu,
+        facts.isa,
+        matrixmultiply::MOST_THREADS
+    );
+    if rows.iter().any(|row| row.shape.ends_with("(unused)")) {
+        text += "Unused: the gradient by the images, which no training step asks for.\n";
+    }
+    text
+}
+
+/// One digit behind the point; a dash for what does not apply.
+fn figure(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.1}"))
+}

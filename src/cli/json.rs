@@ -1,0 +1,43 @@
+//! The option `--json FILE` of the commands whose results take minutes.
+
+use crate::console;
+use crate::train::write_atomically;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Where the results go besides the table.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct JsonFlag {
+    /// Also write the results as one JSON document; '-' prints it instead of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl JsonFlag {
+    /// Finds out before minutes of work, not after, that the results cannot be written.
+    pub(super) fn check(&self) -> Result<()> {
+        let Some(path) = self.json.as_deref().filter(|path| path.as_os_str() != "-") else {
+            return Ok(());
+        };
+        if path.is_dir() {
+            return Err(Error::Usage(format!("--json {}: a folder, not a file", path.display())));
+        }
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        tempfile::tempfile_in(folder).map(drop).map_err(Error::io(path))
+    }
+
+    /// Prints the table, and writes the document to its file; or prints the document.
+    pub(super) fn put(&self, json: &str, table: &str) -> Result<()> {
+        match &self.json {
+            Some(path) if path.as_os_str() == "-" => console::print(json),
+            Some(path) => {
+                write_atomically(path, json.as_bytes())?;
+                console::print(table)
+            }
+            None => console::print(table),
+        }
+    }
+}

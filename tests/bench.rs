@@ -1,0 +1,89 @@
+//! `threadcount bench --kernels`: what it prints and writes. Nothing here depends on how fast
+//! anything is.
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty, starts_with};
+use serde_json::Value;
+use std::fs;
+use tempfile::TempDir;
+use threadcount_kernels::machine::machine;
+
+/// The program in that folder, without any settings from outside.
+fn bench(folder: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("threadcount").unwrap();
+    for name in ["THREADCOUNT_THREADS", "THREADCOUNT_ISA", "MATMUL_NUM_THREADS"] {
+        command.env_remove(name);
+    }
+    command.current_dir(folder.path()).arg("bench").args(args);
+    command
+}
+
+#[test]
+fn one_row_for_each_kernel_and_number_of_threads() {
+    let folder = TempDir::new().unwrap();
+    let args = ["--kernels", "--samples", "1", "--json", "out.json", "256x10", "5x5x64"];
+    let table = starts_with("threadcount 0.").and(contains("| dense-dw"));
+    let table = table.and(contains("% of peak")).and(contains("\x1b").not());
+    bench(&folder, &args).assert().success().stdout(table).stderr(is_empty());
+
+    let text = fs::read_to_string(folder.path().join("out.json")).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["machine"]["physical_cores"], machine().physical_cores);
+    let isa = &document["machine"]["isa"];
+    let rows = document["kernels"].as_array().unwrap();
+    let counts = if machine().physical_cores > 1 { 2 } else { 1 };
+    assert_eq!(rows.len(), (3 + 3) * counts);
+    for row in rows {
+        let (kernel, shape) = (row["kernel"].as_str().unwrap(), row["shape"].as_str().unwrap());
+        assert_eq!(row["isa"], *isa);
+        assert!([1, machine().physical_cores].map(Value::from).contains(&row["threads"]));
+        for field in ["gflops", "percent_of_peak", "naive_ratio"] {
+            assert!(row[field].as_f64().unwrap() > 0.0, "{kernel} {shape}: {field}");
+        }
+        // It knows matrix products only.
+        let ratio = &row["matrixmultiply_ratio"];
+        match kernel.starts_with("conv-") {
+            true => assert!(shape.contains("5x5x64") && ratio.is_null(), "{kernel} {shape}"),
+            false => assert!(shape.contains("256x10") && ratio.as_f64().unwrap() > 0.0),
+        }
+        assert_eq!(row.as_object().unwrap().len(), 8);
+    }
+}
+
+#[test]
+fn threads_and_instruction_set_are_those_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let args = "--kernels --samples 1 --threads 1 --isa portable --json - dense-dx";
+    let mut args: Vec<&str> = args.split(' ').collect();
+    args.extend(["--", "GEMM 256X256"]);
+    let output = bench(&folder, &args).output().unwrap();
+    assert!(output.status.success());
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = document["kernels"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["threads"] == 1 && row["isa"] == "portable"));
+    let of = |kernel| rows.iter().filter(|row| row["kernel"] == kernel).count();
+    assert_eq!(of("gemm"), 1);
+    assert!(of("dense-dx") > 11, "those of all the classes, and the recipes' own");
+    assert_eq!(of("gemm") + of("dense-dx"), rows.len());
+}
+
+#[test]
+fn usage_errors_say_what_there_is() {
+    let folder = TempDir::new().unwrap();
+    let refuses = |args: &[&str], words: &str| {
+        let line = starts_with("threadcount: error: ").and(contains(words));
+        bench(&folder, args).assert().code(2).stdout(is_empty()).stderr(line);
+    };
+    refuses(&[], "--kernels");
+    refuses(&["256x10"], "--kernels");
+    for kernel in ["gemm", "dense-forward", "dense-dw", "dense-dx", "conv-backward-weights"] {
+        refuses(&["--kernels", "dense", "quux"], kernel);
+    }
+    refuses(&["--kernels", "quux"], "'quux'");
+    refuses(&["--kernels", "--samples", "0"], "--samples 0: at least 1");
+    refuses(&["--kernels", "--threads", "1,0"], "threads: at least 1");
+    refuses(&["--kernels", "--threads", "1,x"], "'x'");
+    refuses(&["--kernels", "--isa", "sse9"], "sse9");
+    refuses(&["--kernels", "--json", "."], "a folder");
+}
