@@ -373,11 +373,6 @@ impl<'a, T> Parts<'a, T> {
         Self { ptr: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
 
-    /// How many elements there are.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// The elements of `range`.
     ///
     /// # Safety

@@ -2,7 +2,7 @@
 //! that is a convolution of the same kind. The micro-kernel of [`crate::gemm`] reads the pixels
 //! under the windows where they lie, by their offsets.
 
-use super::images::{Framed, Grid};
+use super::images::{Framed, Grid, images_per_task};
 use crate::gemm::blocking::Blocking;
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
@@ -32,8 +32,8 @@ impl Correlation<'_> {
             return;
         }
         let images = y.len() / out_len;
-        // At least eight whole tiles to a task: small images are taken together.
-        let images_at_once = (112 / (self.out.0 * self.out.1)).max(1);
+        let floats = self.images.framed_len() + out_len;
+        let images_at_once = images_per_task(images, floats, team.threads());
         let (isa, parts) = (team.isa(), Parts::new(y));
         team.run_chunks(images, images_at_once, |images, scratch| {
             // SAFETY: each image's outputs are one task's.
@@ -109,14 +109,13 @@ impl Kernel for ImagesOfCorrelation<'_> {
                     cs: 1,
                     by_column: false,
                     height,
-                    cols: filters,
                     alpha: 1.0,
                     beta: (block > 0).then_some(1.0),
                     epilogue: if is_last { &epilogue } else { &StripEpilogue::None },
                 };
                 // SAFETY: windows are inside their images or frames, weights inside their matrix,
                 // rows of y inside these images', and there is one bias for each filter.
-                unsafe { strip(simd, &input, &output) };
+                unsafe { strip(simd, &input, &output, 0..filters) };
             }
         }
     }

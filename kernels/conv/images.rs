@@ -2,6 +2,7 @@
 //! where a window may hang over the edge.
 
 use crate::Geometry;
+use crate::machine::machine;
 
 /// A grid of pixels in each of several images, such as the places of a window: line after line, as
 /// offsets in elements.
@@ -67,6 +68,15 @@ impl Walk {
         }
         here
     }
+}
+
+/// How many images a task takes: so many that they fill a quarter of the second-level cache, and
+/// tiles run on from image to image, but the same for every thread. No bits depend on it.
+pub(super) fn images_per_task(images: usize, floats_per_image: usize, threads: usize) -> usize {
+    let l2 = machine().l2.unwrap_or(512 << 10) / size_of::<f32>();
+    let most = (l2 / 4 / floats_per_image.max(1)).max(1);
+    let tasks = images.div_ceil(most).next_multiple_of(threads);
+    images.div_ceil(tasks.max(1)).max(1)
 }
 
 /// The frame of zeros around an image, in pixels.
@@ -141,6 +151,19 @@ impl Framed {
             let lines = framed.chunks_exact_mut(self.line_len()).skip(self.frame.top);
             for (image, framed) in image.chunks_exact(line).zip(lines) {
                 framed[self.frame.left * self.channels..][..line].copy_from_slice(image);
+            }
+        }
+    }
+
+    /// Copies whole images out of their frames.
+    pub(super) fn copy_back(&self, framed: &[f32], images: &mut [f32]) {
+        let line = self.width * self.channels;
+        for (image, framed) in
+            images.chunks_exact_mut(self.len()).zip(framed.chunks_exact(self.framed_len()))
+        {
+            let lines = framed.chunks_exact(self.line_len()).skip(self.frame.top);
+            for (image, framed) in image.chunks_exact_mut(line).zip(lines) {
+                image.copy_from_slice(&framed[self.frame.left * self.channels..][..line]);
             }
         }
     }

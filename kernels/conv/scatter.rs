@@ -4,9 +4,9 @@
 //! The transposed convolution would multiply with the zeros around and between: 2.8 times the work
 //! for a 3 x 3 output.
 
-use super::images::Grid;
+use super::images::{Framed, images_per_task};
 use crate::gemm::blocking::Blocking;
-use crate::gemm::pack::contiguous_steps;
+use crate::gemm::pack::{contiguous_steps, row_pointers};
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
 use crate::simd::{Kernel, Simd};
@@ -27,9 +27,13 @@ impl Scatter<'_> {
     /// Computes it, a few images to a task.
     pub(super) fn run(&self, team: &Team, dx: &mut [f32]) {
         let in_len = self.g.in_len();
-        let images_at_once = (112 / self.g.out_pixels().max(1)).max(1);
+        let images = dx.len() / in_len;
+        let floats = Framed::input(self.g).framed_len() + self.g.out_pixels() * self.filters;
+        // The order of the sums follows the cut, so it is not that of the threads there are: eight
+        // tasks suit one, two, four and eight.
+        let images_at_once = images_per_task(images, floats, 8);
         let (isa, parts) = (team.isa(), Parts::new(dx));
-        team.run_chunks(parts.len() / in_len, images_at_once, |images, scratch| {
+        team.run_chunks(images, images_at_once, |images, scratch| {
             // SAFETY: each image is one task's.
             let dx = unsafe { parts.part(images.start * in_len..images.end * in_len) };
             isa.run(ImagesOfScatter { job: self, images, dx, scratch });
@@ -45,103 +49,67 @@ struct ImagesOfScatter<'a> {
     scratch: &'a mut Scratch,
 }
 
-/// The outputs along one axis whose tap `at` met the input, and the input place of the first.
-fn met(at: usize, pad: usize, stride: usize, len: usize, outs: usize) -> (Range<usize>, usize) {
-    let first = pad.saturating_sub(at).div_ceil(stride);
-    let end = if len + pad > at { (len + pad - at).div_ceil(stride).min(outs) } else { 0 };
-    (first..end.max(first), (first * stride + at).saturating_sub(pad))
-}
-
 impl Kernel for ImagesOfScatter<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { job: &Scatter { g, filters, dz, turned }, images, dx, scratch } = self;
-        let tile = TileShape::of::<S>();
+        let (tile, framed) = (TileShape::of::<S>(), Framed::input(g));
         let out_len = g.out_pixels() * filters;
         let dz = dz[images.start * out_len..images.end * out_len].as_ptr();
-        let spare_row = scratch.floats(g.channels).as_mut_ptr();
-        dx.fill(0.0);
-        let dx = dx.as_mut_ptr();
+        // A row that is written in place of those that a tile has too many, at every tap.
+        let spare_len = framed.line_len() * g.kernel_h;
+        let framed_len = if framed.has_frame() { images.len() * framed.framed_len() } else { 0 };
+        let (spare, copies) = scratch.floats(spare_len + framed_len).split_at_mut(spare_len);
+        // Taps meet the frame as well, and nobody looks at what they leave there.
+        let target = if framed.has_frame() { &mut *copies } else { &mut *dx };
+        target.fill(0.0);
+        let (to, spare) = (target.as_mut_ptr(), spare.as_mut_ptr());
         let kc = Blocking::of_machine().even_kc(filters);
-        for tap in 0..g.kernel_h * g.kernel_w {
-            let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
-            let (lines, in_line) = met(kh, g.pad_top, g.stride, g.in_h, g.out_h);
-            let (cols, in_col) = met(kw, g.pad_left, g.stride, g.in_w, g.out_w);
-            if lines.is_empty() || cols.is_empty() {
-                continue;
+        let mut walk = framed.windows(g.out_h, g.out_w, g.stride).walk(0);
+        let pixels = images.len() * g.out_pixels();
+        let height = tile.even_height(pixels);
+        for pixel in (0..pixels).step_by(height) {
+            let height = height.min(pixels - pixel);
+            let mut out = [spare; MAX_MR];
+            for i in 0..height {
+                out[i] = to.wrapping_add(walk.next());
             }
-            let grid = |image_step, line_step, pixel_step| Grid {
-                lines: lines.len(),
-                pixels: cols.len(),
-                image_step,
-                line_step,
-                pixel_step,
+            let output = StripOutput {
+                rows: out,
+                partial: None,
+                cs: 1,
+                by_column: false,
+                height,
+                alpha: 1.0,
+                beta: Some(1.0),
+                epilogue: &StripEpilogue::None,
             };
-            let from = grid(out_len, g.out_w * filters, filters);
-            let line_len = g.in_w * g.channels;
-            let to = grid(g.in_len(), g.stride * line_len, g.stride * g.channels);
-            let dz = dz.wrapping_add((lines.start * g.out_w + cols.start) * filters);
-            let dx = dx.wrapping_add(in_line * line_len + in_col * g.channels);
-            let (mut from, mut to, all) = (from.walk(0), to.walk(0), from.pixels_per_image());
-            let pixels = images.len() * all;
-            let height = tile.even_height(pixels);
-            for pixel in (0..pixels).step_by(height) {
-                let height = height.min(pixels - pixel);
-                let (mut rows, mut out) = ([dz; MAX_MR], [spare_row; MAX_MR]);
-                for i in 0..height {
-                    rows[i] = dz.wrapping_add(from.next());
-                    out[i] = dx.wrapping_add(to.next());
-                }
-                for i in height..MAX_MR {
-                    rows[i] = rows[height - 1];
-                }
-                for first in (0..filters).step_by(kc) {
-                    let b = turned[(tap * filters + first) * g.channels..].as_ptr();
-                    let input = StripInput {
-                        rows: rows.map(|row| row.wrapping_add(first)),
-                        steps: contiguous_steps(kc.min(filters - first)),
-                        rows_are_contiguous: false,
-                        b,
-                        b_rs: g.channels,
-                    };
-                    let output = StripOutput {
-                        rows: out,
-                        partial: None,
-                        cs: 1,
-                        by_column: false,
-                        height,
-                        cols: g.channels,
-                        alpha: 1.0,
-                        beta: Some(1.0),
-                        epilogue: &StripEpilogue::None,
-                    };
-                    // SAFETY: outputs and inputs that the tap joins are inside their images, the
-                    // tap's weights are filters x channels.
-                    unsafe { strip(simd, &input, &output) };
+            for first in (0..filters).step_by(kc) {
+                let row = dz.wrapping_add(pixel * filters + first);
+                let mut input = StripInput {
+                    rows: row_pointers(row, height, filters),
+                    steps: contiguous_steps(kc.min(filters - first)),
+                    rows_are_contiguous: false,
+                    b: dz,
+                    b_rs: g.channels,
+                };
+                for tap in 0..g.kernel_h * g.kernel_w {
+                    // The pixels that a tap met stand as far from the window's first as the tap
+                    // does: columns further right, as it were.
+                    let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
+                    let at = kh * framed.line_len() + kw * g.channels;
+                    let w = turned[(tap * filters + first) * g.channels..].as_ptr();
+                    input.b = w.wrapping_sub(at);
+                    // SAFETY: every tap of every window is inside its image or frame, or the spare
+                    // row; the tap's weights are filters x channels.
+                    unsafe { strip(simd, &input, &output, at..at + g.channels) };
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::met;
-
-    #[test]
-    fn taps_meet_the_input_inside() {
-        // 5 inputs, no padding, 3 outputs: every tap meets all.
-        assert_eq!(
-            (0..3).map(|at| met(at, 0, 1, 5, 3)).collect::<Vec<_>>(),
-            [(0..3, 0), (0..3, 1), (0..3, 2)]
-        );
-        // Padding of one: the first tap misses the first output, the last the last.
-        assert_eq!(met(0, 1, 1, 5, 5), (1..5, 0));
-        assert_eq!(met(2, 1, 1, 5, 5), (0..4, 1));
-        // Stride 2 over 5 inputs with padding 1: outputs at -1, 1, 3.
-        assert_eq!(met(0, 1, 2, 5, 3), (1..3, 1));
-        assert_eq!(met(1, 1, 2, 5, 3), (0..3, 0));
+        if framed.has_frame() {
+            framed.copy_back(copies, dx);
+        }
     }
 }

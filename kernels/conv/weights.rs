@@ -24,21 +24,19 @@ pub(super) struct WeightGradient<'a> {
     pub(super) window_len: usize,
 }
 
-/// Rows of `dw` in one task: nine tiles or so, and so many tasks that four threads share even a
-/// single slice.
-const ROWS_AT_ONCE: usize = 126;
-
 impl WeightGradient<'_> {
     /// Computes it. `sums` has room for [`WeightGradient::sums_len`].
     pub(super) fn run(&self, team: &Team, sums: &mut [f32], dw: &mut [f32]) {
         let (rows, filters) = (self.window_len, self.dz.cols());
         let (blocks, slices) = self.cut();
-        let groups = rows.div_ceil(ROWS_AT_ONCE);
-        let isa = team.isa();
+        // Slices are cut by the shape alone; rows so that every thread has as many tasks.
+        let (isa, threads) = (team.isa(), team.threads());
+        let mr = isa.run(TileHeight);
+        let groups = (threads / gcd(threads, slices)).min(rows.div_ceil(mr));
         let target = Parts::new(if slices == 1 { &mut *dw } else { &mut *sums });
         team.run(groups * slices, |task, scratch| {
             let (slice, group) = (task / groups, task % groups);
-            let rows_of_group = share(rows, 1, group, groups);
+            let rows_of_group = share(rows, mr, group, groups);
             let start = slice * rows * filters;
             let part = start + rows_of_group.start * filters..start + rows_of_group.end * filters;
             // SAFETY: each task has its slice's sums of its rows.
@@ -73,6 +71,23 @@ impl WeightGradient<'_> {
             1 => 0,
             slices => slices * self.window_len * self.dz.cols(),
         }
+    }
+}
+
+/// The greatest common divisor.
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Rows of an instruction set's highest tile.
+struct TileHeight;
+
+impl Kernel for TileHeight {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        TileShape::of::<S>().mr
     }
 }
 
@@ -140,14 +155,13 @@ impl Kernel for RowsOfGradient<'_> {
                     cs: 1,
                     by_column: false,
                     height,
-                    cols: filters,
                     alpha: 1.0,
                     beta: (block > blocks.start).then_some(1.0),
                     epilogue: &StripEpilogue::None,
                 };
                 // SAFETY: windows are inside their images' frames, rows of dz inside its matrix,
                 // rows of dw this task's.
-                unsafe { strip(simd, &input, &output) };
+                unsafe { strip(simd, &input, &output, 0..filters) };
             }
         }
     }

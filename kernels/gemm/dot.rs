@@ -96,7 +96,7 @@ impl Kernel for DotRows<'_> {
             }
             for i in 0..live {
                 let epilogue = target.epilogue(first + i, 0);
-                let output = target.row(n, &epilogue);
+                let output = target.row(&epilogue);
                 let c = target.c.wrapping_add((first + i) * target.rs);
                 let row = Row { at: 0, c, cs: target.cs, cols: n, output: &output };
                 // SAFETY: the row is inside C, bias and y; sums are as long as the widest vector.
@@ -111,11 +111,12 @@ impl Kernel for DotRows<'_> {
 fn turn<S: Simd>(simd: S, b: Mat, turned: &mut [f32]) {
     let (n, k) = (b.cols(), b.rows());
     assert!(turned.len() == n * k);
-    let (whole_k, whole_n) =
-        if b.cs() == 1 { (k / S::LANES * S::LANES, n / 4 * 4) } else { (0, 0) };
+    let whole_k = if b.cs() == 1 && n >= 4 { k / S::LANES * S::LANES } else { 0 };
     let (from, to) = (b.as_ptr(), turned.as_mut_ptr());
     for p in (0..whole_k).step_by(S::LANES) {
-        for j in (0..whole_n).step_by(4) {
+        for j in (0..n).step_by(4) {
+            // The last four columns overlap those before, where n is not a multiple of four.
+            let j = j.min(n - 4);
             // SAFETY: LANES rows from p on and four columns from j on are inside both.
             unsafe {
                 let block = simd.transpose4(from.add(p * b.rs() + j), b.rs());
@@ -126,8 +127,7 @@ fn turn<S: Simd>(simd: S, b: Mat, turned: &mut [f32]) {
         }
     }
     for j in 0..n {
-        let first = if j < whole_n { whole_k } else { 0 };
-        for p in first..k {
+        for p in whole_k..k {
             // SAFETY: inside both.
             unsafe { *to.add(j * k + p) = *from.add(p * b.rs() + j * b.cs()) };
         }

@@ -143,15 +143,14 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// What becomes of a row of `cols` sums in memory.
-    pub(super) fn row<'e>(&self, cols: usize, epilogue: &'e StripEpilogue) -> StripOutput<'e> {
+    /// What becomes of a row of sums in memory.
+    pub(super) fn row<'e>(&self, epilogue: &'e StripEpilogue) -> StripOutput<'e> {
         StripOutput {
             rows: [self.c; MAX_MR],
             partial: None,
             cs: self.cs,
             by_column: false,
             height: 1,
-            cols,
             alpha: self.alpha,
             beta: self.beta,
             epilogue,
@@ -176,7 +175,6 @@ impl<'a> Target<'a> {
             cs: self.cs,
             by_column: self.is_by_column(),
             height,
-            cols: cols.len(),
             alpha: self.alpha,
             beta: if is_first { self.beta } else { Some(1.0) },
             epilogue,
@@ -336,7 +334,7 @@ impl Kernel for FinishRows<'_> {
         let n = job.cols.len();
         for (i, row) in rows.enumerate() {
             let epilogue = job.product.target.epilogue(row, job.cols.start);
-            let output = StripOutput { alpha: 1.0, ..job.product.target.row(n, &epilogue) };
+            let output = StripOutput { alpha: 1.0, ..job.product.target.row(&epilogue) };
             let c = c.wrapping_add(row * rs + job.cols.start * cs);
             let row = Row { at: 0, c, cs, cols: n, output: &output };
             // SAFETY: the row is inside C, bias and y; behind the sums of all slices there is room
@@ -421,7 +419,7 @@ impl Kernel for BlockOfC<'_> {
                     };
                     // SAFETY: the panel is inside A or copied for this height; B is inside its
                     // matrix or copied for these columns; the strip is inside C, bias and y.
-                    unsafe { strip(simd, &input, &output) };
+                    unsafe { strip(simd, &input, &output, 0..cols.len()) };
                 }
             }
         }

@@ -36,8 +36,6 @@ pub(crate) struct StripOutput<'a> {
     pub(crate) by_column: bool,
     /// Rows to store.
     pub(crate) height: usize,
-    /// Columns to store.
-    pub(crate) cols: usize,
     /// Factor of the sum.
     pub(crate) alpha: f32,
     /// Factor of the old C, or `None` if it is not read.

@@ -7,6 +7,7 @@
 
 use super::store::{StripOutput, store_tile};
 use crate::simd::{Kernel, Simd};
+use std::ops::Range;
 
 /// Rows of the highest tile of any instruction set.
 pub(crate) const MAX_MR: usize = 14;
@@ -26,7 +27,7 @@ pub(crate) struct StripInput<'a> {
     pub(crate) steps: &'a [u32],
     /// Whether row `i` is `rows[0] + i`, for as many rows as the tile has.
     pub(crate) rows_are_contiguous: bool,
-    /// The first row of B.
+    /// The first row of B, at column zero.
     pub(crate) b: *const f32,
     /// Elements from one row of B to the next.
     pub(crate) b_rs: usize,
@@ -69,16 +70,23 @@ impl TileShape {
     }
 }
 
-/// Computes and stores a strip: a panel of A of `output.height` rows times `output.cols` columns of
-/// B. Whole tiles are two vectors wide; what is left over one vector or half of one, masked.
+/// Computes and stores a strip: a panel of A of `output.height` rows times some columns of B, which
+/// are the same of C. Whole tiles are two vectors wide; what is left over one vector or half of
+/// one, masked.
 ///
 /// # Safety
 /// Every row of A is readable at every step, and if they are contiguous, `TileShape::height` of
 /// them. Rows of B are readable for the columns. C, bias and y have `height x cols` elements.
 #[inline(always)]
-pub(crate) unsafe fn strip<S: Simd>(simd: S, input: &StripInput, output: &StripOutput) {
-    let whole = |from: usize, width: usize| from..from + (output.cols - from) / width * width;
-    let mut col = 0;
+pub(crate) unsafe fn strip<S: Simd>(
+    simd: S,
+    input: &StripInput,
+    output: &StripOutput,
+    cols: Range<usize>,
+) {
+    let end = cols.end;
+    let whole = |from: usize, width: usize| from..from + (end - from) / width * width;
+    let mut col = cols.start;
     if output.height <= 2 {
         // One or two rows would be two or four chains of additions, half of them waiting.
         let cols = whole(col, THIN_NV * S::LANES);
@@ -92,8 +100,8 @@ pub(crate) unsafe fn strip<S: Simd>(simd: S, input: &StripInput, output: &StripO
     if !cols.is_empty() {
         by_height::<S, 2>(simd, Part { input, output, cols });
     }
-    while col < output.cols {
-        let cols = col..output.cols.min(col + S::LANES);
+    while col < end {
+        let cols = col..end.min(col + S::LANES);
         col = cols.end;
         by_height::<S, 1>(simd, Part { input, output, cols });
     }
@@ -103,7 +111,7 @@ pub(crate) unsafe fn strip<S: Simd>(simd: S, input: &StripInput, output: &StripO
 struct Part<'a> {
     input: &'a StripInput<'a>,
     output: &'a StripOutput<'a>,
-    cols: std::ops::Range<usize>,
+    cols: Range<usize>,
 }
 
 #[inline(always)]
