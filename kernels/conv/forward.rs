@@ -69,6 +69,7 @@ impl Kernel for ImagesOfCorrelation<'_> {
         let (spare_row, copies) = rest.split_at_mut(filters);
         let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
         framed.steps_under_window(job.kernel_w, steps);
+        let steps = &*steps;
         let mut x = &job.x[images.start * framed.len()..images.end * framed.len()];
         if framed.has_frame() {
             framed.copy(x, copies);
@@ -83,36 +84,34 @@ impl Kernel for ImagesOfCorrelation<'_> {
         let pixels = images.len() * windows.pixels_per_image();
         let height = tile.even_height(pixels);
         let mut walk = windows.walk(0);
+        let mut input =
+            StripInput { rows: [x; MAX_MR], steps, rows_are_contiguous: false, b: x, b_rs: w.rs() };
+        let mut output = StripOutput {
+            rows: [spare_row; MAX_MR],
+            partial: None,
+            cs: 1,
+            by_column: false,
+            height,
+            alpha: 1.0,
+            beta: None,
+            epilogue: &epilogue,
+        };
         for pixel in (0..pixels).step_by(height) {
             let height = height.min(pixels - pixel);
-            let mut rows = [x; MAX_MR];
-            let mut out = [spare_row; MAX_MR];
+            walk.place(x, height, &mut input.rows);
+            output.height = height;
             for i in 0..height {
-                rows[i] = x.wrapping_add(walk.next());
-                out[i] = y.wrapping_add((pixel + i) * filters);
+                output.rows[i] = y.wrapping_add((pixel + i) * filters);
             }
             for i in height..MAX_MR {
-                rows[i] = rows[height - 1];
+                (input.rows[i], output.rows[i]) = (input.rows[height - 1], spare_row);
             }
             for (block, steps) in steps.chunks(kc).enumerate() {
-                let input = StripInput {
-                    rows,
-                    steps,
-                    rows_are_contiguous: false,
-                    b: w.as_ptr().wrapping_add(block * kc * w.rs()),
-                    b_rs: w.rs(),
-                };
                 let is_last = (block + 1) * kc >= k;
-                let output = StripOutput {
-                    rows: out,
-                    partial: None,
-                    cs: 1,
-                    by_column: false,
-                    height,
-                    alpha: 1.0,
-                    beta: (block > 0).then_some(1.0),
-                    epilogue: if is_last { &epilogue } else { &StripEpilogue::None },
-                };
+                input.steps = steps;
+                input.b = w.as_ptr().wrapping_add(block * kc * w.rs());
+                output.beta = (block > 0).then_some(1.0);
+                output.epilogue = if is_last { &epilogue } else { &StripEpilogue::None };
                 // SAFETY: windows are inside their images or frames, weights inside their matrix,
                 // rows of y inside these images', and there is one bias for each filter.
                 unsafe { strip(simd, &input, &output, 0..filters) };

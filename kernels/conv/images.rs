@@ -50,6 +50,31 @@ pub(super) struct Walk {
 }
 
 impl Walk {
+    /// Where the next `height` pixels of the memory from `first` on are, a line at a time.
+    #[inline(always)]
+    pub(super) fn place<P: Pointer, const N: usize>(
+        &mut self,
+        first: P,
+        height: usize,
+        places: &mut [P; N],
+    ) {
+        let height = height.min(N);
+        let mut done = 0;
+        while done < height {
+            let run = (self.grid.pixels - self.pixel).min(height - done);
+            let mut at = self.at;
+            for place in &mut places[done..done + run] {
+                *place = first.offset(at);
+                at += self.grid.pixel_step;
+            }
+            // The last of the run is walked over as ever: at the end of a line it turns.
+            self.at = at - self.grid.pixel_step;
+            self.pixel += run - 1;
+            self.next();
+            done += run;
+        }
+    }
+
     /// The offset of this pixel; goes on to the next.
     #[inline(always)]
     pub(super) fn next(&mut self) -> usize {
@@ -67,6 +92,26 @@ impl Walk {
             self.at = self.line_start;
         }
         here
+    }
+}
+
+/// A pointer that is read or written.
+pub(super) trait Pointer: Copy {
+    /// The same that many elements further on.
+    fn offset(self, elements: usize) -> Self;
+}
+
+impl Pointer for *const f32 {
+    #[inline(always)]
+    fn offset(self, elements: usize) -> Self {
+        self.wrapping_add(elements)
+    }
+}
+
+impl Pointer for *mut f32 {
+    #[inline(always)]
+    fn offset(self, elements: usize) -> Self {
+        self.wrapping_add(elements)
     }
 }
 

@@ -73,9 +73,7 @@ impl Kernel for ImagesOfScatter<'_> {
         for pixel in (0..pixels).step_by(height) {
             let height = height.min(pixels - pixel);
             let mut out = [spare; MAX_MR];
-            for i in 0..height {
-                out[i] = to.wrapping_add(walk.next());
-            }
+            walk.place(to, height, &mut out);
             let output = StripOutput {
                 rows: out,
                 partial: None,
