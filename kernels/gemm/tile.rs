@@ -16,7 +16,8 @@ pub(crate) const MAX_MR: usize = 14;
 const THIN_NV: usize = 4;
 
 /// Rows of B between what is being multiplied and what is asked for: 8 x 28 multiply-adds are 100
-/// to 200 cycles, the latency of a third-level cache.
+/// to 200 cycles, the latency of a third-level cache. More would push each other out where rows
+/// lie a power of two apart.
 const AHEAD: usize = 8;
 
 /// The operands of one strip: a panel of A, and the tiles of B that it meets.
@@ -224,11 +225,16 @@ unsafe fn sums<S: Simd, const MR: usize, const NV: usize, const CONTIGUOUS: bool
                 } else {
                     simd.load(b.add(v * S::LANES))
                 };
-                simd.prefetch(b.wrapping_add(AHEAD * input.b_rs + v * S::LANES));
+                // Once for each cache line.
+                if v * S::LANES % 16 == 0 {
+                    simd.prefetch(b.wrapping_add(AHEAD * input.b_rs + v * S::LANES));
+                }
             }
             for i in 0..MR {
                 let a = if CONTIGUOUS {
                     input.rows[0].add(step + i)
+                } else if MR <= 6 {
+                    input.rows[i].add(step)
                 } else {
                     // Volatile, so that it is read again in every step: the compiler would rather
                     // keep 14 pointers in registers than 28 sums.
