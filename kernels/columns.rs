@@ -17,9 +17,15 @@ fn task_rows(cols: usize) -> usize {
     (TASK / cols.max(1)).max(1)
 }
 
-/// Rows of a block: few enough for the column groups of a wide matrix to revisit it in L1.
-fn block_rows(cols: usize) -> usize {
-    (4096 / cols.max(1)).clamp(8, SUM)
+/// Vectors of a group. With two sums and up to four parameters each, more would not stay in
+/// registers even where there are 32.
+const GROUP: usize = 4;
+
+/// Rows of a block. Where a row is one group of `group` columns, those of a sum. Else as few as make
+/// the loop worth starting: memory is then read nearly in its order, as the CPU's prefetchers want
+/// it. (Blocks of 64 rows of 64 columns took twice as long from L3.)
+fn block_rows(cols: usize, group: usize) -> usize {
+    if cols <= group { SUM } else { 8 }
 }
 
 /// What happens to one element: `P` parameters of its column, the elements of `R` matrices that are
@@ -51,8 +57,8 @@ struct Walk<'a, const P: usize, const R: usize, const A: usize, const W: usize> 
 }
 
 impl<const P: usize, const R: usize, const A: usize, const W: usize> Walk<'_, P, R, A, W> {
-    /// Walks all columns: in pairs of vectors (two chains of additions hide their latency), then
-    /// vectors, then what is left.
+    /// Walks all columns: in groups of vectors (several chains of additions hide their latency),
+    /// pairs, single vectors, then what is left.
     #[inline(always)]
     fn run<S: Simd>(&mut self, simd: S, cell: impl Cell<P, R, A, W>) {
         if self.rows == 0 || self.cols == 0 {
@@ -64,8 +70,13 @@ impl<const P: usize, const R: usize, const A: usize, const W: usize> Walk<'_, P,
         assert!(self.reads.iter().all(|r| r.len() >= reach), "matrices read");
         assert!(self.writes.iter().all(|w| w.len() == self.rows * self.cols), "matrices written");
         let mut column = 0;
+        while column + GROUP * S::LANES <= self.cols {
+            // SAFETY: lengths were checked above, and all vectors lie inside the columns.
+            unsafe { self.group::<S, GROUP, false>(simd, cell, column) };
+            column += GROUP * S::LANES;
+        }
         while column + 2 * S::LANES <= self.cols {
-            // SAFETY: lengths were checked above, and both vectors lie inside the columns.
+            // SAFETY: as above.
             unsafe { self.group::<S, 2, false>(simd, cell, column) };
             column += 2 * S::LANES;
         }
@@ -161,7 +172,7 @@ impl<T: Cell<P, R, A, W>, const P: usize, const R: usize, const A: usize, const 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Walk { rows, cols, rs, params, reads, mut sums, mut writes } = self.walk;
-        let block = block_rows(cols);
+        let block = block_rows(cols, GROUP * S::LANES);
         let mut start = 0;
         while start < rows {
             let rows = block.min(rows - start);

@@ -104,7 +104,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn sqrt(self, a: Self::V) -> Self::V;
     /// Absolute value.
     fn abs(self, a: Self::V) -> Self::V;
-    /// Nearest integer, ties to even; for `|a| < 2^31`.
+    /// `a` with the sign of `b`; `a` is not negative.
+    fn with_sign(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Nearest integer, ties to even; for `|a| <= 2^22`.
     fn round(self, a: Self::V) -> Self::V;
     /// `2^n` for integral `n` in `-126..=127`.
     fn pow2(self, n: Self::V) -> Self::V;

@@ -54,35 +54,59 @@ struct Pass<'a, T, const R: usize, const W: usize> {
     writes: [&'a mut [f32]; W],
 }
 
+impl<T: Step<R, W>, const R: usize, const W: usize> Pass<'_, T, R, W> {
+    /// The elements of `G` vectors from `i` on, a vector after the other: side by side, long steps
+    /// only fill the scheduler's queue (tanh took 20 % longer).
+    ///
+    /// # Safety
+    /// They lie inside the arrays.
+    #[inline(always)]
+    unsafe fn group<S: Simd, const G: usize>(&mut self, simd: S, i: usize) {
+        // All that is going to be overwritten is loaded first. A load, a choice and a store in a
+        // row would be made a masked store, which takes AVX2 ten times as long (ReLU backward).
+        let mut write = [[simd.splat(0.0); W]; G];
+        for g in 0..G {
+            for k in 0..W {
+                // SAFETY: by this function's contract.
+                write[g][k] = unsafe { simd.load(self.writes[k].as_ptr().add(i + g * S::LANES)) };
+            }
+        }
+        for g in 0..G {
+            let mut read = [simd.splat(0.0); R];
+            for k in 0..R {
+                // SAFETY: as above.
+                read[k] = unsafe { simd.load(self.reads[k].as_ptr().add(i + g * S::LANES)) };
+            }
+            let new = self.step.step(simd, read, write[g]);
+            for k in 0..W {
+                // SAFETY: as above.
+                unsafe { simd.store(self.writes[k].as_mut_ptr().add(i + g * S::LANES), new[k]) };
+            }
+        }
+    }
+}
+
 impl<T: Step<R, W>, const R: usize, const W: usize> Kernel for Pass<'_, T, R, W> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { step, reads, writes } = self;
-        let len = writes[0].len();
+    fn run<S: Simd>(mut self, simd: S) {
+        let len = self.writes[0].len();
         let mut i = 0;
-        while i + S::LANES <= len {
-            let mut read = [simd.splat(0.0); R];
-            let mut write = [simd.splat(0.0); W];
-            for k in 0..R {
-                // SAFETY: i + LANES <= len, the length of every array.
-                read[k] = unsafe { simd.load(reads[k].as_ptr().add(i)) };
-            }
-            for k in 0..W {
-                // SAFETY: as above.
-                write[k] = unsafe { simd.load(writes[k].as_ptr().add(i)) };
-            }
-            let new = step.step(simd, read, write);
-            for k in 0..W {
-                // SAFETY: as above.
-                unsafe { simd.store(writes[k].as_mut_ptr().add(i), new[k]) };
-            }
+        while i + 2 * S::LANES <= len {
+            // SAFETY: i + 2 LANES <= len, the length of every array.
+            unsafe { self.group::<S, 2>(simd, i) };
+            i += 2 * S::LANES;
+        }
+        if i + S::LANES <= len {
+            // SAFETY: i + LANES <= len.
+            unsafe { self.group::<S, 1>(simd, i) };
             i += S::LANES;
         }
         if i == len {
             return;
         }
+        let Self { step, reads, writes } = self;
         let mask = simd.mask_first(len - i);
         let mut read = [simd.splat(0.0); R];
         let mut write = [simd.splat(0.0); W];

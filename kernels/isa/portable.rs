@@ -133,8 +133,14 @@ impl Simd for Portable {
         a.abs()
     }
     #[inline(always)]
+    fn with_sign(self, a: f32x4, b: f32x4) -> f32x4 {
+        a | (b & f32x4::splat(-0.0))
+    }
+    #[inline(always)]
     fn round(self, a: f32x4) -> f32x4 {
-        a.round_ties_even()
+        // 2^23 floats from 1.5 * 2^23 on are integers: the sum rounds, and SSE2 has nothing better.
+        let shift = f32x4::splat(12_582_912.0);
+        (a + shift) - shift
     }
     #[inline(always)]
     fn pow2(self, n: f32x4) -> f32x4 {

@@ -58,6 +58,72 @@ fn softmax_cross_entropy() {
     }
 }
 
+/// Rows of logits at the ends of what floats hold: far apart, equal, and columns that a mask has
+/// closed with -infinity. Losses and gradients stay finite, and closed columns get no gradient.
+#[test]
+fn extreme_logits() {
+    for classes in [2, 3, 10, 16, 17, 100] {
+        let rows: [&dyn Fn(usize) -> f32; 9] = [
+            &|j| if j == 0 { 1e4 } else { -1e4 },
+            &|j| if j == 1 { 1e4 } else { -1e4 },
+            &|j| if j % 2 == 0 { 1e4 } else { -1e4 },
+            &|j| if j == 1 { f32::MAX } else { f32::MIN },
+            &|j| if j == 0 { 3.0 } else { f32::NEG_INFINITY },
+            &|j| if j == 1 { f32::NEG_INFINITY } else { -1e4 },
+            &|_| 1e4,
+            &|_| -1e4,
+            &|_| 0.0,
+        ];
+        let z: Vec<f32> = rows.iter().flat_map(|row| (0..classes).map(row)).collect();
+        let (n, labels) = (rows.len(), vec![0; rows.len()]);
+        let (mut losses, mut dz) = (untouched(n), untouched(z.len()));
+        naive::loss::softmax_cross_entropy(&z, classes, &labels, &mut losses, &mut dz);
+        let mut p = untouched(z.len());
+        naive::loss::softmax(&z, classes, &mut p);
+        let results = run_everywhere(|team| {
+            let (mut losses, mut dz, mut p) =
+                (untouched(n), untouched(z.len()), untouched(z.len()));
+            loss::softmax_cross_entropy(team, &z, classes, &labels, &mut losses, &mut dz);
+            loss::softmax(team, &z, classes, &mut p);
+            vec![losses, dz, p]
+        });
+        for (isa, outputs) in results {
+            let name = format!("{isa} {classes}");
+            let [ours, ours_dz, ours_p] = &outputs[..] else { unreachable!() };
+            // 2 f32::MAX does not fit a float: that loss alone is infinite, as the twin's is.
+            assert_eq!((ours[3], losses[3]), (f32::INFINITY, f32::INFINITY), "{name}");
+            assert_close(&ours[..3], &losses[..3], 2e-7, 0.0, &name);
+            assert_close(&ours[4..], &losses[4..], 2e-7, 0.0, &name);
+            assert_close(ours_dz, &dz, 5e-7, 0.0, &name);
+            assert_close(ours_p, &p, 5e-7, 0.0, &name);
+            // Nothing is lost where nothing could be: no loss, and the gradient is exact.
+            assert_eq!((ours[0], ours[4]), (0.0, 0.0), "{name}");
+            assert_eq!(ours_dz[4 * classes..5 * classes], vec![0.0; classes], "{name}");
+            assert_eq!((ours_dz[5 * classes + 1], ours_p[5 * classes + 1]), (0.0, 0.0), "{name}");
+        }
+    }
+}
+
+/// The same for one logit: far to the right or wrong side, and infinite on the right one.
+#[test]
+fn extreme_binary_logits() {
+    let z = [1e4, -1e4, 1e4, -1e4, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0];
+    let labels = [1, 0, 0, 1, 1, 0, 1, 0];
+    let (half, ln_2) = (0.5 / 8.0, std::f32::consts::LN_2);
+    let results = run_everywhere(|team| {
+        let (mut losses, mut dz) = (untouched(8), untouched(8));
+        loss::binary_cross_entropy(team, &z, &labels, &mut losses, &mut dz);
+        vec![losses, dz]
+    });
+    for (isa, outputs) in results {
+        let name = isa.name();
+        let losses = [0.0, 0.0, 1e4, 1e4, 0.0, 0.0, ln_2, ln_2];
+        assert_close(&outputs[0], &losses, 2e-7, 0.0, name);
+        let dz = [0.0, 0.0, 0.125, -0.125, 0.0, 0.0, -half, half];
+        assert_close(&outputs[1], &dz, 2e-7, 0.0, name);
+    }
+}
+
 #[test]
 fn binary_cross_entropy() {
     for n in [0, 1, 4, 7, 8, 9, 15, 16, 17, 997, 4095, 4097, 20_000] {
