@@ -102,6 +102,7 @@ impl Work {
         let k = self.k as f64 / self.slices as f64;
         let multiply = rows_done as f64 * vectors * k;
         let copy_b = match (self.turns_b, rows >= self.copy_b_rows) {
+            (true, _) if lanes < 16 => 0.8,
             (true, _) => 0.45,
             (false, true) => 0.12,
             (false, false) => 0.02,
@@ -109,7 +110,9 @@ impl Work {
         let copies = (copy_b * cols as f64 + 0.1 * rows as f64) * k;
         let store = match self.store {
             Store::ByRow => 1.5,
-            Store::ByColumn => 9.0,
+            // Masked stores are slow without mask registers.
+            Store::ByColumn if lanes < 16 => 40.0,
+            Store::ByColumn => 5.0,
             Store::Scattered => 40.0,
         };
         let tiles = panels as f64 * vectors * mr as f64;

@@ -363,8 +363,9 @@ impl Kernel for BlockOfC<'_> {
         let (Product { a, b, .. }, tile) = (job.product, TileShape::of::<S>());
         let (k, kc) = (job.work.k, job.blocking.even_kc(job.work.k));
         let nc = job.blocking.nc.min(cols.len()).next_multiple_of(tile.nr);
-        let copies_b = copies_b(&b, task_rows.len(), job.blocking);
-        let block_len = if copies_b { kc * nc } else { 0 };
+        let copies_b = copies_b(&b, task_rows.len(), tile, job.blocking);
+        let copy_rs = nc + if is_narrow(tile) { 16 } else { 0 };
+        let block_len = if copies_b { kc * copy_rs } else { 0 };
         // Rows of partial sums, and one that is written in place of rows that C does not have.
         let sums_apart = blocks.len() > 1 && target.prefers_sums_apart();
         let sums_len = nc * (1 + if sums_apart { task_rows.len() } else { 0 });
@@ -382,8 +383,8 @@ impl Kernel for BlockOfC<'_> {
                 let in_place = b.as_ptr().wrapping_add(p * b.rs() + col * b.cs());
                 let (b_first, b_rs) = if copies_b {
                     let part = b.block(p..p + depth, cols.clone());
-                    pack_b(simd, part, block_of_b, nc);
-                    (block_of_b.as_ptr(), nc)
+                    pack_b(simd, part, block_of_b, copy_rs);
+                    (block_of_b.as_ptr(), copy_rs)
                 } else {
                     (in_place, b.rs())
                 };
@@ -426,10 +427,19 @@ impl Kernel for BlockOfC<'_> {
     }
 }
 
-/// Whether blocks of B are copied for that many rows: turned if they must be, and where every row
-/// of theirs would be on a page of its own.
-fn copies_b(b: &Mat, rows: usize, blocking: &Blocking) -> bool {
-    b.cs() != 1 || (rows >= blocking.copy_b_rows && b.rs().is_multiple_of(1024))
+/// Whether a tile of B, 256 rows of a cache line, stays in the first-level cache beside a panel of A
+/// if its rows are spread over all sets. A wider one does not, and had better keep to few sets,
+/// which leaves the others to the panel.
+fn is_narrow(tile: TileShape) -> bool {
+    tile.nr <= 16
+}
+
+/// Whether blocks of B are copied for that many rows: turned if they must be, and where its rows
+/// share few sets of the cache, or are each on a page of its own.
+fn copies_b(b: &Mat, rows: usize, tile: TileShape, blocking: &Blocking) -> bool {
+    let (enough, bad) =
+        if is_narrow(tile) { (4 * tile.mr, 512) } else { (blocking.copy_b_rows, 1024) };
+    b.cs() != 1 || (rows >= enough && b.rs().is_multiple_of(bad))
 }
 
 /// Whether a panel of A is copied before it meets that many tiles.
