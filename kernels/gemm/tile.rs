@@ -93,7 +93,11 @@ pub(crate) unsafe fn strip<S: Simd>(
         let cols = whole(col, THIN_NV * S::LANES);
         col = cols.end;
         if !cols.is_empty() {
-            by_rows::<S, 2, THIN_NV>(simd, Part { input, output, cols });
+            let part = Part { input, output, cols };
+            match output.height {
+                1 => by_rows::<S, 1, THIN_NV>(simd, part),
+                _ => by_rows::<S, 2, THIN_NV>(simd, part),
+            }
         }
     }
     let cols = whole(col, 2 * S::LANES);
