@@ -63,7 +63,6 @@ impl Kernel for ImagesOfCorrelation<'_> {
         let Self { job, images, y, scratch } = self;
         let (Correlation { images: framed, w, .. }, tile) = (job, TileShape::of::<S>());
         let (k, filters) = (w.rows(), w.cols());
-        let kc = Blocking::of_machine().even_kc(k);
         let framed_len = if framed.has_frame() { images.len() * framed.framed_len() } else { 0 };
         let (steps, rest) = scratch.floats(k + filters + framed_len).split_at_mut(k);
         let (spare_row, copies) = rest.split_at_mut(filters);
@@ -94,30 +93,59 @@ impl Kernel for ImagesOfCorrelation<'_> {
             for i in height..MAX_MR {
                 rows[i] = rows[height - 1];
             }
-            for (block, steps) in steps.chunks(kc).enumerate() {
-                let input = StripInput {
-                    rows,
-                    steps,
-                    rows_are_contiguous: false,
-                    b: w.as_ptr().wrapping_add(block * kc * w.rs()),
-                    b_rs: w.rs(),
-                };
-                let is_last = (block + 1) * kc >= k;
-                let output = StripOutput {
-                    rows: out,
-                    partial: None,
-                    cs: 1,
-                    by_column: false,
-                    height,
-                    cols: filters,
-                    alpha: 1.0,
-                    beta: (block > 0).then_some(1.0),
-                    epilogue: if is_last { &epilogue } else { &StripEpilogue::None },
-                };
-                // SAFETY: windows are inside their images or frames, weights inside their matrix,
-                // rows of y inside these images', and there is one bias for each filter.
-                unsafe { strip(simd, &input, &output) };
-            }
+            let panel = Panel { rows, out, height, steps, w: job.w, epilogue: &epilogue };
+            // SAFETY: windows are inside their images or frames, rows of y inside these images',
+            // and there is one bias for each filter.
+            unsafe { panel.run(simd) };
+        }
+    }
+}
+
+/// Some windows times the weights, at most as many as the highest tile has rows.
+pub(super) struct Panel<'a> {
+    /// Where the windows begin; those beyond `height` repeat the last.
+    pub(super) rows: [*const f32; MAX_MR],
+    /// Where their outputs go; beyond `height`, to a row that nobody needs.
+    pub(super) out: [*mut f32; MAX_MR],
+    pub(super) height: usize,
+    /// How far each element under a window is from its first.
+    pub(super) steps: &'a [u32],
+    pub(super) w: Mat<'a>,
+    pub(super) epilogue: &'a StripEpilogue,
+}
+
+impl Panel<'_> {
+    /// Computes it, block by block of K.
+    ///
+    /// # Safety
+    /// Windows are readable at every step, outputs and the epilogue's bias have an element for each
+    /// column of `w`.
+    #[inline(always)]
+    pub(super) unsafe fn run<S: Simd>(self, simd: S) {
+        let Self { rows, out, height, steps, w, epilogue } = self;
+        let kc = Blocking::of_machine().even_kc(steps.len());
+        for (block, block_steps) in steps.chunks(kc).enumerate() {
+            let input = StripInput {
+                rows,
+                steps: block_steps,
+                rows_are_contiguous: false,
+                b: w.as_ptr().wrapping_add(block * kc * w.rs()),
+                b_rs: w.rs(),
+            };
+            let is_last = (block + 1) * kc >= steps.len();
+            let output = StripOutput {
+                rows: out,
+                partial: None,
+                cs: 1,
+                by_column: false,
+                height,
+                cols: w.cols(),
+                alpha: 1.0,
+                beta: (block > 0).then_some(1.0),
+                epilogue: if is_last { epilogue } else { &StripEpilogue::None },
+            };
+            // SAFETY: by the caller's promise; blocks of w are inside it.
+            unsafe { strip(simd, &input, &output) };
         }
     }
 }

@@ -4,6 +4,8 @@
 //! row's offset plus a column's.
 //!
 //! - `forward`: windows times weights
+//! - `pooled`: the same with activation, dropout and max-pooling, and no map in memory
+//! - `winners`: the backward pass of `pooled`, from the pooled gradient
 //! - `scatter`: the gradient of the input, tap by tap, where windows cover it unevenly
 //! - `weights`: the gradient of the weights
 //! - `images`: walking pixels, and frames of zeros for padding
@@ -13,8 +15,10 @@
 
 mod forward;
 mod images;
+mod pooled;
 mod scatter;
 mod weights;
+mod winners;
 
 use crate::gemm::pack::pack_b;
 use crate::simd::{Kernel, Simd};
@@ -22,8 +26,10 @@ use crate::team::Parts;
 use crate::{Activation, Geometry, Mat, Team, sums};
 use forward::Correlation;
 use images::Framed;
+pub use pooled::{PooledForward, forward_pooled};
 use scatter::Scatter;
 use weights::WeightGradient;
+pub use winners::{Winners, backward_weights_pooled, expand_winners};
 
 /// `y = activation(conv(x, w) + bias)`.
 ///
