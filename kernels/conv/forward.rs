@@ -3,6 +3,7 @@
 //! under the windows where they lie, by their offsets.
 
 use super::images::{Framed, Grid};
+use super::moments::{Moments, ROWS_OF_MOMENTS};
 use crate::gemm::blocking::Blocking;
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
@@ -25,20 +26,30 @@ pub(super) struct Correlation<'a> {
 }
 
 impl Correlation<'_> {
-    /// Computes it, a few images to a task.
-    pub(super) fn run(&self, team: &Team, y: &mut [f32]) {
+    /// Images of one task. At least eight whole tiles: small images are taken together.
+    pub(super) fn images_at_once(&self) -> usize {
+        (112 / (self.out.0 * self.out.1).max(1)).max(1)
+    }
+
+    /// Computes it, a few images to a task, and if asked for each task's moments.
+    pub(super) fn run(&self, team: &Team, y: &mut [f32], moments: Option<&mut [f32]>) {
         let out_len = self.out.0 * self.out.1 * self.w.cols();
         if out_len == 0 || y.is_empty() {
             return;
         }
         let images = y.len() / out_len;
-        // At least eight whole tiles to a task: small images are taken together.
-        let images_at_once = (112 / (self.out.0 * self.out.1)).max(1);
-        let (isa, parts) = (team.isa(), Parts::new(y));
+        let (isa, parts, images_at_once) = (team.isa(), Parts::new(y), self.images_at_once());
+        let moments_len = 2 * self.w.cols();
+        let moments = moments.map(Parts::new);
         team.run_chunks(images, images_at_once, |images, scratch| {
             // SAFETY: each image's outputs are one task's.
             let y = unsafe { parts.part(images.start * out_len..images.end * out_len) };
-            isa.run(ImagesOfCorrelation { job: self, images, y, scratch });
+            let moments = moments.as_ref().map(|moments| {
+                let start = images.start / images_at_once * moments_len;
+                // SAFETY: so are each task's moments.
+                Moments::new(unsafe { moments.part(start..start + moments_len) })
+            });
+            isa.run(ImagesOfCorrelation { job: self, images, y, moments, scratch });
         });
     }
 
@@ -52,6 +63,7 @@ struct ImagesOfCorrelation<'a> {
     job: &'a Correlation<'a>,
     images: Range<usize>,
     y: &'a mut [f32],
+    moments: Option<Moments<'a>>,
     scratch: &'a mut Scratch,
 }
 
@@ -60,7 +72,7 @@ impl Kernel for ImagesOfCorrelation<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { job, images, y, scratch } = self;
+        let Self { job, images, y, mut moments, scratch } = self;
         let (Correlation { images: framed, w, .. }, tile) = (job, TileShape::of::<S>());
         let (k, filters) = (w.rows(), w.cols());
         let framed_len = if framed.has_frame() { images.len() * framed.framed_len() } else { 0 };
@@ -97,6 +109,19 @@ impl Kernel for ImagesOfCorrelation<'_> {
             // SAFETY: windows are inside their images or frames, rows of y inside these images',
             // and there is one bias for each filter.
             unsafe { panel.run(simd) };
+            if let Some(moments) = &mut moments {
+                let (done, from) = (pixel + height, moments.count());
+                if done == pixels || done - from >= ROWS_OF_MOMENTS {
+                    // SAFETY: these rows of y have just been written.
+                    let rows = unsafe {
+                        std::slice::from_raw_parts(
+                            y.wrapping_add(from * filters),
+                            (done - from) * filters,
+                        )
+                    };
+                    moments.add(simd, rows);
+                }
+            }
         }
     }
 }

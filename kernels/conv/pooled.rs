@@ -7,6 +7,7 @@
 //! multiply-adds, so there is a kernel of its own: the weights stay in registers, and each of the
 //! 4 x 4 pixels under four windows is broadcast to all the taps that meet it.
 
+use super::Convolution;
 use super::forward::Panel;
 use super::images::{Framed, Grid};
 use crate::dropout::{Dropout, survivors};
@@ -18,25 +19,8 @@ use crate::team::{Parts, Scratch};
 use crate::{Activation, Geometry, Mat, Team};
 use std::ops::Range;
 
-/// A convolution whose output is activated, dropped from and pooled.
-#[derive(Clone, Copy)]
-pub struct PooledForward<'a> {
-    /// The convolution's.
-    pub geometry: &'a Geometry,
-    /// `[n, in_h, in_w, channels]`
-    pub x: &'a [f32],
-    /// `[kernel_h, kernel_w, channels, filters]`
-    pub w: &'a [f32],
-    /// `[filters]`
-    pub bias: &'a [f32],
-    /// What is applied to the convolution and its bias.
-    pub activation: Activation,
-    /// What is dropped before pooling; elements are numbered in the map at full resolution.
-    pub dropout: Option<Dropout>,
-}
-
 /// `y = max_pool(dropout(activation(conv(x, w) + bias)))` over windows of 2 x 2 that do not
-/// overlap; an odd last line or column of the map is in no window. `y` and `argmax` are
+/// overlap; elements are dropped by their number in the map at full resolution. An odd last line or column of the map is in no window. `y` and `argmax` are
 /// `[n, out_h / 2, out_w / 2, filters]`.
 ///
 /// Bits 0 and 1 of `argmax` are the winner's place in its window, row by row, the first among
@@ -47,7 +31,14 @@ pub struct PooledForward<'a> {
 /// # Panics
 /// If the lengths do not fit together, or the dropout's rate is not in `0..1`.
 #[track_caller]
-pub fn forward_pooled(team: &Team, job: &PooledForward, y: &mut [f32], argmax: &mut [u8]) {
+pub fn forward_pooled(
+    team: &Team,
+    convolution: &Convolution,
+    dropout: Option<&Dropout>,
+    y: &mut [f32],
+    argmax: &mut [u8],
+) {
+    let job = convolution;
     let (g, filters) = (job.geometry, job.bias.len());
     let pooled_len = (g.out_h / 2) * (g.out_w / 2) * filters;
     let batch = job.x.len() / g.in_len();
@@ -56,7 +47,7 @@ pub fn forward_pooled(team: &Team, job: &PooledForward, y: &mut [f32], argmax: &
     assert_eq!(argmax.len(), y.len(), "argmax and y differ in length");
     let per_sample = g.out_pixels() * filters;
     assert!(u32::try_from(per_sample).is_ok(), "{per_sample} elements cannot be numbered");
-    let drops = job.dropout.as_ref().map(|dropout| Drops {
+    let drops = dropout.map(|dropout| Drops {
         dropout,
         threshold: dropout.threshold(),
         scale: 1.0 / (1.0 - dropout.rate),
@@ -85,7 +76,7 @@ struct Drops<'a> {
 
 /// Some images.
 struct ImagesOfPooled<'a> {
-    job: &'a PooledForward<'a>,
+    job: &'a Convolution<'a>,
     drops: Option<Drops<'a>>,
     images: Range<usize>,
     y: &'a mut [f32],
@@ -329,7 +320,7 @@ fn first_maximum<S: Simd, const NV: usize>(
 
 /// One line of the pooled output of an image of one channel.
 struct PooledLine<'a> {
-    job: &'a PooledForward<'a>,
+    job: &'a Convolution<'a>,
     /// From the first line under it on.
     x: &'a [f32],
     line_len: usize,

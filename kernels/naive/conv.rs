@@ -1,7 +1,8 @@
 //! Twins of [`crate::conv`]: loops over images, output pixels, filters, and the window.
 
-use super::{activation, dropout, pool};
-use crate::conv::{PooledForward, Winners};
+use super::{activation, norm, pool};
+use crate::conv::{Convolution, Winners};
+use crate::dropout::Dropout;
 use crate::{Activation, Geometry, Padding};
 
 /// The offset in one input image of the pixel under tap `i, j` of the window at `row, col`, or
@@ -84,16 +85,21 @@ fn pool_of_map(g: &Geometry, filters: usize) -> Option<Geometry> {
 }
 
 /// `y = max_pool(dropout(activation(conv(x, w) + bias)))`, one after the other.
-pub fn forward_pooled(job: &PooledForward, y: &mut [f32], argmax: &mut [u8]) {
+pub fn forward_pooled(
+    job: &Convolution,
+    dropout: Option<&Dropout>,
+    y: &mut [f32],
+    argmax: &mut [u8],
+) {
     let (g, filters) = (job.geometry, job.bias.len());
     let Some(pooling) = pool_of_map(g, filters) else { return };
     let per_sample = g.out_pixels() * filters;
     let mut map = vec![0.0; job.x.len() / g.in_len() * per_sample];
     forward(g, job.x, job.w, job.bias, job.activation, &mut map);
     let mut alive = vec![1.0; map.len()];
-    if let Some(rule) = &job.dropout {
-        dropout::backward(rule, per_sample, &mut map);
-        dropout::backward(rule, per_sample, &mut alive);
+    if let Some(rule) = dropout {
+        super::dropout::backward(rule, per_sample, &mut map);
+        super::dropout::backward(rule, per_sample, &mut alive);
     }
     pool::max_forward(&pooling, &map, y, argmax);
     let dead: Vec<f32> = alive.iter().map(|&alive| f32::from(u8::from(alive == 0.0))).collect();
@@ -102,6 +108,18 @@ pub fn forward_pooled(job: &PooledForward, y: &mut [f32], argmax: &mut [u8]) {
     for (argmax, dead) in argmax.iter_mut().zip(is_dead) {
         *argmax += 4 * dead as u8;
     }
+}
+
+/// `y = activation(conv(x, w) + bias)`, and the mean and biased variance of each filter's column.
+pub fn forward_with_moments(
+    job: &Convolution,
+    y: &mut [f32],
+    mean: &mut [f32],
+    variance: &mut [f32],
+) {
+    forward(job.geometry, job.x, job.w, job.bias, job.activation, y);
+    let (zeros, mut normal) = (vec![0.0; mean.len()], vec![0.0; y.len()]);
+    norm::train_forward(y, &zeros, &zeros, 1.0, &mut normal, mean, variance);
 }
 
 /// What of a map is at the winners.

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{assert_close, noise, on_every_isa, run_everywhere, untouched};
-use threadcount_kernels::conv::{self, PooledForward, Winners};
+use threadcount_kernels::conv::{self, Convolution, Winners};
 use threadcount_kernels::dropout::{self, Dropout};
 use threadcount_kernels::{Activation, Geometry, Padding, Team, naive, pool};
 
@@ -76,9 +76,9 @@ impl Case {
         cases
     }
 
-    fn job(&self, activation: Activation, dropout: Option<Dropout>) -> PooledForward<'_> {
+    fn job(&self, activation: Activation) -> Convolution<'_> {
         let Self { g: geometry, x, w, bias, .. } = self;
-        PooledForward { geometry, x, w, bias, activation, dropout }
+        Convolution { geometry, x, w, bias, activation }
     }
 
     fn map_len(&self) -> usize {
@@ -108,12 +108,17 @@ fn ways() -> [(Activation, Option<Dropout>); 6] {
 }
 
 /// One kernel after the other.
-fn unfused(team: &Team, case: &Case, job: &PooledForward) -> (Vec<f32>, Vec<u8>) {
+fn unfused(
+    team: &Team,
+    case: &Case,
+    job: &Convolution,
+    dropout: Option<&Dropout>,
+) -> (Vec<f32>, Vec<u8>) {
     let g = &case.g;
     let (mut map, mut alive) = (untouched(case.map_len()), vec![1.0; case.map_len()]);
     conv::forward(team, g, job.x, job.w, job.bias, job.activation, &mut map);
     let per_sample = g.out_pixels() * case.filters;
-    if let Some(rule) = &job.dropout {
+    if let Some(rule) = dropout {
         dropout::backward(team, rule, per_sample, &mut alive);
         let x = map.clone();
         dropout::forward(team, rule, per_sample, &x, &mut map);
@@ -142,13 +147,13 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn forward_is_the_twin() {
     for case in Case::all() {
         for (activation, dropout) in ways() {
-            let (job, len) = (case.job(activation, dropout), case.pooled_len());
+            let (job, len) = (case.job(activation), case.pooled_len());
             let (mut expected, mut winners) = (untouched(len), vec![255; len]);
-            naive::conv::forward_pooled(&job, &mut expected, &mut winners);
+            naive::conv::forward_pooled(&job, dropout.as_ref(), &mut expected, &mut winners);
             let is_exact = !matches!(activation, Activation::Tanh | Activation::Sigmoid);
             let results = run_everywhere(|team| {
                 let (mut y, mut argmax) = (untouched(len), vec![255; len]);
-                conv::forward_pooled(team, &job, &mut y, &mut argmax);
+                conv::forward_pooled(team, &job, dropout.as_ref(), &mut y, &mut argmax);
                 assert!(!is_exact || argmax == winners, "{} {}", team.isa(), case.name());
                 vec![y, argmax.into_iter().map(f32::from).collect()]
             });
@@ -166,10 +171,10 @@ fn forward_has_the_bits_of_the_unfused_kernels() {
     on_every_isa(|team| {
         for case in Case::all().into_iter().map(Case::rounding) {
             for (activation, dropout) in ways() {
-                let (job, len) = (case.job(activation, dropout), case.pooled_len());
+                let (job, len) = (case.job(activation), case.pooled_len());
                 let (mut y, mut argmax) = (untouched(len), vec![255; len]);
-                conv::forward_pooled(team, &job, &mut y, &mut argmax);
-                let (expected, winners) = unfused(team, &case, &job);
+                conv::forward_pooled(team, &job, dropout.as_ref(), &mut y, &mut argmax);
+                let (expected, winners) = unfused(team, &case, &job, dropout.as_ref());
                 let name = format!("{} {activation:?} {}", team.isa(), case.name());
                 assert!(bits(&y) == bits(&expected), "{name}: y");
                 assert!(argmax == winners, "{name}: argmax");
@@ -186,10 +191,10 @@ fn nan_is_treated_as_by_the_unfused_kernels() {
             let mut case = case.rounding();
             case.x.iter_mut().step_by(23).for_each(|x| *x = f32::NAN);
             for (activation, dropout) in ways() {
-                let (job, len) = (case.job(activation, dropout), case.pooled_len());
+                let (job, len) = (case.job(activation), case.pooled_len());
                 let (mut y, mut argmax) = (vec![0.0; len], vec![255; len]);
-                conv::forward_pooled(team, &job, &mut y, &mut argmax);
-                let (expected, winners) = unfused(team, &case, &job);
+                conv::forward_pooled(team, &job, dropout.as_ref(), &mut y, &mut argmax);
+                let (expected, winners) = unfused(team, &case, &job, dropout.as_ref());
                 let nans = |y: &[f32]| y.iter().map(|y| y.is_nan()).collect::<Vec<_>>();
                 assert!(nans(&y) == nans(&expected) && argmax == winners, "{}", case.name());
             }
@@ -201,9 +206,9 @@ fn nan_is_treated_as_by_the_unfused_kernels() {
 fn backward() {
     for case in Case::all().into_iter().map(Case::rounding) {
         for (activation, dropout) in ways() {
-            let (job, len) = (case.job(activation, dropout), case.pooled_len());
+            let (job, len) = (case.job(activation), case.pooled_len());
             let (mut y, mut argmax) = (untouched(len), vec![255; len]);
-            naive::conv::forward_pooled(&job, &mut y, &mut argmax);
+            naive::conv::forward_pooled(&job, dropout.as_ref(), &mut y, &mut argmax);
             let dy = noise(4, len);
             let (g, filters, w_len) = (&case.g, case.filters, case.w.len());
             let dropout_rate = dropout.map_or(0.0, |dropout| dropout.rate);
