@@ -25,14 +25,14 @@ pub struct Dropout {
 
 impl Dropout {
     /// Elements die whose hash is below this.
-    fn threshold(&self) -> u32 {
+    pub(crate) fn threshold(&self) -> u32 {
         assert!((0.0..1.0).contains(&self.rate), "a dropout rate of {} is not in 0..1", self.rate);
         // Exact: a float below 1 ends at most 2^-24 below it, and the product has its digits.
         (f64::from(self.rate) * 4_294_967_296.0).ceil() as u32
     }
 
     /// The 64 bits of a sample, as halves.
-    fn seeds(&self, sample: u64) -> [u32; 2] {
+    pub(crate) fn seeds(&self, sample: u64) -> [u32; 2] {
         let sample = self.first_sample.wrapping_add(sample);
         let mut x = self.key ^ sample.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -57,6 +57,15 @@ fn hash([low, high]: [u32; 2], element: u32) -> u32 {
 fn kept(seeds: [u32; 2], element: u32, threshold: u32, value: f32) -> f32 {
     let mask = 0_u32.wrapping_sub(u32::from(hash(seeds, element) >= threshold));
     f32::from_bits(value.to_bits() & mask)
+}
+
+/// Ones where elements survive, zeros where they die: those from number `first` on of the sample
+/// with these seeds. For kernels that drop what they have in registers.
+#[inline(always)]
+pub(crate) fn survivors(seeds: [u32; 2], first: u32, threshold: u32, ones: &mut [f32]) {
+    for i in 0..ones.len() {
+        ones[i] = kept(seeds, first.wrapping_add(i as u32), threshold, 1.0);
+    }
 }
 
 /// `y = x / (1 - rate)` where an element survives, else 0. Both are `[n, per_sample]`.

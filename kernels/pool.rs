@@ -162,7 +162,7 @@ fn clip(start: usize, kernel: usize, pad: usize, len: usize) -> (usize, usize, u
 /// # Safety
 /// `p` is valid for reads of `min(left, LANES)` floats.
 #[inline(always)]
-unsafe fn load<S: Simd>(simd: S, p: *const f32, left: usize) -> S::V {
+pub(crate) unsafe fn load<S: Simd>(simd: S, p: *const f32, left: usize) -> S::V {
     // SAFETY: by this function's contract.
     unsafe {
         if left >= S::LANES { simd.load(p) } else { simd.load_masked(p, simd.mask_first(left)) }
@@ -174,7 +174,7 @@ unsafe fn load<S: Simd>(simd: S, p: *const f32, left: usize) -> S::V {
 /// # Safety
 /// `p` is valid for writes of `min(left, LANES)` floats.
 #[inline(always)]
-unsafe fn store<S: Simd>(simd: S, p: *mut f32, v: S::V, left: usize) {
+pub(crate) unsafe fn store<S: Simd>(simd: S, p: *mut f32, v: S::V, left: usize) {
     // SAFETY: by this function's contract.
     unsafe {
         if left >= S::LANES {

@@ -86,6 +86,13 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// `p` is valid for reads of four floats in each of `LANES` rows.
     unsafe fn transpose4(self, p: *const f32, stride: usize) -> [Self::V; 4];
 
+    /// Element `index` of the four floats at `p`, by lane; any of them if `index` is not 0, 1, 2
+    /// or 3.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of four floats.
+    unsafe fn pick4(self, p: *const f32, index: Self::V) -> Self::V;
+
     /// `a + b`
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`

@@ -3,6 +3,7 @@
 //! under the windows where they lie, by their offsets.
 
 use super::images::{Framed, Grid, images_per_task};
+use super::moments::{Moments, MomentsOfTasks, ROWS_AT_ONCE};
 use crate::gemm::blocking::Blocking;
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
@@ -26,19 +27,27 @@ pub(super) struct Correlation<'a> {
 
 impl Correlation<'_> {
     /// Computes it, a few images to a task.
-    pub(super) fn run(&self, team: &Team, y: &mut [f32]) {
+    pub(super) fn run(&self, team: &Team, y: &mut [f32], moments: Option<MomentsOfTasks>) {
         let out_len = self.out.0 * self.out.1 * self.w.cols();
         if out_len == 0 || y.is_empty() {
             return;
         }
         let images = y.len() / out_len;
         let floats = self.images.framed_len() + out_len;
-        let images_at_once = images_per_task(images, floats, team.threads());
+        let images_at_once = match &moments {
+            None => images_per_task(images, floats, team.threads()),
+            Some(moments) => moments.images_per_task,
+        };
+        let moments = moments.as_ref();
         let (isa, parts) = (team.isa(), Parts::new(y));
         team.run_chunks(images, images_at_once, |images, scratch| {
-            // SAFETY: each image's outputs are one task's.
-            let y = unsafe { parts.part(images.start * out_len..images.end * out_len) };
-            isa.run(ImagesOfCorrelation { job: self, images, y, scratch });
+            let task = images.start / images_at_once;
+            // SAFETY: each image's outputs are one task's, and so are each task's moments.
+            let (y, moments) = unsafe {
+                let y = parts.part(images.start * out_len..images.end * out_len);
+                (y, moments.map(|moments| moments.of_task(task)))
+            };
+            isa.run(ImagesOfCorrelation { job: self, images, y, moments, scratch });
         });
     }
 
@@ -52,6 +61,7 @@ struct ImagesOfCorrelation<'a> {
     job: &'a Correlation<'a>,
     images: Range<usize>,
     y: &'a mut [f32],
+    moments: Option<Moments<'a>>,
     scratch: &'a mut Scratch,
 }
 
@@ -60,22 +70,20 @@ impl Kernel for ImagesOfCorrelation<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { job, images, y, scratch } = self;
+        let Self { job, images, y, mut moments, scratch } = self;
         let (Correlation { images: framed, w, .. }, tile) = (job, TileShape::of::<S>());
         let (k, filters) = (w.rows(), w.cols());
-        let kc = Blocking::of_machine().even_kc(k);
         let framed_len = if framed.has_frame() { images.len() * framed.framed_len() } else { 0 };
         let (steps, rest) = scratch.floats(k + filters + framed_len).split_at_mut(k);
         let (spare_row, copies) = rest.split_at_mut(filters);
         let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
         framed.steps_under_window(job.kernel_w, steps);
-        let steps = &*steps;
         let mut x = &job.x[images.start * framed.len()..images.end * framed.len()];
         if framed.has_frame() {
             framed.copy(x, copies);
             x = copies;
         }
-        let (x, y, spare_row) = (x.as_ptr(), y.as_mut_ptr(), spare_row.as_mut_ptr());
+        let (x, y) = (x.as_ptr(), y.as_mut_ptr());
         let epilogue = match job.bias {
             None => StripEpilogue::None,
             Some((bias, activation)) => StripEpilogue::Bias { bias: bias.as_ptr(), activation },
@@ -84,38 +92,107 @@ impl Kernel for ImagesOfCorrelation<'_> {
         let pixels = images.len() * windows.pixels_per_image();
         let height = tile.even_height(pixels);
         let mut walk = windows.walk(0);
-        let mut input =
-            StripInput { rows: [x; MAX_MR], steps, rows_are_contiguous: false, b: x, b_rs: w.rs() };
-        let mut output = StripOutput {
+        let mut panel = Panel::new(steps, *w, &epilogue, spare_row.as_mut_ptr());
+        for pixel in (0..pixels).step_by(height) {
+            let height = height.min(pixels - pixel);
+            walk.place(x, height, panel.windows());
+            for (i, row) in panel.outputs()[..height].iter_mut().enumerate() {
+                *row = y.wrapping_add((pixel + i) * filters);
+            }
+            // SAFETY: windows are inside their images or frames, rows of y inside these images',
+            // and there is one bias for each filter.
+            unsafe { panel.run(simd, height) };
+            if let Some(moments) = &mut moments {
+                let (done, from) = (pixel + height, moments.count());
+                if done == pixels || done - from >= ROWS_AT_ONCE {
+                    // SAFETY: these rows of y have just been written.
+                    let rows = unsafe {
+                        std::slice::from_raw_parts(
+                            y.wrapping_add(from * filters),
+                            (done - from) * filters,
+                        )
+                    };
+                    moments.add(simd, rows);
+                }
+            }
+        }
+    }
+}
+
+/// Some windows times the weights, at most as many as the highest tile has rows.
+pub(super) struct Panel<'a> {
+    input: StripInput<'a>,
+    output: StripOutput<'a>,
+    /// How far each element under a window is from its first.
+    steps: &'a [u32],
+    w: Mat<'a>,
+    epilogue: &'a StripEpilogue,
+    /// Where rows of the tile go that the panel does not have.
+    spare_row: *mut f32,
+}
+
+impl<'a> Panel<'a> {
+    /// Without windows.
+    #[inline(always)]
+    pub(super) fn new(
+        steps: &'a [u32],
+        w: Mat<'a>,
+        epilogue: &'a StripEpilogue,
+        spare_row: *mut f32,
+    ) -> Self {
+        let input = StripInput {
+            rows: [w.as_ptr(); MAX_MR],
+            steps,
+            rows_are_contiguous: false,
+            b: w.as_ptr(),
+            b_rs: w.rs(),
+        };
+        let output = StripOutput {
             rows: [spare_row; MAX_MR],
             partial: None,
             cs: 1,
             by_column: false,
-            height,
+            height: 0,
             alpha: 1.0,
             beta: None,
-            epilogue: &epilogue,
+            epilogue,
         };
-        for pixel in (0..pixels).step_by(height) {
-            let height = height.min(pixels - pixel);
-            walk.place(x, height, &mut input.rows);
-            output.height = height;
-            for i in 0..height {
-                output.rows[i] = y.wrapping_add((pixel + i) * filters);
-            }
-            for i in height..MAX_MR {
-                (input.rows[i], output.rows[i]) = (input.rows[height - 1], spare_row);
-            }
-            for (block, steps) in steps.chunks(kc).enumerate() {
-                let is_last = (block + 1) * kc >= k;
-                input.steps = steps;
-                input.b = w.as_ptr().wrapping_add(block * kc * w.rs());
-                output.beta = (block > 0).then_some(1.0);
-                output.epilogue = if is_last { &epilogue } else { &StripEpilogue::None };
-                // SAFETY: windows are inside their images or frames, weights inside their matrix,
-                // rows of y inside these images', and there is one bias for each filter.
-                unsafe { strip(simd, &input, &output, 0..filters) };
-            }
+        Self { input, output, steps, w, epilogue, spare_row }
+    }
+
+    /// Where the windows begin.
+    #[inline(always)]
+    pub(super) fn windows(&mut self) -> &mut [*const f32; MAX_MR] {
+        &mut self.input.rows
+    }
+
+    /// Where their outputs go.
+    #[inline(always)]
+    pub(super) fn outputs(&mut self) -> &mut [*mut f32; MAX_MR] {
+        &mut self.output.rows
+    }
+
+    /// Computes the first `height` windows, block by block of K.
+    ///
+    /// # Safety
+    /// These windows are readable at every step; their outputs, the spare row and the epilogue's
+    /// bias have an element for each column of `w`.
+    #[inline(always)]
+    pub(super) unsafe fn run<S: Simd>(&mut self, simd: S, height: usize) {
+        let Self { input, output, steps, w, epilogue, spare_row } = self;
+        output.height = height;
+        for i in height..MAX_MR {
+            (input.rows[i], output.rows[i]) = (input.rows[height - 1], *spare_row);
+        }
+        let kc = Blocking::of_machine().even_kc(steps.len());
+        for (block, block_steps) in steps.chunks(kc).enumerate() {
+            let is_last = (block + 1) * kc >= steps.len();
+            input.steps = block_steps;
+            input.b = w.as_ptr().wrapping_add(block * kc * w.rs());
+            output.beta = (block > 0).then_some(1.0);
+            output.epilogue = if is_last { epilogue } else { &StripEpilogue::None };
+            // SAFETY: by the caller's promise; blocks of w are inside it.
+            unsafe { strip(simd, input, output, 0..w.cols()) };
         }
     }
 }

@@ -4,6 +4,9 @@
 //! row's offset plus a column's.
 //!
 //! - `forward`: windows times weights
+//! - `moments`: the same with each filter's mean and variance, for batch normalisation
+//! - `pooled`: the same with activation, dropout and max-pooling, and no map in memory
+//! - `winners`: the backward pass of `pooled`, from the pooled gradient
 //! - `scatter`: the gradient of the input, tap by tap, where windows cover it unevenly
 //! - `weights`: the gradient of the weights
 //! - `images`: walking pixels, and frames of zeros for padding
@@ -13,8 +16,11 @@
 
 mod forward;
 mod images;
+mod moments;
+mod pooled;
 mod scatter;
 mod weights;
+mod winners;
 
 use crate::gemm::pack::pack_b;
 use crate::simd::{Kernel, Simd};
@@ -22,8 +28,41 @@ use crate::team::Parts;
 use crate::{Activation, Geometry, Mat, Team, sums};
 use forward::Correlation;
 use images::Framed;
+pub use moments::forward_with_moments;
+pub use pooled::forward_pooled;
 use scatter::Scatter;
 use weights::WeightGradient;
+pub use winners::{Winners, backward_weights_pooled, expand_winners};
+
+/// A convolution, its bias and its activation: what the fused kernels begin with.
+#[derive(Clone, Copy)]
+pub struct Convolution<'a> {
+    /// How windows slide.
+    pub geometry: &'a Geometry,
+    /// `[n, in_h, in_w, channels]`
+    pub x: &'a [f32],
+    /// `[kernel_h, kernel_w, channels, filters]`
+    pub w: &'a [f32],
+    /// `[filters]`
+    pub bias: &'a [f32],
+    /// What is applied to the sums.
+    pub activation: Activation,
+}
+
+impl<'a> Convolution<'a> {
+    fn correlation(&self) -> Correlation<'a> {
+        let g = self.geometry;
+        Correlation {
+            x: self.x,
+            images: Framed::input(g),
+            out: (g.out_h, g.out_w),
+            kernel_w: g.kernel_w,
+            stride: g.stride,
+            w: Mat::new(self.w, g.window_len(), self.bias.len()),
+            bias: Some((self.bias, self.activation)),
+        }
+    }
+}
 
 /// `y = activation(conv(x, w) + bias)`.
 ///
@@ -41,18 +80,9 @@ pub fn forward(
     activation: Activation,
     y: &mut [f32],
 ) {
-    let filters = bias.len();
-    check(geometry, x.len(), w.len(), filters, y.len());
-    let correlation = Correlation {
-        x,
-        images: Framed::input(geometry),
-        out: (geometry.out_h, geometry.out_w),
-        kernel_w: geometry.kernel_w,
-        stride: geometry.stride,
-        w: Mat::new(w, geometry.window_len(), filters),
-        bias: Some((bias, activation)),
-    };
-    correlation.run(team, y);
+    check(geometry, x.len(), w.len(), bias.len(), y.len());
+    let convolution = Convolution { geometry, x, w, bias, activation };
+    convolution.correlation().run(team, y, None);
 }
 
 /// The gradient of the loss by `x`, from its gradient `dz` by the convolution's output before the
@@ -84,7 +114,7 @@ pub fn backward_data(team: &Team, geometry: &Geometry, dz: &[f32], w: &[f32], dx
         w: Mat::new(turned, g.kernel_h * g.kernel_w * filters, g.channels),
         bias: None,
     };
-    correlation.run(team, dx);
+    correlation.run(team, dx, None);
 }
 
 /// In which order turned taps follow each other.

@@ -139,6 +139,14 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn pick4(self, p: *const f32, index: __m256) -> __m256 {
+        unsafe {
+            let four = _mm_loadu_ps(p);
+            let four = _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(four), four);
+            _mm256_permutevar_ps(four, _mm256_cvtps_epi32(index))
+        }
+    }
+    #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_add_ps(a, b) }
     }

@@ -125,6 +125,13 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn pick4(self, p: *const f32, index: __m512) -> __m512 {
+        unsafe {
+            let four = _mm512_broadcast_f32x4(_mm_loadu_ps(p));
+            _mm512_permutevar_ps(four, _mm512_cvtps_epi32(index))
+        }
+    }
+    #[inline(always)]
     fn add(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_add_ps(a, b) }
     }

@@ -97,6 +97,14 @@ impl Simd for Portable {
         f32x4::transpose([row(0), row(1), row(2), row(3)])
     }
     #[inline(always)]
+    unsafe fn pick4(self, p: *const f32, index: f32x4) -> f32x4 {
+        // SAFETY: the caller promises four floats.
+        let [a, b, c, d] = unsafe { p.cast::<[f32; 4]>().read() };
+        let low = index.simd_gt(f32x4::splat(0.5)).select(f32x4::splat(b), f32x4::splat(a));
+        let high = index.simd_gt(f32x4::splat(2.5)).select(f32x4::splat(d), f32x4::splat(c));
+        index.simd_gt(f32x4::splat(1.5)).select(high, low)
+    }
+    #[inline(always)]
     fn add(self, a: f32x4, b: f32x4) -> f32x4 {
         a + b
     }

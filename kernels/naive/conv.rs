@@ -1,7 +1,9 @@
 //! Twins of [`crate::conv`]: loops over images, output pixels, filters, and the window.
 
-use super::activation;
-use crate::{Activation, Geometry};
+use super::{activation, norm, pool};
+use crate::conv::{Convolution, Winners};
+use crate::dropout::Dropout;
+use crate::{Activation, Geometry, Padding};
 
 /// The offset in one input image of the pixel under tap `i, j` of the window at `row, col`, or
 /// `None` in the padding.
@@ -75,4 +77,86 @@ pub fn backward_weights(g: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32], db:
         dw[at_w] += x[at_x] * dz[at_y];
     });
     dz.iter().enumerate().for_each(|(i, dz)| db[i % filters] += dz);
+}
+
+/// The pool of `forward_pooled`, over the map at full resolution. `None` if that has no window.
+fn pool_of_map(g: &Geometry, filters: usize) -> Option<Geometry> {
+    Geometry::new([g.out_h, g.out_w, filters], [2, 2], 2, Padding::Valid)
+}
+
+/// `y = max_pool(dropout(activation(conv(x, w) + bias)))`, one after the other.
+pub fn forward_pooled(
+    job: &Convolution,
+    dropout: Option<&Dropout>,
+    y: &mut [f32],
+    argmax: &mut [u8],
+) {
+    let (g, filters) = (job.geometry, job.bias.len());
+    let Some(pooling) = pool_of_map(g, filters) else { return };
+    let per_sample = g.out_pixels() * filters;
+    let mut map = vec![0.0; job.x.len() / g.in_len() * per_sample];
+    forward(g, job.x, job.w, job.bias, job.activation, &mut map);
+    let mut alive = vec![1.0; map.len()];
+    if let Some(rule) = dropout {
+        super::dropout::backward(rule, per_sample, &mut map);
+        super::dropout::backward(rule, per_sample, &mut alive);
+    }
+    pool::max_forward(&pooling, &map, y, argmax);
+    let dead: Vec<f32> = alive.iter().map(|&alive| f32::from(u8::from(alive == 0.0))).collect();
+    let mut is_dead = vec![0.0; y.len()];
+    gather_winners(&pooling, argmax, &dead, &mut is_dead);
+    for (argmax, dead) in argmax.iter_mut().zip(is_dead) {
+        *argmax += 4 * dead as u8;
+    }
+}
+
+/// `y = activation(conv(x, w) + bias)`, and the mean and biased variance of each filter's column.
+pub fn forward_with_moments(
+    job: &Convolution,
+    y: &mut [f32],
+    mean: &mut [f32],
+    variance: &mut [f32],
+) {
+    forward(job.geometry, job.x, job.w, job.bias, job.activation, y);
+    let (zeros, mut normal) = (vec![0.0; mean.len()], vec![0.0; y.len()]);
+    norm::train_forward(y, &zeros, &zeros, 1.0, &mut normal, mean, variance);
+}
+
+/// What of a map is at the winners.
+fn gather_winners(pooling: &Geometry, argmax: &[u8], map: &[f32], out: &mut [f32]) {
+    let c = pooling.channels;
+    for (i, out) in out.iter_mut().enumerate() {
+        let (filter, pixel) = (i % c, i / c);
+        let (col, line) = (pixel % pooling.out_w, pixel / pooling.out_w);
+        let (line, image) = (line % pooling.out_h, line / pooling.out_h);
+        let (row, place) = (image * pooling.in_h + 2 * line, usize::from(argmax[i]));
+        *out = map[((row + place / 2) * pooling.in_w + 2 * col + place % 2) * c + filter];
+    }
+}
+
+/// The pool's gradient, then that of dropout and activation, at full resolution.
+pub fn expand_winners(g: &Geometry, filters: usize, winners: &Winners, dz: &mut [f32]) {
+    let Some(pooling) = pool_of_map(g, filters) else { return dz.fill(0.0) };
+    let keep = 1.0 - winners.dropout_rate;
+    let mut gradients = winners.dy.to_vec();
+    for (gradient, argmax) in gradients.iter_mut().zip(winners.argmax) {
+        *gradient = if *argmax >= 4 { 0.0 } else { *gradient * (1.0 / keep) };
+    }
+    let outputs: Vec<f32> = winners.y.iter().map(|y| y * keep).collect();
+    activation::backward(winners.activation, &outputs, &mut gradients);
+    let places: Vec<u8> = winners.argmax.iter().map(|argmax| argmax % 4).collect();
+    pool::max_backward(&pooling, &places, &gradients, dz);
+}
+
+/// The gradients by `w` and the bias, by way of the map at full resolution.
+pub fn backward_weights_pooled(
+    g: &Geometry,
+    x: &[f32],
+    winners: &Winners,
+    dw: &mut [f32],
+    db: &mut [f32],
+) {
+    let mut dz = vec![0.0; x.len() / g.in_len() * g.out_pixels() * db.len()];
+    expand_winners(g, db.len(), winners, &mut dz);
+    backward_weights(g, x, &dz, dw, db);
 }

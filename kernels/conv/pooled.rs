@@ -1,0 +1,443 @@
+//! Convolution, bias, activation, dropout and a 2 x 2 max-pool in one pass: the map at full
+//! resolution never goes to memory. Windows are taken in the order of the pool, four to a pooled
+//! pixel.
+//!
+//! With many channels the micro-kernel writes a few of them to the first-level cache, whence they
+//! are pooled: at K = 288 that costs 1 %. With one channel and a 3 x 3 kernel a tile would be 252
+//! multiply-adds, so there is a kernel of its own: the weights stay in registers, and each of the
+//! 4 x 4 pixels under four windows is broadcast to all the taps that meet it.
+
+use super::Convolution;
+use super::forward::Panel;
+use super::images::{Framed, Grid};
+use crate::dropout::{Dropout, survivors};
+use crate::gemm::store::StripEpilogue;
+use crate::gemm::tile::{MAX_MR, TileShape};
+use crate::pool::{load, store};
+use crate::simd::{Kernel, Simd};
+use crate::team::{Parts, Scratch};
+use crate::{Activation, Geometry, Mat, Team};
+use std::ops::Range;
+
+/// `y = max_pool(dropout(activation(conv(x, w) + bias)))` over windows of 2 x 2 that do not
+/// overlap; elements are dropped by their number in the map at full resolution. An odd last line or column of the map is in no window. `y` and `argmax` are
+/// `[n, out_h / 2, out_w / 2, filters]`.
+///
+/// Bits 0 and 1 of `argmax` are the winner's place in its window, row by row, the first among
+/// equals; bit 2 is set if dropout had dropped it. On each instruction set the bits are those of
+/// [`super::forward`], [`crate::dropout::forward`] and [`crate::pool::max_forward`] one after the
+/// other.
+///
+/// # Panics
+/// If the lengths do not fit together, or the dropout's rate is not in `0..1`.
+#[track_caller]
+pub fn forward_pooled(
+    team: &Team,
+    convolution: &Convolution,
+    dropout: Option<&Dropout>,
+    y: &mut [f32],
+    argmax: &mut [u8],
+) {
+    let job = convolution;
+    let (g, filters) = (job.geometry, job.bias.len());
+    let pooled_len = (g.out_h / 2) * (g.out_w / 2) * filters;
+    let batch = job.x.len() / g.in_len();
+    super::check(g, job.x.len(), job.w.len(), filters, batch * g.out_pixels() * filters);
+    assert_eq!(y.len(), batch * pooled_len, "pooled y of {batch} images");
+    assert_eq!(argmax.len(), y.len(), "argmax and y differ in length");
+    let per_sample = g.out_pixels() * filters;
+    assert!(u32::try_from(per_sample).is_ok(), "{per_sample} elements cannot be numbered");
+    let drops = dropout.map(|dropout| Drops {
+        dropout,
+        threshold: dropout.threshold(),
+        scale: 1.0 / (1.0 - dropout.rate),
+    });
+    if y.is_empty() {
+        return;
+    }
+    // At least eight whole tiles to a task, as without pooling.
+    let images_at_once = (28 / (pooled_len / filters)).max(1);
+    let (isa, y, argmax) = (team.isa(), Parts::new(y), Parts::new(argmax));
+    team.run_chunks(batch, images_at_once, |images, scratch| {
+        let part = images.start * pooled_len..images.end * pooled_len;
+        // SAFETY: each image's outputs are one task's.
+        let (y, argmax) = unsafe { (y.part(part.clone()), argmax.part(part)) };
+        isa.run(ImagesOfPooled { job, drops, images, y, argmax, scratch });
+    });
+}
+
+/// What dies, and what the others are multiplied by.
+#[derive(Clone, Copy)]
+struct Drops<'a> {
+    dropout: &'a Dropout,
+    threshold: u32,
+    scale: f32,
+}
+
+/// Some images.
+struct ImagesOfPooled<'a> {
+    job: &'a Convolution<'a>,
+    drops: Option<Drops<'a>>,
+    images: Range<usize>,
+    y: &'a mut [f32],
+    argmax: &'a mut [u8],
+    scratch: &'a mut Scratch,
+}
+
+impl Kernel for ImagesOfPooled<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let g = self.job.geometry;
+        let is_short = matches!(
+            self.job.activation,
+            Activation::Linear | Activation::Relu | Activation::LeakyRelu { .. }
+        );
+        if (g.channels, g.kernel_h, g.kernel_w, g.stride) == (1, 3, 3, 1) && is_short {
+            self.by_lines(simd);
+        } else {
+            self.by_panels(simd);
+        }
+    }
+}
+
+impl ImagesOfPooled<'_> {
+    /// Panels of the micro-kernel to the first-level cache, and from there to `y`.
+    #[inline(always)]
+    fn by_panels<S: Simd>(self, simd: S) {
+        let Self { job, drops, images, y, argmax, scratch } = self;
+        let (g, filters, tile) = (job.geometry, job.bias.len(), TileShape::of::<S>());
+        let framed = Framed::input(g);
+        let framed_len = if framed.has_frame() { images.len() * framed.framed_len() } else { 0 };
+        // Two tiles are whole windows of the pool: 28 or 12 rows, 7 KB for 64 filters.
+        let rows_at_once = 2 * tile.mr;
+        let map_len = rows_at_once * filters;
+        let k = g.window_len();
+        let (steps, rest) = scratch.floats(k + 2 * map_len + filters + framed_len).split_at_mut(k);
+        let (map, rest) = rest.split_at_mut(map_len);
+        let (ones, rest) = rest.split_at_mut(map_len);
+        let (spare_row, copies) = rest.split_at_mut(filters);
+        let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
+        framed.steps_under_window(g.kernel_w, steps);
+        let mut x = &job.x[images.start * g.in_len()..images.end * g.in_len()];
+        if framed.has_frame() {
+            framed.copy(x, copies);
+            x = copies;
+        }
+        let (x, map_start) = (x.as_ptr(), map.as_mut_ptr());
+        let epilogue = StripEpilogue::Bias { bias: job.bias.as_ptr(), activation: job.activation };
+        let mut panel =
+            Panel::new(steps, Mat::new(job.w, k, filters), &epilogue, spare_row.as_mut_ptr());
+        let (right, below) = (g.stride * g.channels, g.stride * framed.line_len());
+        let corners = [0, right, below, below + right];
+        let pools = framed.windows(g.out_h / 2, g.out_w / 2, 2 * g.stride);
+        let count = images.len() * pools.pixels_per_image();
+        let mut walk = pools.walk(0);
+        let mut pixels = map_pixels(g, filters).walk(0);
+        for first in (0..count).step_by(rows_at_once / 4) {
+            let pools_now = (rows_at_once / 4).min(count - first);
+            let mut starts = [x; 2 * MAX_MR];
+            for pool in 0..pools_now {
+                let start = x.wrapping_add(walk.next());
+                for i in 0..4 {
+                    starts[4 * pool + i] = start.wrapping_add(corners[i]);
+                }
+            }
+            let height_at_once = tile.even_height(4 * pools_now);
+            for row in (0..4 * pools_now).step_by(height_at_once) {
+                let height = height_at_once.min(4 * pools_now - row);
+                panel.windows()[..height].copy_from_slice(&starts[row..row + height]);
+                for (i, out) in panel.outputs()[..height].iter_mut().enumerate() {
+                    *out = map_start.wrapping_add((row + i) * filters);
+                }
+                // SAFETY: windows are inside their images or frames, rows of the map inside it,
+                // and there is one bias for each filter.
+                unsafe { panel.run(simd, height) };
+            }
+            if let Some(Drops { dropout, threshold, .. }) = drops {
+                let pairs = ones[..4 * pools_now * filters].chunks_exact_mut(2 * filters);
+                let mut at = 0;
+                for (i, pair) in pairs.enumerate() {
+                    if i % 2 == 0 {
+                        at = pixels.next();
+                    }
+                    let line = g.out_w * filters * (i % 2);
+                    let pixel = (at % (g.out_pixels() * filters) + line) as u32;
+                    let sample = images.start + at / (g.out_pixels() * filters);
+                    survivors(dropout.seeds(sample as u64), pixel, threshold, pair);
+                }
+            }
+            for pool in 0..pools_now {
+                let at = 4 * pool * filters;
+                let out = (first + pool) * filters;
+                let four = Four {
+                    map: &map[at..at + 4 * filters],
+                    ones: drops.map(|drops| (&ones[at..at + 4 * filters], drops.scale)),
+                    y: &mut y[out..out + filters],
+                    argmax: &mut argmax[out..out + filters],
+                };
+                four.pool(simd);
+            }
+        }
+    }
+
+    /// Pooled lines of images of one channel, from registers.
+    #[inline(always)]
+    fn by_lines<S: Simd>(self, simd: S) {
+        let Self { job, drops, images, y, argmax, scratch } = self;
+        let (g, filters) = (job.geometry, job.bias.len());
+        let framed = Framed::input(g);
+        let framed_len = if framed.has_frame() { framed.framed_len() } else { 0 };
+        let ones_len = if drops.is_some() { 2 * g.out_w * filters } else { 0 };
+        let (ones, copy) = scratch.floats(ones_len + framed_len).split_at_mut(ones_len);
+        let (lines, pools) = (g.out_h / 2, g.out_w / 2);
+        for image in images.clone() {
+            let mut x = &job.x[image * g.in_len()..(image + 1) * g.in_len()];
+            if framed.has_frame() {
+                framed.copy(x, copy);
+                x = copy;
+            }
+            for line in 0..lines {
+                if let Some(Drops { dropout, threshold, .. }) = drops {
+                    let first = 2 * line * g.out_w * filters;
+                    survivors(dropout.seeds(image as u64), first as u32, threshold, ones);
+                }
+                let out = ((image - images.start) * lines + line) * pools * filters;
+                let line = PooledLine {
+                    job,
+                    x: &x[2 * line * framed.line_len()..],
+                    line_len: framed.line_len(),
+                    ones,
+                    scale: drops.map_or(1.0, |drops| drops.scale),
+                    y: &mut y[out..out + pools * filters],
+                    argmax: &mut argmax[out..out + pools * filters],
+                };
+                match drops {
+                    None => line.run::<S, false>(simd),
+                    Some(_) => line.run::<S, true>(simd),
+                }
+            }
+        }
+    }
+}
+
+/// The first pixels of the pool's windows, as places in the map at full resolution.
+fn map_pixels(g: &Geometry, filters: usize) -> Grid {
+    Grid {
+        lines: g.out_h / 2,
+        pixels: g.out_w / 2,
+        image_step: g.out_pixels() * filters,
+        line_step: 2 * g.out_w * filters,
+        pixel_step: 2 * filters,
+    }
+}
+
+/// The four pixels of a window of the pool, and where their maximum goes. Each is a row of filters.
+struct Four<'a> {
+    map: &'a [f32],
+    /// Which elements survive, and what those are multiplied by.
+    ones: Option<(&'a [f32], f32)>,
+    y: &'a mut [f32],
+    argmax: &'a mut [u8],
+}
+
+impl Four<'_> {
+    #[inline(always)]
+    fn pool<S: Simd>(self, simd: S) {
+        let Self { map, ones, y, argmax } = self;
+        let filters = y.len();
+        assert!(map.len() == 4 * filters && argmax.len() == filters);
+        for first in (0..filters).step_by(S::LANES) {
+            let left = filters - first;
+            let mut four = [[simd.splat(0.0)]; 4];
+            let mut places = places(simd);
+            // SAFETY: each slice has the filters from `first` on.
+            unsafe {
+                for i in 0..4 {
+                    four[i][0] = load(simd, map.as_ptr().add(i * filters + first), left);
+                }
+                if let Some((ones, scale)) = ones {
+                    let ones: *const f32 = ones[..4 * filters].as_ptr();
+                    let mut alive = [[simd.splat(0.0)]; 4];
+                    for i in 0..4 {
+                        alive[i][0] = load(simd, ones.add(i * filters + first), left);
+                    }
+                    drop_dead(simd, &alive, scale, &mut four, &mut places);
+                }
+                let (best, place) = first_maximum(simd, &four, &places);
+                store(simd, y.as_mut_ptr().add(first), best[0], left);
+                simd.store_u8(argmax.as_mut_ptr().add(first), place[0], left);
+            }
+        }
+    }
+}
+
+/// The numbers of the places in a window.
+#[inline(always)]
+fn places<S: Simd, const NV: usize>(simd: S) -> [[S::V; NV]; 4] {
+    [[simd.splat(0.0); NV], [simd.splat(1.0); NV], [simd.splat(2.0); NV], [simd.splat(3.0); NV]]
+}
+
+/// Zero, and a place of 4 more, where `alive` is not one; else times `scale`.
+#[inline(always)]
+fn drop_dead<S: Simd, const NV: usize>(
+    simd: S,
+    alive: &[[S::V; NV]; 4],
+    scale: f32,
+    four: &mut [[S::V; NV]; 4],
+    places: &mut [[S::V; NV]; 4],
+) {
+    let (zero, scale) = (simd.splat(0.0), simd.splat(scale));
+    for i in 0..4 {
+        for v in 0..NV {
+            let lives = simd.gt(alive[i][v], zero);
+            four[i][v] = simd.select(lives, simd.mul(four[i][v], scale), zero);
+            places[i][v] = simd.select(lives, places[i][v], simd.splat((4 + i) as f32));
+        }
+    }
+}
+
+/// The largest of four and its place; the first among equals, and a NaN only if it is the first.
+#[inline(always)]
+fn first_maximum<S: Simd, const NV: usize>(
+    simd: S,
+    four: &[[S::V; NV]; 4],
+    places: &[[S::V; NV]; 4],
+) -> ([S::V; NV], [S::V; NV]) {
+    let (mut best, mut place) = (four[0], places[0]);
+    for i in 1..4 {
+        for v in 0..NV {
+            let wins = simd.gt(four[i][v], best[v]);
+            best[v] = simd.select(wins, four[i][v], best[v]);
+            place[v] = simd.select(wins, places[i][v], place[v]);
+        }
+    }
+    (best, place)
+}
+
+/// One line of the pooled output of an image of one channel.
+struct PooledLine<'a> {
+    job: &'a Convolution<'a>,
+    /// From the first line under it on.
+    x: &'a [f32],
+    line_len: usize,
+    /// Which elements of two lines of the map survive.
+    ones: &'a [f32],
+    scale: f32,
+    y: &'a mut [f32],
+    argmax: &'a mut [u8],
+}
+
+impl PooledLine<'_> {
+    /// Vector after vector of filters. Nine taps of two vectors, eight sums and a broadcast are 27
+    /// registers; where there are 16, of one vector, 14.
+    #[inline(always)]
+    fn run<S: Simd, const DROPS: bool>(mut self, simd: S) {
+        let filters = self.job.bias.len();
+        let pools = self.y.len() / filters;
+        assert!(self.x.len() >= 3 * self.line_len + 2 * pools + 2);
+        assert!(self.argmax.len() == self.y.len() && self.job.w.len() == 9 * filters);
+        assert!(!DROPS || self.ones.len() == 2 * self.job.geometry.out_w * filters);
+        let mut first = 0;
+        while S::REGISTERS == 32 && first + 2 * S::LANES <= filters {
+            simd.call(FiltersOfLine::<2, DROPS> { line: &mut self, first });
+            first += 2 * S::LANES;
+        }
+        while first < filters {
+            simd.call(FiltersOfLine::<1, DROPS> { line: &mut self, first });
+            first += S::LANES;
+        }
+    }
+}
+
+/// NV vectors of filters from `first` on; a single one may be incomplete.
+struct FiltersOfLine<'a, 'b, const NV: usize, const DROPS: bool> {
+    line: &'a mut PooledLine<'b>,
+    first: usize,
+}
+
+impl<const NV: usize, const DROPS: bool> Kernel for FiltersOfLine<'_, '_, NV, DROPS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { line: PooledLine { job, x, line_len, ones, scale, y, argmax }, first } = self;
+        let (filters, line_len) = (job.bias.len(), *line_len);
+        let pools = y.len() / filters;
+        let left = filters - first;
+        let zero = simd.splat(0.0);
+        let mut w = [[zero; NV]; 9];
+        let mut bias = [zero; NV];
+        for v in 0..NV {
+            bias[v] = vector(simd, &job.bias[first + v * S::LANES..]);
+            for tap in 0..9 {
+                w[tap][v] =
+                    vector(simd, &job.w[tap * filters..][..filters][first + v * S::LANES..]);
+            }
+        }
+        let line_of_ones = job.geometry.out_w * filters;
+        for pool in 0..pools {
+            let mut four = [[zero; NV]; 4];
+            let x = x.as_ptr().wrapping_add(2 * pool);
+            for kh in 0..3 {
+                for kw in 0..3 {
+                    for i in 0..4 {
+                        // SAFETY: inside the lines under these pools: `PooledLine::run` checked.
+                        let x = unsafe { *x.add((kh + i / 2) * line_len + kw + i % 2) };
+                        for v in 0..NV {
+                            four[i][v] = simd.mul_add(simd.splat(x), w[3 * kh + kw][v], four[i][v]);
+                        }
+                    }
+                }
+            }
+            for i in 0..4 {
+                for v in 0..NV {
+                    four[i][v] = simd.add(four[i][v], bias[v]);
+                }
+            }
+            if let Activation::Relu = job.activation {
+                for i in 0..4 {
+                    for v in 0..NV {
+                        four[i][v] = Activation::Relu.apply(simd, four[i][v]);
+                    }
+                }
+            }
+            if let Activation::LeakyRelu { slope } = job.activation {
+                for i in 0..4 {
+                    for v in 0..NV {
+                        four[i][v] = Activation::LeakyRelu { slope }.apply(simd, four[i][v]);
+                    }
+                }
+            }
+            let mut places = places(simd);
+            if DROPS {
+                let mut alive = [[zero; NV]; 4];
+                for i in 0..4 {
+                    let at = (i / 2) * line_of_ones + (2 * pool + i % 2) * filters;
+                    for v in 0..NV {
+                        alive[i][v] = vector(simd, &ones[at..at + filters][first + v * S::LANES..]);
+                    }
+                }
+                drop_dead(simd, &alive, *scale, &mut four, &mut places);
+            }
+            let (best, place) = first_maximum(simd, &four, &places);
+            for v in 0..NV {
+                let at = pool * filters + first + v * S::LANES;
+                // SAFETY: this pool's filters, the vector whole or masked.
+                unsafe {
+                    let y = y.as_mut_ptr().add(at);
+                    store(simd, y, best[v], left - v * S::LANES);
+                    simd.store_u8(argmax.as_mut_ptr().add(at), place[v], left - v * S::LANES);
+                }
+            }
+        }
+    }
+}
+
+/// The first vector of a row of filters, or what there is of it.
+#[inline(always)]
+fn vector<S: Simd>(simd: S, row: &[f32]) -> S::V {
+    // SAFETY: no more than the row's length is loaded.
+    unsafe { load(simd, row.as_ptr(), row.len()) }
+}
