@@ -34,8 +34,8 @@ use scatter::Scatter;
 use weights::WeightGradient;
 pub use winners::{Winners, backward_weights_pooled, expand_winners};
 
-/// A convolution, its bias and its activation: what the fused kernels begin with.
-#[derive(Clone, Copy)]
+/// The forward pass of a convolution: `activation(conv(x, w) + bias)`.
+#[derive(Clone, Copy, Debug)]
 pub struct Convolution<'a> {
     /// How windows slide.
     pub geometry: &'a Geometry,
@@ -50,6 +50,12 @@ pub struct Convolution<'a> {
 }
 
 impl<'a> Convolution<'a> {
+    /// Checks all lengths, with `y` at full resolution; the batch size.
+    #[track_caller]
+    fn check(&self, y: usize) -> usize {
+        check(self.geometry, self.x.len(), self.w.len(), self.bias.len(), y)
+    }
+
     fn correlation(&self) -> Correlation<'a> {
         let g = self.geometry;
         Correlation {
@@ -64,24 +70,13 @@ impl<'a> Convolution<'a> {
     }
 }
 
-/// `y = activation(conv(x, w) + bias)`.
-///
-/// `x` is `[n, in_h, in_w, channels]`, `w` `[kernel_h, kernel_w, channels, filters]`, `bias`
-/// `[filters]`, `y` `[n, out_h, out_w, filters]`.
+/// `y = activation(conv(x, w) + bias)`, `[n, out_h, out_w, filters]`.
 ///
 /// # Panics
 /// If the lengths do not fit together.
-pub fn forward(
-    team: &Team,
-    geometry: &Geometry,
-    x: &[f32],
-    w: &[f32],
-    bias: &[f32],
-    activation: Activation,
-    y: &mut [f32],
-) {
-    check(geometry, x.len(), w.len(), bias.len(), y.len());
-    let convolution = Convolution { geometry, x, w, bias, activation };
+#[track_caller]
+pub fn forward(team: &Team, convolution: &Convolution, y: &mut [f32]) {
+    convolution.check(y.len());
     convolution.correlation().run(team, y, None);
 }
 

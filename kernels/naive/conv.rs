@@ -3,7 +3,7 @@
 use super::{activation, norm, pool};
 use crate::conv::{Convolution, Winners};
 use crate::dropout::Dropout;
-use crate::{Activation, Geometry, Padding};
+use crate::{Geometry, Padding};
 
 /// The offset in one input image of the pixel under tap `i, j` of the window at `row, col`, or
 /// `None` in the padding.
@@ -43,14 +43,8 @@ fn for_each_product(
 }
 
 /// `y = activation(conv(x, w) + bias)`.
-pub fn forward(
-    g: &Geometry,
-    x: &[f32],
-    w: &[f32],
-    bias: &[f32],
-    activation: Activation,
-    y: &mut [f32],
-) {
+pub fn forward(convolution: &Convolution, y: &mut [f32]) {
+    let Convolution { geometry: g, x, w, bias, activation } = *convolution;
     let filters = bias.len();
     y.iter_mut().enumerate().for_each(|(i, y)| *y = bias[i % filters]);
     for_each_product(g, x.len() / g.in_len(), filters, |at_x, at_w, at_y| {
@@ -95,7 +89,7 @@ pub fn forward_pooled(
     let Some(pooling) = pool_of_map(g, filters) else { return };
     let per_sample = g.out_pixels() * filters;
     let mut map = vec![0.0; job.x.len() / g.in_len() * per_sample];
-    forward(g, job.x, job.w, job.bias, job.activation, &mut map);
+    forward(job, &mut map);
     let mut alive = vec![1.0; map.len()];
     if let Some(rule) = dropout {
         super::dropout::backward(rule, per_sample, &mut map);
@@ -117,7 +111,7 @@ pub fn forward_with_moments(
     mean: &mut [f32],
     variance: &mut [f32],
 ) {
-    forward(job.geometry, job.x, job.w, job.bias, job.activation, y);
+    forward(job, y);
     let (zeros, mut normal) = (vec![0.0; mean.len()], vec![0.0; y.len()]);
     norm::train_forward(y, &zeros, &zeros, 1.0, &mut normal, mean, variance);
 }

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{assert_close, noise, on_every_isa, same_bits_at_any_thread_count};
-use threadcount_kernels::{Activation, Geometry, Padding, conv, naive};
+use threadcount_kernels::conv::{self, Convolution};
+use threadcount_kernels::{Activation, Geometry, Padding, naive};
 
 /// A convolution to check.
 struct Case {
@@ -85,9 +86,10 @@ fn forward() {
         for case in Case::all().iter().chain(&Case::of_the_reports()) {
             let (g, x, w, bias) = (&case.geometry, case.x(), case.w(), case.bias());
             let activation = Activation::LeakyRelu { slope: 0.1 };
+            let job = Convolution { geometry: g, x: &x, w: &w, bias: &bias, activation };
             let (mut y, mut expected) = (vec![f32::NAN; case.y_len()], vec![0.0; case.y_len()]);
-            naive::conv::forward(g, &x, &w, &bias, activation, &mut expected);
-            conv::forward(team, g, &x, &w, &bias, activation, &mut y);
+            naive::conv::forward(&job, &mut expected);
+            conv::forward(team, &job, &mut y);
             assert_close(&y, &expected, 1e-5, 2e-5, &case.name());
         }
     });
@@ -135,7 +137,9 @@ fn gradients_are_adjoints() {
         let zeros = vec![0.0; case.filters];
         let mut y = vec![0.0; case.y_len()];
         let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
-        naive::conv::forward(g, &x, &w, &zeros, Activation::Linear, &mut y);
+        let activation = Activation::Linear;
+        let job = Convolution { geometry: g, x: &x, w: &w, bias: &zeros, activation };
+        naive::conv::forward(&job, &mut y);
         naive::conv::backward_data(g, &dz, &w, &mut dx);
         naive::conv::backward_weights(g, &x, &dz, &mut dw, &mut zeros.clone());
         let expected = dot(&y, &dz);
@@ -154,7 +158,9 @@ fn a_convolution_by_hand() {
     let run = |padding, len| {
         let g = Geometry::new([3, 3, 1], [2, 2], 1, padding).unwrap();
         let mut y = vec![0.0; len];
-        naive::conv::forward(&g, &x, &w, &[0.5], Activation::Linear, &mut y);
+        let activation = Activation::Linear;
+        let job = Convolution { geometry: &g, x: &x, w: &w, bias: &[0.5], activation };
+        naive::conv::forward(&job, &mut y);
         y
     };
     assert_eq!(run(Padding::Valid, 4), [5421.5, 6532.5, 8754.5, 9865.5]);
@@ -170,7 +176,9 @@ fn same_bits_with_any_number_of_threads() {
         let (bias, dz, filters, y_len) = (case.bias(), case.dz(), case.filters, case.y_len());
         same_bits_at_any_thread_count(|team| {
             let mut out = vec![f32::NAN; y_len];
-            conv::forward(team, &g, &x, &w, &bias, Activation::Relu, &mut out);
+            let activation = Activation::Relu;
+            let job = Convolution { geometry: &g, x: &x, w: &w, bias: &bias, activation };
+            conv::forward(team, &job, &mut out);
             let (mut dx, mut dw) = (vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
             let mut db = vec![f32::NAN; filters];
             conv::backward_data(team, &g, &dz, &w, &mut dx);

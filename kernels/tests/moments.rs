@@ -62,7 +62,7 @@ fn forward_with_moments() {
             let results = run_everywhere(|team| {
                 let (mut plain, mut y) = (untouched(y_len), untouched(y_len));
                 let (mut mean, mut variance) = (untouched(filters), untouched(filters));
-                conv::forward(team, &g, &x, &w, &bias, activation, &mut plain);
+                conv::forward(team, &job, &mut plain);
                 conv::forward_with_moments(team, &job, &mut y, &mut mean, &mut variance);
                 assert!(y == plain, "{} {g:?}: y", team.isa());
                 vec![y, mean, variance]

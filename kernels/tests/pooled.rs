@@ -116,7 +116,7 @@ fn unfused(
 ) -> (Vec<f32>, Vec<u8>) {
     let g = &case.g;
     let (mut map, mut alive) = (untouched(case.map_len()), vec![1.0; case.map_len()]);
-    conv::forward(team, g, job.x, job.w, job.bias, job.activation, &mut map);
+    conv::forward(team, job, &mut map);
     let per_sample = g.out_pixels() * case.filters;
     if let Some(rule) = dropout {
         dropout::backward(team, rule, per_sample, &mut alive);

@@ -72,6 +72,15 @@ struct ConvolutionCase {
     dz: Vec<f32>,
 }
 
+impl ConvolutionCase {
+    /// The forward pass of these images, with ReLU.
+    fn forward<'a>(&'a self, x: &'a [f32]) -> conv::Convolution<'a> {
+        let geometry = &self.convolution.geometry;
+        let activation = Activation::Relu;
+        conv::Convolution { geometry, x, w: &self.w, bias: &self.bias, activation }
+    }
+}
+
 impl Case for ConvolutionCase {
     /// Every tap counts, in the padding too.
     fn work(&self) -> Work {
@@ -89,10 +98,10 @@ impl Case for ConvolutionCase {
     }
 
     fn run(&self, team: &Team, out: &mut [f32]) {
-        let Self { pass, x, w, bias, dz, .. } = self;
+        let Self { pass, x, w, dz, .. } = self;
         let g = &self.convolution.geometry;
         match pass {
-            Pass::Forward => conv::forward(team, g, x, w, bias, Activation::Relu, out),
+            Pass::Forward => conv::forward(team, &self.forward(x), out),
             Pass::BackwardData => conv::backward_data(team, g, dz, w, out),
             Pass::BackwardWeights => {
                 let (dw, db) = out.split_at_mut(w.len());
@@ -110,13 +119,13 @@ impl Case for ConvolutionCase {
     }
 
     fn twin(&self, images: Range<usize>, out: &mut [f32]) {
-        let Self { pass, w, bias, .. } = self;
+        let Self { pass, w, .. } = self;
         let Convolution { geometry: g, filters, .. } = &self.convolution;
         let of = |len: usize| images.start * len..images.end * len;
         let x = &self.x[of(g.in_len())];
         let dz = &self.dz[of(g.out_pixels() * filters)];
         match pass {
-            Pass::Forward => naive::conv::forward(g, x, w, bias, Activation::Relu, out),
+            Pass::Forward => naive::conv::forward(&self.forward(x), out),
             Pass::BackwardData => naive::conv::backward_data(g, dz, w, out),
             Pass::BackwardWeights => {
                 let (dw, db) = out.split_at_mut(w.len());

@@ -1,6 +1,7 @@
 //! The convolutional layer.
 
-use threadcount_kernels::{Activation, Geometry, Padding, conv};
+use threadcount_kernels::conv::{self, Convolution};
+use threadcount_kernels::{Activation, Geometry, Padding};
 
 use super::{
     Backward, Flow, Forward, Layer, LayerOps, LayerPlan, TensorPlan, check_activation, refuse,
@@ -85,7 +86,9 @@ impl LayerOps for Conv2d {
     fn forward(&self, pass: Forward<'_>) {
         let Some(g) = self.geometry(pass.input) else { return };
         let (w, bias) = pass.params.split_at(elements(&self.weights(pass.input)));
-        conv::forward(pass.team, &g, pass.x, w, bias, self.activation, pass.y);
+        let (geometry, x, activation) = (&g, pass.x, self.activation);
+        let convolution = Convolution { geometry, x, w, bias, activation };
+        conv::forward(pass.team, &convolution, pass.y);
     }
 
     fn backward(&self, mut pass: Backward<'_>) {
