@@ -4,6 +4,7 @@
 
 use super::images::{Framed, Grid, images_per_task};
 use super::moments::{Moments, MomentsOfTasks, ROWS_AT_ONCE};
+use super::one_channel::{Lines, OneChannel, PIXELS};
 use crate::gemm::blocking::Blocking;
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
@@ -23,6 +24,8 @@ pub(super) struct Correlation<'a> {
     /// A row for each element under a window.
     pub(super) w: Mat<'a>,
     pub(super) bias: Option<(&'a [f32], Activation)>,
+    /// The same weights, if they are those of one channel.
+    pub(super) one_channel: Option<OneChannel<'a>>,
 }
 
 impl Correlation<'_> {
@@ -70,6 +73,17 @@ impl Kernel for ImagesOfCorrelation<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        match self.job.one_channel {
+            Some(weights) if self.job.out.1 >= PIXELS => self.by_lines(simd, weights),
+            _ => self.by_panels(simd),
+        }
+    }
+}
+
+impl ImagesOfCorrelation<'_> {
+    /// Panels of the micro-kernel, which run on from image to image.
+    #[inline(always)]
+    fn by_panels<S: Simd>(self, simd: S) {
         let Self { job, images, y, mut moments, scratch } = self;
         let (Correlation { images: framed, w, .. }, tile) = (job, TileShape::of::<S>());
         let (k, filters) = (w.rows(), w.cols());
@@ -78,11 +92,8 @@ impl Kernel for ImagesOfCorrelation<'_> {
         let (spare_row, copies) = rest.split_at_mut(filters);
         let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
         framed.steps_under_window(job.kernel_w, steps);
-        let mut x = &job.x[images.start * framed.len()..images.end * framed.len()];
-        if framed.has_frame() {
-            framed.copy(x, copies);
-            x = copies;
-        }
+        let x = &job.x[images.start * framed.len()..images.end * framed.len()];
+        let x = framed.framed(x, copies);
         let (x, y) = (x.as_ptr(), y.as_mut_ptr());
         let epilogue = match job.bias {
             None => StripEpilogue::None,
@@ -113,6 +124,26 @@ impl Kernel for ImagesOfCorrelation<'_> {
                         )
                     };
                     moments.add(simd, rows);
+                }
+            }
+        }
+    }
+
+    /// Lines of images of one channel: a whole image at once, or, where moments are taken, a few.
+    #[inline(always)]
+    fn by_lines<S: Simd>(self, simd: S, weights: OneChannel) {
+        let Self { job, images, y, mut moments, scratch } = self;
+        let (framed, (lines, pixels)) = (job.images, job.out);
+        let lines_at_once = if moments.is_some() { ROWS_AT_ONCE.div_ceil(pixels) } else { lines };
+        let copy = scratch.floats(if framed.has_frame() { framed.framed_len() } else { 0 });
+        let (line_len, filters) = (framed.line_len(), weights.filters());
+        for (image, y) in images.zip(y.chunks_exact_mut(lines * pixels * filters)) {
+            let x = framed.framed(&job.x[image * framed.len()..][..framed.len()], copy);
+            for (i, y) in y.chunks_mut(lines_at_once * pixels * filters).enumerate() {
+                let x = &x[i * lines_at_once * line_len..];
+                Lines { weights, pixels, x, line_len, y: &mut *y }.run(simd);
+                if let Some(moments) = &mut moments {
+                    moments.add(simd, y);
                 }
             }
         }

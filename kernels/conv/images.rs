@@ -200,6 +200,15 @@ impl Framed {
         }
     }
 
+    /// Whole images in their frames: copied there, or as they lie where there is no frame.
+    pub(super) fn framed<'a>(&self, images: &'a [f32], copies: &'a mut [f32]) -> &'a [f32] {
+        if !self.has_frame() {
+            return images;
+        }
+        self.copy(images, copies);
+        copies
+    }
+
     /// Copies whole images out of their frames.
     pub(super) fn copy_back(&self, framed: &[f32], images: &mut [f32]) {
         let line = self.width * self.channels;

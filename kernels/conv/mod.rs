@@ -5,6 +5,7 @@
 //!
 //! - `forward`: windows times weights
 //! - `moments`: the same with each filter's mean and variance, for batch normalisation
+//! - `one_channel`: the forward pass where windows have nine elements
 //! - `pooled`: the same with activation, dropout and max-pooling, and no map in memory
 //! - `winners`: the backward pass of `pooled`, from the pooled gradient
 //! - `scatter`: the gradient of the input, tap by tap, where windows cover it unevenly
@@ -17,6 +18,7 @@
 mod forward;
 mod images;
 mod moments;
+mod one_channel;
 mod pooled;
 mod scatter;
 mod weights;
@@ -29,6 +31,7 @@ use crate::{Activation, Geometry, Mat, Team, sums};
 use forward::Correlation;
 use images::Framed;
 pub use moments::forward_with_moments;
+use one_channel::OneChannel;
 pub use pooled::forward_pooled;
 use scatter::Scatter;
 use weights::WeightGradient;
@@ -56,6 +59,15 @@ impl<'a> Convolution<'a> {
         check(self.geometry, self.x.len(), self.w.len(), self.bias.len(), y)
     }
 
+    /// A row for each element under a window.
+    fn weights(&self) -> Mat<'a> {
+        Mat::new(self.w, self.geometry.window_len(), self.bias.len())
+    }
+
+    fn one_channel(&self) -> Option<OneChannel<'a>> {
+        OneChannel::of(self.geometry, self.weights(), self.bias, self.activation)
+    }
+
     fn correlation(&self) -> Correlation<'a> {
         let g = self.geometry;
         Correlation {
@@ -64,8 +76,9 @@ impl<'a> Convolution<'a> {
             out: (g.out_h, g.out_w),
             kernel_w: g.kernel_w,
             stride: g.stride,
-            w: Mat::new(self.w, g.window_len(), self.bias.len()),
+            w: self.weights(),
             bias: Some((self.bias, self.activation)),
+            one_channel: self.one_channel(),
         }
     }
 }
@@ -108,6 +121,7 @@ pub fn backward_data(team: &Team, geometry: &Geometry, dz: &[f32], w: &[f32], dx
         stride: 1,
         w: Mat::new(turned, g.kernel_h * g.kernel_w * filters, g.channels),
         bias: None,
+        one_channel: None,
     };
     correlation.run(team, dx, None);
 }

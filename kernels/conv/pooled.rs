@@ -10,13 +10,14 @@
 use super::Convolution;
 use super::forward::Panel;
 use super::images::{Framed, Grid};
+use super::one_channel::{Filters, OneChannel};
 use crate::dropout::{Dropout, survivors};
 use crate::gemm::store::StripEpilogue;
 use crate::gemm::tile::{MAX_MR, TileShape};
 use crate::pool::{load, store};
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
-use crate::{Activation, Geometry, Mat, Team};
+use crate::{Geometry, Team};
 use std::ops::Range;
 
 /// `y = max_pool(dropout(activation(conv(x, w) + bias)))` over windows of 2 x 2 that do not
@@ -89,15 +90,9 @@ impl Kernel for ImagesOfPooled<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let g = self.job.geometry;
-        let is_short = matches!(
-            self.job.activation,
-            Activation::Linear | Activation::Relu | Activation::LeakyRelu { .. }
-        );
-        if (g.channels, g.kernel_h, g.kernel_w, g.stride) == (1, 3, 3, 1) && is_short {
-            self.by_lines(simd);
-        } else {
-            self.by_panels(simd);
+        match self.job.one_channel() {
+            Some(weights) => self.by_lines(simd, weights),
+            None => self.by_panels(simd),
         }
     }
 }
@@ -120,15 +115,10 @@ impl ImagesOfPooled<'_> {
         let (spare_row, copies) = rest.split_at_mut(filters);
         let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
         framed.steps_under_window(g.kernel_w, steps);
-        let mut x = &job.x[images.start * g.in_len()..images.end * g.in_len()];
-        if framed.has_frame() {
-            framed.copy(x, copies);
-            x = copies;
-        }
+        let x = framed.framed(&job.x[images.start * g.in_len()..images.end * g.in_len()], copies);
         let (x, map_start) = (x.as_ptr(), map.as_mut_ptr());
         let epilogue = StripEpilogue::Bias { bias: job.bias.as_ptr(), activation: job.activation };
-        let mut panel =
-            Panel::new(steps, Mat::new(job.w, k, filters), &epilogue, spare_row.as_mut_ptr());
+        let mut panel = Panel::new(steps, job.weights(), &epilogue, spare_row.as_mut_ptr());
         let (right, below) = (g.stride * g.channels, g.stride * framed.line_len());
         let corners = [0, right, below, below + right];
         let pools = framed.windows(g.out_h / 2, g.out_w / 2, 2 * g.stride);
@@ -184,7 +174,7 @@ impl ImagesOfPooled<'_> {
 
     /// Pooled lines of images of one channel, from registers.
     #[inline(always)]
-    fn by_lines<S: Simd>(self, simd: S) {
+    fn by_lines<S: Simd>(self, simd: S, weights: OneChannel) {
         let Self { job, drops, images, y, argmax, scratch } = self;
         let (g, filters) = (job.geometry, job.bias.len());
         let framed = Framed::input(g);
@@ -193,11 +183,7 @@ impl ImagesOfPooled<'_> {
         let (ones, copy) = scratch.floats(ones_len + framed_len).split_at_mut(ones_len);
         let (lines, pools) = (g.out_h / 2, g.out_w / 2);
         for image in images.clone() {
-            let mut x = &job.x[image * g.in_len()..(image + 1) * g.in_len()];
-            if framed.has_frame() {
-                framed.copy(x, copy);
-                x = copy;
-            }
+            let x = framed.framed(&job.x[image * g.in_len()..(image + 1) * g.in_len()], copy);
             for line in 0..lines {
                 if let Some(Drops { dropout, threshold, .. }) = drops {
                     let first = 2 * line * g.out_w * filters;
@@ -205,7 +191,8 @@ impl ImagesOfPooled<'_> {
                 }
                 let out = ((image - images.start) * lines + line) * pools * filters;
                 let line = PooledLine {
-                    job,
+                    weights,
+                    map_width: g.out_w,
                     x: &x[2 * line * framed.line_len()..],
                     line_len: framed.line_len(),
                     ones,
@@ -318,7 +305,9 @@ fn first_maximum<S: Simd, const NV: usize>(
 
 /// One line of the pooled output of an image of one channel.
 struct PooledLine<'a> {
-    job: &'a Convolution<'a>,
+    weights: OneChannel<'a>,
+    /// Pixels of a line at full resolution.
+    map_width: usize,
     /// From the first line under it on.
     x: &'a [f32],
     line_len: usize,
@@ -330,15 +319,14 @@ struct PooledLine<'a> {
 }
 
 impl PooledLine<'_> {
-    /// Vector after vector of filters. Nine taps of two vectors, eight sums and a broadcast are 27
-    /// registers; where there are 16, of one vector, 14.
+    /// Vector after vector of filters.
     #[inline(always)]
     fn run<S: Simd, const DROPS: bool>(mut self, simd: S) {
-        let filters = self.job.bias.len();
+        let filters = self.weights.filters();
         let pools = self.y.len() / filters;
         assert!(self.x.len() >= 3 * self.line_len + 2 * pools + 2);
-        assert!(self.argmax.len() == self.y.len() && self.job.w.len() == 9 * filters);
-        assert!(!DROPS || self.ones.len() == 2 * self.job.geometry.out_w * filters);
+        assert!(self.argmax.len() == self.y.len() && self.map_width >= 2 * pools);
+        assert!(!DROPS || self.ones.len() == 2 * self.map_width * filters);
         let mut first = 0;
         while S::REGISTERS == 32 && first + 2 * S::LANES <= filters {
             simd.call(FiltersOfLine::<2, DROPS> { line: &mut self, first });
@@ -362,61 +350,28 @@ impl<const NV: usize, const DROPS: bool> Kernel for FiltersOfLine<'_, '_, NV, DR
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { line: PooledLine { job, x, line_len, ones, scale, y, argmax }, first } = self;
-        let (filters, line_len) = (job.bias.len(), *line_len);
+        let Self { line, first } = self;
+        let PooledLine { weights, map_width, x, line_len, ones, scale, y, argmax } = line;
+        let (filters, line_len) = (weights.filters(), *line_len);
         let pools = y.len() / filters;
         let left = filters - first;
-        let zero = simd.splat(0.0);
-        let mut w = [[zero; NV]; 9];
-        let mut bias = [zero; NV];
-        for v in 0..NV {
-            bias[v] = vector(simd, &job.bias[first + v * S::LANES..]);
-            for tap in 0..9 {
-                w[tap][v] =
-                    vector(simd, &job.w[tap * filters..][..filters][first + v * S::LANES..]);
-            }
-        }
-        let line_of_ones = job.geometry.out_w * filters;
+        let weights = Filters::<S::V, NV>::load(simd, weights, first);
+        let line_of_ones = *map_width * filters;
         for pool in 0..pools {
-            let mut four = [[zero; NV]; 4];
             let x = x.as_ptr().wrapping_add(2 * pool);
-            for kh in 0..3 {
-                for kw in 0..3 {
-                    for i in 0..4 {
-                        // SAFETY: inside the lines under these pools: `PooledLine::run` checked.
-                        let x = unsafe { *x.add((kh + i / 2) * line_len + kw + i % 2) };
-                        for v in 0..NV {
-                            four[i][v] = simd.mul_add(simd.splat(x), w[3 * kh + kw][v], four[i][v]);
-                        }
-                    }
-                }
-            }
-            for i in 0..4 {
-                for v in 0..NV {
-                    four[i][v] = simd.add(four[i][v], bias[v]);
-                }
-            }
-            if let Activation::Relu = job.activation {
-                for i in 0..4 {
-                    for v in 0..NV {
-                        four[i][v] = Activation::Relu.apply(simd, four[i][v]);
-                    }
-                }
-            }
-            if let Activation::LeakyRelu { slope } = job.activation {
-                for i in 0..4 {
-                    for v in 0..NV {
-                        four[i][v] = Activation::LeakyRelu { slope }.apply(simd, four[i][v]);
-                    }
-                }
-            }
+            // SAFETY: inside the lines under these pools: `PooledLine::run` checked.
+            let mut four =
+                unsafe { weights.outputs(simd, x, [0, 1, line_len, line_len + 1], line_len) };
             let mut places = places(simd);
             if DROPS {
-                let mut alive = [[zero; NV]; 4];
+                let mut alive = [[simd.splat(0.0); NV]; 4];
                 for i in 0..4 {
                     let at = (i / 2) * line_of_ones + (2 * pool + i % 2) * filters;
                     for v in 0..NV {
-                        alive[i][v] = vector(simd, &ones[at..at + filters][first + v * S::LANES..]);
+                        let (first, left) = (first + v * S::LANES, left - v * S::LANES);
+                        // SAFETY: this pixel's filters, the vector whole or masked.
+                        alive[i][v] =
+                            unsafe { load(simd, ones[at..at + filters].as_ptr().add(first), left) };
                     }
                 }
                 drop_dead(simd, &alive, *scale, &mut four, &mut places);
@@ -433,11 +388,4 @@ impl<const NV: usize, const DROPS: bool> Kernel for FiltersOfLine<'_, '_, NV, DR
             }
         }
     }
-}
-
-/// The first vector of a row of filters, or what there is of it.
-#[inline(always)]
-fn vector<S: Simd>(simd: S, row: &[f32]) -> S::V {
-    // SAFETY: no more than the row's length is loaded.
-    unsafe { load(simd, row.as_ptr(), row.len()) }
 }
