@@ -155,8 +155,7 @@ fn turn_weights(
         let w = Mat::new(&w[from * tap_len..][..tap_len], g.channels, filters);
         isa.run(Turn { w, to });
     };
-    // A tap of the reports' networks is at most 64 x 64: a phase would cost more.
-    if tap_len < 1 << 16 {
+    if w.len() < 1 << 13 {
         (0..taps).for_each(turn);
     } else {
         team.run(taps, |tap, _| turn(tap));
