@@ -7,6 +7,10 @@
 //! against 18-60 us for a rayon fork after serial work, and a team that shares its cores with other
 //! programs does not collapse: the leader never waits for a worker that has no task.
 //!
+//! Every thread begins with a share of the tasks that is its own, and then helps the others. So the
+//! same thread has the same images or rows in every phase, and finds in its caches what it wrote in
+//! the last one.
+//!
 //! **Same bits at any thread count**: a kernel cuts its work into tasks by the shape alone, never
 //! by [`Team::threads`], and reduces partial results in the order of the tasks.
 
@@ -98,11 +102,11 @@ impl Pool {
         let Some(rayon) = &self.rayon else {
             return lead(&Team::solo(self.isa));
         };
-        let shared = Shared::default();
+        let shared = Shared::new(self.threads);
         let lead = Mutex::new(Some(lead));
         let mut results = rayon.broadcast(|context| {
             if context.index() != 0 {
-                shared.serve();
+                shared.serve(context.index());
                 return None;
             }
             let _dismiss = Dismiss(&shared);
@@ -182,7 +186,7 @@ impl<'pool> Team<'pool> {
         // claim and the count of that task as done, and this function returns after all counts.
         let body: &'static Body = unsafe { std::mem::transmute(body) };
         shared.publish(generation, tasks, &body);
-        while shared.work(generation, scratch) {}
+        shared.work(generation, 0, scratch);
         let mut idle = 0;
         while shared.done.load(Acquire) < tasks {
             idle += 1;
@@ -228,11 +232,11 @@ type Body = dyn Fn(usize, &mut Scratch) + Sync;
 
 /// What leader and workers share. Each word that is written while others read it has a cache line
 /// of its own.
-#[derive(Default)]
 struct Shared {
-    /// High half: the generation of the running phase. Low half: its tasks that nobody has taken.
-    /// Zero of those is what keeps late workers out while the leader prepares the next phase.
-    claims: CacheLine<AtomicU64>,
+    /// For each thread its share of the running phase. High half: the phase's generation. Low half:
+    /// tasks of the share that nobody has taken. Zero of those is what keeps late workers out while
+    /// the leader prepares the next phase.
+    claims: Vec<CacheLine<AtomicU64>>,
     /// Tasks of the running phase that are done.
     done: CacheLine<AtomicUsize>,
     /// Tasks of the running phase.
@@ -260,13 +264,37 @@ impl<T> std::ops::Deref for CacheLine<T> {
 }
 
 impl Shared {
+    fn new(threads: usize) -> Self {
+        Self {
+            claims: (0..threads).map(|_| CacheLine::default()).collect(),
+            done: CacheLine::default(),
+            tasks: AtomicUsize::default(),
+            body: AtomicPtr::default(),
+            closed: AtomicBool::default(),
+            panicked: AtomicBool::default(),
+            panic: Mutex::default(),
+            sleepers: AtomicUsize::default(),
+            lock: Mutex::default(),
+            wake: Condvar::default(),
+        }
+    }
+
+    /// The tasks that are a thread's own. The leader's share is never the smaller one.
+    fn share(&self, index: usize, tasks: usize) -> Range<usize> {
+        let start = |index: usize| (index * tasks).div_ceil(self.claims.len());
+        start(index)..start(index + 1)
+    }
+
     /// Opens a phase. Only the leader calls it, and only when every task of the last one is done:
     /// none of those is left to be claimed, so nobody reads what is written here before `claims`.
     fn publish(&self, generation: u32, tasks: usize, body: &&'static Body) {
         self.done.store(0, Relaxed);
         self.tasks.store(tasks, Relaxed);
         self.body.store(std::ptr::from_ref(body).cast_mut(), Relaxed);
-        self.claims.store(u64::from(generation) << 32 | tasks as u64, SeqCst);
+        for (index, claims) in self.claims.iter().enumerate() {
+            let own = self.share(index, tasks).len() as u64;
+            claims.store(u64::from(generation) << 32 | own, SeqCst);
+        }
         if self.sleepers.load(SeqCst) > 0 {
             self.wake_all();
         }
@@ -277,49 +305,65 @@ impl Shared {
         self.wake.notify_all();
     }
 
-    fn generation(&self) -> u32 {
-        (self.claims.load(SeqCst) >> 32) as u32
+    /// The last phase that this thread was told of.
+    fn generation(&self, index: usize) -> u32 {
+        (self.claims[index].load(SeqCst) >> 32) as u32
     }
 
-    /// Takes one task of that phase and does it. False if none is left, or the phase is over.
-    fn work(&self, generation: u32, scratch: &mut Scratch) -> bool {
-        let mut claim = self.claims.load(Acquire);
-        let left = loop {
+    /// Does tasks of that phase until none is left, first the thread's own, then those of the next
+    /// thread, and so on.
+    fn work(&self, generation: u32, index: usize, scratch: &mut Scratch) {
+        let threads = self.claims.len();
+        for owner in (index..threads).chain(0..index) {
+            let mut done = 0;
+            while let Some(left) = self.claim(generation, owner) {
+                // Only now: the claimed task is not done, so its phase is still open and the words
+                // below are the phase's own. Before the claim they could have been those of the
+                // next phase already.
+                let task = self.share(owner, self.tasks.load(Relaxed)).end - left;
+                // SAFETY: the phase's leader is still inside `Team::run`, where `body` points to a
+                // live reference.
+                let body = unsafe { *self.body.load(Relaxed) };
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(task, scratch))) {
+                    *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
+                    self.panicked.store(true, Relaxed);
+                }
+                done += 1;
+            }
+            if done > 0 {
+                self.done.fetch_add(done, Release);
+            }
+        }
+    }
+
+    /// Takes one task of that phase from a thread's share: how many there were left. `None` if none
+    /// was, or the phase is over.
+    fn claim(&self, generation: u32, owner: usize) -> Option<usize> {
+        let claims = &self.claims[owner];
+        let mut claim = claims.load(Acquire);
+        loop {
             let left = (claim & 0xFFFF_FFFF) as usize;
             if (claim >> 32) as u32 != generation || left == 0 {
-                return false;
+                return None;
             }
-            match self.claims.compare_exchange_weak(claim, claim - 1, AcqRel, Acquire) {
-                Ok(_) => break left,
+            match claims.compare_exchange_weak(claim, claim - 1, AcqRel, Acquire) {
+                Ok(_) => return Some(left),
                 Err(now) => claim = now,
             }
-        };
-        // Only now: the claimed task is not done, so its phase is still open and the words below
-        // are the phase's own. Before the claim they could have been those of the next phase
-        // already.
-        let task = self.tasks.load(Relaxed) - left;
-        // SAFETY: the phase's leader is still inside `Team::run`, where `body` points to a live
-        // reference.
-        let body = unsafe { *self.body.load(Relaxed) };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(task, scratch))) {
-            *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
-            self.panicked.store(true, Relaxed);
         }
-        self.done.fetch_add(1, Release);
-        true
     }
 
     /// A worker's life: wait for a phase, do tasks of it, until the leader dismisses the team.
-    fn serve(&self) {
+    fn serve(&self, index: usize) {
         let mut scratch = Scratch::default();
         let mut seen = 0;
         let mut idle = 0;
         while !self.closed.load(Acquire) {
-            let generation = self.generation();
+            let generation = self.generation(index);
             if generation != seen {
                 seen = generation;
                 idle = 0;
-                while self.work(generation, &mut scratch) {}
+                self.work(generation, index, &mut scratch);
             } else if idle < SPINS {
                 idle += 1;
                 spin_loop();
@@ -327,17 +371,17 @@ impl Shared {
                 idle += 1;
                 yield_now();
             } else {
-                self.sleep(seen);
+                self.sleep(index, seen);
                 idle = 0;
             }
         }
     }
 
     /// Sleeps until a phase after `seen` opens or the team is dismissed.
-    fn sleep(&self, seen: u32) {
+    fn sleep(&self, index: usize, seen: u32) {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.sleepers.fetch_add(1, SeqCst);
-        while self.generation() == seen && !self.closed.load(SeqCst) {
+        while self.generation(index) == seen && !self.closed.load(SeqCst) {
             guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
         self.sleepers.fetch_sub(1, SeqCst);
@@ -406,6 +450,20 @@ mod tests {
                     assert!(counts.iter().all(|&count| count == 1));
                 }
             });
+        }
+    }
+
+    #[test]
+    fn shares_are_all_tasks_in_order() {
+        for threads in 1..=9 {
+            let shared = Shared::new(threads);
+            for tasks in [0, 1, 2, 3, 7, 8, 64, 1000] {
+                let shares: Vec<_> = (0..threads).map(|i| shared.share(i, tasks)).collect();
+                assert!(shares.iter().cloned().flatten().eq(0..tasks), "{shares:?}");
+                let longest = tasks.div_ceil(threads);
+                assert!(shares.iter().all(|share| longest - share.len() <= 1), "{shares:?}");
+                assert_eq!(shares[0].len(), longest);
+            }
         }
     }
 
