@@ -2,9 +2,13 @@
 //! no bench can disagree with what is trained. Beside them stands one list that is no recipe's:
 //! [`CLASSES`].
 
+mod next;
+
+use super::fused::Fusion;
 use crate::Result;
-use crate::nn::{Layer, Optimizer, PlannedLayer, Pooling, Shape};
+use crate::nn::{Conv2d, Layer, Optimizer, PlannedLayer, Pooling, Shape};
 use crate::reports::{self, Recipe};
+pub use next::Next;
 use threadcount_kernels::{Activation, Geometry, Padding};
 
 /// The matrix products that stand for their classes, whatever the recipes are at the moment:
@@ -115,7 +119,7 @@ impl Weights {
 }
 
 /// A convolution over a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Convolution {
     /// How its window slides.
     pub geometry: Geometry,
@@ -127,6 +131,8 @@ pub struct Convolution {
     pub batch: usize,
     /// Where in its network it stands.
     pub place: Place,
+    /// What follows it there.
+    pub next: Next,
 }
 
 /// What is done to every element between the products.
@@ -193,9 +199,10 @@ impl Shapes {
         let plan = recipe.plan()?;
         let batch = recipe.task.batch_size;
         let mut shapes = Self::default();
+        let layers: Vec<Layer> = plan.layers().iter().map(|planned| planned.layer).collect();
         let mut place = Place::First;
-        for layer in plan.layers() {
-            shapes.add(layer, batch, place);
+        for (index, layer) in plan.layers().iter().enumerate() {
+            shapes.add(layer, &layers[index + 1..], batch, place);
             if !layer.params.is_empty() {
                 place = Place::Inner;
             }
@@ -250,11 +257,16 @@ impl Shapes {
         products
     }
 
-    /// Of convolutions that differ in the batch only, the largest.
+    /// Of convolutions that differ in the batch, or in what follows them, only, the largest.
     pub fn largest_convolutions(&self) -> Vec<Convolution> {
-        let same =
-            |a: &Convolution, b: &Convolution| (a.geometry, a.filters) == (b.geometry, b.filters);
-        largest(&self.convolutions, same, |convolution| convolution.batch)
+        largest(&self.convolutions, Convolution::has_shape_of, |convolution| convolution.batch)
+    }
+
+    /// The same of those that can be fused with what follows them in this way.
+    pub fn largest_fused(&self, fusion: Fusion) -> Vec<Convolution> {
+        let fused: Vec<_> =
+            self.convolutions.iter().filter(|c| fusion.applies_to(c.next)).copied().collect();
+        largest(&fused, Convolution::has_shape_of, |convolution| convolution.batch)
     }
 
     /// Of each elementwise operation, the largest.
@@ -263,7 +275,8 @@ impl Shapes {
         largest(&self.sweeps, same, |sweep| sweep.batch * sweep.elements)
     }
 
-    fn add(&mut self, layer: &PlannedLayer, batch: usize, place: Place) {
+    /// Adds what a layer, with those behind it, is made of.
+    fn add(&mut self, layer: &PlannedLayer, behind: &[Layer], batch: usize, place: Place) {
         let PlannedLayer { input, output, .. } = *layer;
         let mut recurrent = |gates: usize, units: usize| {
             let Shape::Rows([steps, inputs]) = input else { return };
@@ -280,8 +293,10 @@ impl Shapes {
             }
             Layer::Conv2d(conv) => {
                 let Some(geometry) = window(input, conv.kernel, 1, conv.padding) else { return };
-                let (filters, padding) = (conv.filters, conv.padding);
-                self.convolutions.push(Convolution { geometry, padding, filters, batch, place });
+                let Conv2d { filters, padding, .. } = conv;
+                let next = Next::of(behind);
+                let convolution = Convolution { geometry, padding, filters, batch, place, next };
+                self.convolutions.push(convolution);
                 Operation::Activation(conv.activation)
             }
             Layer::Pool2d(pool) => {
@@ -301,6 +316,12 @@ impl Shapes {
             _ => input.len(),
         };
         self.sweeps.push(Sweep { operation, batch, elements });
+    }
+}
+
+impl Convolution {
+    fn has_shape_of(&self, other: &Self) -> bool {
+        (self.geometry, self.filters) == (other.geometry, other.filters)
     }
 }
 
@@ -364,6 +385,29 @@ mod tests {
         let names: Vec<_> = shapes.sweeps.iter().map(|s| s.operation.name()).collect();
         let stage = ["relu", "dropout", "max-pool"];
         assert_eq!(names, [&stage[..], &stage, &["relu", "adam"]].concat());
+    }
+
+    #[test]
+    fn what_follows_convolutions() {
+        let next = |recipe| -> Vec<Next> {
+            shapes(recipe).convolutions.iter().map(|convolution| convolution.next).collect()
+        };
+        assert_eq!(next("cse574-cnn"), [Next::DropoutMaxPool(0.2); 2]);
+        assert_eq!(next("comp475-cnn"), [Next::MaxPool, Next::MaxPool, Next::Other]);
+        assert_eq!(next("nlp-cnn"), [Next::BatchNorm; 3]);
+
+        // Each once, however many recipes have it, but one for each that follows.
+        let all = Shapes::of_reports().unwrap();
+        for (i, convolution) in all.convolutions.iter().enumerate() {
+            assert!(!all.convolutions[..i].contains(convolution), "{convolution:?}");
+        }
+        for recipe in ["cse574-cnn", "comp475-cnn", "nlp-cnn"] {
+            for own in shapes(recipe).convolutions {
+                assert!(all.convolutions.contains(&own), "{recipe}: {own:?}");
+            }
+        }
+        let counts = Fusion::ALL.map(|fusion| all.largest_fused(fusion).len());
+        assert_eq!(counts, [4, 2, 4, 3]);
     }
 
     #[test]
