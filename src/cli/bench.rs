@@ -196,6 +196,11 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
     if rows.iter().any(|row| row.shape.ends_with("(unused)")) {
         text += "Unused: the gradient by the images, which no training step asks for.\n";
     }
+    if rows.iter().any(|row| row.kernel.ends_with("-apart")) {
+        text += "Apart: the same outputs as the row above, by one kernel after the other. Both count \
+                 the work of the\nwhole convolution; backward from the winners of a pool, a quarter \
+                 of it can do.\n";
+    }
     text
 }
 
