@@ -1,6 +1,7 @@
 //! Convolutions fused with what follows them in their networks, and for comparison the same by the
-//! best kernels that there are for each step, one after the other. Both count the work of the
-//! convolution alone, so their rates compare.
+//! best kernels that there are for each step, one after the other. Both count the work of the whole
+//! convolution and nothing else, so their rates compare. (A fused kernel that leaves out what no
+//! pool needs can so exceed the peak.)
 
 mod moments;
 mod pooled;

@@ -197,9 +197,9 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
         text += "Unused: the gradient by the images, which no training step asks for.\n";
     }
     if rows.iter().any(|row| row.kernel.ends_with("-apart")) {
-        text += "Apart: the same outputs as the row above, by one kernel after the other. Both count \
-                 the work of the\nwhole convolution; backward from the winners of a pool, a quarter \
-                 of it can do.\n";
+        text += "Apart: the outputs of the kernel above it, by one kernel after the other. Both count \
+                 the work of the\nwhole convolution, also what the fused one leaves out: a last line \
+                 that no pool covers, products\nwith the gradients of what did not win.\n";
     }
     text
 }
