@@ -1,10 +1,12 @@
-//! The convolutions of the reports, each forward, backward-data and backward-weights, in FLOP/s.
+//! The convolutions of the reports, each forward, backward-data and backward-weights, and fused with
+//! what follows them beside the same by one kernel after the other, in FLOP/s.
 
 mod common;
 
 use common::rows;
 use criterion::{Criterion, criterion_group, criterion_main};
 use threadcount::bench::convolution::Pass;
+use threadcount::bench::fused::{Execution, Fusion};
 use threadcount::bench::shapes::Shapes;
 
 fn convolutions(criterion: &mut Criterion) {
@@ -17,5 +19,17 @@ fn convolutions(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, convolutions);
+fn fused(criterion: &mut Criterion) {
+    let shapes = Shapes::of_reports().expect("sound recipes");
+    for fusion in Fusion::ALL {
+        for convolution in shapes.largest_fused(fusion) {
+            for execution in Execution::ALL {
+                let name = format!("conv/{} {}", fusion.kernel(execution), convolution.size());
+                rows(criterion, &name, &*convolution.fused_case(fusion, execution), &[]);
+            }
+        }
+    }
+}
+
+criterion_group!(benches, convolutions, fused);
 criterion_main!(benches);

@@ -33,7 +33,8 @@ fn one_row_for_each_kernel_and_number_of_threads() {
     let isa = &document["machine"]["isa"];
     let rows = document["kernels"].as_array().unwrap();
     let counts = if machine().physical_cores > 1 { 2 } else { 1 };
-    assert_eq!(rows.len(), (3 + 3) * counts);
+    // One matrix, and a convolution that batch normalisation follows: fused and apart.
+    assert_eq!(rows.len(), (3 + 3 + 2) * counts);
     for row in rows {
         let (kernel, shape) = (row["kernel"].as_str().unwrap(), row["shape"].as_str().unwrap());
         assert_eq!(row["isa"], *isa);
@@ -68,6 +69,25 @@ fn threads_and_instruction_set_are_those_asked_for() {
     assert_eq!(of("gemm") + of("dense-dx"), rows.len());
 }
 
+/// What is fused stands above the same by separate kernels, at the same size.
+#[test]
+fn fused_kernels_stand_beside_separate_ones() {
+    let folder = TempDir::new().unwrap();
+    let args = "--kernels --samples 1 --threads 1 --json out.json conv-pool-forward conv-dropout";
+    let args: Vec<&str> = args.split(' ').collect();
+    bench(&folder, &args).assert().success().stdout(contains("\nApart: "));
+    let text = fs::read_to_string(folder.path().join("out.json")).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let rows = document["kernels"].as_array().unwrap();
+    let of = |kernel| rows.iter().filter(|row| row["kernel"] == kernel).count();
+    assert!(of("conv-pool-forward") > 0 && of("conv-dropout-pool-forward") > 0);
+    for pair in rows.chunks(2) {
+        let [fused, apart] = pair else { panic!("a row without its like") };
+        assert_eq!(format!("{}-apart", fused["kernel"].as_str().unwrap()), apart["kernel"]);
+        assert_eq!(fused["shape"], apart["shape"]);
+    }
+}
+
 #[test]
 fn usage_errors_say_what_there_is() {
     let folder = TempDir::new().unwrap();
@@ -77,7 +97,14 @@ fn usage_errors_say_what_there_is() {
     };
     refuses(&[], "--kernels");
     refuses(&["256x10"], "--kernels");
-    for kernel in ["gemm", "dense-forward", "dense-dw", "dense-dx", "conv-backward-weights"] {
+    for kernel in [
+        "gemm",
+        "dense-forward",
+        "dense-dw",
+        "dense-dx",
+        "conv-backward-weights",
+        "conv-pool-forward",
+    ] {
         refuses(&["--kernels", "dense", "quux"], kernel);
     }
     refuses(&["--kernels", "quux"], "'quux'");

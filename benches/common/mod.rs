@@ -5,7 +5,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-use threadcount::bench::{Case, Combine, Pieces, Work, agree, twin_on_all_cores};
+use threadcount::bench::{Case, Combine, Pieces, Work, agree, twin_on_all_cores, untouched};
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::{Isa, Mat, Pool};
 
@@ -45,23 +45,23 @@ pub fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a,
 /// by rayon, ours on every instruction set with one thread and with all, and the peers.
 pub fn rows(criterion: &mut Criterion, name: &str, case: &dyn Case, peers: &[Peer]) {
     let mut group = group(criterion, name);
-    let mut expected = vec![0.0; case.outputs()];
+    let mut expected = untouched(case.outputs());
     twin_on_all_cores(case, &mut expected);
 
     let Pieces { count, combine } = case.pieces();
     let share = (NAIVE_WORK / case.work().amount()).min(1.0);
     let pieces = ((share * count as f64) as usize).max(1);
-    let mut out = vec![0.0; case.outputs()];
+    let mut out = untouched(case.outputs());
     case.prepare(&mut out);
-    if combine == Combine::Beside {
-        out.truncate(out.len() / count * pieces);
-    }
+    let len = match combine {
+        Combine::Beside => out.len() / count * pieces,
+        Combine::Added => out.len(),
+    };
     group.throughput(throughput(case, pieces));
     group.bench_function("naive", |bencher| {
-        bencher.iter(|| case.twin(0..pieces, black_box(&mut out)));
+        bencher.iter(|| case.twin(0..pieces, black_box(&mut out[..len])));
     });
     group.throughput(throughput(case, count));
-    let mut out = vec![0.0; case.outputs()];
     if count > 1 {
         group.bench_function("naive on rayon", |bencher| {
             bencher.iter(|| twin_on_all_cores(case, black_box(&mut out)));
@@ -72,6 +72,7 @@ pub fn rows(criterion: &mut Criterion, name: &str, case: &dyn Case, peers: &[Pee
             let pool = Pool::new(isa, threads).expect("threads");
             case.prepare(&mut out);
             pool.enter(|team| case.run(team, &mut out));
+            case.gather(&mut out);
             check(isa.name(), &out, &expected);
             group.bench_function(BenchmarkId::new(isa.name(), threads), |bencher| {
                 bencher.iter_custom(|times| {

@@ -1,6 +1,7 @@
 //! One kernel at one size, as something that can be run, checked and timed without knowing what it
 //! computes.
 
+use crate::nn::Buffer;
 use rayon::prelude::*;
 use std::ops::Range;
 use threadcount_kernels::{Mat, Team};
@@ -21,6 +22,10 @@ pub trait Case: Sync {
 
     /// One run.
     fn run(&self, team: &Team, out: &mut [f32]);
+
+    /// Brings what a run wrote beside its outputs in among them, laid out as the twin does; only
+    /// for a comparison. Any number of runs may follow.
+    fn gather(&self, _out: &mut [f32]) {}
 
     /// How the twin's work can be split.
     fn pieces(&self) -> Pieces;
@@ -127,13 +132,33 @@ pub fn agree(actual: &[f32], expected: &[f32]) -> Result<(), String> {
 }
 
 /// `len` floats in `-1 .. 1`, a function of `seed` alone.
-pub fn noise(seed: u32, len: usize) -> Vec<f32> {
+pub fn noise(seed: u32, len: usize) -> Buffer {
     let mut state = seed.wrapping_mul(0x9E37_79B9) | 1;
-    let mut next = || {
+    let next = || {
         state ^= state << 13;
         state ^= state >> 17;
         state ^= state << 5;
         (state >> 8) as f32 / (1 << 23) as f32 - 1.0
     };
-    (0..len).map(|_| next()).collect()
+    filled(len, next)
+}
+
+/// The same, rounded to quarters: sums of a few thousand products of them are exact, in whatever
+/// order. So what is equal by one kernel is equal by all of them, and has the same winner.
+pub fn quarters(seed: u32, len: usize) -> Buffer {
+    let noise = noise(seed, len);
+    let mut quarters = noise.iter().map(|x| (x * 4.0).round() / 4.0);
+    filled(len, || quarters.next().unwrap_or(0.0))
+}
+
+/// `len` NaN: an element that was not written shows. Touched, so no run waits for its pages.
+pub fn untouched(len: usize) -> Buffer {
+    filled(len, || f32::NAN)
+}
+
+/// Floats that begin on a cache line, as those of a network do.
+fn filled(len: usize, mut next: impl FnMut() -> f32) -> Buffer {
+    let mut buffer = Buffer::zeroed(len).expect("memory for a case");
+    buffer.iter_mut().for_each(|x| *x = next());
+    buffer
 }

@@ -2,6 +2,7 @@
 
 use super::case::{Case, Combine, Pieces, Work, noise};
 use super::shapes::{Convolution, Place};
+use crate::nn::Buffer;
 use std::ops::Range;
 use threadcount_kernels::{Activation, Padding, Team, conv, naive};
 
@@ -31,22 +32,34 @@ impl Pass {
 }
 
 impl Convolution {
-    /// A pass's size in tables: the input, the filters, the batch. Backward-data of a network's
-    /// first layer is marked: no training step asks for it.
-    pub fn shape(&self, pass: Pass) -> String {
+    /// Its size in tables: the input, the filters, the batch.
+    pub fn size(&self) -> String {
         let g = &self.geometry;
         let padding = match self.padding {
             Padding::Valid => "valid",
             Padding::Same => "same",
         };
+        format!(
+            "{}x{}x{} -> {} {padding}, batch {}",
+            g.in_h, g.in_w, g.channels, self.filters, self.batch
+        )
+    }
+
+    /// A pass's size in tables. Backward-data of a network's first layer is marked: no training
+    /// step asks for it.
+    pub fn shape(&self, pass: Pass) -> String {
         let mark = match (pass, self.place) {
             (Pass::BackwardData, Place::First) => " (unused)",
             _ => "",
         };
-        format!(
-            "{}x{}x{} -> {} {padding}, batch {}{mark}",
-            g.in_h, g.in_w, g.channels, self.filters, self.batch
-        )
+        self.size() + mark
+    }
+
+    /// A pass's work. Every tap counts, in the padding too.
+    pub fn work(&self) -> Work {
+        let products =
+            self.batch * self.geometry.out_pixels() * self.geometry.window_len() * self.filters;
+        Work::Flops(2.0 * products as f64)
     }
 
     /// One of its passes as a case.
@@ -66,10 +79,10 @@ impl Convolution {
 struct ConvolutionCase {
     convolution: Convolution,
     pass: Pass,
-    x: Vec<f32>,
-    w: Vec<f32>,
-    bias: Vec<f32>,
-    dz: Vec<f32>,
+    x: Buffer,
+    w: Buffer,
+    bias: Buffer,
+    dz: Buffer,
 }
 
 impl ConvolutionCase {
@@ -82,11 +95,8 @@ impl ConvolutionCase {
 }
 
 impl Case for ConvolutionCase {
-    /// Every tap counts, in the padding too.
     fn work(&self) -> Work {
-        let Convolution { geometry: g, filters, batch, .. } = self.convolution;
-        let products = batch * g.out_pixels() * g.window_len() * filters;
-        Work::Flops(2.0 * products as f64)
+        self.convolution.work()
     }
 
     fn outputs(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use super::case::{Case, Combine, Pieces, Work, noise};
 use super::shapes::{Operation, Sweep};
-use crate::nn::{Optimizer, Pooling};
+use crate::nn::{Buffer, Optimizer, Pooling};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use threadcount_kernels::dropout::Dropout;
@@ -10,7 +10,7 @@ use threadcount_kernels::update::{Adam, Nesterov, RmsProp, Sgd};
 use threadcount_kernels::{Geometry, Team, activation, dropout, naive, norm, pool, update};
 
 /// Batch normalisation's, as Keras has it.
-const EPSILON: f32 = 1e-3;
+pub(super) const EPSILON: f32 = 1e-3;
 
 /// The direction of an elementwise kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,9 +84,9 @@ struct SweepCase {
     sweep: Sweep,
     direction: Direction,
     /// What goes in; of an optimizer, the parameters; of an activation's backward pass, `y`.
-    x: Vec<f32>,
+    x: Buffer,
     /// What comes back; of an optimizer, the gradients.
-    dy: Vec<f32>,
+    dy: Buffer,
     /// The places of max-pooling's winners, which its backward pass reads.
     winners: Vec<u8>,
     /// Those that its forward pass writes.

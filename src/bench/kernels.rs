@@ -3,6 +3,7 @@
 
 use super::case::Case;
 use super::convolution::Pass;
+use super::fused::{Execution, Fusion};
 use super::shapes::Shapes;
 use crate::{Error, Result};
 
@@ -44,6 +45,14 @@ pub fn all() -> Result<Vec<Entry>> {
         for pass in Pass::ALL {
             let case = move || convolution.case(pass);
             entries.push(Entry::new(pass.kernel(), convolution.shape(pass), case));
+        }
+    }
+    for fusion in Fusion::ALL {
+        for convolution in shapes.largest_fused(fusion) {
+            for execution in Execution::ALL {
+                let case = move || convolution.fused_case(fusion, execution);
+                entries.push(Entry::new(fusion.kernel(execution), convolution.size(), case));
+            }
         }
     }
     Ok(entries)

@@ -1,8 +1,9 @@
 //! Rates that a shared machine cannot spoil: what is measured takes turns with what it is compared
 //! with, in one process, and the median of the pairs' ratios is the figure.
 
-use super::case::{Case, Combine, Pieces, Work, agree, twin_on_all_cores};
+use super::case::{Case, Combine, Pieces, Work, agree, twin_on_all_cores, untouched};
 use super::matrixmultiply;
+use crate::nn::Buffer;
 use std::time::{Duration, Instant};
 use threadcount_kernels::{Pool, peak};
 
@@ -49,8 +50,8 @@ pub struct Measured {
 /// # Errors
 /// In which output the kernel, or matrixmultiply, differs from the twin.
 pub fn measure(pool: &Pool, case: &dyn Case, samples: usize) -> Result<Measured, String> {
-    let mut out = vec![0.0; case.outputs()];
-    let mut peer_out = vec![f32::NAN; if case.product().is_some() { out.len() } else { 0 }];
+    let mut out = untouched(case.outputs());
+    let mut peer_out = untouched(if case.product().is_some() { out.len() } else { 0 });
     check(pool, case, &mut out, &mut peer_out)?;
 
     let work = case.work().amount();
@@ -100,6 +101,7 @@ fn check(
 ) -> Result<(), String> {
     case.prepare(out);
     pool.enter(|team| case.run(team, out));
+    case.gather(out);
     if let Some((a, b)) = case.product() {
         matrixmultiply::sgemm(a, b, peer_out);
     }
@@ -131,7 +133,9 @@ struct Twin<'a> {
     case: &'a dyn Case,
     pieces: usize,
     runs: u32,
-    out: Vec<f32>,
+    out: Buffer,
+    /// Floats of `out` that these pieces write.
+    len: usize,
 }
 
 impl<'a> Twin<'a> {
@@ -141,7 +145,7 @@ impl<'a> Twin<'a> {
             Combine::Beside => case.outputs() / count * pieces,
             Combine::Added => case.outputs(),
         };
-        let mut out = vec![0.0; case.outputs()];
+        let mut out = untouched(case.outputs());
         case.prepare(&mut out);
         let mut pieces = 1;
         loop {
@@ -151,16 +155,16 @@ impl<'a> Twin<'a> {
             }
             pieces = (2 * pieces).min(count);
         }
-        out.truncate(len(pieces));
-        let runs = runs_for(TWIN_SAMPLE, &mut || case.twin(0..pieces, &mut out));
-        Self { case, pieces, runs, out }
+        let len = len(pieces);
+        let runs = runs_for(TWIN_SAMPLE, &mut || case.twin(0..pieces, &mut out[..len]));
+        Self { case, pieces, runs, out, len }
     }
 
     /// Work per second.
     fn rate(&mut self) -> f64 {
-        let Self { case, pieces, runs, out } = self;
+        let Self { case, pieces, runs, out, len } = self;
         let share = *pieces as f64 / case.pieces().count as f64;
-        case.work().amount() * share / seconds(*runs, || case.twin(0..*pieces, out))
+        case.work().amount() * share / seconds(*runs, || case.twin(0..*pieces, &mut out[..*len]))
     }
 }
 

@@ -3,7 +3,7 @@
 //! - [`shapes`]: the sizes that kernels are measured at, asked from the recipes
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
 //! - [`Case`]: a kernel at one size with its inputs, beside its naive twin; matrix products,
-//!   convolutions and elementwise kernels each have theirs
+//!   convolutions, what is fused with these, and elementwise kernels each have theirs
 //! - [`fn@measure`]: rates in turn with the FMA peak, the twin and [`matrixmultiply`]
 //!
 //! The criterion benches (`benches/`) time the same cases.
@@ -11,11 +11,12 @@
 mod case;
 pub mod convolution;
 pub mod elementwise;
+pub mod fused;
 pub mod kernels;
 pub mod matrixmultiply;
 mod measure;
 mod product;
 pub mod shapes;
 
-pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores};
+pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores, untouched};
 pub use measure::{Measured, measure, warm_up};

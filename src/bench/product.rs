@@ -2,6 +2,7 @@
 
 use super::case::{Case, Combine, Pieces, Work, noise};
 use super::shapes::{Product, Role};
+use crate::nn::Buffer;
 use std::ops::Range;
 use threadcount_kernels::gemm::{Epilogue, Write, gemm};
 use threadcount_kernels::{Mat, MatMut, Team, naive};
@@ -44,8 +45,8 @@ impl Product {
 /// A product with its operands, in the layout that the layer has them in.
 struct ProductCase {
     product: Product,
-    a: Vec<f32>,
-    b: Vec<f32>,
+    a: Buffer,
+    b: Buffer,
 }
 
 impl ProductCase {

@@ -2,52 +2,16 @@
 //! no bench can disagree with what is trained. Beside them stands one list that is no recipe's:
 //! [`CLASSES`].
 
+mod next;
+mod products;
+
+use super::fused::Fusion;
 use crate::Result;
-use crate::nn::{Layer, Optimizer, PlannedLayer, Pooling, Shape};
+use crate::nn::{Conv2d, Layer, Optimizer, PlannedLayer, Pooling, Shape};
 use crate::reports::{self, Recipe};
+pub use next::Next;
+pub use products::{CLASSES, Class, Product, Role, Weights};
 use threadcount_kernels::{Activation, Geometry, Padding};
-
-/// The matrix products that stand for their classes, whatever the recipes are at the moment:
-/// squares, wide layers at three batch sizes, narrow layers.
-pub const CLASSES: [Class; 14] = [
-    Class::Square(256),
-    Class::Square(512),
-    Class::Square(1024),
-    Class::Weights(weights(784, 512, 32)),
-    Class::Weights(weights(784, 512, 64)),
-    Class::Weights(weights(784, 512, 256)),
-    Class::Weights(weights(512, 256, 32)),
-    Class::Weights(weights(512, 256, 64)),
-    Class::Weights(weights(512, 256, 256)),
-    Class::Weights(weights(1568, 256, 32)),
-    Class::Weights(weights(1568, 256, 64)),
-    Class::Weights(weights(1568, 256, 256)),
-    Class::Weights(weights(784, 40, 64)),
-    Class::Weights(weights(256, 10, 64)),
-];
-
-/// One row of [`CLASSES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// m = n = k.
-    Square(usize),
-    /// The three products of a dense layer.
-    Weights(Weights),
-}
-
-/// A matrix of weights `[inputs, outputs]` that `batch` rows pass in a training step: a dense
-/// layer, or one of the two matrices of a recurrent layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weights {
-    /// Rows of the matrix.
-    pub inputs: usize,
-    /// Columns of the matrix.
-    pub outputs: usize,
-    /// Rows that pass it at once.
-    pub batch: usize,
-    /// Where in its network it stands.
-    pub place: Place,
-}
 
 /// Whether a layer's gradient by its input is needed in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,64 +22,8 @@ pub enum Place {
     Inner,
 }
 
-/// A layer that is no recipe's.
-const fn weights(inputs: usize, outputs: usize, batch: usize) -> Weights {
-    Weights { inputs, outputs, batch, place: Place::Inner }
-}
-
-/// A matrix product: A of `m x k` times B of `k x n`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Product {
-    /// What it computes, and so which operand is read transposed.
-    pub role: Role,
-    /// Rows of the result.
-    pub m: usize,
-    /// Columns of the result.
-    pub n: usize,
-    /// Length of the sums.
-    pub k: usize,
-}
-
-/// What a product is to a layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Nothing; a plain product.
-    Plain,
-    /// `y = x w`
-    Forward,
-    /// `dw = x^T dy`: A is transposed.
-    WeightGradient,
-    /// `dx = dy w^T`: B is transposed.
-    InputGradient,
-}
-
-impl Class {
-    /// Its products.
-    pub fn products(&self) -> Vec<Product> {
-        match *self {
-            Self::Square(size) => vec![Product { role: Role::Plain, m: size, n: size, k: size }],
-            Self::Weights(weights) => weights.products(),
-        }
-    }
-}
-
-impl Weights {
-    /// The products of a training step: forward, by the weights, and by the input where that is
-    /// needed.
-    pub fn products(&self) -> Vec<Product> {
-        let Self { inputs, outputs, batch, place } = *self;
-        let forward = Product { role: Role::Forward, m: batch, n: outputs, k: inputs };
-        let by_weights = Product { role: Role::WeightGradient, m: inputs, n: outputs, k: batch };
-        let by_input = Product { role: Role::InputGradient, m: batch, n: inputs, k: outputs };
-        match place {
-            Place::First => vec![forward, by_weights],
-            Place::Inner => vec![forward, by_weights, by_input],
-        }
-    }
-}
-
 /// A convolution over a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Convolution {
     /// How its window slides.
     pub geometry: Geometry,
@@ -127,6 +35,8 @@ pub struct Convolution {
     pub batch: usize,
     /// Where in its network it stands.
     pub place: Place,
+    /// What follows it there.
+    pub next: Next,
 }
 
 /// What is done to every element between the products.
@@ -193,9 +103,10 @@ impl Shapes {
         let plan = recipe.plan()?;
         let batch = recipe.task.batch_size;
         let mut shapes = Self::default();
+        let layers: Vec<Layer> = plan.layers().iter().map(|planned| planned.layer).collect();
         let mut place = Place::First;
-        for layer in plan.layers() {
-            shapes.add(layer, batch, place);
+        for (index, layer) in plan.layers().iter().enumerate() {
+            shapes.add(layer, &layers[index + 1..], batch, place);
             if !layer.params.is_empty() {
                 place = Place::Inner;
             }
@@ -205,8 +116,8 @@ impl Shapes {
         Ok(shapes)
     }
 
-    /// Of all recipes of all reports, each size once. A size that is one network's first layer and
-    /// another's inner one counts as inner.
+    /// Of all recipes of all reports, each size once; a convolution once for each thing that
+    /// follows it. A size that is one network's first layer and another's inner one counts as inner.
     ///
     /// # Errors
     /// As [`Self::of`].
@@ -250,11 +161,16 @@ impl Shapes {
         products
     }
 
-    /// Of convolutions that differ in the batch only, the largest.
+    /// Of convolutions that differ in the batch, or in what follows them, only, the largest.
     pub fn largest_convolutions(&self) -> Vec<Convolution> {
-        let same =
-            |a: &Convolution, b: &Convolution| (a.geometry, a.filters) == (b.geometry, b.filters);
-        largest(&self.convolutions, same, |convolution| convolution.batch)
+        largest(&self.convolutions, Convolution::has_shape_of, |convolution| convolution.batch)
+    }
+
+    /// The same of those that can be fused with what follows them in this way.
+    pub fn largest_fused(&self, fusion: Fusion) -> Vec<Convolution> {
+        let fused: Vec<_> =
+            self.convolutions.iter().filter(|c| fusion.applies_to(c.next)).copied().collect();
+        largest(&fused, Convolution::has_shape_of, |convolution| convolution.batch)
     }
 
     /// Of each elementwise operation, the largest.
@@ -263,7 +179,8 @@ impl Shapes {
         largest(&self.sweeps, same, |sweep| sweep.batch * sweep.elements)
     }
 
-    fn add(&mut self, layer: &PlannedLayer, batch: usize, place: Place) {
+    /// Adds what a layer, with those behind it, is made of.
+    fn add(&mut self, layer: &PlannedLayer, behind: &[Layer], batch: usize, place: Place) {
         let PlannedLayer { input, output, .. } = *layer;
         let mut recurrent = |gates: usize, units: usize| {
             let Shape::Rows([steps, inputs]) = input else { return };
@@ -280,8 +197,10 @@ impl Shapes {
             }
             Layer::Conv2d(conv) => {
                 let Some(geometry) = window(input, conv.kernel, 1, conv.padding) else { return };
-                let (filters, padding) = (conv.filters, conv.padding);
-                self.convolutions.push(Convolution { geometry, padding, filters, batch, place });
+                let Conv2d { filters, padding, .. } = conv;
+                let next = Next::of(behind);
+                let convolution = Convolution { geometry, padding, filters, batch, place, next };
+                self.convolutions.push(convolution);
                 Operation::Activation(conv.activation)
             }
             Layer::Pool2d(pool) => {
@@ -301,6 +220,12 @@ impl Shapes {
             _ => input.len(),
         };
         self.sweeps.push(Sweep { operation, batch, elements });
+    }
+}
+
+impl Convolution {
+    fn has_shape_of(&self, other: &Self) -> bool {
+        (self.geometry, self.filters) == (other.geometry, other.filters)
     }
 }
 
@@ -332,6 +257,7 @@ fn largest<T: Copy>(items: &[T], same: fn(&T, &T) -> bool, size: fn(&T) -> usize
 
 #[cfg(test)]
 mod tests {
+    use super::products::weights;
     use super::*;
 
     fn shapes(recipe: &str) -> Shapes {
@@ -364,6 +290,29 @@ mod tests {
         let names: Vec<_> = shapes.sweeps.iter().map(|s| s.operation.name()).collect();
         let stage = ["relu", "dropout", "max-pool"];
         assert_eq!(names, [&stage[..], &stage, &["relu", "adam"]].concat());
+    }
+
+    #[test]
+    fn what_follows_convolutions() {
+        let next = |recipe| -> Vec<Next> {
+            shapes(recipe).convolutions.iter().map(|convolution| convolution.next).collect()
+        };
+        assert_eq!(next("cse574-cnn"), [Next::DropoutMaxPool(0.2); 2]);
+        assert_eq!(next("comp475-cnn"), [Next::MaxPool, Next::MaxPool, Next::Other]);
+        assert_eq!(next("nlp-cnn"), [Next::BatchNorm; 3]);
+
+        // Each once, however many recipes have it, but one for each that follows.
+        let all = Shapes::of_reports().unwrap();
+        for (i, convolution) in all.convolutions.iter().enumerate() {
+            assert!(!all.convolutions[..i].contains(convolution), "{convolution:?}");
+        }
+        for recipe in ["cse574-cnn", "comp475-cnn", "nlp-cnn"] {
+            for own in shapes(recipe).convolutions {
+                assert!(all.convolutions.contains(&own), "{recipe}: {own:?}");
+            }
+        }
+        let counts = Fusion::ALL.map(|fusion| all.largest_fused(fusion).len());
+        assert_eq!(counts, [4, 2, 4, 3]);
     }
 
     #[test]

@@ -196,6 +196,11 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
     if rows.iter().any(|row| row.shape.ends_with("(unused)")) {
         text += "Unused: the gradient by the images, which no training step asks for.\n";
     }
+    if rows.iter().any(|row| row.kernel.ends_with("-apart")) {
+        text += "Apart: the outputs of the kernel above it, by one kernel after the other. Both count \
+                 the work of the\nwhole convolution, also what the fused one leaves out: a last line \
+                 that no pool covers, products\nwith the gradients of what did not win.\n";
+    }
     text
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn lines(len: usize) -> usize {
 /// A fixed run of floats that starts on a cache line. A vector load that straddles two lines
 /// costs two loads, and every load of a 512-bit kernel would if the buffer began elsewhere.
 #[derive(Debug)]
-pub(crate) struct Buffer {
+pub struct Buffer {
     data: Vec<f32>,
     range: Range<usize>,
 }
@@ -25,7 +25,7 @@ impl Buffer {
     ///
     /// # Errors
     /// [`Error::Failed`] if that much memory cannot be had.
-    pub(crate) fn zeroed(len: usize) -> Result<Self> {
+    pub fn zeroed(len: usize) -> Result<Self> {
         let too_large = || {
             let gib = len as f64 * 4.0 / f64::from(1 << 30);
             Error::Failed(format!(

@@ -37,6 +37,7 @@ mod shape;
 mod summary;
 mod tensors;
 
+pub use buffer::Buffer;
 pub use init::Initializer;
 pub use layers::{
     BatchNorm, Conv2d, Dense, Dropout, Layer, Lstm, Pool2d, Pooling, SimpleRnn, activation,

@@ -1,0 +1,221 @@
+//! Convolutions fused with what follows them in their networks, and for comparison the same by the
+//! best kernels that there are for each step, one after the other. Both count the work of the whole
+//! convolution and nothing else, so their rates compare. (A fused kernel that leaves out what no
+//! pool needs can so exceed the peak.)
+
+mod moments;
+mod pooled;
+
+use super::case::{Case, quarters};
+use super::shapes::{Convolution, Next};
+use crate::nn::Buffer;
+use moments::MomentsForward;
+use pooled::{PoolBackwardWeights, PoolForward};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use threadcount_kernels::{Activation, Geometry, conv};
+
+/// What is fused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fusion {
+    /// Convolution, bias, ReLU and max-pool. A network with dropout is evaluated so.
+    PoolForward,
+    /// The same with dropout before the pool.
+    DropoutPoolForward,
+    /// The gradients by weights and bias from that by the pooled output.
+    PoolBackwardWeights,
+    /// Convolution, bias, ReLU and the statistics of batch normalisation; then its elements, which
+    /// nothing can be fused with.
+    MomentsForward,
+}
+
+/// How it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Execution {
+    /// By the fused kernel.
+    Fused,
+    /// By one kernel after the other, through maps in memory.
+    Apart,
+}
+
+impl Execution {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Fused, Self::Apart];
+}
+
+impl Fusion {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::PoolForward,
+        Self::DropoutPoolForward,
+        Self::PoolBackwardWeights,
+        Self::MomentsForward,
+    ];
+
+    /// The kernel's name in tables.
+    pub fn kernel(self, execution: Execution) -> &'static str {
+        match (self, execution) {
+            (Self::PoolForward, Execution::Fused) => "conv-pool-forward",
+            (Self::PoolForward, Execution::Apart) => "conv-pool-forward-apart",
+            (Self::DropoutPoolForward, Execution::Fused) => "conv-dropout-pool-forward",
+            (Self::DropoutPoolForward, Execution::Apart) => "conv-dropout-pool-forward-apart",
+            (Self::PoolBackwardWeights, Execution::Fused) => "conv-pool-backward-weights",
+            (Self::PoolBackwardWeights, Execution::Apart) => "conv-pool-backward-weights-apart",
+            (Self::MomentsForward, Execution::Fused) => "conv-moments-forward",
+            (Self::MomentsForward, Execution::Apart) => "conv-moments-forward-apart",
+        }
+    }
+
+    /// Whether a convolution that this follows can be fused so.
+    pub fn applies_to(self, next: Next) -> bool {
+        match next {
+            Next::MaxPool => matches!(self, Self::PoolForward | Self::PoolBackwardWeights),
+            Next::DropoutMaxPool(_) => self != Self::MomentsForward,
+            Next::BatchNorm => self == Self::MomentsForward,
+            Next::Other => false,
+        }
+    }
+}
+
+impl Convolution {
+    /// It with what follows, as a case.
+    pub fn fused_case(&self, fusion: Fusion, execution: Execution) -> Box<dyn Case> {
+        let inputs = Inputs::new(self);
+        match fusion {
+            Fusion::PoolForward => Box::new(PoolForward::new(inputs, None, execution)),
+            Fusion::DropoutPoolForward => {
+                let rate = Some(self.next.dropout_rate());
+                Box::new(PoolForward::new(inputs, rate, execution))
+            }
+            Fusion::PoolBackwardWeights => Box::new(PoolBackwardWeights::new(inputs, execution)),
+            Fusion::MomentsForward => Box::new(MomentsForward::new(inputs, execution)),
+        }
+    }
+}
+
+/// The inputs of a convolution.
+struct Inputs {
+    convolution: Convolution,
+    x: Buffer,
+    w: Buffer,
+    bias: Buffer,
+}
+
+impl Inputs {
+    /// Sums that are exact: the winners of pooling are the same whichever kernel sums up.
+    fn new(convolution: &Convolution) -> Self {
+        let Convolution { geometry: g, filters, batch, .. } = *convolution;
+        Self {
+            convolution: *convolution,
+            x: quarters(1, batch * g.in_len()),
+            w: quarters(2, g.window_len() * filters),
+            bias: quarters(3, filters),
+        }
+    }
+
+    fn geometry(&self) -> &Geometry {
+        &self.convolution.geometry
+    }
+
+    fn batch(&self) -> usize {
+        self.convolution.batch
+    }
+
+    /// Elements of one image's output at full resolution.
+    fn map_len(&self) -> usize {
+        self.geometry().out_pixels() * self.convolution.filters
+    }
+
+    fn images(&self, images: Range<usize>) -> &[f32] {
+        let len = self.geometry().in_len();
+        &self.x[images.start * len..images.end * len]
+    }
+
+    /// The forward pass of these images, with ReLU.
+    fn forward(&self, images: Range<usize>) -> conv::Convolution<'_> {
+        conv::Convolution {
+            geometry: self.geometry(),
+            x: self.images(images),
+            w: &self.w,
+            bias: &self.bias,
+            activation: Activation::Relu,
+        }
+    }
+
+    /// That of all images.
+    fn whole_forward(&self) -> conv::Convolution<'_> {
+        self.forward(0..self.batch())
+    }
+}
+
+/// What a run writes that is no output. Only one run is under way at a time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::{agree, twin_on_all_cores, untouched};
+    use super::*;
+    use crate::bench::shapes::Place;
+    use threadcount_kernels::{Isa, Padding, Pool};
+
+    /// Small ones, with a map of an odd number of lines.
+    fn convolutions(next: Next) -> [Convolution; 2] {
+        [1, 5].map(|channels| {
+            let padding = Padding::Same;
+            let geometry = Geometry::new([7, 6, channels], [3, 3], 1, padding).unwrap();
+            let place = Place::Inner;
+            Convolution { geometry, padding, filters: 10, batch: 9, place, next }
+        })
+    }
+
+    /// Every case, with what a run gives on each instruction set.
+    fn every_case(mut visit: impl FnMut(&str, &dyn Case, &[f32])) {
+        for next in [Next::MaxPool, Next::DropoutMaxPool(0.2), Next::BatchNorm, Next::Other] {
+            for fusion in Fusion::ALL.into_iter().filter(|fusion| fusion.applies_to(next)) {
+                for convolution in convolutions(next) {
+                    for execution in Execution::ALL {
+                        let case = convolution.fused_case(fusion, execution);
+                        let mut out = untouched(case.outputs());
+                        for isa in Isa::detected() {
+                            case.prepare(&mut out);
+                            let pool = Pool::new(isa, 2).unwrap();
+                            // The second run finds what the first one left.
+                            pool.enter(|team| case.run(team, &mut out));
+                            pool.enter(|team| case.run(team, &mut out));
+                            case.gather(&mut out);
+                            let name = fusion.kernel(execution);
+                            let name = format!("{isa} {name} {next:?} {}", convolution.size());
+                            visit(&name, &*case, &out);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn both_executions_agree_with_the_twin() {
+        every_case(|name, case, out| {
+            let mut expected = untouched(case.outputs());
+            twin_on_all_cores(case, &mut expected);
+            assert_eq!(agree(out, &expected), Ok(()), "{name}");
+            case.twin(0..case.pieces().count, &mut expected);
+            assert_eq!(agree(out, &expected), Ok(()), "{name}, the twin whole");
+        });
+    }
+
+    #[test]
+    fn a_wrong_winner_is_found() {
+        every_case(|name, _, out| {
+            if !name.contains("pool-forward") {
+                return;
+            }
+            // Its place stands last.
+            let mut wrong = out.to_vec();
+            *wrong.last_mut().unwrap() += 1.0;
+            assert!(agree(&wrong, out).is_err(), "{name}");
+        });
+    }
+}

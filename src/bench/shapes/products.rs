@@ -1,0 +1,101 @@
+//! Matrix products: those of layers with a matrix of weights, and the list that is no recipe's.
+
+use super::Place;
+
+/// The matrix products that stand for their classes, whatever the recipes are at the moment:
+/// squares, wide layers at three batch sizes, narrow layers.
+pub const CLASSES: [Class; 14] = [
+    Class::Square(256),
+    Class::Square(512),
+    Class::Square(1024),
+    Class::Weights(weights(784, 512, 32)),
+    Class::Weights(weights(784, 512, 64)),
+    Class::Weights(weights(784, 512, 256)),
+    Class::Weights(weights(512, 256, 32)),
+    Class::Weights(weights(512, 256, 64)),
+    Class::Weights(weights(512, 256, 256)),
+    Class::Weights(weights(1568, 256, 32)),
+    Class::Weights(weights(1568, 256, 64)),
+    Class::Weights(weights(1568, 256, 256)),
+    Class::Weights(weights(784, 40, 64)),
+    Class::Weights(weights(256, 10, 64)),
+];
+
+/// One row of [`CLASSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// m = n = k.
+    Square(usize),
+    /// The three products of a dense layer.
+    Weights(Weights),
+}
+
+/// A matrix of weights `[inputs, outputs]` that `batch` rows pass in a training step: a dense
+/// layer, or one of the two matrices of a recurrent layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// Rows of the matrix.
+    pub inputs: usize,
+    /// Columns of the matrix.
+    pub outputs: usize,
+    /// Rows that pass it at once.
+    pub batch: usize,
+    /// Where in its network it stands.
+    pub place: Place,
+}
+
+/// A layer that is no recipe's.
+pub(super) const fn weights(inputs: usize, outputs: usize, batch: usize) -> Weights {
+    Weights { inputs, outputs, batch, place: Place::Inner }
+}
+
+/// A matrix product: A of `m x k` times B of `k x n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// What it computes, and so which operand is read transposed.
+    pub role: Role,
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Length of the sums.
+    pub k: usize,
+}
+
+/// What a product is to a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Nothing; a plain product.
+    Plain,
+    /// `y = x w`
+    Forward,
+    /// `dw = x^T dy`: A is transposed.
+    WeightGradient,
+    /// `dx = dy w^T`: B is transposed.
+    InputGradient,
+}
+
+impl Class {
+    /// Its products.
+    pub fn products(&self) -> Vec<Product> {
+        match *self {
+            Self::Square(size) => vec![Product { role: Role::Plain, m: size, n: size, k: size }],
+            Self::Weights(weights) => weights.products(),
+        }
+    }
+}
+
+impl Weights {
+    /// The products of a training step: forward, by the weights, and by the input where that is
+    /// needed.
+    pub fn products(&self) -> Vec<Product> {
+        let Self { inputs, outputs, batch, place } = *self;
+        let forward = Product { role: Role::Forward, m: batch, n: outputs, k: inputs };
+        let by_weights = Product { role: Role::WeightGradient, m: inputs, n: outputs, k: batch };
+        let by_input = Product { role: Role::InputGradient, m: batch, n: inputs, k: outputs };
+        match place {
+            Place::First => vec![forward, by_weights],
+            Place::Inner => vec![forward, by_weights, by_input],
+        }
+    }
+}
