@@ -4,13 +4,14 @@
 //! - `tile`: the micro-kernel; `store`: how its tile is stored (scaling, accumulation, epilogue)
 //! - `pack`: operands as the micro-kernel reads them, in place or copied
 //! - `blocking`: block sizes, what a product costs, and how C is cut into tasks
-//! - `loops`: the loops; `dot`: products with few columns
+//! - `loops`: a product as tasks; `block`: one task; `dot`: products with few columns
 //!
 //! **Accuracy.** A sum over K is three sums: at most 256 products in registers, at most 16 of those
 //! in C, and the slices of 4,096 in order. That keeps the error of a long sum near that of a
 //! pairwise one. Where the sums are cut depends on K alone, so neither threads nor tile shapes
 //! change the bits.
 
+mod block;
 pub(crate) mod blocking;
 mod dot;
 pub(crate) mod loops;

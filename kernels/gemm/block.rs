@@ -1,0 +1,124 @@
+//! One task of a product: a block of C. Panels of A meet blocks of B, each in place, or in copies that
+//! stay in the caches where the operand as it lies would not.
+
+use super::blocking::Blocking;
+use super::loops::{Job, Product, Target};
+use super::pack::{KC, PANEL_OF_A, PanelOfA, pack_b};
+use super::store::StripEpilogue;
+use super::tile::{StripInput, TileShape, strip};
+use crate::Mat;
+use crate::simd::{Kernel, Simd};
+use crate::team::Scratch;
+use std::ops::Range;
+
+/// One task: a block of C, summed over some blocks of K.
+pub(super) struct BlockOfC<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) target: Target<'a>,
+    pub(super) rows: Range<usize>,
+    pub(super) cols: Range<usize>,
+    pub(super) blocks: Range<usize>,
+    pub(super) scratch: &'a mut Scratch,
+}
+
+impl Kernel for BlockOfC<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { job, target, rows: task_rows, cols, blocks, scratch } = self;
+        let (Product { a, b, .. }, tile) = (job.product, TileShape::of::<S>());
+        let (k, kc) = (job.work.k, job.blocking.even_kc(job.work.k));
+        let nc = job.blocking.nc.min(cols.len()).next_multiple_of(tile.nr);
+        let copies_b = copies_b(&b, task_rows.len(), tile, job.blocking);
+        let copy_rs = nc + if is_narrow(tile) { 16 } else { 0 };
+        let block_len = if copies_b { kc * copy_rs } else { 0 };
+        // Rows of partial sums, and one that is written in place of rows that C does not have.
+        let sums_apart = blocks.len() > 1 && target.prefers_sums_apart();
+        let sums_len = nc * (1 + if sums_apart { task_rows.len() } else { 0 });
+        let (panel_of_a, rest) =
+            scratch.floats(PANEL_OF_A + sums_len + block_len).split_at_mut(PANEL_OF_A);
+        let (sums, block_of_b) = rest.split_at_mut(sums_len);
+        let sums = sums.as_mut_ptr();
+        let mut steps = [0_u32; KC];
+        let height = tile.even_height(task_rows.len());
+        for col in cols.clone().step_by(nc) {
+            let cols = col..cols.end.min(col + nc);
+            let copies_a = copies_a(&a, cols.len().div_ceil(tile.nr));
+            for block in blocks.clone() {
+                let (p, depth) = (block * kc, kc.min(k - block * kc));
+                let in_place = b.as_ptr().wrapping_add(p * b.rs() + col * b.cs());
+                let (b_first, b_rs) = if copies_b {
+                    let part = b.block(p..p + depth, cols.clone());
+                    pack_b(simd, part, block_of_b, copy_rs);
+                    (block_of_b.as_ptr(), copy_rs)
+                } else {
+                    (in_place, b.rs())
+                };
+                let (is_first, is_last) = (block == blocks.start, block + 1 == blocks.end);
+                for row in task_rows.clone().step_by(height) {
+                    let rows = row..task_rows.end.min(row + height);
+                    let panel = a.block(rows.clone(), p..p + depth);
+                    let kernel = tile.height(rows.len());
+                    let panel = if copies_a {
+                        PanelOfA::copied(panel, kernel, panel_of_a, &mut steps)
+                    } else {
+                        PanelOfA::in_place(panel, kernel, &mut steps)
+                    };
+                    let epilogue = match is_last {
+                        true => target.epilogue(row, col),
+                        false => StripEpilogue::None,
+                    };
+                    let mut output =
+                        target.strip((row, rows.len()), &cols, is_first, &epilogue, sums);
+                    if sums_apart {
+                        let first = sums.wrapping_add(nc * (1 + row - task_rows.start));
+                        let partial = std::array::from_fn(|i| {
+                            if i < rows.len() { first.wrapping_add(i * nc) } else { sums }
+                        });
+                        output = output.with_sums_apart(partial, is_first, is_last);
+                    }
+                    let input = StripInput {
+                        rows: panel.rows,
+                        steps: panel.steps,
+                        rows_are_contiguous: panel.rows_are_contiguous,
+                        b: b_first,
+                        b_rs,
+                    };
+                    // SAFETY: the panel is inside A or copied for this height; B is inside its
+                    // matrix or copied for these columns; the strip is inside C, bias and y.
+                    unsafe { strip(simd, &input, &output, 0..cols.len()) };
+                }
+            }
+        }
+    }
+}
+
+/// Whether a tile of B, 256 rows of a cache line, stays in the first-level cache beside a panel of A
+/// if its rows are spread over all sets. A wider one does not, and had better keep to few sets,
+/// which leaves the others to the panel.
+fn is_narrow(tile: TileShape) -> bool {
+    tile.nr <= 16
+}
+
+/// Whether blocks of B are copied for that many rows: turned if they must be, and where its rows
+/// share few sets of the cache, or are each on a page of its own.
+fn copies_b(b: &Mat, rows: usize, tile: TileShape, blocking: &Blocking) -> bool {
+    let (enough, bad) =
+        if is_narrow(tile) { (4 * tile.mr, 512) } else { (blocking.copy_b_rows, 1024) };
+    b.cs() != 1 || (rows >= enough && b.rs().is_multiple_of(bad))
+}
+
+/// Whether a panel of A is copied before it meets that many tiles.
+fn copies_a(a: &Mat, tiles: usize) -> bool {
+    let stride = if a.cs() == 1 { a.rs() } else { a.cs() };
+    // Steps are 32 bits wide.
+    if stride > u32::MAX as usize / KC {
+        return true;
+    }
+    // Lines a power of two apart share a few sets of the first-level cache: by column each step
+    // is one of up to 256 lines, by row 14 are in use at once. A copy everywhere would cost 2 to
+    // 7 %.
+    let bad = if a.cs() == 1 { 1024 } else { 256 };
+    tiles > 1 && stride.is_multiple_of(bad)
+}
