@@ -8,16 +8,16 @@
 //! - [`simd`], [`isa`]: the vector operations that kernels are written on, and the list of
 //!   instruction sets they run on
 //! - [`team`]: the threads, who does which task, and the waiting between phases
-//! - [`gemm`], [`conv`]: matrix multiplication, and convolution as matrix multiplication with
-//!   another packer
+//! - [`gemm`], [`conv`]: matrix multiplication, and convolution on the same micro-kernel, alone or
+//!   fused with what follows it
 //! - [`activation`], [`pool`], [`norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
 //!   between the multiplications
 //! - [`recurrent`]: a simple layer and an LSTM, built of all these
 //! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
 //! # The numeric contract
-//! - **Same bits at any thread count**: work is split into chunks that are a function of the shape
-//!   alone, and reduced in a fixed order. Another ISA may round differently.
+//! - **Same bits at any thread count**: sums are cut by the shape alone, and their parts added in a
+//!   fixed order. Another ISA may round differently.
 //! - **Accuracy of every GEMM**: `|C - ref| <= 8 eps (|alpha| |A||B| + |beta||C|)` elementwise at
 //!   every K up to 65,536 (`eps = 2^-23`). Max-pooling and ReLU are exact.
 //! - **Accuracy of elementary functions**, on every float and instruction set: exp within 1.2 ULP,

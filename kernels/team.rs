@@ -11,8 +11,8 @@
 //! same thread has the same images or rows in every phase, and finds in its caches what it wrote in
 //! the last one.
 //!
-//! **Same bits at any thread count**: a kernel cuts its work into tasks by the shape alone, never
-//! by [`Team::threads`], and reduces partial results in the order of the tasks.
+//! **Same bits at any thread count**: where the bits depend on the cut, a kernel cuts its work into
+//! tasks by the shape alone, never by [`Team::threads`], and adds up in the order of the tasks.
 
 mod memory;
 mod phase;

@@ -3,9 +3,8 @@
 //! pixel.
 //!
 //! With many channels the micro-kernel writes a few of them to the first-level cache, whence they
-//! are pooled: at K = 288 that costs 1 %. With one channel and a 3 x 3 kernel a tile would be 252
-//! multiply-adds, so there is a kernel of its own: the weights stay in registers, and each of the
-//! 4 x 4 pixels under four windows is broadcast to all the taps that meet it.
+//! are pooled: at K = 288 that costs 1 %. With one channel the four outputs of a window are in
+//! registers together, and pooled there.
 
 use super::Convolution;
 use super::forward::Panel;
@@ -20,9 +19,9 @@ use crate::team::{Parts, Scratch};
 use crate::{Geometry, Team};
 use std::ops::Range;
 
-/// `y = max_pool(dropout(activation(conv(x, w) + bias)))` over windows of 2 x 2 that do not
-/// overlap; elements are dropped by their number in the map at full resolution. An odd last line or column of the map is in no window. `y` and `argmax` are
-/// `[n, out_h / 2, out_w / 2, filters]`.
+/// `y = max_pool(dropout(activation(conv(x, w) + bias)))` over windows of 2 x 2 that do not overlap.
+/// Elements are dropped by their number in the map at full resolution; an odd last line or column
+/// of it is in no window. `y` and `argmax` are `[n, out_h / 2, out_w / 2, filters]`.
 ///
 /// Bits 0 and 1 of `argmax` are the winner's place in its window, row by row, the first among
 /// equals; bit 2 is set if dropout had dropped it. On each instruction set the bits are those of
