@@ -8,6 +8,7 @@ pub use bandwidth::{Level, read_rate};
 
 use crate::Team;
 use crate::simd::{Kernel, Simd};
+use crate::team::Scratch;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -29,6 +30,35 @@ pub fn fma_rate(team: &Team) -> f64 {
     flops / start.elapsed().as_secs_f64()
 }
 
+/// What starting a phase of all the team's threads costs, beside the work of the longest task, in
+/// vector multiply-adds. From a tenth of a microsecond to several: it depends on how far apart the
+/// threads' cores are, and an operating system moves them.
+pub fn phase_cost(team: &Team) -> f64 {
+    // Tasks of some microseconds: those of a thread that is late would else be done by another.
+    const ROUNDS: usize = 500;
+    let isa = team.isa();
+    let task = |_: usize, _: &mut Scratch| {
+        black_box(isa.run(FmaChains { rounds: ROUNDS }));
+    };
+    let (mut alone, mut together) = (Vec::new(), Vec::new());
+    for _ in 0..25 {
+        for (tasks, times) in [(1, &mut alone), (team.threads(), &mut together)] {
+            let start = Instant::now();
+            team.run(tasks, task);
+            times.push(start.elapsed().as_secs_f64());
+        }
+    }
+    let (alone, together) = (median(alone), median(together));
+    let multiply_adds = isa.run(ChainsOfRound) * ROUNDS;
+    (together / alone - 1.0).max(0.0) * multiply_adds as f64
+}
+
+/// The value in the middle.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// Chains that are independent and fill the registers: more than the latency needs.
 const fn chains<S: Simd>() -> usize {
     if S::REGISTERS == 32 { 28 } else { 12 }
@@ -42,6 +72,17 @@ impl Kernel for FlopsOfRound {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> f64 {
         (2 * chains::<S>() * S::LANES) as f64
+    }
+}
+
+struct ChainsOfRound;
+
+impl Kernel for ChainsOfRound {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        chains::<S>()
     }
 }
 

@@ -16,11 +16,13 @@
 
 mod memory;
 mod phase;
+mod place;
 
 use crate::Isa;
 pub(crate) use memory::Parts;
 pub use memory::Scratch;
 use phase::{Body, Dismiss, Shared};
+use place::Places;
 use std::cell::{Cell, RefCell, RefMut};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -69,9 +71,10 @@ impl Pool {
         let Some(rayon) = &self.rayon else {
             return lead(&Team::solo(self.isa));
         };
-        let shared = Shared::new(self.threads);
+        let (shared, places) = (Shared::new(self.threads), Places::default());
         let lead = Mutex::new(Some(lead));
         let mut results = rayon.broadcast(|context| {
+            places.find_one();
             if context.index() != 0 {
                 shared.serve(context.index());
                 return None;
@@ -148,11 +151,7 @@ impl<'pool> Team<'pool> {
         assert!(tasks < u32::MAX as usize, "{tasks} tasks are too many for one phase");
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
-        let body: &(dyn Fn(usize, &mut Scratch) + Sync) = &body;
-        // SAFETY: only the lifetime is erased. Workers call the body only between a successful
-        // claim and the count of that task as done, and this function returns after all counts.
-        let body: &'static Body = unsafe { std::mem::transmute(body) };
-        shared.publish(generation, tasks, &body);
+        shared.publish(generation, tasks, Body::of(&body));
         shared.work(generation, 0, scratch);
         shared.finish(tasks);
     }

@@ -15,27 +15,57 @@ const SPINS: u32 = 1_000;
 /// Yields before going to sleep: some milliseconds when cores are idle.
 const YIELDS: u32 = 5_000;
 
-pub(super) type Body = dyn Fn(usize, &mut Scratch) + Sync;
+type CallBody = unsafe fn(*const (), usize, &mut Scratch);
+
+/// A phase's body without its type: a pointer to a closure, and what calls it.
+#[derive(Clone, Copy)]
+pub(super) struct Body {
+    closure: *const (),
+    call: CallBody,
+}
+
+impl Body {
+    pub(super) fn of<F: Fn(usize, &mut Scratch) + Sync>(closure: &F) -> Self {
+        /// Calls a closure of that type.
+        unsafe fn call<F: Fn(usize, &mut Scratch)>(
+            closure: *const (),
+            task: usize,
+            scratch: &mut Scratch,
+        ) {
+            // SAFETY: `Body::of` took the pointer from a reference to an F, and `Shared::work`
+            // calls it only while that lives.
+            unsafe { (*closure.cast::<F>())(task, scratch) }
+        }
+        Self { closure: std::ptr::from_ref(closure).cast(), call: call::<F> }
+    }
+}
 
 /// What leader and workers share. Each word that is written while others read it has a cache line
 /// of its own.
 pub(super) struct Shared {
-    /// For each thread its share of the running phase. High half: the phase's generation. Low half:
-    /// tasks of the share that nobody has taken. Zero of those is what keeps late workers out while
-    /// the leader prepares the next phase.
-    claims: Vec<CacheLine<AtomicU64>>,
+    shares: Vec<CacheLine<Share>>,
     /// Tasks of the running phase that are done.
     done: CacheLine<AtomicUsize>,
-    /// Tasks of the running phase.
-    tasks: AtomicUsize,
-    /// Where the leader keeps the reference to the running phase's body.
-    body: AtomicPtr<&'static Body>,
     closed: AtomicBool,
     panicked: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     sleepers: AtomicUsize,
     lock: Mutex<()>,
     wake: Condvar,
+}
+
+/// One thread's share of the running phase. All that a worker must know is in the one line that it
+/// waits for: each line more would be a tenth of a microsecond.
+#[derive(Default)]
+struct Share {
+    /// High half: the phase's generation. Low half: tasks of the share that nobody has taken. Zero
+    /// of those is what keeps late workers out while the leader prepares the next phase.
+    claims: AtomicU64,
+    /// The task behind the last.
+    end: AtomicUsize,
+    /// The parts of a [`Body`].
+    closure: AtomicPtr<()>,
+    call: AtomicPtr<()>,
 }
 
 /// Two lines: CPUs prefetch them in pairs.
@@ -53,10 +83,8 @@ impl<T> std::ops::Deref for CacheLine<T> {
 impl Shared {
     pub(super) fn new(threads: usize) -> Self {
         Self {
-            claims: (0..threads).map(|_| CacheLine::default()).collect(),
+            shares: (0..threads).map(|_| CacheLine::default()).collect(),
             done: CacheLine::default(),
-            tasks: AtomicUsize::default(),
-            body: AtomicPtr::default(),
             closed: AtomicBool::default(),
             panicked: AtomicBool::default(),
             panic: Mutex::default(),
@@ -68,21 +96,25 @@ impl Shared {
 
     /// The tasks that are a thread's own. The leader's share is never the smaller one.
     fn share(&self, index: usize, tasks: usize) -> Range<usize> {
-        let start = |index: usize| (index * tasks).div_ceil(self.claims.len());
+        let start = |index: usize| (index * tasks).div_ceil(self.shares.len());
         start(index)..start(index + 1)
     }
 
     /// Opens a phase. Only the leader calls it, and only when every task of the last one is done:
     /// none of those is left to be claimed, so nobody reads what is written here before `claims`.
-    pub(super) fn publish(&self, generation: u32, tasks: usize, body: &&'static Body) {
+    pub(super) fn publish(&self, generation: u32, tasks: usize, body: Body) {
         self.done.store(0, Relaxed);
-        self.tasks.store(tasks, Relaxed);
-        self.body.store(std::ptr::from_ref(body).cast_mut(), Relaxed);
-        for (index, claims) in self.claims.iter().enumerate() {
-            let own = self.share(index, tasks).len() as u64;
-            claims.store(u64::from(generation) << 32 | own, SeqCst);
+        for (index, share) in self.shares.iter().enumerate() {
+            let own = self.share(index, tasks);
+            share.end.store(own.end, Relaxed);
+            share.closure.store(body.closure.cast_mut(), Relaxed);
+            share.call.store(body.call as *mut (), Relaxed);
+            share.claims.store(u64::from(generation) << 32 | own.len() as u64, Release);
         }
-        if self.sleepers.load(SeqCst) > 0 {
+        // Without a fence, which would wait for every share to arrive: a worker that falls asleep
+        // at this very moment may be overlooked, its tasks are done by others, and the next phase
+        // wakes it.
+        if self.sleepers.load(Relaxed) > 0 {
             self.wake_all();
         }
     }
@@ -94,24 +126,20 @@ impl Shared {
 
     /// The last phase that this thread was told of.
     fn generation(&self, index: usize) -> u32 {
-        (self.claims[index].load(SeqCst) >> 32) as u32
+        (self.shares[index].claims.load(Acquire) >> 32) as u32
     }
 
     /// Does tasks of that phase until none is left, first the thread's own, then those of the next
     /// thread, and so on.
     pub(super) fn work(&self, generation: u32, index: usize, scratch: &mut Scratch) {
-        let threads = self.claims.len();
+        let threads = self.shares.len();
         for owner in (index..threads).chain(0..index) {
             let mut done = 0;
-            while let Some(left) = self.claim(generation, owner) {
-                // Only now: the claimed task is not done, so its phase is still open and the words
-                // below are the phase's own. Before the claim they could have been those of the
-                // next phase already.
-                let task = self.share(owner, self.tasks.load(Relaxed)).end - left;
-                // SAFETY: the phase's leader is still inside `Team::run`, where `body` points to a
-                // live reference.
-                let body = unsafe { *self.body.load(Relaxed) };
-                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| body(task, scratch))) {
+            while let Some((task, body)) = self.claim(generation, owner) {
+                // SAFETY: the phase's leader is inside `Team::run`, which borrows the closure,
+                // until this task is counted as done.
+                let run = || unsafe { (body.call)(body.closure, task, scratch) };
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
                     *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(payload);
                     self.panicked.store(true, Relaxed);
                 }
@@ -137,21 +165,27 @@ impl Shared {
         }
     }
 
-    /// Takes one task of that phase from a thread's share: how many there were left. `None` if none
-    /// was, or the phase is over.
-    fn claim(&self, generation: u32, owner: usize) -> Option<usize> {
-        let claims = &self.claims[owner];
-        let mut claim = claims.load(Acquire);
-        loop {
+    /// Takes one task of that phase from a thread's share. `None` if none is left, or the phase is
+    /// over.
+    fn claim(&self, generation: u32, owner: usize) -> Option<(usize, Body)> {
+        let share = &self.shares[owner];
+        let mut claim = share.claims.load(Acquire);
+        let left = loop {
             let left = (claim & 0xFFFF_FFFF) as usize;
             if (claim >> 32) as u32 != generation || left == 0 {
                 return None;
             }
-            match claims.compare_exchange_weak(claim, claim - 1, AcqRel, Acquire) {
-                Ok(_) => return Some(left),
+            match share.claims.compare_exchange_weak(claim, claim - 1, AcqRel, Acquire) {
+                Ok(_) => break left,
                 Err(now) => claim = now,
             }
-        }
+        };
+        // Only now: the claimed task is not done, so its phase is still open and these words are
+        // the phase's own. Before the claim they could have been those of the next phase already.
+        let (closure, call) = (share.closure.load(Relaxed), share.call.load(Relaxed));
+        // SAFETY: `publish` made the pointer from such a function.
+        let call = unsafe { std::mem::transmute::<*mut (), CallBody>(call) };
+        Some((share.end.load(Relaxed) - left, Body { closure, call }))
     }
 
     /// A worker's life: wait for a phase, do tasks of it, until the leader dismisses the team.
@@ -181,11 +215,11 @@ impl Shared {
     /// Sleeps until a phase after `seen` opens or the team is dismissed.
     fn sleep(&self, index: usize, seen: u32) {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.sleepers.fetch_add(1, SeqCst);
-        while self.generation(index) == seen && !self.closed.load(SeqCst) {
+        self.sleepers.fetch_add(1, Relaxed);
+        while self.generation(index) == seen && !self.closed.load(Acquire) {
             guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
-        self.sleepers.fetch_sub(1, SeqCst);
+        self.sleepers.fetch_sub(1, Relaxed);
     }
 }
 
@@ -194,7 +228,7 @@ pub(super) struct Dismiss<'a>(pub(super) &'a Shared);
 
 impl Drop for Dismiss<'_> {
     fn drop(&mut self) {
-        self.0.closed.store(true, SeqCst);
+        self.0.closed.store(true, Release);
         self.0.wake_all();
     }
 }
