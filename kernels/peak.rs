@@ -33,30 +33,28 @@ pub fn fma_rate(team: &Team) -> f64 {
 /// What starting a phase of all the team's threads costs, beside the work of the longest task, in
 /// vector multiply-adds. From a tenth of a microsecond to several: it depends on how far apart the
 /// threads' cores are, and an operating system moves them.
-pub fn phase_cost(team: &Team) -> f64 {
+pub(crate) fn phase_cost(team: &Team) -> f64 {
     // Tasks of some microseconds: those of a thread that is late would else be done by another.
     const ROUNDS: usize = 500;
+    const SAMPLES: usize = 25;
     let isa = team.isa();
     let task = |_: usize, _: &mut Scratch| {
         black_box(isa.run(FmaChains { rounds: ROUNDS }));
     };
-    let (mut alone, mut together) = (Vec::new(), Vec::new());
-    for _ in 0..25 {
+    let (mut alone, mut together) = ([0.0; SAMPLES], [0.0; SAMPLES]);
+    for sample in 0..SAMPLES {
         for (tasks, times) in [(1, &mut alone), (team.threads(), &mut together)] {
             let start = Instant::now();
             team.run(tasks, task);
-            times.push(start.elapsed().as_secs_f64());
+            times[sample] = start.elapsed().as_secs_f64();
         }
     }
-    let (alone, together) = (median(alone), median(together));
+    // Not the median: other programs only add.
+    let lower_quartile =
+        |times: &mut [f64; SAMPLES]| *times.select_nth_unstable_by(SAMPLES / 4, f64::total_cmp).1;
+    let (alone, together) = (lower_quartile(&mut alone), lower_quartile(&mut together));
     let multiply_adds = isa.run(ChainsOfRound) * ROUNDS;
     (together / alone - 1.0).max(0.0) * multiply_adds as f64
-}
-
-/// The value in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Chains that are independent and fill the registers: more than the latency needs.

@@ -23,7 +23,7 @@ pub(crate) use memory::Parts;
 pub use memory::Scratch;
 use phase::{Body, Dismiss, Shared};
 use place::Places;
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -94,6 +94,7 @@ pub struct Team<'pool> {
     threads: usize,
     shared: Option<&'pool Shared>,
     generation: Cell<u32>,
+    phase_cost: OnceCell<f64>,
     task_scratch: RefCell<Scratch>,
     phase_scratch: RefCell<Scratch>,
 }
@@ -112,6 +113,7 @@ impl<'pool> Team<'pool> {
             threads,
             shared,
             generation: Cell::new(0),
+            phase_cost: OnceCell::new(),
             task_scratch: RefCell::default(),
             phase_scratch: RefCell::default(),
         }
@@ -126,6 +128,12 @@ impl<'pool> Team<'pool> {
     /// not depend on the cut.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// What starting a phase costs, measured once for each time that the pool is entered. May not be
+    /// asked for inside a kernel's own phase.
+    pub(crate) fn phase_cost(&self, measure: impl FnOnce(&Self) -> f64) -> f64 {
+        *self.phase_cost.get_or_init(|| measure(self))
     }
 
     /// A buffer of the leader's that outlives one phase, for what several phases of one kernel

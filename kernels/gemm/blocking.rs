@@ -2,7 +2,9 @@
 
 use super::pack::KC;
 use super::tile::TileShape;
+use crate::Team;
 use crate::machine::machine;
+use crate::peak::phase_cost;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -20,9 +22,8 @@ pub struct Blocking {
     pub slice_blocks: usize,
     /// Floats of partial sums held at once.
     pub buffer: usize,
-    /// What starting a phase of several threads costs, in vector multiply-adds: a microsecond or
-    /// two, in which a core does some thousands.
-    pub phase_cost: f64,
+    /// What several threads cost; `None` if that is to be measured.
+    pub thread_costs: Option<ThreadCosts>,
 }
 
 impl Blocking {
@@ -33,7 +34,14 @@ impl Blocking {
             let l2 = machine().l2.unwrap_or(512 << 10);
             // 512 columns with 1 MiB; a multiple of every tile's width.
             let nc = (l2 / 2 / size_of::<f32>() / KC / 64).max(1) * 64;
-            Self { kc: KC, nc, copy_b_rows: 97, slice_blocks: 16, buffer: 1 << 24, phase_cost: 4e3 }
+            Self {
+                kc: KC,
+                nc,
+                copy_b_rows: 97,
+                slice_blocks: 16,
+                buffer: 1 << 24,
+                thread_costs: None,
+            }
         })
     }
 
@@ -41,6 +49,35 @@ impl Blocking {
     pub(crate) fn even_kc(&self, k: usize) -> usize {
         let blocks = k.div_ceil(self.kc).max(1);
         k.div_ceil(blocks).max(1)
+    }
+}
+
+/// What it costs to compute on several threads, in vector multiply-adds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ThreadCosts {
+    /// Starting a phase, and having its results in several cores' caches.
+    pub phase: f64,
+    /// Of a task, for each row of memory that it writes a part of and another task the next: the
+    /// CPU's prefetchers run on into the other's part and take its cache lines away.
+    pub shared_row: f64,
+}
+
+impl ThreadCosts {
+    /// No cost at all.
+    pub const NONE: Self = Self { phase: 0.0, shared_row: 0.0 };
+
+    /// Those of a team. An empty phase was seen to cost 500 multiply-adds, or 2,500 on the same
+    /// machine at another time, when the system had moved the threads to cores far apart. Products
+    /// pay from eight times that on; and only the far cores suffer from shared rows, by 200 ns each.
+    pub(crate) fn of(team: &Team, blocking: &Blocking) -> Self {
+        if team.threads() == 1 {
+            return Self::NONE;
+        }
+        blocking.thread_costs.unwrap_or_else(|| {
+            let phase = team.phase_cost(phase_cost);
+            let shared_row = if phase < 1_500.0 { 0.0 } else { 700.0 };
+            Self { phase: (8.0 * phase).clamp(2e3, 3e4), shared_row }
+        })
     }
 }
 
@@ -123,11 +160,11 @@ impl Work {
     }
 
     /// Picks the cut with the shortest makespan for that many threads, and what it costs.
-    pub(crate) fn grid(&self, threads: usize, phase_cost: f64) -> (Grid, f64) {
+    pub(crate) fn grid(&self, threads: usize, costs: ThreadCosts) -> (Grid, f64) {
         let (row_tiles, col_tiles) = (self.m.div_ceil(self.tile.mr), self.n.div_ceil(self.tile.nr));
         let mut best = Grid { row_groups: 1, col_groups: 1 };
         let mut best_cost = self.task_cost(self.m, self.n) * self.slices as f64;
-        if threads == 1 {
+        if threads == 1 || best_cost <= costs.phase {
             return (best, best_cost);
         }
         for col_groups in 1..=col_tiles.min(4 * threads) {
@@ -137,7 +174,14 @@ impl Work {
                     (share * threads).div_ceil(col_groups * self.slices).min(row_tiles);
                 let rows = self.m.min(row_tiles.div_ceil(row_groups) * self.tile.mr);
                 let rounds = (row_groups * col_groups * self.slices).div_ceil(threads);
-                let cost = rounds as f64 * self.task_cost(rows, cols) + phase_cost;
+                // Rows of memory of C that several tasks write parts of.
+                let shared_rows = match self.store {
+                    Store::ByColumn if row_groups > 1 => cols,
+                    Store::ByRow | Store::Scattered if col_groups > 1 => rows,
+                    _ => 0,
+                };
+                let task = self.task_cost(rows, cols) + costs.shared_row * shared_rows as f64;
+                let cost = rounds as f64 * task + costs.phase;
                 if cost < best_cost {
                     (best, best_cost) = (Grid { row_groups, col_groups }, cost);
                 }
@@ -187,7 +231,7 @@ mod tests {
         for (m, n) in [(1, 1), (13, 32), (784, 512), (9, 64), (50_000, 10), (97, 1001)] {
             let work = work(m, n, 300);
             for threads in 1..=6 {
-                let (grid, _) = work.grid(threads, 0.0);
+                let (grid, _) = work.grid(threads, ThreadCosts::NONE);
                 let covered: usize = (0..grid.row_groups * grid.col_groups)
                     .map(|task| {
                         let (rows, cols) = grid.block(task, m, n, work.tile);
@@ -202,7 +246,7 @@ mod tests {
     #[test]
     fn threads_are_used_where_they_pay() {
         let tasks = |work: Work| {
-            let (grid, _) = work.grid(4, 4e3);
+            let (grid, _) = work.grid(4, ThreadCosts { phase: 4e3, shared_row: 0.0 });
             grid.row_groups * grid.col_groups
         };
         assert_eq!(tasks(work(32, 10, 32)), 1);

@@ -4,7 +4,7 @@
 //! summed into buffers of their own and added up in order.
 
 use super::block::BlockOfC;
-use super::blocking::{Blocking, Grid, Store, Work, share};
+use super::blocking::{Blocking, Grid, Store, ThreadCosts, Work, share};
 use super::dot::DotProduct;
 use super::pack::KC;
 use super::store::{Row, StripEpilogue, StripOutput, finish_row};
@@ -190,14 +190,15 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, product: Product) {
         return;
     }
     assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
+    let costs = ThreadCosts::of(team, blocking);
     if let Some((product, cost)) = dot_product(team.isa(), blocking, given) {
-        return product.run(team, cost, blocking);
+        return product.run(team, cost, costs);
     }
     let best = [given, given.transposed()]
         .into_iter()
         .filter_map(|product| {
             let work = product.work(team.isa(), blocking)?;
-            let (grid, cost) = work.grid(team.threads(), blocking.phase_cost);
+            let (grid, cost) = work.grid(team.threads(), costs);
             Some((product, work, grid, cost))
         })
         .min_by(|a, b| a.3.total_cmp(&b.3));
@@ -234,7 +235,7 @@ fn dot_product<'a>(
     let best = dots.min_by(|a, b| a.1.total_cmp(&b.1))?;
     let strips = [given, given.transposed()]
         .into_iter()
-        .filter_map(|product| Some(product.work(isa, blocking)?.grid(1, 0.0).1));
+        .filter_map(|product| Some(product.work(isa, blocking)?.grid(1, ThreadCosts::NONE).1));
     strips.fold(f64::INFINITY, f64::min).gt(&best.1).then_some(best)
 }
 

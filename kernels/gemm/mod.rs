@@ -21,7 +21,7 @@ pub(crate) mod tile;
 
 use crate::activation::Activation;
 use crate::{Mat, MatMut, Team};
-pub use blocking::Blocking;
+pub use blocking::{Blocking, ThreadCosts};
 use loops::Product;
 
 /// What happens to the old C.

@@ -5,12 +5,18 @@
 mod common;
 
 use common::{assert_close, noise, on_every_isa, same_bits_at_any_thread_count};
-use threadcount_kernels::gemm::{Blocking, Epilogue, Write, gemm, gemm_with};
+use threadcount_kernels::gemm::{Blocking, Epilogue, ThreadCosts, Write, gemm, gemm_with};
 use threadcount_kernels::{Activation, Mat, MatMut, Team, naive};
 
 /// Small blocks, so that small matrices reach every edge of every loop.
-const TINY: Blocking =
-    Blocking { kc: 5, nc: 64, copy_b_rows: 20, slice_blocks: 2, buffer: 500, phase_cost: 0.0 };
+const TINY: Blocking = Blocking {
+    kc: 5,
+    nc: 64,
+    copy_b_rows: 20,
+    slice_blocks: 2,
+    buffer: 500,
+    thread_costs: Some(ThreadCosts::NONE),
+};
 
 /// One product to check.
 #[derive(Clone, Copy, Debug)]
