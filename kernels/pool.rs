@@ -4,7 +4,6 @@ mod average;
 mod max;
 
 use crate::geometry::Geometry;
-use crate::simd::Simd;
 use crate::team::{Parts, Team};
 use average::{AverageBackward, AverageForward};
 use max::{MaxBackward, MaxForward};
@@ -155,32 +154,4 @@ fn clip(start: usize, kernel: usize, pad: usize, len: usize) -> (usize, usize, u
     let skipped = pad.saturating_sub(start);
     let first = start + skipped - pad;
     (first, skipped, (kernel - skipped).min(len - first))
-}
-
-/// Loads up to `LANES` floats.
-///
-/// # Safety
-/// `p` is valid for reads of `min(left, LANES)` floats.
-#[inline(always)]
-pub(crate) unsafe fn load<S: Simd>(simd: S, p: *const f32, left: usize) -> S::V {
-    // SAFETY: by this function's contract.
-    unsafe {
-        if left >= S::LANES { simd.load(p) } else { simd.load_masked(p, simd.mask_first(left)) }
-    }
-}
-
-/// Stores up to `LANES` floats.
-///
-/// # Safety
-/// `p` is valid for writes of `min(left, LANES)` floats.
-#[inline(always)]
-pub(crate) unsafe fn store<S: Simd>(simd: S, p: *mut f32, v: S::V, left: usize) {
-    // SAFETY: by this function's contract.
-    unsafe {
-        if left >= S::LANES {
-            simd.store(p, v);
-        } else {
-            simd.store_masked(p, v, simd.mask_first(left));
-        }
-    }
 }

@@ -66,6 +66,32 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for writes of the chosen lanes.
     unsafe fn store_masked(self, p: *mut f32, v: Self::V, m: Self::M);
+    /// Loads the first `n` floats (all `LANES` if `n >= LANES`), zero in the other lanes.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of `min(n, LANES)` floats.
+    #[inline(always)]
+    unsafe fn load_first(self, p: *const f32, n: usize) -> Self::V {
+        // SAFETY: by this function's contract.
+        unsafe {
+            if n >= Self::LANES { self.load(p) } else { self.load_masked(p, self.mask_first(n)) }
+        }
+    }
+    /// Stores the first `n` lanes, all of them if `n >= LANES`.
+    ///
+    /// # Safety
+    /// `p` is valid for writes of `min(n, LANES)` floats.
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, v: Self::V, n: usize) {
+        // SAFETY: by this function's contract.
+        unsafe {
+            if n >= Self::LANES {
+                self.store(p, v);
+            } else {
+                self.store_masked(p, v, self.mask_first(n));
+            }
+        }
+    }
     /// The first `n` bytes as floats (all `LANES` if `n >= LANES`), zero in the other lanes.
     ///
     /// # Safety

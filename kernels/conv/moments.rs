@@ -12,7 +12,6 @@
 
 use super::{Convolution, check};
 use crate::Team;
-use crate::pool::{load, store};
 use crate::simd::Simd;
 use crate::team::Parts;
 
@@ -120,16 +119,16 @@ impl<'a> Moments<'a> {
             // SAFETY: up to the last column of as many rows.
             unsafe {
                 if self.count == 0 {
-                    let start = load(simd, rows.first, left);
+                    let start = simd.load_first(rows.first, left);
                     let (sum_of_rows, _) = rows.sums(simd, start);
                     let mean = simd.mul(sum_of_rows, simd.splat(1.0 / count as f32));
-                    store(simd, pivot, simd.add(start, mean), left);
-                    store(simd, sum, simd.splat(0.0), left);
-                    store(simd, squares, simd.splat(0.0), left);
+                    simd.store_first(pivot, simd.add(start, mean), left);
+                    simd.store_first(sum, simd.splat(0.0), left);
+                    simd.store_first(squares, simd.splat(0.0), left);
                 }
-                let sums = rows.sums(simd, load(simd, pivot, left));
-                store(simd, sum, simd.add(load(simd, sum, left), sums.0), left);
-                store(simd, squares, simd.add(load(simd, squares, left), sums.1), left);
+                let sums = rows.sums(simd, simd.load_first(pivot, left));
+                simd.store_first(sum, simd.add(simd.load_first(sum, left), sums.0), left);
+                simd.store_first(squares, simd.add(simd.load_first(squares, left), sums.1), left);
             }
         }
         self.count += count;
@@ -195,7 +194,7 @@ impl Columns {
         for row in (0..chained).step_by(CHAINS) {
             for i in 0..CHAINS {
                 // SAFETY: row < count.
-                let x = unsafe { load(simd, first.add((row + i) * stride), left) };
+                let x = unsafe { simd.load_first(first.add((row + i) * stride), left) };
                 let d = simd.sub(x, pivot);
                 sums[i] = simd.add(sums[i], d);
                 squares[i] = simd.mul_add(d, d, squares[i]);
@@ -203,7 +202,7 @@ impl Columns {
         }
         for row in chained..count {
             // SAFETY: row < count.
-            let d = simd.sub(unsafe { load(simd, first.add(row * stride), left) }, pivot);
+            let d = simd.sub(unsafe { simd.load_first(first.add(row * stride), left) }, pivot);
             sums[0] = simd.add(sums[0], d);
             squares[0] = simd.mul_add(d, d, squares[0]);
         }

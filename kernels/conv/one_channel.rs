@@ -2,7 +2,6 @@
 //! micro-kernel would be 252 multiply-adds, and half as many cycles again of setting up. Here the
 //! nine weights of two vectors of filters stay in registers, and pixels pass by four at a time.
 
-use crate::pool::{load, store};
 use crate::simd::{Kernel, Simd};
 use crate::{Activation, Geometry, Mat};
 
@@ -64,9 +63,10 @@ impl<V: Copy, const NV: usize> Filters<V, NV> {
             let left = biases.len().saturating_sub(first);
             // SAFETY: filters from `first` on, of the bias and of nine rows of w.
             unsafe {
-                bias[v] = load(simd, biases.as_ptr().wrapping_add(first), left);
+                bias[v] = simd.load_first(biases.as_ptr().wrapping_add(first), left);
                 for tap in 0..9 {
-                    taps[tap][v] = load(simd, w.as_ptr().wrapping_add(tap * w.rs() + first), left);
+                    taps[tap][v] =
+                        simd.load_first(w.as_ptr().wrapping_add(tap * w.rs() + first), left);
                 }
             }
         }
@@ -185,7 +185,7 @@ impl<const NV: usize> Kernel for FiltersOfLines<'_, '_, NV> {
                     for i in 0..PIXELS {
                         for v in 0..NV {
                             let y = y.add(i * filters + v * S::LANES);
-                            store(simd, y, outputs[i][v], left - v * S::LANES);
+                            simd.store_first(y, outputs[i][v], left - v * S::LANES);
                         }
                     }
                 }

@@ -13,7 +13,6 @@ use super::one_channel::{Filters, OneChannel};
 use crate::dropout::{Dropout, survivors};
 use crate::gemm::store::StripEpilogue;
 use crate::gemm::tile::{MAX_MR, TileShape};
-use crate::pool::{load, store};
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
 use crate::{Geometry, Team};
@@ -241,18 +240,18 @@ impl Four<'_> {
             // SAFETY: each slice has the filters from `first` on.
             unsafe {
                 for i in 0..4 {
-                    four[i][0] = load(simd, map.as_ptr().add(i * filters + first), left);
+                    four[i][0] = simd.load_first(map.as_ptr().add(i * filters + first), left);
                 }
                 if let Some((ones, scale)) = ones {
                     let ones: *const f32 = ones[..4 * filters].as_ptr();
                     let mut alive = [[simd.splat(0.0)]; 4];
                     for i in 0..4 {
-                        alive[i][0] = load(simd, ones.add(i * filters + first), left);
+                        alive[i][0] = simd.load_first(ones.add(i * filters + first), left);
                     }
                     drop_dead(simd, &alive, scale, &mut four, &mut places);
                 }
                 let (best, place) = first_maximum(simd, &four, &places);
-                store(simd, y.as_mut_ptr().add(first), best[0], left);
+                simd.store_first(y.as_mut_ptr().add(first), best[0], left);
                 simd.store_u8(argmax.as_mut_ptr().add(first), place[0], left);
             }
         }
@@ -369,8 +368,9 @@ impl<const NV: usize, const DROPS: bool> Kernel for FiltersOfLine<'_, '_, NV, DR
                     for v in 0..NV {
                         let (first, left) = (first + v * S::LANES, left - v * S::LANES);
                         // SAFETY: this pixel's filters, the vector whole or masked.
-                        alive[i][v] =
-                            unsafe { load(simd, ones[at..at + filters].as_ptr().add(first), left) };
+                        alive[i][v] = unsafe {
+                            simd.load_first(ones[at..at + filters].as_ptr().add(first), left)
+                        };
                     }
                 }
                 drop_dead(simd, &alive, *scale, &mut four, &mut places);
@@ -381,7 +381,7 @@ impl<const NV: usize, const DROPS: bool> Kernel for FiltersOfLine<'_, '_, NV, DR
                 // SAFETY: this pool's filters, the vector whole or masked.
                 unsafe {
                     let y = y.as_mut_ptr().add(at);
-                    store(simd, y, best[v], left - v * S::LANES);
+                    simd.store_first(y, best[v], left - v * S::LANES);
                     simd.store_u8(argmax.as_mut_ptr().add(at), place[v], left - v * S::LANES);
                 }
             }

@@ -7,7 +7,6 @@
 //! of four, and which of them, the winner's place tells.
 
 use super::images::Framed;
-use crate::pool::store;
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
 use crate::{Activation, Geometry, Team};
@@ -154,7 +153,7 @@ fn expand<S: Simd>(
                 let later = simd.gt(place, simd.splat(i as f32));
                 let here = simd.select(later, zero, rest);
                 rest = simd.select(later, rest, zero);
-                store(simd, map.as_mut_ptr().add(corners[i] + first), here, left);
+                simd.store_first(map.as_mut_ptr().add(corners[i] + first), here, left);
             }
         }
     }

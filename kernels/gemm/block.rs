@@ -44,7 +44,7 @@ impl Kernel for BlockOfC<'_> {
         let height = tile.even_height(task_rows.len());
         for col in cols.clone().step_by(nc) {
             let cols = col..cols.end.min(col + nc);
-            let copies_a = copies_a(&a, cols.len().div_ceil(tile.nr));
+            let copies_a = copies_a(&a, cols.len().div_ceil(tile.nr), kc, tile);
             for block in blocks.clone() {
                 let (p, depth) = (block * kc, kc.min(k - block * kc));
                 let in_place = b.as_ptr().wrapping_add(p * b.rs() + col * b.cs());
@@ -110,7 +110,7 @@ fn copies_b(b: &Mat, rows: usize, tile: TileShape, blocking: &Blocking) -> bool 
 }
 
 /// Whether a panel of A is copied before it meets that many tiles.
-fn copies_a(a: &Mat, tiles: usize) -> bool {
+fn copies_a(a: &Mat, tiles: usize, depth: usize, tile: TileShape) -> bool {
     let stride = if a.cs() == 1 { a.rs() } else { a.cs() };
     // Steps are 32 bits wide.
     if stride > u32::MAX as usize / KC {
@@ -120,5 +120,12 @@ fn copies_a(a: &Mat, tiles: usize) -> bool {
     // is one of up to 256 lines, by row 14 are in use at once. A copy everywhere would cost 2 to
     // 7 %.
     let bad = if a.cs() == 1 { 1024 } else { 256 };
-    tiles > 1 && stride.is_multiple_of(bad)
+    if tiles > 1 && stride.is_multiple_of(bad) {
+        return true;
+    }
+    // By column each step may be on a page of its own. A low tile has 12 multiply-adds to a step,
+    // and waits for the translation of more addresses than there is room for (67 % of the peak, 92
+    // with a copy); a high one has 28, and does not.
+    let pages = depth.min(depth * stride * size_of::<f32>() / 4096);
+    a.cs() != 1 && is_narrow(tile) && pages > 40 && tiles >= 4
 }

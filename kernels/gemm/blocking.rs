@@ -147,8 +147,7 @@ impl Work {
         let copies = (copy_b * cols as f64 + 0.1 * rows as f64) * k;
         let store = match self.store {
             Store::ByRow => 1.5,
-            // Masked stores are slow without mask registers.
-            Store::ByColumn if lanes < 16 => 40.0,
+            Store::ByColumn if lanes < 16 => 22.0,
             // Rows of C get some columns at a time: of 64 rows twice as dear as this, of 256, where C
             // is beyond the second-level cache, four times as cheap.
             Store::ByColumn => 10.0,

@@ -292,11 +292,7 @@ unsafe fn gather<S: Simd>(simd: S, p: *const f32, stride: usize, n: usize) -> S:
     // SAFETY: the caller promises n elements; no vector is longer than 16 floats.
     unsafe {
         if stride == 1 {
-            return if n == S::LANES {
-                simd.load(p)
-            } else {
-                simd.load_masked(p, simd.mask_first(n))
-            };
+            return simd.load_first(p, n);
         }
         let mut lanes = [0.0_f32; 16];
         for j in 0..n {
@@ -312,12 +308,7 @@ unsafe fn scatter<S: Simd>(simd: S, x: S::V, p: *mut f32, stride: usize, n: usiz
     // SAFETY: the caller promises n elements; no vector is longer than 16 floats.
     unsafe {
         if stride == 1 {
-            if n == S::LANES {
-                simd.store(p, x);
-            } else {
-                simd.store_masked(p, x, simd.mask_first(n));
-            }
-            return;
+            return simd.store_first(p, x, n);
         }
         let mut lanes = [0.0_f32; 16];
         simd.store(lanes.as_mut_ptr(), x);

@@ -1,6 +1,6 @@
 //! Average-pooling of the images of one task.
 
-use super::{Window, load, store};
+use super::Window;
 use crate::geometry::Geometry;
 use crate::simd::{Kernel, Simd};
 
@@ -33,13 +33,18 @@ impl Kernel for AverageForward<'_> {
                                 // SAFETY: the window lies in the image, and c + min(left, LANES) <=
                                 // channels.
                                 let value = unsafe {
-                                    load(simd, x.as_ptr().add(window.offset(g, i, j) + c), left)
+                                    simd.load_first(
+                                        x.as_ptr().add(window.offset(g, i, j) + c),
+                                        left,
+                                    )
                                 };
                                 sum = simd.add(sum, value);
                             }
                         }
                         // SAFETY: c + min(left, LANES) <= channels, the length of y.
-                        unsafe { store(simd, y.as_mut_ptr().add(c), simd.mul(sum, share), left) };
+                        unsafe {
+                            simd.store_first(y.as_mut_ptr().add(c), simd.mul(sum, share), left)
+                        };
                         c += S::LANES;
                     }
                     out += g.channels;
@@ -76,11 +81,15 @@ impl Kernel for AverageBackward<'_> {
                         // SAFETY: the window lies in the image, and c + min(left, LANES) <=
                         // channels.
                         unsafe {
-                            let value = simd.mul(load(simd, dy.as_ptr().add(c), left), share);
+                            let value = simd.mul(simd.load_first(dy.as_ptr().add(c), left), share);
                             for i in 0..window.rows {
                                 for j in 0..window.cols {
                                     let p = dx.as_mut_ptr().add(window.offset(g, i, j) + c);
-                                    store(simd, p, simd.add(load(simd, p, left), value), left);
+                                    simd.store_first(
+                                        p,
+                                        simd.add(simd.load_first(p, left), value),
+                                        left,
+                                    );
                                 }
                             }
                         }

@@ -1,6 +1,6 @@
 //! Max-pooling of the images of one task.
 
-use super::{Window, load, store};
+use super::Window;
 use crate::geometry::Geometry;
 use crate::simd::{Kernel, Simd};
 
@@ -56,7 +56,7 @@ fn max_pixel<S: Simd>(
         // SAFETY: the window's places lie in the image, and c + min(left, LANES) <= channels, the
         // length of y and argmax.
         unsafe {
-            let mut best = load(simd, x.as_ptr().add(window.offset(g, 0, 0) + c), left);
+            let mut best = simd.load_first(x.as_ptr().add(window.offset(g, 0, 0) + c), left);
             let mut place = simd.splat(first as f32);
             for i in 0..window.rows {
                 for j in 0..window.cols {
@@ -65,14 +65,14 @@ fn max_pixel<S: Simd>(
                     // runs in two rows, an image in L3 took one and a half times as long; one that
                     // is in L2 pays a fifth for it.
                     simd.prefetch(p.wrapping_add(g.stride * g.in_w * g.channels));
-                    let value = load(simd, p, left);
+                    let value = simd.load_first(p, left);
                     let wins = simd.gt(value, best);
                     let here = simd.splat((first + i * kernel_w + j) as f32);
                     best = simd.select(wins, value, best);
                     place = simd.select(wins, here, place);
                 }
             }
-            store(simd, y.as_mut_ptr().add(c), best, left);
+            simd.store_first(y.as_mut_ptr().add(c), best, left);
             simd.store_u8(argmax.as_mut_ptr().add(c), place, left);
         }
         c += S::LANES;
@@ -143,7 +143,7 @@ fn max_back<S: Simd, const OVERLAP: bool>(
         let left = g.channels - c;
         // SAFETY: as in `max_pixel`.
         unsafe {
-            let mut rest = load(simd, dy.as_ptr().add(c), left);
+            let mut rest = simd.load_first(dy.as_ptr().add(c), left);
             let place = simd.load_u8(argmax.as_ptr().add(c), left);
             for i in 0..window.rows {
                 for j in 0..window.cols {
@@ -155,9 +155,9 @@ fn max_back<S: Simd, const OVERLAP: bool>(
                     rest = simd.select(later, rest, zero);
                     let p = dx.as_mut_ptr().add(window.offset(g, i, j) + c);
                     if OVERLAP {
-                        value = simd.add(load(simd, p, left), value);
+                        value = simd.add(simd.load_first(p, left), value);
                     }
-                    store(simd, p, value, left);
+                    simd.store_first(p, value, left);
                 }
             }
         }
