@@ -1,7 +1,7 @@
 //! Products with few columns: every element of C is a dot product along K, sixteen steps to a
 //! vector. A tile of the other kind would leave most lanes of its vectors empty: 10 columns of 16.
 
-use super::blocking::{Blocking, ThreadCosts, share};
+use super::blocking::{Blocking, share};
 use super::loops::Target;
 use super::store::{Row, finish_row};
 use crate::simd::{Kernel, Simd};
@@ -40,10 +40,9 @@ impl DotProduct<'_> {
         fits.then_some(sums + 5.0 * m * n + 6.0 * m + 0.3 * n * k + 500.0)
     }
 
-    /// Computes it, in as many tasks as pay.
-    pub(super) fn run(&self, team: &Team, cost: f64, costs: ThreadCosts) {
+    /// Computes it in so many tasks, or fewer.
+    pub(super) fn run(&self, team: &Team, tasks: usize) {
         let (m, isa) = (self.a.rows(), team.isa());
-        let tasks = ((cost / costs.phase.max(1.0)) as usize).clamp(1, team.threads());
         let groups = tasks.min(m.div_ceil(ROWS));
         team.run(groups, |task, scratch| {
             let rows = share(m, ROWS, task, groups);

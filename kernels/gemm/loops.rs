@@ -1,18 +1,18 @@
-//! How a product becomes tasks: as it is given or transposed, cut where the cost model says. Tasks are
-//! blocks of C; each reads its operands in place, or copies of its own where those pay, so a product
-//! is one phase and nobody waits for a shared buffer. Where K is long, tasks are slices of K as well,
-//! summed into buffers of their own and added up in order.
+//! How a planned product becomes tasks: blocks of C. Each reads its operands in place, or copies of its
+//! own where those pay, so a product is one phase and nobody waits for a shared buffer. Where K is
+//! long, tasks are slices of K as well, summed into buffers of their own and added up in order.
 
 use super::block::BlockOfC;
-use super::blocking::{Blocking, Grid, Store, ThreadCosts, Work, share};
+use super::blocking::{Blocking, Grid, Work, share};
 use super::dot::DotProduct;
 use super::pack::KC;
+use super::plan::{Method, Plan};
 use super::store::{Row, StripEpilogue, StripOutput, finish_row};
-use super::tile::{MAX_MR, TileShape};
+use super::tile::MAX_MR;
 use super::{Epilogue, Write};
 use crate::simd::{Kernel, Simd};
 use crate::team::Parts;
-use crate::{Isa, Mat, MatMut, Team};
+use crate::{Mat, MatMut, Team};
 use std::ops::Range;
 
 /// `C = epilogue(alpha A B + beta C)`: the problem as it was given, or transposed.
@@ -20,7 +20,7 @@ use std::ops::Range;
 pub(crate) struct Product<'a> {
     pub(super) a: Mat<'a>,
     pub(super) b: Mat<'a>,
-    target: Target<'a>,
+    pub(super) target: Target<'a>,
 }
 
 /// C from its element `0, 0` on, and what is done to it.
@@ -30,10 +30,10 @@ pub(super) struct Target<'a> {
     pub(super) rs: usize,
     pub(super) cs: usize,
     alpha: f32,
-    beta: Option<f32>,
-    epilogue: Epilogue<'a>,
+    pub(super) beta: Option<f32>,
+    pub(super) epilogue: Epilogue<'a>,
     /// Whether `bias` is one for each row, not one for each column.
-    is_transposed: bool,
+    pub(super) is_transposed: bool,
 }
 
 // SAFETY: tasks store disjoint tiles of C.
@@ -60,7 +60,7 @@ impl<'a> Product<'a> {
     }
 
     /// The same with all three matrices transposed.
-    fn transposed(&self) -> Self {
+    pub(super) fn transposed(&self) -> Self {
         let Target { rs, cs, epilogue, is_transposed, .. } = self.target;
         let epilogue = match epilogue {
             Epilogue::Derivative { y, activation } => Epilogue::Derivative { y: y.t(), activation },
@@ -70,48 +70,11 @@ impl<'a> Product<'a> {
             Target { rs: cs, cs: rs, epilogue, is_transposed: !is_transposed, ..self.target };
         Self { a: self.b.t(), b: self.a.t(), target }
     }
-
-    /// The cost model's view of it, if the kernels can compute it: a bias for each row needs the
-    /// store by column.
-    fn work(&self, isa: Isa, blocking: &Blocking) -> Option<Work> {
-        let (m, n, k) = (self.a.rows(), self.b.cols(), self.a.cols());
-        let store = match self.target {
-            Target { cs: 1, .. } => Store::ByRow,
-            _ if self.target.is_by_column() => Store::ByColumn,
-            _ => Store::Scattered,
-        };
-        let by_column = store == Store::ByColumn;
-        let blocks = k.div_ceil(blocking.even_kc(k)).max(1);
-        let slices = blocks.div_ceil(blocking.slice_blocks);
-        if by_column && slices > 1 {
-            return None;
-        }
-        if matches!(self.target.epilogue, Epilogue::Bias { .. })
-            && self.target.is_transposed != by_column
-        {
-            return None;
-        }
-        let (tile, has_half) = isa.run(TileFacts);
-        let (turns_b, copy_b_rows) = (self.b.cs() != 1, blocking.copy_b_rows);
-        Some(Work { m, n, k, blocks, slices, tile, has_half, turns_b, store, copy_b_rows })
-    }
-}
-
-/// The tile of an instruction set, and whether half a vector costs half there.
-struct TileFacts;
-
-impl Kernel for TileFacts {
-    type Output = (TileShape, bool);
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> (TileShape, bool) {
-        (TileShape::of::<S>(), S::HALF_LANES > 0)
-    }
 }
 
 impl<'a> Target<'a> {
     /// Whether tiles are turned: the transposed problem of a C that lies by row.
-    fn is_by_column(&self) -> bool {
+    pub(super) fn is_by_column(&self) -> bool {
         self.is_transposed && self.cs != 1 && self.rs == 1
     }
 
@@ -183,26 +146,21 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Computes a product, as it is given or transposed, whichever costs less.
-pub(super) fn multiply(team: &Team, blocking: &Blocking, product: Product) {
-    let given = product;
+/// Computes a product, as it is planned.
+pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
     if given.a.rows() == 0 || given.b.cols() == 0 {
         return;
     }
     assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
-    let costs = ThreadCosts::of(team, blocking);
-    if let Some((product, cost)) = dot_product(team.isa(), blocking, given) {
-        return product.run(team, cost, costs);
-    }
-    let best = [given, given.transposed()]
-        .into_iter()
-        .filter_map(|product| {
-            let work = product.work(team.isa(), blocking)?;
-            let (grid, cost) = work.grid(team.threads(), costs);
-            Some((product, work, grid, cost))
-        })
-        .min_by(|a, b| a.3.total_cmp(&b.3));
-    let (product, work, grid, _) = best.expect("the problem as given suits every epilogue");
+    let plan = Plan::of(team, blocking, &given);
+    let product = if plan.is_transposed { given.transposed() } else { given };
+    let (work, grid) = match plan.method {
+        Method::Dots { tasks } => {
+            let Product { a, b, target } = product;
+            return DotProduct { a, b, target }.run(team, tasks);
+        }
+        Method::Strips { work, grid } => (work, grid),
+    };
     // A band of columns at a time, so that partial sums stay within the buffer.
     let band = match work.slices {
         1 => work.n,
@@ -212,31 +170,6 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, product: Product) {
         let cols = start..work.n.min(start + band);
         Job { product, work, grid, cols, blocking }.run(team);
     }
-}
-
-/// The product as dot products and what they cost, if that is less than as strips on one thread:
-/// other sums have other bits, so the choice does not depend on the threads there are.
-fn dot_product<'a>(
-    isa: Isa,
-    blocking: &Blocking,
-    given: Product<'a>,
-) -> Option<(DotProduct<'a>, f64)> {
-    let turned = match given.target.epilogue {
-        Epilogue::None => Some(given.transposed()),
-        _ => None,
-    };
-    let (tile, _) = isa.run(TileFacts);
-    let dots =
-        [Some(given), turned].into_iter().flatten().filter_map(|Product { a, b, target }| {
-            let product = DotProduct { a, b, target };
-            let cost = product.cost(tile.nr / 2, blocking)?;
-            Some((product, cost))
-        });
-    let best = dots.min_by(|a, b| a.1.total_cmp(&b.1))?;
-    let strips = [given, given.transposed()]
-        .into_iter()
-        .filter_map(|product| Some(product.work(isa, blocking)?.grid(1, ThreadCosts::NONE).1));
-    strips.fold(f64::INFINITY, f64::min).gt(&best.1).then_some(best)
 }
 
 /// One product: operands, sizes, and how it is cut.

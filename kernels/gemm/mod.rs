@@ -4,7 +4,8 @@
 //! - `tile`: the micro-kernel; `store`: how its tile is stored (scaling, accumulation, epilogue)
 //! - `pack`: operands as the micro-kernel reads them, in place or copied
 //! - `blocking`: block sizes, what a product costs, and how C is cut into tasks
-//! - `loops`: a product as tasks; `block`: one task; `dot`: products with few columns
+//! - `plan`: by which kernels, as given or transposed; `loops`: a product as tasks; `block`: one
+//!   task; `dot`: products with few columns
 //!
 //! **Accuracy.** A sum over K is three sums: at most 256 products in registers, at most 16 of those
 //! in C, and the slices of 4,096 in order. That keeps the error of a long sum near that of a
@@ -16,6 +17,7 @@ pub(crate) mod blocking;
 mod dot;
 pub(crate) mod loops;
 pub(crate) mod pack;
+mod plan;
 pub(crate) mod store;
 pub(crate) mod tile;
 

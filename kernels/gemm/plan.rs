@@ -1,0 +1,178 @@
+//! How a product is computed: by which kernels, as it is given or transposed, and cut into which tasks.
+//! The cheapest way by the cost model, which is asked once for each product: a plan takes half a
+//! microsecond, and many products of small networks take no longer.
+
+use super::Epilogue;
+use super::blocking::{Blocking, Grid, Store, ThreadCosts, Work};
+use super::dot::DotProduct;
+use super::loops::{Product, Target};
+use super::tile::TileShape;
+use crate::simd::{Kernel, Simd};
+use crate::{Isa, Team};
+use std::cell::RefCell;
+
+/// The way that a product is computed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// Whether it is that of the transposed problem.
+    pub(super) is_transposed: bool,
+    pub(super) method: Method,
+}
+
+/// The kernels that compute it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Method {
+    /// Dot products, in so many tasks.
+    Dots { tasks: usize },
+    /// Strips of C.
+    Strips { work: Work, grid: Grid },
+}
+
+/// All that a plan depends on.
+#[derive(Clone, Copy, PartialEq)]
+struct Key {
+    isa: Isa,
+    threads: usize,
+    costs: ThreadCosts,
+    /// m, n, k, and the row and column strides of A, B and C.
+    sizes: [usize; 9],
+    adds: bool,
+    epilogue: EpilogueKind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum EpilogueKind {
+    None,
+    Bias,
+    Derivative,
+}
+
+/// Plans that are kept: several times the products of a training step.
+const PLANS: usize = 256;
+
+thread_local! {
+    /// The plans of this thread's products, each where its key says, until another comes there.
+    static KEPT: RefCell<Vec<Option<(Key, Plan)>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Key {
+    fn of(team: &Team, costs: ThreadCosts, Product { a, b, target }: &Product) -> Self {
+        let (m, n, k) = (a.rows(), b.cols(), a.cols());
+        Self {
+            isa: team.isa(),
+            threads: team.threads(),
+            costs,
+            sizes: [m, n, k, a.rs(), a.cs(), b.rs(), b.cs(), target.rs, target.cs],
+            adds: target.beta.is_some(),
+            epilogue: match target.epilogue {
+                Epilogue::None => EpilogueKind::None,
+                Epilogue::Bias { .. } => EpilogueKind::Bias,
+                Epilogue::Derivative { .. } => EpilogueKind::Derivative,
+            },
+        }
+    }
+
+    /// A place below [`PLANS`]: multiplicative hashing of the sizes.
+    fn place(&self) -> usize {
+        let mix = |hash: u64, &size: &usize| {
+            (hash.rotate_left(5) ^ size as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        };
+        (self.sizes.iter().fold(0, mix) >> 32) as usize % PLANS
+    }
+}
+
+impl Plan {
+    /// That of a product, made or remembered.
+    pub(super) fn of(team: &Team, blocking: &Blocking, given: &Product) -> Self {
+        let costs = ThreadCosts::of(team, blocking);
+        // Other sizes of blocks are those of tests.
+        if !std::ptr::eq(blocking, Blocking::of_machine()) {
+            return Self::new(team, costs, blocking, given);
+        }
+        let key = Key::of(team, costs, given);
+        KEPT.with_borrow_mut(|plans| {
+            plans.resize_with(PLANS, || None);
+            let kept = &mut plans[key.place()];
+            match kept {
+                Some((of, plan)) if *of == key => *plan,
+                _ => kept.insert((key, Self::new(team, costs, blocking, given))).1,
+            }
+        })
+    }
+
+    fn new(team: &Team, costs: ThreadCosts, blocking: &Blocking, given: &Product) -> Self {
+        let isa = team.isa();
+        let both = [(false, *given), (true, given.transposed())];
+        let works = both.map(|(is_transposed, product)| {
+            product.work(isa, blocking).map(|work| (is_transposed, work))
+        });
+        let works = works.into_iter().flatten();
+        // Other sums have other bits, so the choice of dot products does not depend on the threads
+        // there are.
+        let alone = works.clone().map(|(_, work)| work.grid(1, ThreadCosts::NONE).1);
+        if let Some((is_transposed, cost)) = dot_products(isa, blocking, both)
+            && cost < alone.fold(f64::INFINITY, f64::min)
+        {
+            let tasks = ((cost / costs.phase.max(1.0)) as usize).clamp(1, team.threads());
+            return Self { is_transposed, method: Method::Dots { tasks } };
+        }
+        let plans = works.map(|(is_transposed, work)| {
+            let (grid, cost) = work.grid(team.threads(), costs);
+            (cost, Self { is_transposed, method: Method::Strips { work, grid } })
+        });
+        let best = plans.min_by(|a, b| a.0.total_cmp(&b.0));
+        best.expect("the problem as given suits every epilogue").1
+    }
+}
+
+/// Whether dot products are better transposed, and what they cost, if they can compute it.
+fn dot_products(isa: Isa, blocking: &Blocking, both: [(bool, Product); 2]) -> Option<(bool, f64)> {
+    let (tile, _) = isa.run(TileFacts);
+    let costs = both.into_iter().filter_map(|(is_transposed, Product { a, b, target })| {
+        // A transposed row of C has an epilogue of its own.
+        if is_transposed && !matches!(target.epilogue, Epilogue::None) {
+            return None;
+        }
+        Some((is_transposed, DotProduct { a, b, target }.cost(tile.nr / 2, blocking)?))
+    });
+    costs.min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+impl Product<'_> {
+    /// The cost model's view of it, if the kernels can compute it: a bias for each row needs the
+    /// store by column.
+    fn work(&self, isa: Isa, blocking: &Blocking) -> Option<Work> {
+        let (m, n, k) = (self.a.rows(), self.b.cols(), self.a.cols());
+        let store = match self.target {
+            Target { cs: 1, .. } => Store::ByRow,
+            _ if self.target.is_by_column() => Store::ByColumn,
+            _ => Store::Scattered,
+        };
+        let by_column = store == Store::ByColumn;
+        let blocks = k.div_ceil(blocking.even_kc(k)).max(1);
+        let slices = blocks.div_ceil(blocking.slice_blocks);
+        if by_column && slices > 1 {
+            return None;
+        }
+        if matches!(self.target.epilogue, Epilogue::Bias { .. })
+            && self.target.is_transposed != by_column
+        {
+            return None;
+        }
+        let (tile, has_half) = isa.run(TileFacts);
+        let (turns_b, copy_b_rows) = (self.b.cs() != 1, blocking.copy_b_rows);
+        Some(Work { m, n, k, blocks, slices, tile, has_half, turns_b, store, copy_b_rows })
+    }
+}
+
+/// The tile of an instruction set, and whether half a vector costs half there.
+struct TileFacts;
+
+impl Kernel for TileFacts {
+    type Output = (TileShape, bool);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> (TileShape, bool) {
+        (TileShape::of::<S>(), S::HALF_LANES > 0)
+    }
+}
