@@ -213,6 +213,26 @@ fn convolution_and_pooling() {
     ]);
 }
 
+/// What one kernel computes: forward without a map, backward from the winners.
+#[test]
+fn convolution_with_its_pool() {
+    let net = |layers: &[Layer]| [layers, &[flatten(), linear(3)]].concat();
+    let few = |case| Case { n: 2, ..case };
+    let [one, two] = [1, 2].map(|channels| Shape::Image([7, 6, channels]));
+    let stage = [conv2d(3, 3, SAME, TANH), max_pool(2)];
+    let dropped = [conv2d(3, 3, SAME, TANH), dropout(0.3), max_pool(2)];
+    let both = [conv2d(2, 3, SAME, TANH), max_pool(2), conv2d(3, 2, SAME, RELU), max_pool(2)];
+    let behind = [dense(4, TANH), linear(3)];
+    check_all(&[
+        few(case("one channel", one, &net(&stage), Kinked)),
+        few(case("one channel, dropout", one, &net(&dropped), Kinked)),
+        few(case("two channels, dropout", two, &net(&dropped), Kinked)),
+        few(case("2x2 windows", two, &net(&[conv2d(3, 2, VALID, SIGMOID), max_pool(2)]), Kinked)),
+        few(case("one after the other", two, &net(&both), Kinked)),
+        few(case("below dense", one, &[&dropped[..], &[flatten()], &behind].concat(), Kinked)),
+    ]);
+}
+
 #[test]
 fn batch_norm_and_dropout() {
     let image = Shape::Image([6, 6, 1]);

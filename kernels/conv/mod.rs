@@ -32,6 +32,7 @@ use forward::Correlation;
 use images::Framed;
 pub use moments::forward_with_moments;
 use one_channel::OneChannel;
+pub use one_channel::is_one_channel;
 pub use pooled::forward_pooled;
 use scatter::Scatter;
 use weights::WeightGradient;

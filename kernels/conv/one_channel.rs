@@ -9,6 +9,12 @@ use crate::{Activation, Geometry, Mat};
 /// where there are 16, with one vector, 15.
 pub(super) const PIXELS: usize = 4;
 
+/// Whether a convolution is of this kind, which has [`super::backward_weights_pooled`] too.
+pub fn is_one_channel(geometry: &Geometry) -> bool {
+    let g = geometry;
+    (g.channels, g.kernel_h, g.kernel_w, g.stride) == (1, 3, 3, 1)
+}
+
 /// The weights of such a convolution.
 #[derive(Clone, Copy)]
 pub(super) struct OneChannel<'a> {
@@ -31,9 +37,8 @@ impl<'a> OneChannel<'a> {
             activation,
             Activation::Linear | Activation::Relu | Activation::LeakyRelu { .. }
         );
-        let shape = (g.channels, g.kernel_h, g.kernel_w, g.stride);
         assert_eq!((w.rows(), w.cols(), w.cs()), (g.window_len(), bias.len(), 1));
-        (shape == (1, 3, 3, 1) && is_short).then_some(Self { w, bias, activation })
+        (is_one_channel(g) && is_short).then_some(Self { w, bias, activation })
     }
 
     /// Filters.

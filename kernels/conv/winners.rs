@@ -7,6 +7,7 @@
 //! of four, and which of them, the winner's place tells.
 
 use super::images::Framed;
+use super::one_channel::is_one_channel;
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
 use crate::{Activation, Geometry, Team};
@@ -175,8 +176,7 @@ pub fn backward_weights_pooled(
     db: &mut [f32],
 ) {
     let (g, filters) = (geometry, db.len());
-    let shape = (g.channels, g.kernel_h, g.kernel_w, g.stride);
-    assert_eq!(shape, (1, 3, 3, 1), "only for one channel, 3 x 3, stride 1");
+    assert!(is_one_channel(g), "only for one channel, 3 x 3, stride 1, not {g:?}");
     let batch = x.len() / g.in_len();
     super::check(g, x.len(), dw.len(), filters, batch * g.out_pixels() * filters);
     winners.check(batch * (g.out_h / 2) * (g.out_w / 2) * filters);

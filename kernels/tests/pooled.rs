@@ -213,7 +213,7 @@ fn backward() {
             let (g, filters, w_len) = (&case.g, case.filters, case.w.len());
             let dropout_rate = dropout.map_or(0.0, |dropout| dropout.rate);
             let winners = Winners { dy: &dy, y: &y, argmax: &argmax, activation, dropout_rate };
-            let is_direct = (g.channels, g.kernel_h, g.kernel_w, g.stride) == (1, 3, 3, 1);
+            let is_direct = conv::is_one_channel(g);
             let mut dz = untouched(case.map_len());
             naive::conv::expand_winners(g, filters, &winners, &mut dz);
             let mut expected = [dz, untouched(w_len), untouched(filters)];

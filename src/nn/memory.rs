@@ -5,7 +5,7 @@ use threadcount_kernels::Activation;
 
 use super::buffer::lines;
 use super::layers::{Flow, Gradient, InputGradient};
-use super::plan::{Plan, PlannedLayer};
+use super::program::Unit;
 
 /// The places of all layers' data, and the sizes of the buffers that hold them.
 #[derive(Clone, Debug)]
@@ -53,11 +53,10 @@ pub(crate) enum InputBuffer {
 
 impl Memory {
     /// Lays the layers out one behind the other, each beginning on a cache line.
-    pub(crate) fn lay_out(plan: &Plan, max_batch: usize) -> Self {
-        let layers = plan.layers();
+    pub(crate) fn lay_out(layers: &[Unit], max_batch: usize) -> Self {
         let first_trainable = layers.iter().position(|l| !l.params.is_empty()).unwrap_or(0);
         let (mut arena, mut kept, mut winners) = (0, 0, 0);
-        let mut gradient = plan.output().len();
+        let mut gradient = layers.last().map_or(0, |last| last.output.len());
         let mut steps: Vec<Step> = Vec::with_capacity(layers.len());
         for (index, layer) in layers.iter().enumerate() {
             let x = steps.last().and_then(|below| below.y);
@@ -69,7 +68,7 @@ impl Memory {
             if dx == InputBuffer::Other {
                 gradient = gradient.max(layer.input.len());
             }
-            let dy_is = match layer.layer.ops().activation() {
+            let dy_is = match layer.ops().activation() {
                 // Nothing to take it through.
                 Activation::Linear => Gradient::OfPreActivation,
                 _ => Gradient::OfOutput,
@@ -96,7 +95,7 @@ fn take(end: &mut usize, per_sample: usize, max_batch: usize) -> usize {
     at
 }
 
-fn input_buffer(layer: &PlannedLayer, wanted: bool) -> InputBuffer {
+fn input_buffer(layer: &Unit, wanted: bool) -> InputBuffer {
     match (layer.flow, layer.input_gradient) {
         (Flow::GradientInPlace | Flow::Reshape, _) => InputBuffer::InPlace,
         (Flow::Buffered, InputGradient::Always) => InputBuffer::Other,
@@ -107,12 +106,7 @@ fn input_buffer(layer: &PlannedLayer, wanted: bool) -> InputBuffer {
 
 /// Lets layer `index` take its `dx` through the activation of the layer below, if it can, and
 /// tells that layer so. Only reshapes may lie between the two.
-fn fuse(
-    layers: &[PlannedLayer],
-    steps: &mut [Step],
-    first_trainable: usize,
-    index: usize,
-) -> Activation {
+fn fuse(layers: &[Unit], steps: &mut [Step], first_trainable: usize, index: usize) -> Activation {
     if layers[index].input_gradient != InputGradient::TimesDerivative {
         return Activation::Linear;
     }
@@ -121,7 +115,7 @@ fn fuse(
         None => Activation::Linear,
         Some(below) => {
             steps[below].dy_is = Gradient::OfPreActivation;
-            layers[below].layer.ops().activation()
+            layers[below].ops().activation()
         }
     }
 }

@@ -33,6 +33,7 @@ mod memory;
 mod network;
 mod optimizer;
 mod plan;
+mod program;
 mod shape;
 mod summary;
 mod tensors;

@@ -9,6 +9,7 @@ use super::loss::{BatchResult, Loss};
 use super::memory::{InputBuffer, Memory};
 use super::optimizer::{Optimizer, OptimizerState};
 use super::plan::{Plan, Tensor};
+use super::program::{Unit, program};
 use super::shape::Shape;
 use super::tensors::{Saved, TensorMut, TensorRef, named, named_mut};
 use crate::error::{Error, Result};
@@ -28,6 +29,7 @@ pub struct BatchKey {
 #[derive(Clone, Debug)]
 pub struct Network {
     plan: Plan,
+    program: Vec<Unit>,
     memory: Memory,
     loss: Loss,
     optimizer: OptimizerState,
@@ -69,7 +71,8 @@ impl Network {
         if max_batch == 0 {
             return Err(Error::Usage("a batch needs at least one sample".into()));
         }
-        let memory = Memory::lay_out(&plan, max_batch);
+        let program = program(&plan);
+        let memory = Memory::lay_out(&program, max_batch);
         let mut params = Buffer::zeroed(plan.trainable_count())?;
         let mut state = Buffer::zeroed(plan.non_trainable_count())?;
         let key = Key::new(seed, Purpose::Init);
@@ -95,6 +98,7 @@ impl Network {
             losses: Buffer::zeroed(max_batch)?,
             targets: Buffer::zeroed(targets)?,
             memory,
+            program,
             plan,
         })
     }
@@ -169,13 +173,12 @@ impl Network {
 
     fn forward(&mut self, team: &Team, x: &[f32], key: Option<BatchKey>) {
         let n = x.len() / self.plan.input().len();
-        for (index, (layer, step)) in self.plan.layers().iter().zip(&self.memory.steps).enumerate()
-        {
+        for (layer, step) in self.program.iter().zip(&self.memory.steps) {
             let Some(y) = step.y.filter(|_| layer.flow != Flow::Reshape) else { continue };
             let (before, after) = self.arena.split_at_mut(y);
-            layer.layer.ops().forward(Forward {
+            layer.ops().forward(Forward {
                 team,
-                mode: mode(self.seed, index, key),
+                mode: mode(self.seed, layer.masked_layer(), key),
                 input: layer.input,
                 params: &self.params[layer.params.clone()],
                 state: &mut self.state[layer.state.clone()],
@@ -205,13 +208,13 @@ impl Network {
     fn backward(&mut self, team: &Team, x: &[f32], key: BatchKey) {
         let n = x.len() / self.plan.input().len();
         let (mut dy, mut dx) = (&mut self.dy, &mut self.dx);
-        let layers = self.plan.layers().iter().zip(&self.memory.steps).enumerate();
-        for (index, (layer, step)) in layers.skip(self.memory.first_trainable).rev() {
+        let layers = self.program.iter().zip(&self.memory.steps);
+        for (layer, step) in layers.skip(self.memory.first_trainable).rev() {
             let (inputs, outputs) = (n * layer.input.len(), n * layer.output.len());
             let slice = |at: Option<usize>, len| at.map_or(x, |at| &self.arena[at..][..len]);
-            layer.layer.ops().backward(Backward {
+            layer.ops().backward(Backward {
                 team,
-                mode: mode(self.seed, index, Some(key)),
+                mode: mode(self.seed, layer.masked_layer(), Some(key)),
                 input: layer.input,
                 params: &self.params[layer.params.clone()],
                 grads: &mut self.grads[layer.params.clone()],

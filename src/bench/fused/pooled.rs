@@ -201,8 +201,7 @@ impl Case for PoolBackwardWeights {
         match self.execution {
             Execution::Fused => {
                 let winners = self.winners(0..convolution.batch);
-                // The only ones that have a kernel without a map.
-                if (g.channels, g.kernel_h, g.kernel_w, g.stride) == (1, 3, 3, 1) {
+                if conv::is_one_channel(g) {
                     return conv::backward_weights_pooled(team, g, x, &winners, dw, db);
                 }
                 conv::expand_winners(team, g, filters, &winners, dz);

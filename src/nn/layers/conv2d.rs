@@ -36,13 +36,30 @@ pub const fn conv2d(
 }
 
 impl Conv2d {
-    fn geometry(&self, input: Shape) -> Option<Geometry> {
+    /// How the window slides; `None` if it does not fit.
+    pub(super) fn geometry(&self, input: Shape) -> Option<Geometry> {
         let Shape::Image(dims) = input else { return None };
         Geometry::new(dims, [self.kernel; 2], 1, self.padding)
     }
 
     fn weights(&self, input: Shape) -> [usize; 4] {
         [self.kernel, self.kernel, input.last(), self.filters]
+    }
+
+    /// Elements of the kernel: the first of the parameters.
+    pub(super) fn kernel_len(&self, input: Shape) -> usize {
+        elements(&self.weights(input))
+    }
+
+    /// The forward pass.
+    pub(super) fn convolution<'a>(
+        &self,
+        geometry: &'a Geometry,
+        x: &'a [f32],
+        params: &'a [f32],
+    ) -> Convolution<'a> {
+        let (w, bias) = params.split_at(params.len() - self.filters);
+        Convolution { geometry, x, w, bias, activation: self.activation }
     }
 }
 
@@ -85,16 +102,13 @@ impl LayerOps for Conv2d {
 
     fn forward(&self, pass: Forward<'_>) {
         let Some(g) = self.geometry(pass.input) else { return };
-        let (w, bias) = pass.params.split_at(elements(&self.weights(pass.input)));
-        let (geometry, x, activation) = (&g, pass.x, self.activation);
-        let convolution = Convolution { geometry, x, w, bias, activation };
-        conv::forward(pass.team, &convolution, pass.y);
+        conv::forward(pass.team, &self.convolution(&g, pass.x, pass.params), pass.y);
     }
 
     fn backward(&self, mut pass: Backward<'_>) {
         let Some(g) = self.geometry(pass.input) else { return };
         pass.dz(self.activation);
-        let weights = elements(&self.weights(pass.input));
+        let weights = self.kernel_len(pass.input);
         let (dw, db) = pass.grads.split_at_mut(weights);
         conv::backward_weights(pass.team, &g, pass.x, pass.dy, dw, db);
         if let Some(dx) = pass.dx {

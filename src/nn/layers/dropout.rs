@@ -22,7 +22,8 @@ pub const fn dropout(rate: f32) -> Layer {
 }
 
 impl Dropout {
-    fn mask(&self, mode: Mode) -> Option<kernel::Dropout> {
+    /// The masks of a pass; none where nothing is dropped.
+    pub(super) fn mask(self, mode: Mode) -> Option<kernel::Dropout> {
         match mode {
             Mode::Train { key, first_sample } if self.rate > 0.0 => {
                 Some(kernel::Dropout { rate: self.rate, key, first_sample })

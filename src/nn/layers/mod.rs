@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 mod activation;
 mod batch_norm;
 mod conv2d;
+mod conv_pool;
 mod dense;
 mod dropout;
 mod flatten;
@@ -23,6 +24,7 @@ mod simple_rnn;
 
 pub use activation::{activation, leaky_relu};
 pub use batch_norm::{BatchNorm, batch_norm};
+pub(crate) use conv_pool::{ConvPool, Gradients};
 pub use conv2d::{Conv2d, conv2d};
 pub use dense::{Dense, dense};
 pub use dropout::{Dropout, dropout};

@@ -1,0 +1,133 @@
+//! What is executed for a plan: its layers, or several of them at once where one kernel computes
+//! them together. A plan is what the user sees; nobody but the network sees this.
+
+use std::ops::Range;
+
+use super::layers::{ConvPool, Flow, Gradients, InputGradient, Kept, Layer, LayerOps};
+use super::plan::{Plan, PlannedLayer};
+use super::shape::Shape;
+
+/// One thing to do: a layer, or layers as one.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    operation: Operation,
+    /// The layers of the plan.
+    pub(crate) layers: Range<usize>,
+    /// Shape of one sample that comes in.
+    pub(crate) input: Shape,
+    /// Shape of one sample that goes out.
+    pub(crate) output: Shape,
+    /// Parameters in the flat buffer.
+    pub(crate) params: Range<usize>,
+    /// Moving statistics in the flat buffer.
+    pub(crate) state: Range<usize>,
+    pub(crate) kept: Kept,
+    pub(crate) flow: Flow,
+    pub(crate) input_gradient: InputGradient,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Layer(Layer),
+    ConvPool(ConvPool),
+}
+
+impl Unit {
+    /// What it does.
+    pub(crate) fn ops(&self) -> &dyn LayerOps {
+        match &self.operation {
+            Operation::Layer(layer) => layer.ops(),
+            Operation::ConvPool(layers) => layers,
+        }
+    }
+
+    /// The layer whose dropout masks are drawn.
+    pub(crate) fn masked_layer(&self) -> usize {
+        match self.operation {
+            Operation::Layer(_) => self.layers.start,
+            // The one in the middle, if there is one.
+            Operation::ConvPool(_) => self.layers.start + 1,
+        }
+    }
+
+    fn of(layer: &PlannedLayer, index: usize) -> Self {
+        Self {
+            operation: Operation::Layer(layer.layer),
+            layers: index..index + 1,
+            input: layer.input,
+            output: layer.output,
+            params: layer.params.clone(),
+            state: layer.state.clone(),
+            kept: layer.kept,
+            flow: layer.flow,
+            input_gradient: layer.input_gradient,
+        }
+    }
+}
+
+/// The units of a plan, in order.
+pub(crate) fn program(plan: &Plan) -> Vec<Unit> {
+    let planned = plan.layers();
+    let layers: Vec<Layer> = planned.iter().map(|layer| layer.layer).collect();
+    let mut units = Vec::with_capacity(layers.len());
+    let mut index = 0;
+    while index < layers.len() {
+        let unit =
+            conv_pool(planned, &layers, index).unwrap_or_else(|| Unit::of(&planned[index], index));
+        index = unit.layers.end;
+        units.push(unit);
+    }
+    units
+}
+
+/// The layers from `index` on as a convolution with its pool, if they are that.
+fn conv_pool(planned: &[PlannedLayer], layers: &[Layer], index: usize) -> Option<Unit> {
+    let gradients = match planned[..index].iter().all(|below| below.params.is_empty()) {
+        true => Gradients::Weights,
+        false => Gradients::WeightsAndInput,
+    };
+    let (operation, count) = ConvPool::first_of(&layers[index..], gradients)?;
+    let first = &planned[index];
+    // The plan was made layer by layer, so this one has no error.
+    let plan = operation.plan(first.input).ok()?;
+    Some(Unit {
+        operation: Operation::ConvPool(operation),
+        layers: index..index + count,
+        output: plan.output,
+        kept: plan.kept,
+        flow: plan.flow,
+        input_gradient: plan.input_gradient,
+        ..Unit::of(first, index)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::*;
+    use super::*;
+
+    fn units(layers: &[Layer]) -> Vec<Range<usize>> {
+        let plan = Plan::new(Shape::Image([12, 12, 1]), layers).unwrap();
+        let units = program(&plan);
+        assert_eq!(units.last().unwrap().output, plan.output());
+        units.into_iter().map(|unit| unit.layers).collect()
+    }
+
+    #[test]
+    fn a_convolution_and_its_pool_are_one() {
+        let conv = conv2d(3, 3, Padding::Same, Activation::Relu);
+        assert_eq!(
+            units(&[conv, max_pool(2), conv, dropout(0.5), max_pool(2), conv, flatten()]),
+            [0..2, 2..5, 5..6, 6..7]
+        );
+    }
+
+    #[test]
+    fn what_no_kernel_does_stays_apart() {
+        let conv = conv2d(3, 3, Padding::Same, Activation::Relu);
+        let layers = [conv, max_pool(3), conv, average_pool(2), conv, batch_norm()];
+        assert_eq!(units(&layers), [0..1, 1..2, 2..3, 3..4, 4..5, 5..6]);
+        let layers = [conv, dropout(0.5), dropout(0.5), max_pool(2)];
+        assert_eq!(units(&layers), [0..1, 1..2, 2..3, 3..4]);
+    }
+}
