@@ -5,6 +5,7 @@ mod common;
 
 use common::rows;
 use criterion::{Criterion, criterion_group, criterion_main};
+use threadcount::bench::gather::{self, GatherCase};
 use threadcount::bench::shapes::Shapes;
 
 fn sweeps(criterion: &mut Criterion) {
@@ -17,5 +18,9 @@ fn sweeps(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, sweeps);
+fn batches(criterion: &mut Criterion) {
+    rows(criterion, &format!("elementwise/gather {}", gather::shape()), &GatherCase::new(), &[]);
+}
+
+criterion_group!(benches, sweeps, batches);
 criterion_main!(benches);

@@ -12,6 +12,7 @@
 //!   fused with what follows it
 //! - [`activation`], [`pool`], [`norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
 //!   between the multiplications
+//! - [`gather`]: bytes to a batch of floats
 //! - [`recurrent`]: a simple layer and an LSTM, built of all these
 //! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
@@ -34,6 +35,7 @@ pub mod activation;
 mod columns;
 pub mod conv;
 pub mod dropout;
+pub mod gather;
 pub mod gemm;
 pub mod geometry;
 pub mod isa;

@@ -5,6 +5,7 @@
 pub mod activation;
 pub mod conv;
 pub mod dropout;
+pub mod gather;
 pub mod gemm;
 pub mod loss;
 pub mod norm;

@@ -12,6 +12,7 @@ mod case;
 pub mod convolution;
 pub mod elementwise;
 pub mod fused;
+pub mod gather;
 pub mod kernels;
 pub mod matrixmultiply;
 mod measure;

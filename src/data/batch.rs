@@ -1,12 +1,9 @@
 //! The one pass that turns picked samples into a batch of floats.
 
-use threadcount_kernels::Team;
+use threadcount_kernels::{Team, gather as kernel};
 
 use super::scale::Scale;
 use super::split::Samples;
-
-/// Samples that one task gathers: some 4 us of work, mostly waiting for memory.
-const TASK: usize = 8;
 
 /// Gathers picked samples into a batch: `out` becomes `[picks, pixels]` floats, scaled, and
 /// `labels` their `[picks]` labels.
@@ -28,10 +25,6 @@ pub fn gather(
     for (&pick, label) in picks.iter().zip(labels) {
         *label = samples.label(pick as usize);
     }
-    team.run_on_chunks(out, TASK * pixels, |start, rows| {
-        let picks = &picks[start / pixels..];
-        for (&pick, row) in picks.iter().zip(rows.chunks_exact_mut(pixels)) {
-            scale.apply(samples.image(pick as usize), row);
-        }
-    });
+    let image = |i: usize| samples.image(picks[i] as usize);
+    kernel::scaled(team, image, scale.factors(), scale.offsets(), out);
 }

@@ -74,21 +74,6 @@ impl Scale {
     pub fn offsets(&self) -> &[f32] {
         &self.offsets
     }
-
-    /// Scales one image: `out[i] = image[i] * factors[i] + offsets[i]`.
-    ///
-    /// # Panics
-    /// If a length is not [`Scale::pixels`].
-    #[inline]
-    pub fn apply(&self, image: &[u8], out: &mut [f32]) {
-        let pixels = out.len();
-        // Checked once per image, so that the loop below has none and becomes vector code.
-        let (image, factors, offsets) =
-            (&image[..pixels], &self.factors[..pixels], &self.offsets[..pixels]);
-        for i in 0..pixels {
-            out[i] = f32::from(image[i]) * factors[i] + offsets[i];
-        }
-    }
 }
 
 /// Sum and sum of squares of every pixel position, exact.

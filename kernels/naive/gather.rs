@@ -1,0 +1,15 @@
+//! The twin of [`crate::gather`].
+
+/// `out[i, j] = row(i)[j] * factors[j] + offsets[j]`.
+pub fn scaled<'a>(
+    row: impl Fn(usize) -> &'a [u8],
+    factors: &[f32],
+    offsets: &[f32],
+    out: &mut [f32],
+) {
+    let cols = factors.len();
+    for (i, out) in out.iter_mut().enumerate() {
+        let j = i % cols;
+        *out = f32::from(row(i / cols)[j]) * factors[j] + offsets[j];
+    }
+}

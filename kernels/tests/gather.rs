@@ -1,0 +1,36 @@
+//! Rows of bytes as floats, against the twin.
+
+mod common;
+
+use common::{noise, run_everywhere, untouched};
+use threadcount_kernels::{gather, naive};
+
+/// Every length around a vector and a cache line, and picks that repeat.
+#[test]
+fn scaled() {
+    for cols in [1, 3, 7, 8, 15, 16, 17, 31, 63, 64, 65, 784] {
+        let bytes: Vec<u8> = (0..50 * cols).map(|i| (i * 7919 % 256) as u8).collect();
+        let (factors, offsets) = (noise(1, cols), noise(2, cols));
+        for rows in [0, 1, 3, 4, 5, 15, 16, 17, 40] {
+            let row = |i: usize| &bytes[i * i % 50 * cols..][..cols];
+            let mut expected = untouched(rows * cols);
+            naive::gather::scaled(row, &factors, &offsets, &mut expected);
+            let results = run_everywhere(|team| {
+                let mut out = untouched(rows * cols);
+                gather::scaled(team, row, &factors, &offsets, &mut out);
+                vec![out]
+            });
+            for (isa, out) in results {
+                assert!(out[0] == expected, "{isa}: {rows} x {cols}");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "row 1 has another length")]
+fn rows_of_another_length_are_refused() {
+    let (bytes, ones) = ([0_u8; 8], [1.0; 4]);
+    let team = threadcount_kernels::Team::solo(threadcount_kernels::Isa::best());
+    gather::scaled(&team, |i| &bytes[..4 - i], &ones, &ones, &mut [0.0; 8]);
+}
