@@ -1,7 +1,8 @@
-//! Sums of columns: the gradient of a bias.
+//! Sums of columns, which are the gradient of a bias, and of what tasks have summed apart.
 
 use crate::columns::{Input, Sum, reduce};
 use crate::matrix::Mat;
+use crate::simd::{Kernel, Simd};
 use crate::team::Team;
 
 /// `out[j] = sum over i of a[i, j]`; zero for no rows.
@@ -27,4 +28,21 @@ pub fn columns(team: &Team, a: Mat, out: &mut [f32]) {
     let input = Input { rows, cols, rs, reads: [data] };
     let mut scratch = team.phase_scratch();
     reduce(team, Sum, [], input, scratch.floats(input.workspace(1)), [out]);
+}
+
+/// `total += addend`, of the same length.
+pub(crate) struct AddTo<'a> {
+    pub(crate) total: &'a mut [f32],
+    pub(crate) addend: &'a [f32],
+}
+
+impl Kernel for AddTo<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for i in 0..self.total.len() {
+            self.total[i] += self.addend[i];
+        }
+    }
 }

@@ -87,7 +87,7 @@ impl ImagesOfCorrelation<'_> {
         let Self { job, images, y, mut moments, scratch } = self;
         let (Correlation { images: framed, w, .. }, tile) = (job, TileShape::of::<S>());
         let (k, filters) = (w.rows(), w.cols());
-        let framed_len = if framed.has_frame() { images.len() * framed.framed_len() } else { 0 };
+        let framed_len = framed.copies_len(images.len());
         let (steps, rest) = scratch.floats(k + filters + framed_len).split_at_mut(k);
         let (spare_row, copies) = rest.split_at_mut(filters);
         let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
@@ -135,13 +135,13 @@ impl ImagesOfCorrelation<'_> {
         let Self { job, images, y, mut moments, scratch } = self;
         let (framed, (lines, pixels)) = (job.images, job.out);
         let lines_at_once = if moments.is_some() { ROWS_AT_ONCE.div_ceil(pixels) } else { lines };
-        let copy = scratch.floats(if framed.has_frame() { framed.framed_len() } else { 0 });
+        let copy = scratch.floats(framed.copies_len(1));
         let (line_len, filters) = (framed.line_len(), weights.filters());
         for (image, y) in images.zip(y.chunks_exact_mut(lines * pixels * filters)) {
             let x = framed.framed(&job.x[image * framed.len()..][..framed.len()], copy);
             for (i, y) in y.chunks_mut(lines_at_once * pixels * filters).enumerate() {
                 let x = &x[i * lines_at_once * line_len..];
-                Lines { weights, pixels, x, line_len, y: &mut *y }.run(simd);
+                Lines { weights, pixels, x, line_len, y: &mut *y }.compute(simd);
                 if let Some(moments) = &mut moments {
                     moments.add(simd, y);
                 }

@@ -200,6 +200,11 @@ impl Framed {
         }
     }
 
+    /// Elements of the copies of so many images in their frames; none where there is no frame.
+    pub(super) fn copies_len(&self, images: usize) -> usize {
+        if self.has_frame() { images * self.framed_len() } else { 0 }
+    }
+
     /// Whole images in their frames: copied there, or as they lie where there is no frame.
     pub(super) fn framed<'a>(&self, images: &'a [f32], copies: &'a mut [f32]) -> &'a [f32] {
         if !self.has_frame() {

@@ -199,7 +199,7 @@ pub fn backward_weights(
     let (kernel_w, window_len) = (geometry.kernel_w, geometry.window_len());
     let mut gradient = WeightGradient { x, images, windows, kernel_w, dz, window_len };
     let mut buffer = team.phase_scratch();
-    let framed_len = if images.has_frame() { batch * images.framed_len() } else { 0 };
+    let framed_len = images.copies_len(batch);
     let (framed, sums) = buffer.floats(framed_len + gradient.sums_len()).split_at_mut(framed_len);
     if images.has_frame() {
         let (len, framed_len) = (images.len(), images.framed_len());

@@ -47,6 +47,42 @@ impl<'a> OneChannel<'a> {
     }
 }
 
+/// What is done to vectors of filters that stay in registers.
+pub(super) trait OnFilters {
+    /// Does it to NV vectors from number `first` on. A single one may be incomplete. Mark it
+    /// `#[inline(always)]`.
+    fn run<S: Simd, const NV: usize>(&mut self, simd: S, first: usize);
+}
+
+/// Does it to all filters, two vectors at a time where there are 32 registers.
+#[inline(always)]
+pub(super) fn on_filters<S: Simd>(simd: S, filters: usize, work: &mut impl OnFilters) {
+    let mut first = 0;
+    while S::REGISTERS == 32 && first + 2 * S::LANES <= filters {
+        simd.call(Vectors::<_, 2> { work: &mut *work, first });
+        first += 2 * S::LANES;
+    }
+    while first < filters {
+        simd.call(Vectors::<_, 1> { work: &mut *work, first });
+        first += S::LANES;
+    }
+}
+
+/// NV vectors, as a function of its own.
+struct Vectors<'a, T, const NV: usize> {
+    work: &'a mut T,
+    first: usize,
+}
+
+impl<T: OnFilters, const NV: usize> Kernel for Vectors<'_, T, NV> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.work.run::<S, NV>(simd, self.first);
+    }
+}
+
 /// NV vectors of filters in registers. A single one may be incomplete.
 #[derive(Clone, Copy)]
 pub(super) struct Filters<V, const NV: usize> {
@@ -144,35 +180,19 @@ impl Lines<'_> {
     /// # Panics
     /// If a line has fewer pixels than are computed in one step.
     #[inline(always)]
-    pub(super) fn run<S: Simd>(mut self, simd: S) {
+    pub(super) fn compute<S: Simd>(mut self, simd: S) {
         let (filters, pixels) = (self.weights.filters(), self.pixels);
         let lines = self.y.len() / (pixels * filters);
         assert!(pixels >= PIXELS && self.y.len() == lines * pixels * filters);
         assert!(self.x.len() >= (lines + 1) * self.line_len + pixels + 2);
-        let mut first = 0;
-        while S::REGISTERS == 32 && first + 2 * S::LANES <= filters {
-            simd.call(FiltersOfLines::<2> { lines: &mut self, first });
-            first += 2 * S::LANES;
-        }
-        while first < filters {
-            simd.call(FiltersOfLines::<1> { lines: &mut self, first });
-            first += S::LANES;
-        }
+        on_filters(simd, filters, &mut self);
     }
 }
 
-/// NV vectors of filters from `first` on.
-struct FiltersOfLines<'a, 'b, const NV: usize> {
-    lines: &'a mut Lines<'b>,
-    first: usize,
-}
-
-impl<const NV: usize> Kernel for FiltersOfLines<'_, '_, NV> {
-    type Output = ();
-
+impl OnFilters for Lines<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { lines: Lines { weights, pixels, x, line_len, y }, first } = self;
+    fn run<S: Simd, const NV: usize>(&mut self, simd: S, first: usize) {
+        let Self { weights, pixels, x, line_len, y } = self;
         let (filters, pixels, line_len) = (weights.filters(), *pixels, *line_len);
         let left = filters - first;
         let weights = Filters::<S::V, NV>::load(simd, weights, first);
@@ -181,7 +201,7 @@ impl<const NV: usize> Kernel for FiltersOfLines<'_, '_, NV> {
             for pixel in (0..pixels).step_by(PIXELS) {
                 // The last four may have been computed in part: they are the same again.
                 let pixel = pixel.min(pixels - PIXELS);
-                // SAFETY: `Lines::run` checked that x has the windows of all lines; y has this
+                // SAFETY: `Lines::compute` checked that x has the windows of all lines; y has this
                 // line's pixels, and of each a row of filters.
                 unsafe {
                     let x = x.wrapping_add(pixel);

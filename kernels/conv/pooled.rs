@@ -9,7 +9,7 @@
 use super::Convolution;
 use super::forward::Panel;
 use super::images::{Framed, Grid};
-use super::one_channel::{Filters, OneChannel};
+use super::one_channel::{Filters, OnFilters, OneChannel, on_filters};
 use crate::dropout::{Dropout, survivors};
 use crate::gemm::store::StripEpilogue;
 use crate::gemm::tile::{MAX_MR, TileShape};
@@ -41,7 +41,7 @@ pub fn forward_pooled(
     let (g, filters) = (job.geometry, job.bias.len());
     let pooled_len = (g.out_h / 2) * (g.out_w / 2) * filters;
     let batch = job.x.len() / g.in_len();
-    super::check(g, job.x.len(), job.w.len(), filters, batch * g.out_pixels() * filters);
+    job.check(batch * g.out_pixels() * filters);
     assert_eq!(y.len(), batch * pooled_len, "pooled y of {batch} images");
     assert_eq!(argmax.len(), y.len(), "argmax and y differ in length");
     let per_sample = g.out_pixels() * filters;
@@ -102,7 +102,7 @@ impl ImagesOfPooled<'_> {
         let Self { job, drops, images, y, argmax, scratch } = self;
         let (g, filters, tile) = (job.geometry, job.bias.len(), TileShape::of::<S>());
         let framed = Framed::input(g);
-        let framed_len = if framed.has_frame() { images.len() * framed.framed_len() } else { 0 };
+        let framed_len = framed.copies_len(images.len());
         // Two tiles are whole windows of the pool: 28 or 12 rows, 7 KB for 64 filters.
         let rows_at_once = 2 * tile.mr;
         let map_len = rows_at_once * filters;
@@ -176,7 +176,7 @@ impl ImagesOfPooled<'_> {
         let Self { job, drops, images, y, argmax, scratch } = self;
         let (g, filters) = (job.geometry, job.bias.len());
         let framed = Framed::input(g);
-        let framed_len = if framed.has_frame() { framed.framed_len() } else { 0 };
+        let framed_len = framed.copies_len(1);
         let ones_len = if drops.is_some() { 2 * g.out_w * filters } else { 0 };
         let (ones, copy) = scratch.floats(ones_len + framed_len).split_at_mut(ones_len);
         let (lines, pools) = (g.out_h / 2, g.out_w / 2);
@@ -199,8 +199,8 @@ impl ImagesOfPooled<'_> {
                     argmax: &mut argmax[out..out + pools * filters],
                 };
                 match drops {
-                    None => line.run::<S, false>(simd),
-                    Some(_) => line.run::<S, true>(simd),
+                    None => line.compute::<S, false>(simd),
+                    Some(_) => line.compute::<S, true>(simd),
                 }
             }
         }
@@ -317,39 +317,25 @@ struct PooledLine<'a> {
 }
 
 impl PooledLine<'_> {
-    /// Vector after vector of filters.
+    /// Computes it, with what is dropped in it or not.
     #[inline(always)]
-    fn run<S: Simd, const DROPS: bool>(mut self, simd: S) {
+    fn compute<S: Simd, const DROPS: bool>(self, simd: S) {
         let filters = self.weights.filters();
         let pools = self.y.len() / filters;
         assert!(self.x.len() >= 3 * self.line_len + 2 * pools + 2);
         assert!(self.argmax.len() == self.y.len() && self.map_width >= 2 * pools);
         assert!(!DROPS || self.ones.len() == 2 * self.map_width * filters);
-        let mut first = 0;
-        while S::REGISTERS == 32 && first + 2 * S::LANES <= filters {
-            simd.call(FiltersOfLine::<2, DROPS> { line: &mut self, first });
-            first += 2 * S::LANES;
-        }
-        while first < filters {
-            simd.call(FiltersOfLine::<1, DROPS> { line: &mut self, first });
-            first += S::LANES;
-        }
+        on_filters(simd, filters, &mut Dropping::<DROPS>(self));
     }
 }
 
-/// NV vectors of filters from `first` on; a single one may be incomplete.
-struct FiltersOfLine<'a, 'b, const NV: usize, const DROPS: bool> {
-    line: &'a mut PooledLine<'b>,
-    first: usize,
-}
+/// A line with what is dropped in it, or without.
+struct Dropping<'a, const DROPS: bool>(PooledLine<'a>);
 
-impl<const NV: usize, const DROPS: bool> Kernel for FiltersOfLine<'_, '_, NV, DROPS> {
-    type Output = ();
-
+impl<const DROPS: bool> OnFilters for Dropping<'_, DROPS> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { line, first } = self;
-        let PooledLine { weights, map_width, x, line_len, ones, scale, y, argmax } = line;
+    fn run<S: Simd, const NV: usize>(&mut self, simd: S, first: usize) {
+        let PooledLine { weights, map_width, x, line_len, ones, scale, y, argmax } = &mut self.0;
         let (filters, line_len) = (weights.filters(), *line_len);
         let pools = y.len() / filters;
         let left = filters - first;
@@ -357,7 +343,7 @@ impl<const NV: usize, const DROPS: bool> Kernel for FiltersOfLine<'_, '_, NV, DR
         let line_of_ones = *map_width * filters;
         for pool in 0..pools {
             let x = x.as_ptr().wrapping_add(2 * pool);
-            // SAFETY: inside the lines under these pools: `PooledLine::run` checked.
+            // SAFETY: inside the lines under these pools: `PooledLine::compute` checked.
             let mut four =
                 unsafe { weights.outputs(simd, x, [0, 1, line_len, line_len + 1], line_len) };
             let mut places = places(simd);

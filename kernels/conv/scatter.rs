@@ -60,7 +60,7 @@ impl Kernel for ImagesOfScatter<'_> {
         let dz = dz[images.start * out_len..images.end * out_len].as_ptr();
         // A row that is written in place of those that a tile has too many, at every tap.
         let spare_len = framed.line_len() * g.kernel_h;
-        let framed_len = if framed.has_frame() { images.len() * framed.framed_len() } else { 0 };
+        let framed_len = framed.copies_len(images.len());
         let (spare, copies) = scratch.floats(spare_len + framed_len).split_at_mut(spare_len);
         // Taps meet the frame as well, and nobody looks at what they leave there.
         let target = if framed.has_frame() { &mut *copies } else { &mut *dx };

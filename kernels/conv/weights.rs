@@ -5,8 +5,9 @@
 use super::images::{Framed, Grid};
 use crate::gemm::blocking::{Blocking, share};
 use crate::gemm::store::{StripEpilogue, StripOutput};
-use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
+use crate::gemm::tile::{MAX_MR, StripInput, TileFacts, TileShape, strip};
 use crate::simd::{Kernel, Simd};
+use crate::sums::AddTo;
 use crate::team::{Parts, Scratch};
 use crate::{Mat, Team};
 use std::ops::Range;
@@ -31,7 +32,7 @@ impl WeightGradient<'_> {
         let (blocks, slices) = self.cut();
         // Slices are cut by the shape alone; rows so that every thread has as many tasks.
         let (isa, threads) = (team.isa(), team.threads());
-        let mr = isa.run(TileHeight);
+        let (TileShape { mr, .. }, _) = isa.run(TileFacts);
         let groups = (threads / gcd(threads, slices)).min(rows.div_ceil(mr));
         let target = Parts::new(if slices == 1 { &mut *dw } else { &mut *sums });
         team.run(groups * slices, |task, scratch| {
@@ -51,7 +52,7 @@ impl WeightGradient<'_> {
                 dw.copy_from_slice(slice(0));
                 for i in 1..slices {
                     let addend = &sums[i * rows * filters + start..][..dw.len()];
-                    dw.iter_mut().zip(addend).for_each(|(sum, x)| *sum += x);
+                    isa.run(AddTo { total: &mut *dw, addend });
                 }
             });
         }
@@ -77,18 +78,6 @@ impl WeightGradient<'_> {
 /// The greatest common divisor.
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// Rows of an instruction set's highest tile.
-struct TileHeight;
-
-impl Kernel for TileHeight {
-    type Output = usize;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> usize {
-        TileShape::of::<S>().mr
-    }
 }
 
 /// Some rows of the gradient, summed over some blocks of windows.

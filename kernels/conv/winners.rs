@@ -7,8 +7,9 @@
 //! of four, and which of them, the winner's place tells.
 
 use super::images::Framed;
-use super::one_channel::is_one_channel;
+use super::one_channel::{OnFilters, is_one_channel, on_filters};
 use crate::simd::{Kernel, Simd};
+use crate::sums::AddTo;
 use crate::team::{Parts, Scratch};
 use crate::{Activation, Geometry, Team};
 use std::ops::Range;
@@ -52,7 +53,7 @@ impl<'a> Winners<'a> {
     unsafe fn gradient<S: Simd>(&self, simd: S, at: usize, left: usize) -> (S::V, S::V) {
         let (zero, four, mask) = (simd.splat(0.0), simd.splat(4.0), simd.mask_first(left));
         // SAFETY: by this function's contract. (Masked always: a branch here, and the sums of
-        // `VectorsOfWinners` live on the stack.)
+        // `FiltersOfWinners` live on the stack.)
         let (dy, y, place) = unsafe {
             (
                 simd.load_masked(self.dy.as_ptr().add(at), mask),
@@ -196,7 +197,7 @@ pub fn backward_weights_pooled(
     });
     let (total, others) = sums.split_at_mut(sums_len);
     for sums in others.chunks_exact(sums_len.max(1)) {
-        total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+        isa.run(AddTo { total: &mut *total, addend: sums });
     }
     dw.copy_from_slice(&total[..9 * filters]);
     db.copy_from_slice(&total[9 * filters..]);
@@ -226,23 +227,16 @@ impl Kernel for ImagesOfWinners<'_> {
         let framed = Framed::input(g);
         let (height, width) = (framed.frame.height, framed.frame.width);
         let table_len = 4 * height * width;
-        let (table, copy) = scratch.floats(table_len + framed.framed_len()).split_at_mut(table_len);
+        let (table, copy) =
+            scratch.floats(table_len + framed.copies_len(1)).split_at_mut(table_len);
         let pooled_len = (g.out_h / 2) * (g.out_w / 2) * filters;
         for image in images {
-            framed.copy(&x[image * g.in_len()..(image + 1) * g.in_len()], copy);
-            fill_table(copy, width, table);
+            let image_in_frame = framed.framed(&x[image * g.in_len()..][..g.in_len()], copy);
+            fill_table(image_in_frame, width, table);
             let winners = &winners.part(image * pooled_len..(image + 1) * pooled_len);
-            let (pools, filters_at_once) = (g.out_w / 2, 2 * S::LANES);
+            let pools = g.out_w / 2;
             let mut job = FiltersOfWinners { winners, table, width, pools, sums, filters };
-            let mut first = 0;
-            while S::REGISTERS == 32 && first + filters_at_once <= filters {
-                simd.call(VectorsOfWinners::<2> { job: &mut job, first });
-                first += filters_at_once;
-            }
-            while first < filters {
-                simd.call(VectorsOfWinners::<1> { job: &mut job, first });
-                first += S::LANES;
-            }
+            on_filters(simd, filters, &mut job);
         }
     }
 }
@@ -260,7 +254,8 @@ fn fill_table(image: &[f32], width: usize, table: &mut [f32]) {
     }
 }
 
-/// The winners of one image.
+/// The winners of one image. Ten sums of two vectors, two of gradients and of places each, and one of
+/// pixels are 25 registers; of one vector, 13.
 struct FiltersOfWinners<'a> {
     winners: &'a Winners<'a>,
     table: &'a [f32],
@@ -270,20 +265,10 @@ struct FiltersOfWinners<'a> {
     filters: usize,
 }
 
-/// NV vectors of filters from `first` on; a single one may be incomplete. Ten sums of two vectors,
-/// two of gradients and of places each, and one of pixels are 25 registers; of one vector, 13.
-struct VectorsOfWinners<'a, 'b, const NV: usize> {
-    job: &'a mut FiltersOfWinners<'b>,
-    first: usize,
-}
-
-impl<const NV: usize> Kernel for VectorsOfWinners<'_, '_, NV> {
-    type Output = ();
-
+impl OnFilters for FiltersOfWinners<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { job, first } = self;
-        let &mut FiltersOfWinners { winners, table, width, pools, ref mut sums, filters } = job;
+    fn run<S: Simd, const NV: usize>(&mut self, simd: S, first: usize) {
+        let &mut Self { winners, table, width, pools, ref mut sums, filters } = self;
         let left = filters - first;
         let zero = simd.splat(0.0);
         let mut taps = [[zero; NV]; 9];

@@ -3,6 +3,7 @@
 
 use super::blocking::{Blocking, share};
 use super::loops::Target;
+use super::pack::pack_b;
 use super::store::{Row, finish_row};
 use crate::simd::{Kernel, Simd};
 use crate::team::Scratch;
@@ -70,7 +71,7 @@ impl Kernel for DotRows<'_> {
         let (columns, stride) = if b.rs() == 1 {
             (b.as_ptr(), b.cs())
         } else {
-            turn(simd, b, turned);
+            pack_b(simd, b.t(), turned, k);
             (turned.as_ptr(), k)
         };
         for first in rows.clone().step_by(ROWS) {
@@ -101,34 +102,6 @@ impl Kernel for DotRows<'_> {
                 // SAFETY: the row is inside C, bias and y; sums are as long as the widest vector.
                 unsafe { finish_row(simd, sums[i].as_ptr(), row) };
             }
-        }
-    }
-}
-
-/// Copies the columns of B, one after the other.
-#[inline(always)]
-fn turn<S: Simd>(simd: S, b: Mat, turned: &mut [f32]) {
-    let (n, k) = (b.cols(), b.rows());
-    assert!(turned.len() == n * k);
-    let whole_k = if b.cs() == 1 && n >= 4 { k / S::LANES * S::LANES } else { 0 };
-    let (from, to) = (b.as_ptr(), turned.as_mut_ptr());
-    for p in (0..whole_k).step_by(S::LANES) {
-        for j in (0..n).step_by(4) {
-            // The last four columns overlap those before, where n is not a multiple of four.
-            let j = j.min(n - 4);
-            // SAFETY: LANES rows from p on and four columns from j on are inside both.
-            unsafe {
-                let block = simd.transpose4(from.add(p * b.rs() + j), b.rs());
-                for (i, column) in block.into_iter().enumerate() {
-                    simd.store(to.add((j + i) * k + p), column);
-                }
-            }
-        }
-    }
-    for j in 0..n {
-        for p in whole_k..k {
-            // SAFETY: inside both.
-            unsafe { *to.add(j * k + p) = *from.add(p * b.rs() + j * b.cs()) };
         }
     }
 }

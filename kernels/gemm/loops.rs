@@ -11,6 +11,7 @@ use super::store::{Row, StripEpilogue, StripOutput, finish_row};
 use super::tile::MAX_MR;
 use super::{Epilogue, Write};
 use crate::simd::{Kernel, Simd};
+use crate::sums::AddTo;
 use crate::team::Parts;
 use crate::{Mat, MatMut, Team};
 use std::ops::Range;
@@ -228,27 +229,10 @@ impl Job<'_> {
             for slice in 1..slices {
                 // SAFETY: as above.
                 let addend = unsafe { parts.part(part(slice)) };
-                isa.run(AddTo { total, addend });
+                isa.run(AddTo { total: &mut *total, addend });
             }
             isa.run(FinishRows { job: self, rows, sums: total });
         });
-    }
-}
-
-/// `total += addend`
-struct AddTo<'a> {
-    total: &'a mut [f32],
-    addend: &'a [f32],
-}
-
-impl Kernel for AddTo<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        for i in 0..self.total.len() {
-            self.total[i] += self.addend[i];
-        }
     }
 }
 

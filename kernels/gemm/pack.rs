@@ -131,13 +131,11 @@ pub(crate) fn pack_b<S: Simd>(simd: S, b: Mat, to: &mut [f32], rs: usize) {
     }
     // A transposed B: along its contiguous direction by blocks of four, as many columns at a time
     // as a vector has lanes; what is left over one by one.
-    let (mut whole_cols, mut whole_depth) = (0, 0);
-    if b.rs() == 1 {
-        whole_cols = cols / S::LANES * S::LANES;
-        whole_depth = depth / 4 * 4;
-    }
+    let whole_cols = if b.rs() == 1 && depth >= 4 { cols / S::LANES * S::LANES } else { 0 };
     for j in (0..whole_cols).step_by(S::LANES) {
-        for p in (0..whole_depth).step_by(4) {
+        for p in (0..depth).step_by(4) {
+            // The last four rows overlap those before, where the depth is not a multiple of four.
+            let p = p.min(depth - 4);
             // SAFETY: four rows from p on and LANES columns from j on are inside both.
             unsafe {
                 let block = simd.transpose4(from.add(p + j * b.cs()), b.cs());
@@ -147,9 +145,8 @@ pub(crate) fn pack_b<S: Simd>(simd: S, b: Mat, to: &mut [f32], rs: usize) {
             }
         }
     }
-    for j in 0..cols {
-        let first = if j < whole_cols { whole_depth } else { 0 };
-        for p in first..depth {
+    for j in whole_cols..cols {
+        for p in 0..depth {
             // SAFETY: inside both.
             unsafe { *to.add(p * rs + j) = *from.add(p * b.rs() + j * b.cs()) };
         }

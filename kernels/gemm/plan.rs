@@ -6,8 +6,7 @@ use super::Epilogue;
 use super::blocking::{Blocking, Grid, Store, ThreadCosts, Work};
 use super::dot::DotProduct;
 use super::loops::{Product, Target};
-use super::tile::TileShape;
-use crate::simd::{Kernel, Simd};
+use super::tile::TileFacts;
 use crate::{Isa, Team};
 use std::cell::RefCell;
 
@@ -162,17 +161,5 @@ impl Product<'_> {
         let (tile, has_half) = isa.run(TileFacts);
         let (turns_b, copy_b_rows) = (self.b.cs() != 1, blocking.copy_b_rows);
         Some(Work { m, n, k, blocks, slices, tile, has_half, turns_b, store, copy_b_rows })
-    }
-}
-
-/// The tile of an instruction set, and whether half a vector costs half there.
-struct TileFacts;
-
-impl Kernel for TileFacts {
-    type Output = (TileShape, bool);
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> (TileShape, bool) {
-        (TileShape::of::<S>(), S::HALF_LANES > 0)
     }
 }

@@ -71,6 +71,18 @@ impl TileShape {
     }
 }
 
+/// The tile of an instruction set, and whether half a vector costs half there.
+pub(crate) struct TileFacts;
+
+impl Kernel for TileFacts {
+    type Output = (TileShape, bool);
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> (TileShape, bool) {
+        (TileShape::of::<S>(), S::HALF_LANES > 0)
+    }
+}
+
 /// Computes and stores a strip: a panel of A of `output.height` rows times some columns of B, which
 /// are the same of C. Whole tiles are two vectors wide; what is left over one vector or half of
 /// one, masked.

@@ -4,6 +4,7 @@
 use crate::nn::Buffer;
 use rayon::prelude::*;
 use std::ops::Range;
+use threadcount_kernels::dropout::Dropout;
 use threadcount_kernels::{Mat, Team};
 
 /// A kernel at one size, with its inputs.
@@ -149,6 +150,11 @@ pub fn quarters(seed: u32, len: usize) -> Buffer {
     let noise = noise(seed, len);
     let mut quarters = noise.iter().map(|x| (x * 4.0).round() / 4.0);
     filled(len, || quarters.next().unwrap_or(0.0))
+}
+
+/// The dropout masks of samples from number `first` on.
+pub fn mask(rate: f32, first: usize) -> Dropout {
+    Dropout { rate, key: 1, first_sample: first as u64 }
 }
 
 /// `len` NaN: an element that was not written shows. Touched, so no run waits for its pages.

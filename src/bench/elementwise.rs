@@ -1,11 +1,10 @@
 //! What stands between the products: activations, dropout, pooling, normalisation, optimizers.
 
-use super::case::{Case, Combine, Pieces, Work, noise};
+use super::case::{Case, Combine, Pieces, Work, mask, noise};
 use super::shapes::{Operation, Sweep};
 use crate::nn::{Buffer, Optimizer, Pooling};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
-use threadcount_kernels::dropout::Dropout;
 use threadcount_kernels::update::{Adam, Nesterov, RmsProp, Sgd};
 use threadcount_kernels::{Geometry, Team, activation, dropout, naive, norm, pool, update};
 
@@ -105,10 +104,6 @@ impl SweepCase {
         }
     }
 
-    fn dropout(rate: f32, first_sample: usize) -> Dropout {
-        Dropout { rate, key: 1, first_sample: first_sample as u64 }
-    }
-
     /// `y`, the mean and the variance in batch normalisation's outputs, or `dx`, `dgamma`, `dbeta`.
     fn split_norm(channels: usize, out: &mut [f32]) -> (&mut [f32], &mut [f32], &mut [f32]) {
         let (y, rest) = out.split_at_mut(out.len() - 2 * channels);
@@ -168,7 +163,7 @@ impl Case for SweepCase {
                 activation::backward(team, act, x, out);
             }
             (Operation::Dropout(rate), direction) => {
-                let (mask, elements) = (Self::dropout(rate, 0), self.sweep.elements);
+                let (mask, elements) = (mask(rate, 0), self.sweep.elements);
                 if direction == Direction::Forward {
                     return dropout::forward(team, &mask, elements, x, out);
                 }
@@ -235,7 +230,7 @@ impl Case for SweepCase {
                 naive::activation::backward(act, x, out);
             }
             (Operation::Dropout(rate), direction) => {
-                let mask = Self::dropout(rate, samples.start);
+                let mask = mask(rate, samples.start);
                 out.copy_from_slice(if direction == Direction::Forward { x } else { dy });
                 naive::dropout::backward(&mask, self.sweep.elements, out);
             }

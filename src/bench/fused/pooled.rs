@@ -2,7 +2,7 @@
 //! backward from the pool's winners to the weights.
 
 use super::{Execution, Inputs, lock};
-use crate::bench::case::{Case, Combine, Pieces, Work, noise, untouched};
+use crate::bench::case::{Case, Combine, Pieces, Work, mask, noise, untouched};
 use crate::bench::shapes::Next;
 use crate::nn::Buffer;
 use std::ops::Range;
@@ -23,11 +23,6 @@ impl Inputs {
         Geometry::new([g.out_h, g.out_w, self.convolution.filters], [2; 2], 2, Padding::Valid)
             .expect("a map with room for the pool that its recipe has")
     }
-}
-
-/// The masks of images from `first` on.
-fn mask(rate: f32, first: usize) -> Dropout {
-    Dropout { rate, key: 1, first_sample: first as u64 }
 }
 
 /// Of each image the pooled output, and behind it for the comparison the places of the winners.

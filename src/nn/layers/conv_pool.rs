@@ -79,8 +79,8 @@ impl LayerOps for ConvPool {
 
     fn backward(&self, pass: Backward<'_>) {
         let Some(g) = self.conv.geometry(pass.input) else { return };
-        let (w, dw_and_db) = (self.conv.kernel_len(pass.input), pass.grads);
-        let (dw, db) = dw_and_db.split_at_mut(w);
+        let w_len = self.conv.kernel_len(pass.input);
+        let (dw, db) = pass.grads.split_at_mut(w_len);
         let winners = Winners {
             dy: pass.dy,
             y: pass.y,
@@ -96,7 +96,7 @@ impl LayerOps for ConvPool {
         conv::expand_winners(pass.team, &g, self.conv.filters, &winners, dz);
         conv::backward_weights(pass.team, &g, pass.x, dz, dw, db);
         if let Some(dx) = pass.dx {
-            conv::backward_data(pass.team, &g, dz, &pass.params[..w], dx);
+            conv::backward_data(pass.team, &g, dz, &pass.params[..w_len], dx);
         }
     }
 }
