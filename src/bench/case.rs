@@ -4,6 +4,7 @@
 use crate::nn::Buffer;
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use threadcount_kernels::dropout::Dropout;
 use threadcount_kernels::{Mat, Team};
 
@@ -152,8 +153,13 @@ pub fn quarters(seed: u32, len: usize) -> Buffer {
     filled(len, || quarters.next().unwrap_or(0.0))
 }
 
+/// What a run writes that is no output. Only one run is under way at a time.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The dropout masks of samples from number `first` on.
-pub fn mask(rate: f32, first: usize) -> Dropout {
+pub(super) fn mask(rate: f32, first: usize) -> Dropout {
     Dropout { rate, key: 1, first_sample: first as u64 }
 }
 

@@ -1,15 +1,22 @@
 //! What stands between the products: activations, dropout, pooling, normalisation, optimizers.
 
-use super::case::{Case, Combine, Pieces, Work, mask, noise};
+use super::case::{Case, Combine, Pieces, Work, lock, mask, noise};
 use super::shapes::{Operation, Sweep};
 use crate::nn::{Buffer, Optimizer, Pooling};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use threadcount_kernels::update::{Adam, Nesterov, RmsProp, Sgd};
 use threadcount_kernels::{Geometry, Team, activation, dropout, naive, norm, pool, update};
 
 /// Batch normalisation's, as Keras has it.
 pub(super) const EPSILON: f32 = 1e-3;
+
+/// `y`, the mean and the variance in batch normalisation's outputs, or `dx`, `dgamma`, `dbeta`.
+pub(super) fn split_norm(channels: usize, out: &mut [f32]) -> (&mut [f32], &mut [f32], &mut [f32]) {
+    let (y, rest) = out.split_at_mut(out.len() - 2 * channels);
+    let (mean, variance) = rest.split_at_mut(channels);
+    (y, mean, variance)
+}
 
 /// The direction of an elementwise kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +111,6 @@ impl SweepCase {
         }
     }
 
-    /// `y`, the mean and the variance in batch normalisation's outputs, or `dx`, `dgamma`, `dbeta`.
-    fn split_norm(channels: usize, out: &mut [f32]) -> (&mut [f32], &mut [f32], &mut [f32]) {
-        let (y, rest) = out.split_at_mut(out.len() - 2 * channels);
-        let (mean, variance) = rest.split_at_mut(channels);
-        (y, mean, variance)
-    }
-
     /// Gamma, and something of its size.
     fn of_channels(&self, channels: usize) -> (&[f32], &[f32]) {
         (&self.dy[..channels], &self.x[..channels])
@@ -171,8 +171,7 @@ impl Case for SweepCase {
                 dropout::backward(team, &mask, elements, out);
             }
             (Operation::Pool(Pooling::Max, g), Direction::Forward) => {
-                let mut winners = self.fresh_winners.lock().unwrap_or_else(PoisonError::into_inner);
-                pool::max_forward(team, &g, x, out, &mut winners);
+                pool::max_forward(team, &g, x, out, &mut lock(&self.fresh_winners));
             }
             (Operation::Pool(Pooling::Max, g), Direction::Backward) => {
                 pool::max_backward(team, &g, &self.winners, dy, out);
@@ -185,7 +184,7 @@ impl Case for SweepCase {
             }
             (Operation::BatchNorm(channels), direction) => {
                 let (gamma, other) = self.of_channels(channels);
-                let (y, mean, variance) = Self::split_norm(channels, out);
+                let (y, mean, variance) = split_norm(channels, out);
                 if direction == Direction::Forward {
                     return norm::train_forward(team, x, gamma, other, EPSILON, y, mean, variance);
                 }
@@ -246,7 +245,7 @@ impl Case for SweepCase {
             }
             (Operation::BatchNorm(channels), direction) => {
                 let (gamma, other) = self.of_channels(channels);
-                let (y, mean, variance) = Self::split_norm(channels, out);
+                let (y, mean, variance) = split_norm(channels, out);
                 if direction == Direction::Forward {
                     return naive::norm::train_forward(x, gamma, other, EPSILON, y, mean, variance);
                 }

@@ -12,7 +12,6 @@ use crate::nn::Buffer;
 use moments::MomentsForward;
 use pooled::{PoolBackwardWeights, PoolForward};
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use threadcount_kernels::{Activation, Geometry, conv};
 
 /// What is fused.
@@ -146,11 +145,6 @@ impl Inputs {
     fn whole_forward(&self) -> conv::Convolution<'_> {
         self.forward(0..self.batch())
     }
-}
-
-/// What a run writes that is no output. Only one run is under way at a time.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,15 +6,14 @@
 
 use super::facts::Facts;
 use super::json::JsonFlag;
+use super::progress;
 use super::settings::{self, IsaFlag, Settings};
 use super::table;
 use crate::bench::kernels::{self, Entry};
 use crate::bench::{Work, matrixmultiply, measure, warm_up};
-use crate::console;
 use crate::{Error, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use std::env;
 use std::process::{Command, Stdio};
@@ -118,10 +117,10 @@ fn elsewhere(args: &Args, isa: Isa, threads: usize) -> Result<Vec<Row>> {
 }
 
 fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Row>> {
-    let style = ProgressStyle::with_template("{prefix}  {wide_bar}  {pos}/{len}");
-    let bar = style.ok().filter(|_| console::is_interactive()).map(|style| {
-        ProgressBar::new(entries.len() as u64).with_style(style.progress_chars("=> "))
-    });
+    let bar = progress::bar("{prefix}  {wide_bar}  {pos}/{len}");
+    if let Some(bar) = &bar {
+        bar.set_length(entries.len() as u64);
+    }
     warm_up(pool);
     let mut rows = Vec::new();
     for entry in entries {

@@ -10,6 +10,13 @@ use std::time::{Duration, Instant};
 /// Between two looks of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
 
+/// A bar of no length yet, where there is somebody to look at it.
+pub(super) fn bar(template: &str) -> Option<ProgressBar> {
+    let style = ProgressStyle::with_template(template).ok()?;
+    console::is_interactive()
+        .then(|| ProgressBar::no_length().with_style(style.progress_chars("=> ")))
+}
+
 /// The progress of one training run.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
@@ -20,13 +27,8 @@ pub(super) struct Progress {
 impl Progress {
     /// Before the first batch.
     pub(super) fn new() -> Self {
-        let style = ProgressStyle::with_template("{prefix}  {wide_bar}  {msg}");
-        let bar = style
-            .ok()
-            .filter(|_| console::is_interactive())
-            .map(|style| ProgressBar::no_length().with_style(style.progress_chars("=> ")));
         let now = Instant::now();
-        Self { bar, drawn: now, epoch_began: now }
+        Self { bar: bar("{prefix}  {wide_bar}  {msg}"), drawn: now, epoch_began: now }
     }
 
     /// Says what comes, until the bar is there to say it.

@@ -1,8 +1,8 @@
 //! A convolution with the batch normalisation that follows it.
 
-use super::{Execution, Inputs, lock};
-use crate::bench::case::{Case, Pieces, Work, noise, untouched};
-use crate::bench::elementwise::EPSILON;
+use super::{Execution, Inputs};
+use crate::bench::case::{Case, Pieces, Work, lock, noise, untouched};
+use crate::bench::elementwise::{EPSILON, split_norm};
 use crate::nn::Buffer;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -25,14 +25,6 @@ impl MomentsForward {
         let map = Mutex::new(untouched(inputs.batch() * inputs.map_len()));
         Self { gamma: noise(4, filters), beta: noise(5, filters), map, inputs, execution }
     }
-
-    /// The normalised map, the means, the variances.
-    fn split<'a>(&self, out: &'a mut [f32]) -> (&'a mut [f32], &'a mut [f32], &'a mut [f32]) {
-        let filters = self.gamma.len();
-        let (normal, moments) = out.split_at_mut(out.len() - 2 * filters);
-        let (mean, variance) = moments.split_at_mut(filters);
-        (normal, mean, variance)
-    }
 }
 
 impl Case for MomentsForward {
@@ -46,7 +38,7 @@ impl Case for MomentsForward {
 
     fn run(&self, team: &Team, out: &mut [f32]) {
         let Self { gamma, beta, .. } = self;
-        let (normal, mean, variance) = self.split(out);
+        let (normal, mean, variance) = split_norm(gamma.len(), out);
         let (map, job) = (&mut **lock(&self.map), self.inputs.whole_forward());
         match self.execution {
             Execution::Fused => {
@@ -67,7 +59,7 @@ impl Case for MomentsForward {
 
     fn twin(&self, _whole: Range<usize>, out: &mut [f32]) {
         let Self { gamma, beta, .. } = self;
-        let (normal, mean, variance) = self.split(out);
+        let (normal, mean, variance) = split_norm(gamma.len(), out);
         let mut map = vec![f32::NAN; normal.len()];
         naive::conv::forward_with_moments(&self.inputs.whole_forward(), &mut map, mean, variance);
         naive::norm::eval_forward(&map, gamma, beta, mean, variance, EPSILON, normal);

@@ -1,8 +1,8 @@
 //! A convolution with the max-pool that follows it: forward, with dropout in between or not, and
 //! backward from the pool's winners to the weights.
 
-use super::{Execution, Inputs, lock};
-use crate::bench::case::{Case, Combine, Pieces, Work, mask, noise, untouched};
+use super::{Execution, Inputs};
+use crate::bench::case::{Case, Combine, Pieces, Work, lock, mask, noise, untouched};
 use crate::bench::shapes::Next;
 use crate::nn::Buffer;
 use std::ops::Range;
