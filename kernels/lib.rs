@@ -14,6 +14,7 @@
 //!   between the multiplications
 //! - [`gather`]: bytes to a batch of floats
 //! - [`recurrent`]: a simple layer and an LSTM, built of all these
+//! - [`per_sample`]: gradient descent after each sample, a block of samples at a time
 //! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
 //! # The numeric contract
@@ -46,6 +47,7 @@ pub mod matrix;
 pub mod naive;
 pub mod norm;
 pub mod peak;
+pub mod per_sample;
 pub mod pool;
 pub mod recurrent;
 pub mod simd;

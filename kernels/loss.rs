@@ -278,6 +278,21 @@ impl Kernel for CrossEntropy<'_> {
     }
 }
 
+/// The loss of a logit whose label is 0 or 1, and `sigmoid(logit) - label`.
+#[inline(always)]
+pub(crate) fn binary<S: Simd>(simd: S, z: S::V, label: S::V) -> (S::V, S::V) {
+    let (zero, one) = (simd.splat(0.0), simd.splat(1.0));
+    let e = math::exp(simd, simd.sub(zero, simd.abs(z)));
+    // max(z, 0) - z label + ln(1 + e^-|z|); with the label's side of z nothing cancels:
+    // max(z, 0) - z = max(-z, 0).
+    let wrong = simd.select(simd.gt(label, zero), simd.sub(zero, z), z);
+    let loss = simd.add(simd.max(zero, wrong), math::ln_1p(simd, e));
+    // sigmoid(z) - label = sigmoid(-wrong) or its negative, again without cancelling.
+    let numerator = simd.select(simd.gt(zero, wrong), e, one);
+    let miss = simd.div(numerator, simd.add(one, e));
+    (loss, simd.select(simd.gt(label, zero), simd.sub(zero, miss), miss))
+}
+
 struct Binary<'a> {
     logits: &'a [f32],
     labels: &'a [u8],
@@ -292,7 +307,7 @@ impl Kernel for Binary<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { logits, labels, scale, losses, dlogits } = self;
-        let (zero, one, scale) = (simd.splat(0.0), simd.splat(1.0), simd.splat(scale));
+        let scale = simd.splat(scale);
         let len = logits.len();
         assert!(labels.len() == len && losses.len() == len && dlogits.len() == len);
         let mut i = 0;
@@ -302,17 +317,9 @@ impl Kernel for Binary<'_> {
             unsafe {
                 let z = simd.load_masked(logits.as_ptr().add(i), mask);
                 let label = simd.load_u8(labels.as_ptr().add(i), len - i);
-                let e = math::exp(simd, simd.sub(zero, simd.abs(z)));
-                // max(z, 0) - z label + ln(1 + e^-|z|); with the label's side of z nothing cancels:
-                // max(z, 0) - z = max(-z, 0).
-                let wrong = simd.select(simd.gt(label, zero), simd.sub(zero, z), z);
-                let loss = simd.add(simd.max(zero, wrong), math::ln_1p(simd, e));
-                // sigmoid(z) - label = sigmoid(-wrong) or its negative, again without cancelling.
-                let numerator = simd.select(simd.gt(zero, wrong), e, one);
-                let miss = simd.div(numerator, simd.add(one, e));
-                let signed = simd.select(simd.gt(label, zero), simd.sub(zero, miss), miss);
+                let (loss, miss) = binary(simd, z, label);
                 simd.store_masked(losses.as_mut_ptr().add(i), loss, mask);
-                simd.store_masked(dlogits.as_mut_ptr().add(i), simd.mul(signed, scale), mask);
+                simd.store_masked(dlogits.as_mut_ptr().add(i), simd.mul(miss, scale), mask);
             }
             i += S::LANES;
         }

@@ -128,10 +128,15 @@ impl Loss {
                 loss::mean_squared_error(team, outputs, targets, width, losses, gradient);
             }
         }
+        self.result(losses, outputs, labels)
+    }
+
+    /// The sum of `losses`, and how many of `outputs` name their label.
+    pub(crate) fn result(self, losses: &[f32], outputs: &[f32], labels: &[u8]) -> BatchResult {
         let loss_sum = losses.iter().map(|&loss| f64::from(loss)).sum();
-        let rows = outputs.chunks_exact(width).zip(labels);
+        let rows = outputs.chunks_exact(outputs.len() / labels.len()).zip(labels);
         let correct = rows.filter(|&(row, &label)| self.hit(row, label)).count();
-        BatchResult { loss_sum, correct, count }
+        BatchResult { loss_sum, correct, count: labels.len() }
     }
 
     /// Whether [`Self::apply`] needs room for targets.

@@ -3,8 +3,8 @@
 //!
 //! A list of [`Layer`]s is plain data. [`Plan`] follows the shapes through it and names every
 //! tensor; [`Network`] takes all the memory once and trains in it without another allocation.
-//! Definitions and defaults are Keras's. Kernels are called in `layers/`, [`Loss`] and
-//! [`Optimizer`] only.
+//! Definitions and defaults are Keras's. Kernels are called in `layers/`, [`Loss`],
+//! [`Optimizer`] and `per_sample.rs` only.
 //!
 //! ```
 //! use threadcount::nn::*;
@@ -32,6 +32,7 @@ mod loss;
 mod memory;
 mod network;
 mod optimizer;
+mod per_sample;
 mod plan;
 mod program;
 mod shape;

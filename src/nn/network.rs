@@ -8,6 +8,7 @@ use super::layers::{Backward, Flow, Forward, Layer, Mode};
 use super::loss::{BatchResult, Loss};
 use super::memory::{InputBuffer, Memory};
 use super::optimizer::{Optimizer, OptimizerState};
+use super::per_sample::PerSample;
 use super::plan::{Plan, Tensor};
 use super::program::{Unit, program};
 use super::shape::Shape;
@@ -33,6 +34,8 @@ pub struct Network {
     memory: Memory,
     loss: Loss,
     optimizer: OptimizerState,
+    /// For batches of one sample, where a kernel trains many of them at once.
+    per_sample: Option<PerSample>,
     max_batch: usize,
     seed: u64,
     params: Buffer,
@@ -85,6 +88,7 @@ impl Network {
         Ok(Self {
             loss,
             optimizer: OptimizerState::new(optimizer, plan.trainable_count())?,
+            per_sample: PerSample::new(&plan, loss, optimizer, max_batch)?,
             max_batch,
             seed,
             params,
@@ -120,6 +124,39 @@ impl Network {
         let result = self.gradients(team, x, labels, key)?;
         self.optimizer.update(team, &mut self.params, &self.grads);
         Ok(result)
+    }
+
+    /// How many steps [`Self::train_steps`] does at once with batches of `batch_size`: many where
+    /// each takes one sample and a kernel does that many together, else one.
+    pub fn steps_at_once(&self, batch_size: usize) -> usize {
+        match self.per_sample {
+            Some(_) if batch_size == 1 => PerSample::STEPS.min(self.max_batch),
+            _ => 1,
+        }
+    }
+
+    /// As [`Self::train_batch`] for each `batch_size` samples in turn, for
+    /// [`Self::steps_at_once`] of them (fewer at the end of an epoch); several steps are rounded
+    /// otherwise than one by one. `key` is that of the first. The result is the sum of theirs.
+    ///
+    /// # Errors
+    /// As [`Self::train_batch`].
+    pub fn train_steps(
+        &mut self,
+        team: &Team,
+        x: &[f32],
+        labels: &[u8],
+        batch_size: usize,
+        key: BatchKey,
+    ) -> Result<BatchResult> {
+        self.check_labels(x, labels)?;
+        let Some(per_sample) = self.per_sample.as_mut().filter(|_| batch_size == 1) else {
+            return self.train_batch(team, x, labels, key);
+        };
+        let losses = &mut self.losses[..labels.len()];
+        let logits = per_sample.train(team, &mut self.params, x, labels, losses);
+        self.optimizer.steps += labels.len() as u64;
+        Ok(self.loss.result(losses, logits, labels))
     }
 
     /// The training step without its last call: leaves the gradient of the mean loss in

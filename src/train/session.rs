@@ -61,7 +61,7 @@ pub(super) struct Weights {
 /// What has just been finished when a session asks whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// A training batch.
+    /// A training batch, or as many as the network trains at once.
     Batch,
     /// An epoch with its validation; it is in the history already.
     Epoch,
@@ -185,21 +185,25 @@ impl<'a> Session<'a> {
             }
             Order::AsSplit => (0..samples.len() as u32).collect(),
         };
-        for number in self.progress.batches..self.batches_per_epoch() {
+        let size = self.task.batch_size;
+        // Counted from the epoch's first batch, so a resumed run does the same ones together.
+        let at_once = self.network.steps_at_once(size);
+        while self.progress.batches < self.batches_per_epoch() {
             let started = Instant::now();
-            let first = number * self.task.batch_size;
-            let picks = &order[first..samples.len().min(first + self.task.batch_size)];
+            let first = self.progress.batches;
+            let next = (first - first % at_once + at_once).min(self.batches_per_epoch());
+            let picks = &order[first * size..samples.len().min(next * size)];
             let (x, labels) = self.batch.of(picks.len());
             gather(team, samples, &self.scale, picks, x, labels);
-            let key = BatchKey { epoch, first_sample: first as u64 };
-            let result = self.network.train_batch(team, x, labels, key)?;
+            let key = BatchKey { epoch, first_sample: (first * size) as u64 };
+            let result = self.network.train_steps(team, x, labels, size, key)?;
             if !result.loss_sum.is_finite() {
                 return Err(self.diverged());
             }
             let progress = &mut self.progress;
             progress.loss_sum += result.loss_sum;
             progress.correct += result.correct;
-            progress.batches += 1;
+            progress.batches = next;
             progress.trained_samples += picks.len() as u64;
             let seconds = started.elapsed().as_secs_f64();
             progress.step_seconds += seconds;

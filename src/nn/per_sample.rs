@@ -1,0 +1,70 @@
+//! Training with batches of one sample, where a kernel does many such steps at once.
+
+use threadcount_kernels::per_sample::{self, BLOCK, OneHidden};
+use threadcount_kernels::{Mat, Team};
+
+use super::buffer::Buffer;
+use super::layers::{Dense, Layer};
+use super::loss::Loss;
+use super::optimizer::Optimizer;
+use super::plan::Plan;
+use crate::error::Result;
+
+/// One hidden layer and one logit, trained by plain gradient descent.
+#[derive(Clone, Debug)]
+pub(crate) struct PerSample {
+    hidden: Dense,
+    learning_rate: f32,
+    scratch: Buffer,
+    logits: Buffer,
+}
+
+impl PerSample {
+    /// Steps of one call: four blocks, so that gathering their images is worth a phase.
+    pub(crate) const STEPS: usize = 4 * BLOCK;
+
+    /// The kernel's memory, if the network is of that kind.
+    pub(crate) fn new(
+        plan: &Plan,
+        loss: Loss,
+        optimizer: Optimizer,
+        max_batch: usize,
+    ) -> Result<Option<Self>> {
+        let (Loss::BinaryCrossEntropy, Optimizer::Sgd { learning_rate, momentum: 0.0 }) =
+            (loss, optimizer)
+        else {
+            return Ok(None);
+        };
+        // The loss has seen to it that the second one is linear, and has one unit.
+        let [hidden, logit] = plan.layers() else { return Ok(None) };
+        let (Layer::Dense(hidden), Layer::Dense(_)) = (hidden.layer, logit.layer) else {
+            return Ok(None);
+        };
+        let scratch = Buffer::zeroed(per_sample::scratch_len(hidden.units))?;
+        let logits = Buffer::zeroed(max_batch)?;
+        Ok(Some(Self { hidden, learning_rate, scratch, logits }))
+    }
+
+    /// One step for each sample, `max_batch` at most. Returns their logits.
+    pub(crate) fn train(
+        &mut self,
+        team: &Team,
+        params: &mut [f32],
+        x: &[f32],
+        labels: &[u8],
+        losses: &mut [f32],
+    ) -> &[f32] {
+        let (n, units) = (labels.len(), self.hidden.units);
+        let inputs = x.len() / n;
+        let (w1, rest) = params.split_at_mut(inputs * units);
+        let (b1, rest) = rest.split_at_mut(units);
+        let (w2, b2) = rest.split_at_mut(units);
+        let activation = self.hidden.activation;
+        let network = OneHidden { w1, b1, w2, b2: &mut b2[0], activation };
+        let x = Mat::new(x, n, inputs);
+        let outputs = [losses, &mut self.logits[..n]];
+        let scratch = &mut self.scratch;
+        per_sample::descend(team, network, self.learning_rate, x, labels, outputs, scratch);
+        &self.logits[..n]
+    }
+}
