@@ -1,7 +1,8 @@
 //! Rows of bytes, picked from all over memory, as rows of floats: how images become a batch.
 
 use crate::simd::{Kernel, Simd};
-use crate::team::Team;
+use crate::team::{Parts, Team};
+use std::ops::Range;
 
 /// Rows of one task: 16 images of 784 bytes are some 5 us of work.
 const TASK: usize = 16;
@@ -9,6 +10,19 @@ const TASK: usize = 16;
 /// Rows between the one that is converted and the one that is asked for. A picked row is where no
 /// CPU expects it: waiting for its first lines took three quarters of the time.
 const AHEAD: usize = 4;
+
+/// Pieces of the columns: as many as a product of the batch with a dense layer's weights has blocks of
+/// K, and its gradient tasks, at 784 columns.
+const COLUMN_PIECES: usize = 4;
+
+/// How the work of several threads is cut: so that each writes what it is going to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// By rows: a convolution takes an image at a time.
+    Rows,
+    /// By columns: a dense layer has its weights cut by inputs.
+    Columns,
+}
 
 /// `out[i, j] = row(i)[j] * factors[j] + offsets[j]`, rounded after each operation, so that the bits
 /// are the same on every instruction set. `out` is `[rows, cols]`, the others `[cols]`.
@@ -21,6 +35,7 @@ pub fn scaled<'a>(
     row: impl Fn(usize) -> &'a [u8] + Sync,
     factors: &[f32],
     offsets: &[f32],
+    cut: Cut,
     out: &mut [f32],
 ) {
     let cols = factors.len();
@@ -28,56 +43,66 @@ pub fn scaled<'a>(
     let rows = out.len().checked_div(cols).unwrap_or(0);
     assert_eq!(out.len(), rows * cols, "out is no matrix of {cols} columns");
     let (isa, row) = (team.isa(), &row);
-    team.run_on_chunks(out, TASK * cols.max(1), |start, out| {
-        isa.run(Rows { row, first: start / cols, factors, offsets, out });
+    let (row_tasks, pieces) = match cut {
+        Cut::Columns if team.threads() > 1 => (1, COLUMN_PIECES),
+        _ => (rows.div_ceil(TASK), 1),
+    };
+    let out = Parts::new(out);
+    team.run(row_tasks * pieces, |task, _| {
+        let (piece, task) = (task / row_tasks, task % row_tasks);
+        let rows = rows * task / row_tasks..rows * (task + 1) / row_tasks;
+        let columns = cols * piece / pieces..cols * (piece + 1) / pieces;
+        isa.run(Block { row, rows, columns, factors, offsets, out: &out });
     });
 }
 
-/// The rows of one task.
-struct Rows<'a, F> {
+/// The rows and columns of one task.
+struct Block<'a, F> {
     row: &'a F,
-    first: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
     factors: &'a [f32],
     offsets: &'a [f32],
-    out: &'a mut [f32],
+    out: &'a Parts<'a, f32>,
 }
 
-impl<'b, F: Fn(usize) -> &'b [u8]> Kernel for Rows<'_, F> {
+impl<'b, F: Fn(usize) -> &'b [u8]> Kernel for Block<'_, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { row, first, factors, offsets, out } = self;
+        let Self { row, rows, columns, factors, offsets, out } = self;
         let cols = factors.len();
-        let count = out.len() / cols;
-        for ahead in 0..AHEAD.min(count) {
-            ask_for(simd, row(first + ahead));
+        for ahead in rows.start..rows.end.min(rows.start + AHEAD) {
+            ask_for(simd, row(ahead), &columns);
         }
-        for (i, out) in out.chunks_exact_mut(cols).enumerate() {
-            if i + AHEAD < count {
-                ask_for(simd, row(first + i + AHEAD));
+        for i in rows.clone() {
+            if i + AHEAD < rows.end {
+                ask_for(simd, row(i + AHEAD), &columns);
             }
-            let bytes = row(first + i);
-            assert_eq!(bytes.len(), cols, "row {} has another length", first + i);
-            for j in (0..cols).step_by(S::LANES) {
-                let n = cols - j;
+            let bytes = row(i);
+            assert_eq!(bytes.len(), cols, "row {i} has another length");
+            // SAFETY: tasks have disjoint rows or columns.
+            let out = unsafe { out.part(i * cols + columns.start..i * cols + columns.end) };
+            for j in columns.clone().step_by(S::LANES) {
+                let n = columns.end - j;
                 // SAFETY: min(n, LANES) elements from j on are in each of the four.
                 unsafe {
                     let x = simd.load_u8(bytes.as_ptr().add(j), n);
                     let factor = simd.load_first(factors.as_ptr().add(j), n);
                     let offset = simd.load_first(offsets.as_ptr().add(j), n);
                     let y = simd.add(simd.mul(x, factor), offset);
-                    simd.store_first(out.as_mut_ptr().add(j), y, n);
+                    simd.store_first(out.as_mut_ptr().add(j - columns.start), y, n);
                 }
             }
         }
     }
 }
 
-/// Prefetches a row, a cache line at a time.
+/// Prefetches those columns of a row, a cache line at a time.
 #[inline(always)]
-fn ask_for<S: Simd>(simd: S, row: &[u8]) {
-    for at in (0..row.len()).step_by(64) {
+fn ask_for<S: Simd>(simd: S, row: &[u8], columns: &Range<usize>) {
+    for at in columns.clone().step_by(64) {
         simd.prefetch(row.as_ptr().wrapping_add(at).cast());
     }
 }

@@ -102,9 +102,9 @@ pub fn descend(
             labels: &labels[samples.clone()],
             logits: &mut logits[samples.clone()],
         });
-        let dz = Mat::strided(z, count, hidden, row, 1);
+        let steps = Mat::strided(z, count, hidden, row, 1);
         let w = MatMut::new(w1, inputs, hidden);
-        gemm(team, -learning_rate, x.t(), dz, Write::Add { beta: 1.0 }, w, Epilogue::None);
+        gemm(team, 1.0, x.t(), steps, Write::Add { beta: 1.0 }, w, Epilogue::None);
         let losses = &mut losses[samples.clone()];
         let (logits, labels) = (&logits[samples.clone()], &labels[samples]);
         binary_cross_entropy(team, logits, labels, losses, &mut misses[..count]);
@@ -115,7 +115,7 @@ pub fn descend(
 /// The steps of one block but for those of `w1`.
 struct Recurrence<'a> {
     /// `[BLOCK, row]`: what the activations would be fed without the block's steps; becomes the
-    /// gradient by what they are fed.
+    /// steps of `b1`, minus the rate times the gradient by what they are fed.
     z: &'a mut [f32],
     /// `[BLOCK, BLOCK]`: products of the samples with each other.
     gram: &'a [f32],
@@ -165,26 +165,26 @@ impl Kernel for Recurrence<'_> {
                 unsafe {
                     let at = z.as_mut_ptr().add(j * row + k);
                     let (y, w) = (simd.load(a.as_ptr().add(k)), simd.load(w2.as_ptr().add(k)));
-                    simd.store(at, activation.chain(simd, y, simd.mul(miss, w)));
+                    simd.store(at, activation.chain(simd, y, simd.mul(step, w)));
                     simd.store(w2.as_mut_ptr().add(k), simd.mul_add(step, y, w));
                 }
             }
             // What this step changes for the samples behind it.
             for later in j + 1..count {
-                let factor = simd.splat(-learning_rate * (gram[j * BLOCK + later] + 1.0));
+                let factor = simd.splat(gram[j * BLOCK + later] + 1.0);
                 for k in (0..row).step_by(S::LANES) {
                     // SAFETY: as above.
                     unsafe {
-                        let dz = simd.load(z.as_ptr().add(j * row + k));
+                        let step = simd.load(z.as_ptr().add(j * row + k));
                         let at = z.as_mut_ptr().add(later * row + k);
-                        simd.store(at, simd.mul_add(factor, dz, simd.load(at)));
+                        simd.store(at, simd.mul_add(factor, step, simd.load(at)));
                     }
                 }
             }
         }
         for j in 0..count {
-            for (b, dz) in b1.iter_mut().zip(&z[j * row..]) {
-                *b -= learning_rate * dz;
+            for (b, step) in b1.iter_mut().zip(&z[j * row..]) {
+                *b += step;
             }
         }
     }

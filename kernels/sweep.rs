@@ -2,17 +2,27 @@
 //! other elementwise kernels share. Each element's result depends on that element alone, so how the
 //! pass is cut into tasks cannot change a bit.
 
+use crate::Isa;
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Team};
 
 /// Elements of the smallest task: below twice this the leader works alone. At 50 GB/s a task with
 /// two arrays takes 2.6 us, five times what waking a spinning worker costs.
-const TASK: usize = 16_384;
+const TASK: usize = 4_096;
 
 /// What happens to one element of each array: `R` arrays are read, `W` are read and written.
 pub(crate) trait Step<const R: usize, const W: usize>: Copy + Sync {
     /// The new values of the written arrays. Mark it `#[inline(always)]`.
     fn step<S: Simd>(self, simd: S, read: [S::V; R], write: [S::V; W]) -> [S::V; W];
+}
+
+/// Who does a sweep.
+#[derive(Clone, Copy)]
+pub(crate) enum Hands<'a> {
+    /// All of a team, as a phase.
+    Team(&'a Team<'a>),
+    /// The calling thread, inside a task.
+    Task(Isa),
 }
 
 /// Applies `step` to every element.
@@ -26,11 +36,29 @@ pub(crate) fn sweep<const R: usize, const W: usize>(
     reads: [&[f32]; R],
     writes: [&mut [f32]; W],
 ) {
+    sweep_by(Hands::Team(team), step, reads, writes);
+}
+
+/// The same, by whom it is said.
+///
+/// # Panics
+/// If the arrays differ in length.
+#[track_caller]
+pub(crate) fn sweep_by<const R: usize, const W: usize>(
+    hands: Hands,
+    step: impl Step<R, W>,
+    reads: [&[f32]; R],
+    writes: [&mut [f32]; W],
+) {
     let len = writes[0].len();
     for other in reads.iter().map(|r| r.len()).chain(writes.iter().map(|w| w.len())) {
         assert_eq!(other, len, "arrays of one sweep differ in length");
     }
-    let tasks = (len / TASK).max(1);
+    let team = match hands {
+        Hands::Team(team) => team,
+        Hands::Task(isa) => return isa.run(Pass { step, reads, writes }),
+    };
+    let tasks = (len / TASK).clamp(1, 4 * team.threads());
     let chunk = len.div_ceil(tasks).next_multiple_of(64).max(64);
     let isa = team.isa();
     let writes = writes.map(Parts::new);

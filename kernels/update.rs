@@ -1,8 +1,13 @@
-//! Optimizer sweeps: one pass over parameters, gradients and the optimizer's own arrays. Formulas
-//! and the place of epsilon are those of Keras 3.
+//! Optimizer sweeps: one pass over parameters, gradients and the optimizer's own arrays, alone or
+//! (in `product`) right behind the matrix product that is the gradient. Formulas and the place of
+//! epsilon are those of Keras 3.
+
+mod product;
+
+pub use product::step_by_product;
 
 use crate::simd::Simd;
-use crate::sweep::{Step, sweep};
+use crate::sweep::{Hands, Step, sweep_by};
 use crate::team::Team;
 
 /// Whether momentum looks ahead.
@@ -88,11 +93,7 @@ impl Step<1, 2> for Momentum {
 /// If the lengths differ.
 #[track_caller]
 pub fn sgd(team: &Team, sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
-    if sgd.momentum == 0.0 {
-        sweep(team, Plain(*sgd), [grads], [params]);
-    } else {
-        sweep(team, Momentum(*sgd), [grads], [params, velocity]);
-    }
+    Moving { rule: Rule::Sgd(*sgd), params, memory: [velocity, &mut []] }.step(team, grads);
 }
 
 impl RmsProp {
@@ -136,11 +137,8 @@ pub fn rmsprop(
     mean_square: &mut [f32],
     velocity: &mut [f32],
 ) {
-    if rmsprop.momentum == 0.0 {
-        sweep(team, *rmsprop, [grads], [params, mean_square]);
-    } else {
-        sweep(team, *rmsprop, [grads], [params, mean_square, velocity]);
-    }
+    let rule = Rule::RmsProp(*rmsprop);
+    Moving { rule, params, memory: [mean_square, velocity] }.step(team, grads);
 }
 
 /// [`Adam`] with its corrections worked out for one step.
@@ -156,7 +154,9 @@ impl Step<1, 3> for Corrected {
         let m = simd.mul_add(simd.sub(g, m), simd.splat(1.0 - self.adam.beta1), m);
         let excess = simd.sub(simd.mul(g, g), v);
         let v = simd.mul_add(excess, simd.splat(1.0 - self.adam.beta2), v);
-        let root = simd.add(simd.sqrt(v), simd.splat(self.adam.epsilon));
+        // Where no gradient has ever been, the root of the smallest normal number: 1e-19.
+        let positive = simd.max(v, simd.splat(f32::MIN_POSITIVE));
+        let root = simd.add(simd.sqrt_nearly(positive), simd.splat(self.adam.epsilon));
         let change = simd.div(simd.mul(m, simd.splat(self.rate)), root);
         [simd.sub(w, change), m, v]
     }
@@ -175,10 +175,85 @@ pub fn adam(
     m: &mut [f32],
     v: &mut [f32],
 ) {
-    assert!(adam.step > 0, "Adam counts its steps from 1");
-    // In f64: 1 - 0.999^1 keeps three digits less in f32.
-    let power = |beta: f32| f64::from(beta).powf(adam.step as f64);
-    let correction = (1.0 - power(adam.beta2)).sqrt() / (1.0 - power(adam.beta1));
-    let rate = (f64::from(adam.learning_rate) * correction) as f32;
-    sweep(team, Corrected { adam: *adam, rate }, [grads], [params, m, v]);
+    Moving { rule: Rule::Adam(*adam), params, memory: [m, v] }.step(team, grads);
+}
+
+/// One of the rules above, for one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// Gradient descent; remembers a velocity if it has momentum.
+    Sgd(Sgd),
+    /// RMSprop; remembers mean squares, and a velocity if it has momentum.
+    RmsProp(RmsProp),
+    /// Adam; remembers means and mean squares.
+    Adam(Adam),
+}
+
+/// Parameters that a rule moves, and what it remembers of each.
+#[derive(Debug)]
+pub struct Moving<'a> {
+    /// The rule.
+    pub rule: Rule,
+    /// `[len]`
+    pub params: &'a mut [f32],
+    /// `[len]` each, in the order in which [`Rule`] names them; empty where it remembers less.
+    pub memory: [&'a mut [f32]; 2],
+}
+
+impl<'a> Moving<'a> {
+    /// One step. `grads` is `[len]`.
+    ///
+    /// # Panics
+    /// If the lengths differ, or Adam's step is 0.
+    #[track_caller]
+    pub fn step(self, team: &Team, grads: &[f32]) {
+        self.step_by(Hands::Team(team), grads);
+    }
+
+    /// The first `mid` parameters, and the others.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[must_use]
+    #[track_caller]
+    pub fn split_at(self, mid: usize) -> (Self, Self) {
+        let [first, second] = self.memory.map(|memory| {
+            let mid = mid.min(memory.len());
+            memory.split_at_mut(mid)
+        });
+        let (params, other_params) = self.params.split_at_mut(mid);
+        let rule = self.rule;
+        (
+            Self { rule, params, memory: [first.0, second.0] },
+            Self { rule, params: other_params, memory: [first.1, second.1] },
+        )
+    }
+
+    #[track_caller]
+    fn step_by(self, hands: Hands, grads: &[f32]) {
+        let Self { rule, params, memory: [first, second] } = self;
+        match rule {
+            Rule::Sgd(sgd) if sgd.momentum == 0.0 => {
+                sweep_by(hands, Plain(sgd), [grads], [params]);
+            }
+            Rule::Sgd(sgd) => sweep_by(hands, Momentum(sgd), [grads], [params, first]),
+            Rule::RmsProp(rms) if rms.momentum == 0.0 => {
+                sweep_by(hands, rms, [grads], [params, first]);
+            }
+            Rule::RmsProp(rms) => sweep_by(hands, rms, [grads], [params, first, second]),
+            Rule::Adam(adam) => {
+                sweep_by(hands, adam.corrected(), [grads], [params, first, second]);
+            }
+        }
+    }
+}
+
+impl Adam {
+    fn corrected(self) -> Corrected {
+        assert!(self.step > 0, "Adam counts its steps from 1");
+        // In f64: 1 - 0.999^1 keeps three digits less in f32.
+        let power = |beta: f32| f64::from(beta).powf(self.step as f64);
+        let correction = (1.0 - power(self.beta2)).sqrt() / (1.0 - power(self.beta1));
+        Corrected { adam: self, rate: (f64::from(self.learning_rate) * correction) as f32 }
+    }
 }

@@ -60,23 +60,27 @@ pub struct ThreadCosts {
     /// Of a task, for each row of memory that it writes a part of and another task the next: the
     /// CPU's prefetchers run on into the other's part and take its cache lines away.
     pub shared_row: f64,
+    /// Of a float that a thread reads and another one wrote.
+    pub remote_float: f64,
 }
 
 impl ThreadCosts {
     /// No cost at all.
-    pub const NONE: Self = Self { phase: 0.0, shared_row: 0.0 };
+    pub const NONE: Self = Self { phase: 0.0, shared_row: 0.0, remote_float: 0.0 };
 
     /// Those of a team. An empty phase was seen to cost 500 multiply-adds, or 2,500 on the same
     /// machine at another time, when the system had moved the threads to cores far apart. Products
     /// pay from eight times that on; and only the far cores suffer from shared rows, by 200 ns each.
+    /// What one core wrote another reads at 100 GB/s, or at 25.
     pub(crate) fn of(team: &Team, blocking: &Blocking) -> Self {
         if team.threads() == 1 {
             return Self::NONE;
         }
         blocking.thread_costs.unwrap_or_else(|| {
             let phase = team.phase_cost(phase_cost);
-            let shared_row = if phase < 1_500.0 { 0.0 } else { 700.0 };
-            Self { phase: (8.0 * phase).clamp(2e3, 3e4), shared_row }
+            let (shared_row, remote_float) =
+                if phase < 1_500.0 { (0.0, 0.15) } else { (700.0, 0.6) };
+            Self { phase: (8.0 * phase).clamp(2e3, 3e4), shared_row, remote_float }
         })
     }
 }
@@ -158,6 +162,34 @@ impl Work {
         multiply + copies + stores + 500.0
     }
 
+    /// Floats that a thread reads and another one wrote, if both operands lie in the threads' caches by
+    /// shares of K, as batches and weights do: a training step writes them that way.
+    fn remote_floats(&self, row_groups: usize, col_groups: usize) -> f64 {
+        let Self { m, n, k, slices, .. } = *self;
+        if slices == self.blocks && slices > 1 {
+            // Only the sums, which the leader adds up.
+            return (m * n * slices / 2) as f64;
+        }
+        let of_a = if row_groups > 1 { 0 } else { m * k };
+        let of_b = if col_groups > 1 { k * n / col_groups } else { k * n };
+        (of_a + of_b) as f64 / 2.0
+    }
+
+    /// The same product with each block of K as a task of its own, if that gives the same bits:
+    /// blocks are then added up in the order in which one task adds them to C.
+    pub(crate) fn by_blocks(&self) -> Option<Self> {
+        let is_possible = self.slices == 1 && self.blocks > 1 && self.store == Store::ByRow;
+        is_possible.then_some(Self { slices: self.blocks, ..*self })
+    }
+
+    /// What it costs to add slices up.
+    fn sums_cost(&self) -> f64 {
+        match self.slices {
+            1 => 0.0,
+            slices => 1.5 * (self.m * self.n * (slices + 1)) as f64 / (self.tile.nr / 2) as f64,
+        }
+    }
+
     /// Picks the cut with the shortest makespan for that many threads, and what it costs.
     pub(crate) fn grid(&self, threads: usize, costs: ThreadCosts) -> (Grid, f64) {
         let (row_tiles, col_tiles) = (self.m.div_ceil(self.tile.mr), self.n.div_ceil(self.tile.nr));
@@ -180,7 +212,10 @@ impl Work {
                     _ => 0,
                 };
                 let task = self.task_cost(rows, cols) + costs.shared_row * shared_rows as f64;
-                let cost = rounds as f64 * task + costs.phase;
+                let cost = rounds as f64 * task
+                    + costs.remote_float * self.remote_floats(row_groups, col_groups)
+                    + self.sums_cost()
+                    + costs.phase;
                 if cost < best_cost {
                     (best, best_cost) = (Grid { row_groups, col_groups }, cost);
                 }
@@ -245,7 +280,7 @@ mod tests {
     #[test]
     fn threads_are_used_where_they_pay() {
         let tasks = |work: Work| {
-            let (grid, _) = work.grid(4, ThreadCosts { phase: 4e3, shared_row: 0.0 });
+            let (grid, _) = work.grid(4, ThreadCosts { phase: 4e3, ..ThreadCosts::NONE });
             grid.row_groups * grid.col_groups
         };
         assert_eq!(tasks(work(32, 10, 32)), 1);

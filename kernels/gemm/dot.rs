@@ -7,7 +7,7 @@ use super::pack::pack_b;
 use super::store::{Row, finish_row};
 use crate::simd::{Kernel, Simd};
 use crate::team::Scratch;
-use crate::{Mat, Team};
+use crate::{Isa, Mat, Team};
 use std::ops::Range;
 
 /// Columns from which on the other kernels are better on every instruction set.
@@ -49,6 +49,11 @@ impl DotProduct<'_> {
             let rows = share(m, ROWS, task, groups);
             isa.run(DotRows { job: self, rows, scratch });
         });
+    }
+
+    /// Computes it on the calling thread, inside a task.
+    pub(super) fn run_in_task(&self, isa: Isa, scratch: &mut Scratch) {
+        isa.run(DotRows { job: self, rows: 0..self.a.rows(), scratch });
     }
 }
 

@@ -6,14 +6,14 @@ use super::block::BlockOfC;
 use super::blocking::{Blocking, Grid, Work, share};
 use super::dot::DotProduct;
 use super::pack::KC;
-use super::plan::{Method, Plan};
+use super::plan::{Hands, Method, Plan};
 use super::store::{Row, StripEpilogue, StripOutput, finish_row};
 use super::tile::MAX_MR;
 use super::{Epilogue, Write};
 use crate::simd::{Kernel, Simd};
 use crate::sums::AddTo;
-use crate::team::Parts;
-use crate::{Mat, MatMut, Team};
+use crate::team::{Parts, Scratch};
+use crate::{Isa, Mat, MatMut, Team};
 use std::ops::Range;
 
 /// `C = epilogue(alpha A B + beta C)`: the problem as it was given, or transposed.
@@ -86,6 +86,11 @@ impl<'a> Target<'a> {
         self.beta.is_none() && (self.is_by_column() || self.cs == 1 && self.rs.is_multiple_of(1024))
     }
 
+    /// Whether the product is scaled, or added to something.
+    pub(super) fn adds_or_scales(&self) -> bool {
+        self.beta.is_some() || self.alpha != 1.0
+    }
+
     /// The same pointing `elements` further on.
     fn offset(&self, elements: usize) -> Self {
         Self { c: self.c.wrapping_add(elements), ..*self }
@@ -153,7 +158,7 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
         return;
     }
     assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
-    let plan = Plan::of(team, blocking, &given);
+    let plan = Plan::of(Hands::of(team, blocking), blocking, &given);
     let product = if plan.is_transposed { given.transposed() } else { given };
     let (work, grid) = match plan.method {
         Method::Dots { tasks } => {
@@ -170,6 +175,29 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
     for start in (0..work.n).step_by(band) {
         let cols = start..work.n.min(start + band);
         Job { product, work, grid, cols, blocking }.run(team);
+    }
+}
+
+/// Computes a product whose K is one slice on the calling thread alone.
+pub(super) fn multiply_in_task(isa: Isa, given: Product, scratch: &mut Scratch) {
+    if given.a.rows() == 0 || given.b.cols() == 0 {
+        return;
+    }
+    let blocking = Blocking::of_machine();
+    let plan = Plan::of(Hands::alone(isa), blocking, &given);
+    let product = if plan.is_transposed { given.transposed() } else { given };
+    match plan.method {
+        Method::Dots { .. } => {
+            let Product { a, b, target } = product;
+            DotProduct { a, b, target }.run_in_task(isa, scratch);
+        }
+        Method::Strips { work, grid } => {
+            assert_eq!(work.slices, 1, "slices of K are tasks of their own");
+            let (target, rows, cols) = (product.target, 0..work.m, 0..work.n);
+            let (job_cols, blocks) = (cols.clone(), 0..work.blocks);
+            let job = &Job { product, work, grid, cols: job_cols, blocking };
+            isa.run(BlockOfC { job, target, rows, cols, blocks, scratch });
+        }
     }
 }
 

@@ -22,9 +22,13 @@ pub(crate) mod store;
 pub(crate) mod tile;
 
 use crate::activation::Activation;
-use crate::{Mat, MatMut, Team};
+use crate::team::Scratch;
+use crate::{Isa, Mat, MatMut, Team};
+use blocking::share;
 pub use blocking::{Blocking, ThreadCosts};
 use loops::Product;
+use std::ops::Range;
+use tile::TileFacts;
 
 /// What happens to the old C.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,4 +100,25 @@ pub fn gemm_with(
     }
     let product = Product::new(alpha, a, b, write, &mut c, epilogue);
     loops::multiply(team, blocking, product);
+}
+
+/// `C = A B (+ beta C)` on the calling thread, inside a task. K is at most 4,096: one slice.
+pub(crate) fn product_in_task(
+    isa: Isa,
+    a: Mat,
+    b: Mat,
+    write: Write,
+    mut c: MatMut,
+    scratch: &mut Scratch,
+) {
+    assert_eq!(a.cols(), b.rows(), "the columns of A and the rows of B");
+    assert_eq!((c.rows(), c.cols()), (a.rows(), b.cols()), "the shape of C");
+    let product = Product::new(1.0, a, b, write, &mut c, Epilogue::None);
+    loops::multiply_in_task(isa, product, scratch);
+}
+
+/// The rows of C of one of so many tasks: nearly equal shares of whole tiles.
+pub(crate) fn rows_of_task(isa: Isa, rows: usize, task: usize, tasks: usize) -> Range<usize> {
+    let (tile, _) = isa.run(TileFacts);
+    share(rows, tile.mr, task, tasks)
 }

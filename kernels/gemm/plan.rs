@@ -27,12 +27,31 @@ pub(super) enum Method {
     Strips { work: Work, grid: Grid },
 }
 
-/// All that a plan depends on.
+/// Who is to compute it.
 #[derive(Clone, Copy, PartialEq)]
-struct Key {
+pub(super) struct Hands {
     isa: Isa,
     threads: usize,
     costs: ThreadCosts,
+}
+
+impl Hands {
+    /// All of a team.
+    pub(super) fn of(team: &Team, blocking: &Blocking) -> Self {
+        let costs = ThreadCosts::of(team, blocking);
+        Self { isa: team.isa(), threads: team.threads(), costs }
+    }
+
+    /// One thread.
+    pub(super) fn alone(isa: Isa) -> Self {
+        Self { isa, threads: 1, costs: ThreadCosts::NONE }
+    }
+}
+
+/// All that a plan depends on.
+#[derive(Clone, Copy, PartialEq)]
+struct Key {
+    hands: Hands,
     /// m, n, k, and the row and column strides of A, B and C.
     sizes: [usize; 9],
     adds: bool,
@@ -55,12 +74,10 @@ thread_local! {
 }
 
 impl Key {
-    fn of(team: &Team, costs: ThreadCosts, Product { a, b, target }: &Product) -> Self {
+    fn of(hands: Hands, Product { a, b, target }: &Product) -> Self {
         let (m, n, k) = (a.rows(), b.cols(), a.cols());
         Self {
-            isa: team.isa(),
-            threads: team.threads(),
-            costs,
+            hands,
             sizes: [m, n, k, a.rs(), a.cs(), b.rs(), b.cs(), target.rs, target.cs],
             adds: target.beta.is_some(),
             epilogue: match target.epilogue {
@@ -82,25 +99,24 @@ impl Key {
 
 impl Plan {
     /// That of a product, made or remembered.
-    pub(super) fn of(team: &Team, blocking: &Blocking, given: &Product) -> Self {
-        let costs = ThreadCosts::of(team, blocking);
+    pub(super) fn of(hands: Hands, blocking: &Blocking, given: &Product) -> Self {
         // Other sizes of blocks are those of tests.
         if !std::ptr::eq(blocking, Blocking::of_machine()) {
-            return Self::new(team, costs, blocking, given);
+            return Self::new(hands, blocking, given);
         }
-        let key = Key::of(team, costs, given);
+        let key = Key::of(hands, given);
         KEPT.with_borrow_mut(|plans| {
             plans.resize_with(PLANS, || None);
             let kept = &mut plans[key.place()];
             match kept {
                 Some((of, plan)) if *of == key => *plan,
-                _ => kept.insert((key, Self::new(team, costs, blocking, given))).1,
+                _ => kept.insert((key, Self::new(hands, blocking, given))).1,
             }
         })
     }
 
-    fn new(team: &Team, costs: ThreadCosts, blocking: &Blocking, given: &Product) -> Self {
-        let isa = team.isa();
+    fn new(hands: Hands, blocking: &Blocking, given: &Product) -> Self {
+        let Hands { isa, threads, costs } = hands;
         let both = [(false, *given), (true, given.transposed())];
         let works = both.map(|(is_transposed, product)| {
             product.work(isa, blocking).map(|work| (is_transposed, work))
@@ -112,11 +128,13 @@ impl Plan {
         if let Some((is_transposed, cost)) = dot_products(isa, blocking, both)
             && cost < alone.fold(f64::INFINITY, f64::min)
         {
-            let tasks = ((cost / costs.phase.max(1.0)) as usize).clamp(1, team.threads());
+            let tasks = ((cost / costs.phase.max(1.0)) as usize).clamp(1, threads);
             return Self { is_transposed, method: Method::Dots { tasks } };
         }
+        let by_blocks = given.by_blocks(isa, blocking).filter(|_| threads > 1);
+        let works = works.chain(by_blocks.map(|work| (false, work)));
         let plans = works.map(|(is_transposed, work)| {
-            let (grid, cost) = work.grid(team.threads(), costs);
+            let (grid, cost) = work.grid(threads, costs);
             (cost, Self { is_transposed, method: Method::Strips { work, grid } })
         });
         let best = plans.min_by(|a, b| a.0.total_cmp(&b.0));
@@ -138,6 +156,16 @@ fn dot_products(isa: Isa, blocking: &Blocking, both: [(bool, Product); 2]) -> Op
 }
 
 impl Product<'_> {
+    /// Its work by blocks of K, if that gives the same bits.
+    fn by_blocks(&self, isa: Isa, blocking: &Blocking) -> Option<Work> {
+        // With an old C the first block would be added to it in another order, and alpha applied
+        // to each.
+        if self.target.adds_or_scales() {
+            return None;
+        }
+        self.work(isa, blocking)?.by_blocks()
+    }
+
     /// The cost model's view of it, if the kernels can compute it: a bias for each row needs the
     /// store by column.
     fn work(&self, isa: Isa, blocking: &Blocking) -> Option<Work> {

@@ -164,6 +164,14 @@ impl Simd for Avx512 {
         unsafe { _mm512_sqrt_ps(a) }
     }
     #[inline(always)]
+    fn sqrt_nearly(self, a: __m512) -> __m512 {
+        // One step of Newton's: s = a y, s += s (1/2 - s y / 2).
+        let estimate = unsafe { _mm512_rsqrt14_ps(a) };
+        let s = self.mul(a, estimate);
+        let half = self.mul(estimate, self.splat(-0.5));
+        self.mul_add(s, self.mul_add(s, half, self.splat(0.5)), s)
+    }
+    #[inline(always)]
     fn abs(self, a: __m512) -> __m512 {
         unsafe { _mm512_abs_ps(a) }
     }

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{noise, run_everywhere, untouched};
-use threadcount_kernels::{gather, naive};
+use threadcount_kernels::gather::{self, Cut};
+use threadcount_kernels::naive;
 
 /// Every length around a vector and a cache line, and picks that repeat.
 #[test]
@@ -16,12 +17,18 @@ fn scaled() {
             let mut expected = untouched(rows * cols);
             naive::gather::scaled(row, &factors, &offsets, &mut expected);
             let results = run_everywhere(|team| {
-                let mut out = untouched(rows * cols);
-                gather::scaled(team, row, &factors, &offsets, &mut out);
-                vec![out]
+                [Cut::Rows, Cut::Columns]
+                    .map(|cut| {
+                        let mut out = untouched(rows * cols);
+                        gather::scaled(team, row, &factors, &offsets, cut, &mut out);
+                        out
+                    })
+                    .to_vec()
             });
-            for (isa, out) in results {
-                assert!(out[0] == expected, "{isa}: {rows} x {cols}");
+            for (isa, outs) in results {
+                for out in outs {
+                    assert!(out == expected, "{isa}: {rows} x {cols}");
+                }
             }
         }
     }
@@ -32,5 +39,5 @@ fn scaled() {
 fn rows_of_another_length_are_refused() {
     let (bytes, ones) = ([0_u8; 8], [1.0; 4]);
     let team = threadcount_kernels::Team::solo(threadcount_kernels::Isa::best());
-    gather::scaled(&team, |i| &bytes[..4 - i], &ones, &ones, &mut [0.0; 8]);
+    gather::scaled(&team, |i| &bytes[..4 - i], &ones, &ones, Cut::Rows, &mut [0.0; 8]);
 }

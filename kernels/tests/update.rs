@@ -3,8 +3,10 @@
 mod common;
 
 use common::{SIZES, assert_close, noise, run_everywhere};
+use threadcount_kernels::gemm::{Epilogue, Write};
 use threadcount_kernels::naive;
-use threadcount_kernels::update::{self, Adam, Nesterov, RmsProp, Sgd};
+use threadcount_kernels::update::{self, Adam, Moving, Nesterov, RmsProp, Rule, Sgd};
+use threadcount_kernels::{Mat, MatMut};
 
 /// Three steps of a sweep over parameters, gradients and two arrays of the optimizer's.
 fn check(
@@ -100,4 +102,60 @@ fn twins_by_hand() {
     let (mut w, mut m, mut v) = ([1.0, 1.0], [0.0; 2], [0.0; 2]);
     naive::update::adam(&adam, &mut w, &[3.0, -0.001], &mut m, &mut v);
     assert_close(&w, &[0.875, 1.125], 1e-6, 0.0, "adam");
+}
+
+/// Weights moved by a product, against the product's twin and then the rule's.
+#[test]
+fn step_by_product() {
+    let adam = Adam { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, step: 3 };
+    let rms = |momentum| RmsProp { learning_rate: 0.001, rho: 0.9, momentum, epsilon: 1e-7 };
+    let sgd = |momentum| Sgd { learning_rate: 0.1, momentum, nesterov: Nesterov::No };
+    let rules = [
+        Rule::Sgd(sgd(0.0)),
+        Rule::Sgd(sgd(0.9)),
+        Rule::RmsProp(rms(0.0)),
+        Rule::RmsProp(rms(0.9)),
+        Rule::Adam(adam),
+    ];
+    // One weight; odd sizes; several tasks; more samples than inputs; a batch summed in slices.
+    let sizes = [(1, 1, 1), (7, 13, 5), (32, 784, 40), (33, 129, 70), (50, 17, 10), (5000, 8, 3)];
+    for (n, inputs, units) in sizes {
+        let (x, dz) = (noise(1, n * inputs), noise(2, n * units));
+        let (x, dz_mat) = (Mat::new(&x, n, inputs), Mat::new(&dz, n, units));
+        let len = inputs * units;
+        let mut dw = vec![f32::NAN; len];
+        let product = MatMut::new(&mut dw, inputs, units);
+        naive::gemm::gemm(1.0, x.t(), dz_mat, Write::Set, product, Epilogue::None);
+        for rule in rules {
+            let positive: Vec<f32> = noise(5, len).iter().map(|x| x.abs()).collect();
+            let start = [noise(3, len), positive.clone(), positive];
+            let remembers = match rule {
+                Rule::Sgd(sgd) => usize::from(sgd.momentum > 0.0),
+                Rule::RmsProp(rms) => 1 + usize::from(rms.momentum > 0.0),
+                Rule::Adam(_) => 2,
+            };
+            let mut expected = start.clone();
+            let [params, first, second] = expected.each_mut().map(Vec::as_mut_slice);
+            match &rule {
+                Rule::Sgd(sgd) => naive::update::sgd(sgd, params, &dw, first),
+                Rule::RmsProp(rms) => naive::update::rmsprop(rms, params, &dw, first, second),
+                Rule::Adam(adam) => naive::update::adam(adam, params, &dw, first, second),
+            }
+            let results = run_everywhere(|team| {
+                let mut tensors = start.clone();
+                let mut room = vec![f32::NAN; len];
+                let [params, first, second] = tensors.each_mut().map(Vec::as_mut_slice);
+                let mut memory = [first, second];
+                memory[remembers..].iter_mut().for_each(|memory| *memory = &mut []);
+                update::step_by_product(team, x, &dz, &mut room, Moving { rule, params, memory });
+                tensors.to_vec()
+            });
+            for (isa, tensors) in results {
+                let name = format!("{isa}, {n} of {inputs} x {units}, {rule:?}");
+                for (actual, expected) in tensors.iter().zip(&expected).take(1 + remembers) {
+                    assert_close(actual, expected, 1e-4, 1e-5, &name);
+                }
+            }
+        }
+    }
 }

@@ -3,7 +3,8 @@
 use super::case::{Case, Combine, Pieces, Work, noise};
 use crate::nn::Buffer;
 use std::ops::Range;
-use threadcount_kernels::{Team, gather, naive};
+use threadcount_kernels::gather::{self, Cut};
+use threadcount_kernels::{Team, naive};
 
 /// Images there are: as many as Fashion-MNIST trains on.
 const IMAGES: usize = 60_000;
@@ -55,7 +56,7 @@ impl Case for GatherCase {
     }
 
     fn run(&self, team: &Team, out: &mut [f32]) {
-        gather::scaled(team, |i| self.image(i), &self.factors, &self.offsets, out);
+        gather::scaled(team, |i| self.image(i), &self.factors, &self.offsets, Cut::Rows, out);
     }
 
     fn pieces(&self) -> Pieces {

@@ -1,12 +1,13 @@
 //! The one pass that turns picked samples into a batch of floats.
 
-use threadcount_kernels::{Team, gather as kernel};
+use threadcount_kernels::Team;
+use threadcount_kernels::gather::{self as kernel, Cut};
 
 use super::scale::Scale;
 use super::split::Samples;
 
 /// Gathers picked samples into a batch: `out` becomes `[picks, pixels]` floats, scaled, and
-/// `labels` their `[picks]` labels.
+/// `labels` their `[picks]` labels. `cut` says how the threads are to share the work.
 ///
 /// # Panics
 /// If a pick is not below `samples.len()`, or `out`, `labels` or `scale` are not of those lengths.
@@ -15,6 +16,7 @@ pub fn gather(
     samples: &Samples,
     scale: &Scale,
     picks: &[u32],
+    cut: Cut,
     out: &mut [f32],
     labels: &mut [u8],
 ) {
@@ -26,5 +28,5 @@ pub fn gather(
         *label = samples.label(pick as usize);
     }
     let image = |i: usize| samples.image(picks[i] as usize);
-    kernel::scaled(team, image, scale.factors(), scale.offsets(), out);
+    kernel::scaled(team, image, scale.factors(), scale.offsets(), cut, out);
 }

@@ -1,10 +1,12 @@
 //! A network in memory: everything is taken once, in [`Network::build`], and a training step is a
 //! list of calls into it.
 
+use std::ops::Range;
 use threadcount_kernels::Team;
+use threadcount_kernels::gather::Cut;
 
 use super::buffer::Buffer;
-use super::layers::{Backward, Flow, Forward, Layer, Mode};
+use super::layers::{Backward, Flow, Forward, Layer, Mode, Params, StepIs};
 use super::loss::{BatchResult, Loss};
 use super::memory::{InputBuffer, Memory};
 use super::optimizer::{Optimizer, OptimizerState};
@@ -36,6 +38,8 @@ pub struct Network {
     optimizer: OptimizerState,
     /// For batches of one sample, where a kernel trains many of them at once.
     per_sample: Option<PerSample>,
+    /// The parameters that no layer moves itself.
+    moved_apart: Vec<Range<usize>>,
     max_batch: usize,
     seed: u64,
     params: Buffer,
@@ -101,6 +105,7 @@ impl Network {
             dx: Buffer::zeroed(memory.gradient)?,
             losses: Buffer::zeroed(max_batch)?,
             targets: Buffer::zeroed(targets)?,
+            moved_apart: moved_apart(&program),
             memory,
             program,
             plan,
@@ -121,9 +126,9 @@ impl Network {
         labels: &[u8],
         key: BatchKey,
     ) -> Result<BatchResult> {
-        let result = self.gradients(team, x, labels, key)?;
-        self.optimizer.update(team, &mut self.params, &self.grads);
-        Ok(result)
+        self.check_labels(x, labels)?;
+        self.optimizer.begin_step();
+        Ok(self.pass(team, x, labels, key, Then::Step))
     }
 
     /// How many steps [`Self::train_steps`] does at once with batches of `batch_size`: many where
@@ -172,10 +177,28 @@ impl Network {
         key: BatchKey,
     ) -> Result<BatchResult> {
         self.check_labels(x, labels)?;
+        Ok(self.pass(team, x, labels, key, Then::Stay))
+    }
+
+    /// Forward, loss, backward, and the step if there is to be one.
+    fn pass(
+        &mut self,
+        team: &Team,
+        x: &[f32],
+        labels: &[u8],
+        key: BatchKey,
+        then: Then,
+    ) -> BatchResult {
         self.forward(team, x, Some(key));
         let result = self.compare(team, labels);
-        self.backward(team, x, key);
-        Ok(result)
+        self.backward(team, x, key, then);
+        if then == Then::Step {
+            for range in &self.moved_apart {
+                let moving = self.optimizer.moving(&mut self.params, range.clone());
+                moving.step(team, &self.grads[range.clone()]);
+            }
+        }
+        result
     }
 
     /// Loss and hits of a batch, with dropout off and normalisation by moving statistics.
@@ -242,18 +265,24 @@ impl Network {
         )
     }
 
-    fn backward(&mut self, team: &Team, x: &[f32], key: BatchKey) {
+    fn backward(&mut self, team: &Team, x: &[f32], key: BatchKey, then: Then) {
         let n = x.len() / self.plan.input().len();
         let (mut dy, mut dx) = (&mut self.dy, &mut self.dx);
         let layers = self.program.iter().zip(&self.memory.steps);
         for (layer, step) in layers.skip(self.memory.first_trainable).rev() {
             let (inputs, outputs) = (n * layer.input.len(), n * layer.output.len());
             let slice = |at: Option<usize>, len| at.map_or(x, |at| &self.arena[at..][..len]);
+            let params = match (then, layer.ops().step_is()) {
+                (Then::Step, StepIs::PartOfBackward) => {
+                    Params::Moving(self.optimizer.moving(&mut self.params, layer.params.clone()))
+                }
+                _ => Params::Fixed(&self.params[layer.params.clone()]),
+            };
             layer.ops().backward(Backward {
                 team,
                 mode: mode(self.seed, layer.masked_layer(), Some(key)),
                 input: layer.input,
-                params: &self.params[layer.params.clone()],
+                params,
                 grads: &mut self.grads[layer.params.clone()],
                 x: slice(step.x, inputs),
                 y: slice(step.y, outputs),
@@ -324,6 +353,15 @@ impl Network {
         self.max_batch
     }
 
+    /// How threads had better share the work of gathering a batch, for what they do with it next.
+    pub fn batch_cut(&self) -> Cut {
+        let first = self.plan.layers().iter().find(|layer| layer.flow != Flow::Reshape);
+        match first.map(|layer| layer.layer) {
+            Some(Layer::Dense(_)) => Cut::Columns,
+            _ => Cut::Rows,
+        }
+    }
+
     /// What training makes small.
     pub fn loss(&self) -> Loss {
         self.loss
@@ -344,7 +382,8 @@ impl Network {
         &mut self.params
     }
 
-    /// The gradients of the last step, in the order of the parameters.
+    /// What [`Self::gradients`] left, in the order of the parameters; a training step uses it as
+    /// room for gradients that need not last.
     pub fn grads(&self) -> &[f32] {
         &self.grads
     }
@@ -406,6 +445,28 @@ impl Network {
             }
         }
     }
+}
+
+/// What follows the gradients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// Nothing.
+    Stay,
+    /// A step of the optimizer.
+    Step,
+}
+
+/// The parameters of units whose step is not part of their backward pass; neighbours as one range.
+fn moved_apart(program: &[Unit]) -> Vec<Range<usize>> {
+    let apart = program.iter().filter(|unit| unit.ops().step_is() == StepIs::Apart);
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for range in apart.map(|unit| unit.params.clone()).filter(|range| !range.is_empty()) {
+        match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        }
+    }
+    ranges
 }
 
 /// What one layer is doing: training under the key of its masks, or evaluating.

@@ -1,12 +1,13 @@
 //! Optimizers: which rule, with which constants, and the buffers that the rule keeps beside the
-//! parameters. One update is one sweep over the flat parameter and gradient buffers.
+//! parameters. A step sweeps over the flat parameter and gradient buffers, layer by layer where one
+//! does it while its gradients are still in the caches.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use threadcount_kernels::Team;
-use threadcount_kernels::update::{self, Nesterov};
+use threadcount_kernels::update::{self, Moving, Nesterov, Rule};
 
 use super::buffer::Buffer;
 use crate::error::{Error, Result};
@@ -190,27 +191,33 @@ impl OptimizerState {
         Ok(Self { rule, steps: 0, buffers })
     }
 
-    /// One step: moves `params` against `grads`.
-    pub(crate) fn update(&mut self, team: &Team, params: &mut [f32], grads: &[f32]) {
+    /// Begins a step.
+    pub(crate) fn begin_step(&mut self) {
         self.steps += 1;
-        let mut buffers = self.buffers.iter_mut().map(|(_, buffer)| &mut buffer[..]);
-        let mut next = || buffers.next().unwrap_or_default();
-        match self.rule {
+    }
+
+    /// These of all parameters, ready for this step.
+    pub(crate) fn moving<'a>(
+        &'a mut self,
+        params: &'a mut [f32],
+        range: Range<usize>,
+    ) -> Moving<'a> {
+        let rule = match self.rule {
             Optimizer::Sgd { learning_rate, momentum } => {
-                let rule = update::Sgd { learning_rate, momentum, nesterov: Nesterov::No };
-                update::sgd(team, &rule, params, grads, next());
+                Rule::Sgd(update::Sgd { learning_rate, momentum, nesterov: Nesterov::No })
             }
             Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
-                let rule = update::RmsProp { learning_rate, rho, momentum, epsilon };
-                let (mean_square, velocity) = (next(), next());
-                update::rmsprop(team, &rule, params, grads, mean_square, velocity);
+                Rule::RmsProp(update::RmsProp { learning_rate, rho, momentum, epsilon })
             }
             Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
-                let rule = update::Adam { learning_rate, beta1, beta2, epsilon, step: self.steps };
-                let (m, v) = (next(), next());
-                update::adam(team, &rule, params, grads, m, v);
+                let step = self.steps;
+                Rule::Adam(update::Adam { learning_rate, beta1, beta2, epsilon, step })
             }
-        }
+        };
+        let mut buffers = self.buffers.iter_mut().map(|(_, buffer)| &mut buffer[range.clone()]);
+        let mut next = || buffers.next().unwrap_or_default();
+        let memory = [next(), next()];
+        Moving { rule, params: &mut params[range.clone()], memory }
     }
 }
 

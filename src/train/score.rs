@@ -4,6 +4,7 @@ use crate::Result;
 use crate::data::{Samples, Scale, gather};
 use crate::nn::Network;
 use threadcount_kernels::Team;
+use threadcount_kernels::gather::Cut;
 
 /// Batches in which samples are evaluated: 128 feature maps of the largest layer here (28 x 28 x
 /// 64) are 26 MB, and 128 rows are enough for a matrix product to run at its best.
@@ -49,7 +50,8 @@ pub fn score(
     batch: &mut Batch,
 ) -> Result<Score> {
     let (mut loss, mut correct) = (0.0, 0);
-    in_batches(team, samples, scale, batch, |x, labels| {
+    let cut = network.batch_cut();
+    in_batches(team, samples, scale, cut, batch, |x, labels| {
         let result = network.evaluate_batch(team, x, labels)?;
         loss += result.loss_sum;
         correct += result.correct;
@@ -73,7 +75,8 @@ pub fn predictions(
     let outputs = network.plan().output().len();
     let mut probabilities = vec![0.0; EVALUATION_BATCH * outputs];
     let mut classes = Vec::with_capacity(samples.len());
-    in_batches(team, samples, scale, batch, |x, labels| {
+    let cut = network.batch_cut();
+    in_batches(team, samples, scale, cut, batch, |x, labels| {
         let probabilities = &mut probabilities[..labels.len() * outputs];
         network.predict(team, x, probabilities)?;
         classes.extend(probabilities.chunks_exact(outputs).map(most_probable));
@@ -101,13 +104,14 @@ fn in_batches(
     team: &Team,
     samples: &Samples,
     scale: &Scale,
+    cut: Cut,
     batch: &mut Batch,
     mut body: impl FnMut(&[f32], &[u8]) -> Result<()>,
 ) -> Result<()> {
     let all: Vec<u32> = (0..samples.len() as u32).collect();
     for picks in all.chunks(EVALUATION_BATCH) {
         let (x, labels) = batch.of(picks.len());
-        gather(team, samples, scale, picks, x, labels);
+        gather(team, samples, scale, picks, cut, x, labels);
         body(x, labels)?;
     }
     Ok(())

@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
             let next = (first - first % at_once + at_once).min(self.batches_per_epoch());
             let picks = &order[first * size..samples.len().min(next * size)];
             let (x, labels) = self.batch.of(picks.len());
-            gather(team, samples, &self.scale, picks, x, labels);
+            gather(team, samples, &self.scale, picks, self.network.batch_cut(), x, labels);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };
             let result = self.network.train_steps(team, x, labels, size, key)?;
             if !result.loss_sum.is_finite() {

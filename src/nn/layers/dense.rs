@@ -1,10 +1,11 @@
 //! The fully connected layer.
 
 use threadcount_kernels::gemm::{Epilogue, Write, gemm};
+use threadcount_kernels::update::step_by_product;
 use threadcount_kernels::{Activation, Mat, MatMut, sums};
 
 use super::{
-    Backward, Flow, Forward, InputGradient, Layer, LayerOps, LayerPlan, TensorPlan,
+    Backward, Flow, Forward, InputGradient, Layer, LayerOps, LayerPlan, Params, StepIs, TensorPlan,
     check_activation, refuse, wrong_input,
 };
 use crate::error::Result;
@@ -69,12 +70,7 @@ impl LayerOps for Dense {
         let (inputs, units) = (pass.input.len(), self.units);
         let n = pass.x.len() / inputs;
         pass.dz(self.activation);
-
-        let (dw, db) = pass.grads.split_at_mut(inputs * units);
         let (x, dz) = (Mat::new(pass.x, n, inputs), Mat::new(pass.dy, n, units));
-        let dw = MatMut::new(dw, inputs, units);
-        gemm(pass.team, 1.0, x.t(), dz, Write::Set, dw, Epilogue::None);
-        sums::columns(pass.team, dz, db);
 
         if let Some(dx) = pass.dx {
             let w = Mat::new(&pass.params[..inputs * units], inputs, units);
@@ -84,5 +80,23 @@ impl LayerOps for Dense {
             };
             gemm(pass.team, 1.0, dz, w.t(), Write::Set, MatMut::new(dx, n, inputs), epilogue);
         }
+
+        let (dw, db) = pass.grads.split_at_mut(inputs * units);
+        sums::columns(pass.team, dz, db);
+        match pass.params {
+            Params::Fixed(_) => {
+                let dw = MatMut::new(dw, inputs, units);
+                gemm(pass.team, 1.0, x.t(), dz, Write::Set, dw, Epilogue::None);
+            }
+            Params::Moving(moving) => {
+                let (w, bias) = moving.split_at(inputs * units);
+                step_by_product(pass.team, x, pass.dy, dw, w);
+                bias.step(pass.team, db);
+            }
+        }
+    }
+
+    fn step_is(&self) -> StepIs {
+        StepIs::PartOfBackward
     }
 }

@@ -68,7 +68,7 @@ impl LayerOps for Lstm {
         let s = shape(pass.input, self.units);
         let n = pass.y.len() / self.units;
         let (mut tape, carry) = self.tape(&s, n, pass.kept);
-        let weights = weights(pass.params, &s);
+        let weights = weights(&pass.params, &s);
         let mut gradients = gradients(pass.grads, pass.dx, &s);
         let d_last = &*pass.dy;
         recurrent::lstm_backward(pass.team, &s, &weights, &mut tape, d_last, carry, &mut gradients);

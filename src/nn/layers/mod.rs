@@ -4,6 +4,7 @@
 //! A list of layers is plain data. [`Layer::ops`] is the only place that tells the kinds apart;
 //! everything else speaks to a layer through [`LayerOps`].
 
+use threadcount_kernels::update::Moving;
 use threadcount_kernels::{Activation, Team};
 
 use super::init::Initializer;
@@ -90,8 +91,14 @@ pub(crate) trait LayerOps {
     /// Computes `y` from `x`.
     fn forward(&self, pass: Forward<'_>);
 
-    /// Computes the gradients of the parameters and of `x` from that of `y`.
+    /// Computes the gradients of the parameters and of `x` from that of `y`; moves parameters that
+    /// are [`Params::Moving`].
     fn backward(&self, pass: Backward<'_>);
+
+    /// Who does the optimizer's step.
+    fn step_is(&self) -> StepIs {
+        StepIs::Apart
+    }
 }
 
 /// The slices that one layer works on in a forward pass.
@@ -118,7 +125,7 @@ pub(crate) struct Backward<'a> {
     pub(crate) team: &'a Team<'a>,
     pub(crate) mode: Mode,
     pub(crate) input: Shape,
-    pub(crate) params: &'a [f32],
+    pub(crate) params: Params<'a>,
     /// Gradients of the parameters: every element is overwritten.
     pub(crate) grads: &'a mut [f32],
     /// `[n, input]`, as in forward.
@@ -149,6 +156,35 @@ impl<'a> Backward<'a> {
         }
         self.dy
     }
+}
+
+/// A layer's parameters in a backward pass.
+pub(crate) enum Params<'a> {
+    /// To be read.
+    Fixed(&'a [f32]),
+    /// To be moved by their gradients, once nothing else needs the old ones. Only for layers whose
+    /// step is [`StepIs::PartOfBackward`].
+    Moving(Moving<'a>),
+}
+
+impl std::ops::Deref for Params<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Fixed(params) => params,
+            Self::Moving(moving) => moving.params,
+        }
+    }
+}
+
+/// Who does the optimizer's step for a layer's parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StepIs {
+    /// A sweep over them when all gradients are there.
+    Apart,
+    /// The layer itself, while gradients are still in the caches.
+    PartOfBackward,
 }
 
 /// What a layer's `dy` is the gradient by.

@@ -60,7 +60,7 @@ impl LayerOps for SimpleRnn {
         let s = shape(pass.input, self.units);
         let n = pass.y.len() / self.units;
         let (tape, dz) = self.tape(&s, n, pass.kept);
-        let weights = weights(pass.params, &s);
+        let weights = weights(&pass.params, &s);
         let mut gradients = gradients(pass.grads, pass.dx, &s);
         recurrent::rnn_backward(pass.team, &s, &weights, &tape, pass.dy, dz, &mut gradients);
     }
