@@ -4,6 +4,7 @@
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
 //! - [`Case`]: a kernel at one size with its inputs, beside its naive twin; matrix products,
 //!   convolutions, what is fused with these, and elementwise kernels each have theirs
+//! - [`NaiveNetwork`]: the twin of a whole network
 //! - [`fn@measure`]: rates in turn with the FMA peak, the twin and [`matrixmultiply`]
 //!
 //! The criterion benches (`benches/`) time the same cases.
@@ -16,8 +17,10 @@ pub mod gather;
 pub mod kernels;
 pub mod matrixmultiply;
 mod measure;
+mod naive_network;
 mod product;
 pub mod shapes;
 
 pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores, untouched};
 pub use measure::{Measured, measure, warm_up};
+pub use naive_network::{NaiveNetwork, same_loss};
