@@ -1,10 +1,12 @@
 //! What is measured, and the instrument.
 //!
+//! - [`Training`]: whole training steps of a recipe, and [`measure_training`], their rate in turn with
+//!   the FMA peak; [`Flops`] says what their operations are
+//! - [`NaiveNetwork`]: the twin of a whole network
 //! - [`shapes`]: the sizes that kernels are measured at, asked from the recipes
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
 //! - [`Case`]: a kernel at one size with its inputs, beside its naive twin; matrix products,
 //!   convolutions, what is fused with these, and elementwise kernels each have theirs
-//! - [`NaiveNetwork`]: the twin of a whole network
 //! - [`fn@measure`]: rates in turn with the FMA peak, the twin and [`matrixmultiply`]
 //!
 //! The criterion benches (`benches/`) time the same cases.
@@ -12,6 +14,7 @@
 mod case;
 pub mod convolution;
 pub mod elementwise;
+mod flops;
 pub mod fused;
 pub mod gather;
 pub mod kernels;
@@ -20,7 +23,10 @@ mod measure;
 mod naive_network;
 mod product;
 pub mod shapes;
+mod training;
 
 pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores, untouched};
+pub use flops::Flops;
 pub use measure::{Measured, measure, warm_up};
 pub use naive_network::{NaiveNetwork, same_loss};
+pub use training::{Baseline, Stretch, Training, TrainingRate, endless, measure_training};

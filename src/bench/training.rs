@@ -1,0 +1,200 @@
+//! Whole training steps of a recipe, as a session runs them: picking the batch in shuffled order,
+//! forward, loss, backward, update.
+
+use super::flops::Flops;
+use super::measure::{TWIN_SAMPLE, TWIN_SAMPLES, median, runs_for, seconds};
+use super::naive_network::{NaiveNetwork, same_loss};
+use crate::data::{Samples, Scale, Split};
+use crate::nn::{BatchKey, BatchResult};
+use crate::train::{Flow, Session, Task};
+use crate::{Error, Result};
+use std::time::Duration;
+use threadcount_kernels::machine::peak_memory;
+use threadcount_kernels::{Pool, Team, naive, peak};
+
+/// What one sample runs for, at least, in training steps: three of the slowest recipe on one thread.
+const SAMPLE: Duration = Duration::from_millis(60);
+/// The same before anything counts, until all memory has been touched.
+const WARM_UP: Duration = Duration::from_millis(150);
+/// Measurements of the peak before each sample, of which the median counts: two milliseconds.
+const PEAKS: usize = 5;
+/// How far a step may end from that of the twin; [`NaiveNetwork::agrees_with`] says what chance makes.
+const TOLERANCE: f64 = 0.25;
+/// Of the weights and of everything random.
+const SEED: u64 = 0;
+/// Of the twin's steps, for dropout.
+const KEY: BatchKey = BatchKey { epoch: 0, first_sample: 0 };
+
+/// Training without an end, measured from outside: what happens in it is what happens in any session.
+pub struct Training<'a> {
+    session: Session<'a>,
+}
+
+/// A stretch of training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stretch {
+    /// Samples trained on.
+    pub images: u64,
+    /// Wall time of the steps, picking the batches included. Shuffling and validation are not.
+    pub seconds: f64,
+}
+
+/// What came out; medians.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingRate {
+    /// Samples trained on, per second.
+    pub images_per_second: f64,
+    /// Operations of the products, as [`Flops`] counts them, per second.
+    pub flops_per_second: f64,
+    /// Their share of the FMA peak on as many threads.
+    pub share_of_peak: f64,
+    /// Times as fast as the naive twin on one thread, where that was asked for.
+    pub naive_ratio: Option<f64>,
+    /// The most memory that the process has had until now, twin excluded; in bytes.
+    pub peak_memory: Option<u64>,
+}
+
+/// What a recipe is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Baseline {
+    /// Nothing.
+    None,
+    /// The same network on the naive twins, one thread.
+    Naive,
+}
+
+/// A task that goes on past its last epoch: a benchmark ends by the clock.
+pub fn endless(task: &Task) -> Task {
+    Task { epochs: usize::MAX, early_stopping: None, ..task.clone() }
+}
+
+impl<'a> Training<'a> {
+    /// Before the first step of an [`endless`] task.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the network does not fit the images.
+    pub fn new(task: &'a Task, split: &'a Split) -> Result<Self> {
+        Ok(Self { session: Session::new(task, split, SEED)? })
+    }
+
+    /// Goes on until that is enough; at least one step.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the loss stops being a finite number.
+    pub fn run_until(
+        &mut self,
+        team: &Team,
+        enough: impl Fn(Stretch) -> bool + Sync,
+    ) -> Result<Stretch> {
+        let start = self.session.progress().clone();
+        let since = |session: &Session<'_>| {
+            let now = session.progress();
+            Stretch {
+                images: now.trained_samples - start.trained_samples,
+                seconds: now.step_seconds - start.step_seconds,
+            }
+        };
+        self.session.train(team, &mut |session, _| {
+            Ok(if enough(since(session)) { Flow::Stop } else { Flow::GoOn })
+        })?;
+        Ok(since(&self.session))
+    }
+
+    /// Samples per second over a stretch of that time.
+    fn rate(&mut self, team: &Team, time: Duration) -> Result<f64> {
+        let Stretch { images, seconds } =
+            self.run_until(team, |stretch| stretch.seconds >= time.as_secs_f64())?;
+        Ok(images as f64 / seconds)
+    }
+}
+
+/// Measures the steps of an [`endless`] task on all of the pool's threads.
+///
+/// # Errors
+/// [`Error::Usage`] if the network does not fit the images; [`Error::Failed`] if training diverges, or
+/// does not do what its twin does.
+pub fn measure_training(
+    pool: &Pool,
+    task: &Task,
+    split: &Split,
+    samples: usize,
+    baseline: Baseline,
+) -> Result<TrainingRate> {
+    let mut training = Training::new(task, split)?;
+    let flops = Flops::of_step(training.session.network().plan());
+    let (mut rates, mut shares) = (Vec::new(), Vec::new());
+    pool.enter(|team| -> Result<()> {
+        training.rate(team, WARM_UP)?;
+        for _ in 0..samples {
+            let peak = median((0..PEAKS).map(|_| peak::fma_rate(team)).collect());
+            let rate = training.rate(team, SAMPLE)?;
+            rates.push(rate);
+            shares.push(rate * flops / peak);
+        }
+        Ok(())
+    })?;
+    let peak_memory = peak_memory();
+    let naive_ratio = match baseline {
+        Baseline::None => None,
+        Baseline::Naive => Some(naive_ratio(pool, &mut training, &split.train)?),
+    };
+    let images_per_second = median(rates);
+    Ok(TrainingRate {
+        images_per_second,
+        flops_per_second: images_per_second * flops,
+        share_of_peak: median(shares),
+        naive_ratio,
+        peak_memory,
+    })
+}
+
+/// How many times as fast a session is as the twin of its network, the two in turn. Before that, both
+/// make the same step.
+fn naive_ratio(pool: &Pool, training: &mut Training<'_>, samples: &Samples) -> Result<f64> {
+    let mut network = training.session.network().clone();
+    let mut twin = Twin::new(&training.session, samples);
+    let expected = twin.step();
+    let result = pool.enter(|team| network.train_batch(team, &twin.x, &twin.labels, KEY))?;
+    same_loss(result, expected)
+        .and_then(|()| twin.network.agrees_with(&network, TOLERANCE))
+        .map_err(Error::Failed)?;
+
+    let n = twin.labels.len() as f64;
+    let runs = runs_for(TWIN_SAMPLE, &mut || _ = twin.step());
+    let mut ratios = Vec::new();
+    for _ in 0..TWIN_SAMPLES {
+        // The pool is left after each sample: waiting workers would take the twin's core.
+        let rate = pool.enter(|team| training.rate(team, SAMPLE))?;
+        ratios.push(rate * seconds(runs, || _ = twin.step()) / n);
+    }
+    Ok(median(ratios))
+}
+
+/// The twin of a session's network, with a batch of its own.
+struct Twin<'a> {
+    network: NaiveNetwork,
+    samples: &'a Samples,
+    scale: Scale,
+    x: Vec<f32>,
+    labels: Vec<u8>,
+}
+
+impl<'a> Twin<'a> {
+    fn new(session: &Session<'_>, samples: &'a Samples) -> Self {
+        let n = session.task().batch_size.min(samples.len());
+        Self {
+            network: NaiveNetwork::of(session.network(), SEED),
+            samples,
+            scale: session.scale().clone(),
+            x: vec![0.0; n * samples.pixels()],
+            labels: (0..n).map(|i| samples.label(i)).collect(),
+        }
+    }
+
+    /// The batch picked, and trained on.
+    fn step(&mut self) -> BatchResult {
+        let Self { network, samples, scale, x, labels } = self;
+        naive::gather::scaled(|i| samples.image(i), scale.factors(), scale.offsets(), x);
+        network.train_batch(x, labels, KEY)
+    }
+}
