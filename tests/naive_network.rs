@@ -4,6 +4,7 @@
 use threadcount::bench::{NaiveNetwork, noise, same_loss};
 use threadcount::nn::*;
 use threadcount::reports::{self, Recipe, SIDE};
+use threadcount::train::EVALUATION_BATCH;
 use threadcount_kernels::{Isa, Pool, Team};
 
 /// Chance fails a comparison once in thirty ([`NaiveNetwork::agrees_with`] says how), a fault always:
@@ -37,18 +38,18 @@ impl Case {
 
     fn build(&self, seed: u64) -> Network {
         let Self { input, layers, loss, optimizer, batch, .. } = self;
-        Network::build(*input, layers, *loss, *optimizer, *batch, seed).unwrap()
+        let largest = EVALUATION_BATCH.max(*batch);
+        Network::build(*input, layers, *loss, *optimizer, largest, seed).unwrap()
     }
 
-    /// The images and labels of a step's batch: like those of Fashion-MNIST, half of an image is
-    /// black.
-    fn batch(&self, step: u64) -> (Vec<f32>, Vec<u8>) {
-        let pixels = noise(step as u32 + 1, self.batch * self.input.len());
+    /// `n` images and labels: like those of Fashion-MNIST, half of an image is black.
+    fn samples(&self, step: usize, n: usize) -> (Vec<f32>, Vec<u8>) {
+        let pixels = noise(step as u32 + 1, n * self.input.len());
         let classes = match self.loss {
             Loss::BinaryCrossEntropy => 2,
             _ => self.build(0).plan().output().len(),
         };
-        let labels = (0..self.batch).map(|i| ((i * 7 + step as usize) % classes) as u8).collect();
+        let labels = (0..n).map(|i| ((i * 7 + step) % classes) as u8).collect();
         (pixels.iter().map(|x| x.max(0.0)).collect(), labels)
     }
 
@@ -63,25 +64,22 @@ impl Case {
     fn compare(&self, seed: u64) -> Result<(), String> {
         let start = self.build(seed);
         let mut twin = NaiveNetwork::of(&start, seed);
-        let batches: Vec<_> = (0..3).map(|step| self.batch(step)).collect();
-        let step = |index: usize| {
-            let (x, labels) = &batches[index];
-            // The last one is smaller, as that of an epoch is.
-            let n = if index == 2 { self.batch.div_ceil(2) } else { self.batch };
-            let key = BatchKey { epoch: 1, first_sample: (index * self.batch) as u64 };
-            (&x[..n * self.input.len()], &labels[..n], key)
-        };
-        let mut expected = Vec::new();
-        for index in 0..batches.len() {
-            let (x, labels, key) = step(index);
-            expected.push(twin.train_batch(x, labels, key));
+        // As many as a session trains on at once. The last ones are fewer, as those of an epoch are.
+        let most = self.batch * start.steps_at_once(self.batch);
+        let calls = [most, most, most.div_ceil(2)];
+        let (mut batches, mut first_sample) = (Vec::new(), 0);
+        for (step, n) in calls.into_iter().enumerate() {
+            let (x, labels) = self.samples(step, n);
+            let key = BatchKey { epoch: 1, first_sample };
+            first_sample += n as u64;
+            let expected = twin.train_steps(&x, &labels, self.batch, key);
+            batches.push((x, labels, key, expected));
         }
         let check = |team: &Team| {
             let mut network = start.clone();
-            for (index, expected) in expected.iter().enumerate() {
-                let (x, labels, key) = step(index);
-                let result = network.train_batch(team, x, labels, key).unwrap();
-                same_loss(result, *expected).map_err(|fault| format!("step {index}: {fault}"))?;
+            for (step, (x, labels, key, expected)) in batches.iter().enumerate() {
+                let result = network.train_steps(team, x, labels, self.batch, *key).unwrap();
+                same_loss(result, *expected).map_err(|fault| format!("step {step}: {fault}"))?;
             }
             twin.agrees_with(&network, TOLERANCE)
         };
@@ -140,7 +138,7 @@ fn a_difference_shows() {
     let case = Case { batch: 8, ..Case::of(&recipe) };
     let (mut network, team) = (case.build(SEEDS[0]), Team::solo(Isa::best()));
     let mut twin = NaiveNetwork::of(&network, SEEDS[0]);
-    let (x, labels) = case.batch(0);
+    let (x, labels) = case.samples(0, 8);
     let key = BatchKey { epoch: 0, first_sample: 0 };
     let expected = twin.train_batch(&x, &labels, key);
     let result = network.train_batch(&team, &x, &labels, key).unwrap();

@@ -2,8 +2,8 @@
 //! sample to sample.
 
 use super::activation;
-use crate::per_sample::OneHidden;
 use crate::Mat;
+use crate::per_sample::OneHidden;
 
 /// For each sample: forward, the gradients, and every parameter moves against its own.
 pub fn descend(

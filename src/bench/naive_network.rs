@@ -103,6 +103,27 @@ impl NaiveNetwork {
         result
     }
 
+    /// That for each `batch_size` samples in turn, one by one. `key` is that of the first. The result is
+    /// the sum of theirs.
+    ///
+    /// # Panics
+    /// As [`Self::train_batch`].
+    pub fn train_steps(
+        &mut self,
+        x: &[f32],
+        labels: &[u8],
+        batch_size: usize,
+        mut key: BatchKey,
+    ) -> BatchResult {
+        let pixels = self.plan.input().len();
+        let mut sum = BatchResult::default();
+        for (x, labels) in x.chunks(batch_size * pixels).zip(labels.chunks(batch_size)) {
+            sum += self.train_batch(x, labels, key);
+            key.first_sample += labels.len() as u64;
+        }
+        sum
+    }
+
     fn update(&mut self) {
         self.steps += 1;
         let Self { params, grads, buffers, .. } = self;
@@ -160,7 +181,7 @@ impl NaiveNetwork {
     }
 }
 
-/// Whether two results of the same step name the same loss.
+/// Whether two results of the same steps name the same loss.
 ///
 /// # Errors
 /// Both, in words.

@@ -149,12 +149,13 @@ pub fn measure_training(
 }
 
 /// How many times as fast a session is as the twin of its network, the two in turn. Before that, both
-/// make the same step.
+/// make the same steps.
 fn naive_ratio(pool: &Pool, training: &mut Training<'_>, samples: &Samples) -> Result<f64> {
     let mut network = training.session.network().clone();
     let mut twin = Twin::new(&training.session, samples);
     let expected = twin.step();
-    let result = pool.enter(|team| network.train_batch(team, &twin.x, &twin.labels, KEY))?;
+    let Twin { x, labels, batch_size, .. } = &twin;
+    let result = pool.enter(|team| network.train_steps(team, x, labels, *batch_size, KEY))?;
     same_loss(result, expected)
         .and_then(|()| twin.network.agrees_with(&network, TOLERANCE))
         .map_err(Error::Failed)?;
@@ -170,9 +171,10 @@ fn naive_ratio(pool: &Pool, training: &mut Training<'_>, samples: &Samples) -> R
     Ok(median(ratios))
 }
 
-/// The twin of a session's network, with a batch of its own.
+/// The twin of a session's network, with as many samples as that trains on at once.
 struct Twin<'a> {
     network: NaiveNetwork,
+    batch_size: usize,
     samples: &'a Samples,
     scale: Scale,
     x: Vec<f32>,
@@ -181,9 +183,12 @@ struct Twin<'a> {
 
 impl<'a> Twin<'a> {
     fn new(session: &Session<'_>, samples: &'a Samples) -> Self {
-        let n = session.task().batch_size.min(samples.len());
+        let batch_size = session.task().batch_size;
+        let n = batch_size * session.network().steps_at_once(batch_size);
+        let n = n.min(samples.len());
         Self {
             network: NaiveNetwork::of(session.network(), SEED),
+            batch_size,
             samples,
             scale: session.scale().clone(),
             x: vec![0.0; n * samples.pixels()],
@@ -191,10 +196,10 @@ impl<'a> Twin<'a> {
         }
     }
 
-    /// The batch picked, and trained on.
+    /// The samples picked, and trained on.
     fn step(&mut self) -> BatchResult {
-        let Self { network, samples, scale, x, labels } = self;
+        let Self { network, samples, scale, x, labels, batch_size } = self;
         naive::gather::scaled(|i| samples.image(i), scale.factors(), scale.offsets(), x);
-        network.train_batch(x, labels, KEY)
+        network.train_steps(x, labels, *batch_size, KEY)
     }
 }
