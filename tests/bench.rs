@@ -87,6 +87,42 @@ fn the_naive_network_is_the_baseline() {
 }
 
 #[test]
+fn a_step_is_taken_apart() {
+    let folder = TempDir::new().unwrap();
+    let args = "nlp-cnn biu-scratch --threads 1 --samples 1 --profile --json out.json";
+    let table = contains("\nnlp-cnn, 1 thread\n").and(contains("| % of limit |"));
+    bench(&folder, &args.split(' ').collect::<Vec<_>>()).assert().success().stdout(table);
+    let document = read(&folder, "out.json");
+    let names = |row: &Value| -> Vec<String> {
+        let phases = row["profile"].as_array().unwrap().iter();
+        phases.map(|phase| phase["phase"].as_str().unwrap().to_owned()).collect()
+    };
+    let [cnn, scratch] = &document["recipes"].as_array().unwrap()[..] else { panic!("two") };
+    let phases = names(cnn);
+    for name in
+        ["conv2d_1 forward", "loss", "conv2d_1 dw", "conv2d_1 dx", "conv2d backward", "adam"]
+    {
+        assert_eq!(phases.iter().filter(|phase| *phase == name).count(), 1, "{name}: {phases:?}");
+    }
+    assert_eq!((&phases[0][..], &phases[phases.len() - 1][..]), ("gather", "rest"));
+    assert_eq!(names(scratch), ["gather", "forward to update", "rest"]);
+    for row in [cnn, scratch] {
+        let phases = row["profile"].as_array().unwrap();
+        let number = |phase: &Value, field| phase[field].as_f64().unwrap_or(0.0);
+        let whole: f64 = phases.iter().map(|phase| number(phase, "percent_of_step")).sum();
+        assert!(whole > 99.9, "{whole} % of {}", row["recipe"]);
+        let (rest, phases) = phases.split_last().unwrap();
+        assert!(rest["limit"].is_null() && rest["gflops"].is_null());
+        for phase in phases {
+            let by = if phase["limit"] == "fma" { "gflops" } else { "gbytes_per_second" };
+            assert!(number(phase, "ms") > 0.0 && number(phase, by) > 0.0, "{phase}");
+            assert_ne!(phase["gflops"].is_null(), phase["gbytes_per_second"].is_null());
+            assert_eq!(phase.as_object().unwrap().len(), 7);
+        }
+    }
+}
+
+#[test]
 fn one_row_for_each_kernel_and_number_of_threads() {
     let folder = TempDir::new().unwrap();
     let args = ["--kernels", "--samples", "1", "--json", "out.json", "256x10", "5x5x64"];
@@ -165,6 +201,7 @@ fn usage_errors_say_what_there_is() {
     refuses(&["biu-base", "--samples", "0"], "--samples 0: at least 1");
     refuses(&["biu-base", "--baseline", "fast"], "'fast'");
     refuses(&["--kernels", "--baseline", "naive"], "'--baseline <WHAT>'");
+    refuses(&["--kernels", "--profile"], "'--profile'");
     refuses(&["--kernels", "--data", "there"], "'--data <DIR>'");
     for kernel in [
         "gemm",

@@ -4,6 +4,7 @@
 use super::flops::Flops;
 use super::measure::{TWIN_SAMPLE, TWIN_SAMPLES, median, runs_for, seconds};
 use super::naive_network::{NaiveNetwork, same_loss};
+use super::profile::{self, Phase};
 use crate::data::{Samples, Scale, Split};
 use crate::nn::{BatchKey, BatchResult};
 use crate::train::{Flow, Session, Task};
@@ -13,7 +14,7 @@ use threadcount_kernels::machine::peak_memory;
 use threadcount_kernels::{Pool, Team, naive, peak};
 
 /// What one sample runs for, at least, in training steps: three of the slowest recipe on one thread.
-const SAMPLE: Duration = Duration::from_millis(60);
+pub(super) const SAMPLE: Duration = Duration::from_millis(60);
 /// The same before anything counts, until all memory has been touched.
 const WARM_UP: Duration = Duration::from_millis(150);
 /// Measurements of the peak before each sample, of which the median counts: two milliseconds.
@@ -27,7 +28,7 @@ const KEY: BatchKey = BatchKey { epoch: 0, first_sample: 0 };
 
 /// Training without an end, measured from outside: what happens in it is what happens in any session.
 pub struct Training<'a> {
-    session: Session<'a>,
+    pub(super) session: Session<'a>,
 }
 
 /// A stretch of training.
@@ -48,10 +49,23 @@ pub struct TrainingRate {
     pub flops_per_second: f64,
     /// Their share of the FMA peak on as many threads.
     pub share_of_peak: f64,
+    /// The phases of a step, in order, where they were asked for.
+    pub phases: Vec<Phase>,
     /// Times as fast as the naive twin on one thread, where that was asked for.
     pub naive_ratio: Option<f64>,
     /// The most memory that the process has had until now, twin excluded; in bytes.
     pub peak_memory: Option<u64>,
+}
+
+/// What is measured of a recipe beside its rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Samples of everything.
+    pub samples: usize,
+    /// What it is compared with.
+    pub baseline: Baseline,
+    /// How far a step is taken apart.
+    pub detail: Detail,
 }
 
 /// What a recipe is compared with.
@@ -61,6 +75,15 @@ pub enum Baseline {
     None,
     /// The same network on the naive twins, one thread.
     Naive,
+}
+
+/// How far a step is taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Steps as a whole.
+    Steps,
+    /// Each of their phases too, in steps of their own: looking at the clock takes time.
+    Phases,
 }
 
 /// A task that goes on past its last epoch: a benchmark ends by the clock.
@@ -84,20 +107,23 @@ impl<'a> Training<'a> {
     pub fn run_until(
         &mut self,
         team: &Team,
-        enough: impl Fn(Stretch) -> bool + Sync,
+        mut enough: impl FnMut(Stretch) -> bool + Send,
     ) -> Result<Stretch> {
-        let start = self.session.progress().clone();
-        let since = |session: &Session<'_>| {
-            let now = session.progress();
-            Stretch {
-                images: now.trained_samples - start.trained_samples,
-                seconds: now.step_seconds - start.step_seconds,
-            }
-        };
+        self.watch(team, |_, stretch| enough(stretch))
+    }
+
+    /// The same; `enough` sees the session as it is after every step, too.
+    pub(super) fn watch(
+        &mut self,
+        team: &Team,
+        mut enough: impl FnMut(&Session<'_>, Stretch) -> bool + Send,
+    ) -> Result<Stretch> {
+        let start = Stretch::until(&self.session);
         self.session.train(team, &mut |session, _| {
-            Ok(if enough(since(session)) { Flow::Stop } else { Flow::GoOn })
+            let stretch = Stretch::until(session).since(start);
+            Ok(if enough(session, stretch) { Flow::Stop } else { Flow::GoOn })
         })?;
-        Ok(since(&self.session))
+        Ok(Stretch::until(&self.session).since(start))
     }
 
     /// Samples per second over a stretch of that time.
@@ -106,6 +132,24 @@ impl<'a> Training<'a> {
             self.run_until(team, |stretch| stretch.seconds >= time.as_secs_f64())?;
         Ok(images as f64 / seconds)
     }
+}
+
+impl Stretch {
+    /// From the first step to now.
+    fn until(session: &Session<'_>) -> Self {
+        let progress = session.progress();
+        Self { images: progress.trained_samples, seconds: progress.step_seconds }
+    }
+
+    /// What of it came after an earlier one.
+    pub(super) fn since(self, earlier: Self) -> Self {
+        Self { images: self.images - earlier.images, seconds: self.seconds - earlier.seconds }
+    }
+}
+
+/// Operations per second of multiply-adds on registers, as they are now.
+pub(super) fn fma_peak(team: &Team) -> f64 {
+    median((0..PEAKS).map(|_| peak::fma_rate(team)).collect())
 }
 
 /// Measures the steps of an [`endless`] task on all of the pool's threads.
@@ -117,16 +161,15 @@ pub fn measure_training(
     pool: &Pool,
     task: &Task,
     split: &Split,
-    samples: usize,
-    baseline: Baseline,
+    extent: Extent,
 ) -> Result<TrainingRate> {
     let mut training = Training::new(task, split)?;
     let flops = Flops::of_step(training.session.network().plan());
     let (mut rates, mut shares) = (Vec::new(), Vec::new());
     pool.enter(|team| -> Result<()> {
         training.rate(team, WARM_UP)?;
-        for _ in 0..samples {
-            let peak = median((0..PEAKS).map(|_| peak::fma_rate(team)).collect());
+        for _ in 0..extent.samples {
+            let peak = fma_peak(team);
             let rate = training.rate(team, SAMPLE)?;
             rates.push(rate);
             shares.push(rate * flops / peak);
@@ -134,7 +177,11 @@ pub fn measure_training(
         Ok(())
     })?;
     let peak_memory = peak_memory();
-    let naive_ratio = match baseline {
+    let phases = match extent.detail {
+        Detail::Steps => Vec::new(),
+        Detail::Phases => profile::phases(pool, &mut training, extent.samples)?,
+    };
+    let naive_ratio = match extent.baseline {
         Baseline::None => None,
         Baseline::Naive => Some(naive_ratio(pool, &mut training, &split.train)?),
     };
@@ -143,6 +190,7 @@ pub fn measure_training(
         images_per_second,
         flops_per_second: images_per_second * flops,
         share_of_peak: median(shares),
+        phases,
         naive_ratio,
         peak_memory,
     })

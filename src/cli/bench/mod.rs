@@ -6,6 +6,7 @@
 
 mod again;
 mod kernels;
+mod profile;
 mod recipes;
 
 use super::json::JsonFlag;
@@ -19,7 +20,7 @@ pub(super) struct Args {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Measure the kernels instead, at the recipes' sizes
-    #[arg(long, conflicts_with_all = ["baseline", "data"])]
+    #[arg(long, conflicts_with_all = ["baseline", "profile", "data"])]
     kernels: bool,
     /// Numbers of threads to measure with [default: 1 and the physical cores]
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// Also measure the same networks on the kernels' plain-loop twins, on one thread
     #[arg(long, value_name = "WHAT")]
     baseline: Option<Baseline>,
+    /// Take a step apart: the time of each phase, its GFLOP/s or GB/s, and the share of its limit
+    #[arg(long)]
+    profile: bool,
     /// Samples of each recipe or kernel, in turn with as many of the peak
     #[arg(long, value_name = "N", default_value_t = 15)]
     samples: usize,
@@ -79,4 +83,13 @@ impl Conditions {
 /// One digit behind the point; a dash for what does not apply.
 fn figure(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.1}"))
+}
+
+/// Three figures, from microseconds to seconds.
+fn milliseconds(ms: f64) -> String {
+    match ms {
+        ..1.0 => format!("{ms:.4}"),
+        ..100.0 => format!("{ms:.2}"),
+        _ => format!("{ms:.0}"),
+    }
 }

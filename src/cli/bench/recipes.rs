@@ -1,8 +1,8 @@
 //! `threadcount bench [RECIPE ...]`: whole training steps.
 
-use super::{Args, Baseline, Conditions, again, figure};
+use super::{Args, Baseline, Conditions, again, figure, milliseconds, profile};
 use crate::Result;
-use crate::bench::{self, TrainingRate, endless, measure_training, warm_up};
+use crate::bench::{self, Detail, Extent, TrainingRate, endless, measure_training, warm_up};
 use crate::cli::facts::Facts;
 use crate::cli::settings::{self, Settings};
 use crate::cli::{progress, table};
@@ -28,6 +28,9 @@ struct Row {
     percent_of_peak: f64,
     naive_ratio: Option<f64>,
     peak_rss_mib: Option<f64>,
+    /// Only where it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    profile: Vec<profile::Row>,
 }
 
 #[derive(Serialize)]
@@ -82,6 +85,9 @@ fn measure_elsewhere(
             if args.baseline == Some(Baseline::Naive) {
                 command.args(["--baseline", "naive"]);
             }
+            if args.profile {
+                command.arg("--profile");
+            }
             // It would announce the same data each time.
             command.stderr(Stdio::piped());
             let part: Part = again::document(command, &what)?;
@@ -100,12 +106,16 @@ fn measure_elsewhere(
 fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset>) -> Result<Row> {
     let task = endless(&recipe.task);
     let split = task.selection.apply(dataset, 0)?;
-    let baseline = match args.baseline {
-        None => bench::Baseline::None,
-        Some(Baseline::Naive) => bench::Baseline::Naive,
+    let extent = Extent {
+        samples: args.samples,
+        baseline: match args.baseline {
+            None => bench::Baseline::None,
+            Some(Baseline::Naive) => bench::Baseline::Naive,
+        },
+        detail: if args.profile { Detail::Phases } else { Detail::Steps },
     };
     warm_up(pool);
-    let measured = measure_training(pool, &task, &split, args.samples, baseline)?;
+    let measured = measure_training(pool, &task, &split, extent)?;
     let TrainingRate { images_per_second, .. } = measured;
     Ok(Row {
         recipe: recipe.id.to_owned(),
@@ -117,6 +127,7 @@ fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset
         percent_of_peak: measured.share_of_peak * 100.0,
         naive_ratio: measured.naive_ratio,
         peak_rss_mib: measured.peak_memory.map(|bytes| bytes as f64 / f64::from(1 << 20)),
+        profile: measured.phases.iter().map(profile::Row::of).collect(),
     })
 }
 
@@ -170,6 +181,13 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
     if naive {
         text += "x naive: times as fast as the same network by plain loops on one thread.\n";
     }
+    for row in rows.iter().filter(|row| !row.profile.is_empty()) {
+        let title = format!("{}, {}", row.recipe, table::threads(row.threads));
+        text += &profile::section(&title, &row.profile);
+    }
+    if args.profile {
+        text += profile::NOTE;
+    }
     text
 }
 
@@ -178,13 +196,4 @@ fn efficiency(row: &Row, rows: &[Row]) -> Option<f64> {
     let one = rows.iter().find(|other| other.recipe == row.recipe && other.threads == 1)?;
     let several = row.threads > 1;
     several.then(|| row.images_per_second / (row.threads as f64 * one.images_per_second))
-}
-
-/// Three figures, from microseconds to seconds.
-fn milliseconds(ms: f64) -> String {
-    match ms {
-        ..1.0 => format!("{ms:.4}"),
-        ..100.0 => format!("{ms:.2}"),
-        _ => format!("{ms:.0}"),
-    }
 }

@@ -77,6 +77,7 @@ impl LayerOps for Dense {
         sums::columns(pass.team, dz, db);
 
         if let Some(dx) = pass.dx {
+            pass.laps.weights_done();
             let w = Mat::new(&pass.params[..inputs * units], inputs, units);
             let epilogue = match pass.below {
                 Activation::Linear => Epilogue::None,

@@ -7,6 +7,7 @@
 use threadcount_kernels::{Activation, Team};
 
 use super::init::Initializer;
+use super::laps::{Laps, Part};
 use super::shape::Shape;
 use crate::error::{Error, Result};
 
@@ -139,6 +140,23 @@ pub(crate) struct Backward<'a> {
     /// The derivative (in terms of `x`) that `dx` must be multiplied with. Never anything but
     /// linear for a layer whose plan does not say [`InputGradient::TimesDerivative`].
     pub(crate) below: Activation,
+    pub(crate) laps: UnitLaps<'a>,
+}
+
+/// The network's stop-watch, if it carries one, in the hands of one layer.
+pub(crate) struct UnitLaps<'a> {
+    pub(crate) laps: Option<&'a mut Laps>,
+    /// Number of the layer.
+    pub(crate) unit: usize,
+}
+
+impl UnitLaps<'_> {
+    /// The gradients by the parameters are done, that by the input comes.
+    fn weights_done(&mut self) {
+        if let Some(laps) = &mut self.laps {
+            laps.end(Part::BackwardWeights(self.unit));
+        }
+    }
 }
 
 impl<'a> Backward<'a> {
