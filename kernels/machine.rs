@@ -32,14 +32,17 @@ pub fn machine() -> &'static Machine {
     MACHINE.get_or_init(read)
 }
 
+/// The most memory that this process has had at a time, in bytes: what of it is resident, mapped files
+/// included. `None` where the system does not tell.
+pub fn peak_memory() -> Option<u64> {
+    bytes("/proc/self/status", "VmHWM")
+}
+
 fn read() -> Machine {
     let available_threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = field(&cpuinfo, "model name").unwrap_or("unknown CPU").to_owned();
     let physical = physical_cores().unwrap_or(available_threads);
-    let memory = fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| field(&text, "MemTotal")?.split_whitespace().next()?.parse::<u64>().ok());
     Machine {
         cpu,
         available_threads,
@@ -47,9 +50,16 @@ fn read() -> Machine {
         l1d: cache(1),
         l2: cache(2),
         l3: cache(3),
-        memory: memory.map(|kib| kib * 1024),
+        memory: bytes("/proc/meminfo", "MemTotal"),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     }
+}
+
+/// The value of a line `name : value kB` of one of the system's files.
+fn bytes(file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let kib: u64 = field(&text, name)?.split_whitespace().next()?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// The value of the first line `name : value`.

@@ -1,22 +1,125 @@
-//! `threadcount bench --kernels`: what it prints and writes. Nothing here depends on how fast
-//! anything is.
+//! `threadcount bench`: what it prints and writes. Nothing here depends on how fast anything is.
 
 use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};
 use serde_json::Value;
 use std::fs;
+use std::sync::LazyLock;
 use tempfile::TempDir;
+use threadcount::data::synthetic;
 use threadcount_kernels::machine::machine;
 
-/// The program in that folder, without any settings from outside.
+/// The drawn set that all tests share.
+static DATA: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = TempDir::new().unwrap();
+    synthetic::generate(folder.path(), 1, 400, 100).unwrap();
+    folder
+});
+
+/// The program in that folder, with the drawn set and without any other settings from outside.
 fn bench(folder: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("threadcount").unwrap();
     for name in ["THREADCOUNT_THREADS", "THREADCOUNT_ISA", "MATMUL_NUM_THREADS"] {
         command.env_remove(name);
     }
     command.current_dir(folder.path()).arg("bench").args(args);
+    command.env("THREADCOUNT_DATA", DATA.path());
     command
+}
+
+/// A file in that folder.
+fn read(folder: &TempDir, name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(folder.path().join(name)).unwrap()).unwrap()
+}
+
+#[test]
+fn one_row_for_each_recipe_and_number_of_threads() {
+    let folder = TempDir::new().unwrap();
+    let args = ["biu-base", "cse574-cnn", "--samples", "1", "--json", "out.json"];
+    let table = starts_with("threadcount 0.").and(contains("| cse574-cnn"));
+    let table = table.and(contains("images/s")).and(contains("x naive").not());
+    // The set is announced once, however many processes open it.
+    let announced = contains("NOT FASHION-MNIST").count(1);
+    let announced = announced.and(predicate::function(|text: &str| text.lines().count() == 1));
+    bench(&folder, &args).assert().success().stdout(table).stderr(announced);
+
+    let document = read(&folder, "out.json");
+    assert_eq!(document["machine"]["physical_cores"], machine().physical_cores);
+    let rows = document["recipes"].as_array().unwrap();
+    let mut counts = vec![1, machine().physical_cores];
+    counts.dedup();
+    let expected: Vec<_> = ["biu-base", "cse574-cnn"]
+        .into_iter()
+        .flat_map(|recipe| counts.iter().map(move |&threads| (recipe, threads)))
+        .collect();
+    assert_eq!(rows.len(), expected.len());
+    for (row, (recipe, threads)) in rows.iter().zip(expected) {
+        assert_eq!(row["recipe"], recipe);
+        assert_eq!(row["threads"], threads);
+        assert_eq!(row["isa"], document["machine"]["isa"]);
+        for field in ["images_per_second", "ms_per_step", "gflops", "percent_of_peak"] {
+            assert!(row[field].as_f64().unwrap() > 0.0, "{recipe}: {field}");
+        }
+        let batch = if recipe == "biu-base" { 32.0 } else { 64.0 };
+        let step = row["ms_per_step"].as_f64().unwrap() / 1e3;
+        let images = row["images_per_second"].as_f64().unwrap() * step;
+        assert!((images - batch).abs() < 1e-6, "{recipe}: {images} images in a step");
+        assert!(row["naive_ratio"].is_null());
+        if cfg!(target_os = "linux") {
+            assert!(row["peak_rss_mib"].as_f64().unwrap() > 1.0);
+        }
+        assert_eq!(row.as_object().unwrap().len(), 9);
+    }
+}
+
+#[test]
+fn the_naive_network_is_the_baseline() {
+    let folder = TempDir::new().unwrap();
+    let args = "colman2023 --threads 1 --isa portable --samples 1 --baseline naive --json -";
+    let output = bench(&folder, &args.split(' ').collect::<Vec<_>>()).output().unwrap();
+    assert!(output.status.success());
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let [row] = &document["recipes"].as_array().unwrap()[..] else { panic!("one recipe") };
+    assert_eq!(row["recipe"], "colman-scratch");
+    assert_eq!(row["isa"], "portable");
+    assert!(row["naive_ratio"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn a_step_is_taken_apart() {
+    let folder = TempDir::new().unwrap();
+    let args = "nlp-cnn biu-scratch --threads 1 --samples 1 --profile --json out.json";
+    let table = contains("\nnlp-cnn, 1 thread\n").and(contains("| % of limit |"));
+    bench(&folder, &args.split(' ').collect::<Vec<_>>()).assert().success().stdout(table);
+    let document = read(&folder, "out.json");
+    let names = |row: &Value| -> Vec<String> {
+        let phases = row["profile"].as_array().unwrap().iter();
+        phases.map(|phase| phase["phase"].as_str().unwrap().to_owned()).collect()
+    };
+    let [cnn, scratch] = &document["recipes"].as_array().unwrap()[..] else { panic!("two") };
+    let phases = names(cnn);
+    for name in
+        ["conv2d_1 forward", "loss", "conv2d_1 dw", "conv2d_1 dx", "conv2d backward", "adam"]
+    {
+        assert_eq!(phases.iter().filter(|phase| *phase == name).count(), 1, "{name}: {phases:?}");
+    }
+    assert_eq!((&phases[0][..], &phases[phases.len() - 1][..]), ("gather", "rest"));
+    assert_eq!(names(scratch), ["gather", "forward to update", "rest"]);
+    for row in [cnn, scratch] {
+        let phases = row["profile"].as_array().unwrap();
+        let number = |phase: &Value, field| phase[field].as_f64().unwrap_or(0.0);
+        let whole: f64 = phases.iter().map(|phase| number(phase, "percent_of_step")).sum();
+        assert!(whole > 99.9, "{whole} % of {}", row["recipe"]);
+        let (rest, phases) = phases.split_last().unwrap();
+        assert!(rest["limit"].is_null() && rest["gflops"].is_null());
+        for phase in phases {
+            let by = if phase["limit"] == "fma" { "gflops" } else { "gbytes_per_second" };
+            assert!(number(phase, "ms") > 0.0 && number(phase, by) > 0.0, "{phase}");
+            assert_ne!(phase["gflops"].is_null(), phase["gbytes_per_second"].is_null());
+            assert_eq!(phase.as_object().unwrap().len(), 7);
+        }
+    }
 }
 
 #[test]
@@ -27,8 +130,7 @@ fn one_row_for_each_kernel_and_number_of_threads() {
     let table = table.and(contains("% of peak")).and(contains("\x1b").not());
     bench(&folder, &args).assert().success().stdout(table).stderr(is_empty());
 
-    let text = fs::read_to_string(folder.path().join("out.json")).unwrap();
-    let document: Value = serde_json::from_str(&text).unwrap();
+    let document = read(&folder, "out.json");
     assert_eq!(document["machine"]["physical_cores"], machine().physical_cores);
     let isa = &document["machine"]["isa"];
     let rows = document["kernels"].as_array().unwrap();
@@ -76,8 +178,7 @@ fn fused_kernels_stand_beside_separate_ones() {
     let args = "--kernels --samples 1 --threads 1 --json out.json conv-pool-forward conv-dropout";
     let args: Vec<&str> = args.split(' ').collect();
     bench(&folder, &args).assert().success().stdout(contains("\nApart: "));
-    let text = fs::read_to_string(folder.path().join("out.json")).unwrap();
-    let document: Value = serde_json::from_str(&text).unwrap();
+    let document = read(&folder, "out.json");
     let rows = document["kernels"].as_array().unwrap();
     let of = |kernel| rows.iter().filter(|row| row["kernel"] == kernel).count();
     assert!(of("conv-pool-forward") > 0 && of("conv-dropout-pool-forward") > 0);
@@ -95,8 +196,13 @@ fn usage_errors_say_what_there_is() {
         let line = starts_with("threadcount: error: ").and(contains(words));
         bench(&folder, args).assert().code(2).stdout(is_empty()).stderr(line);
     };
-    refuses(&[], "--kernels");
-    refuses(&["256x10"], "--kernels");
+    refuses(&["cse574-mpl"], "did you mean 'cse574-mlp'?");
+    refuses(&["256x10"], "no report or recipe is called '256x10'");
+    refuses(&["biu-base", "--samples", "0"], "--samples 0: at least 1");
+    refuses(&["biu-base", "--baseline", "fast"], "'fast'");
+    refuses(&["--kernels", "--baseline", "naive"], "'--baseline <WHAT>'");
+    refuses(&["--kernels", "--profile"], "'--profile'");
+    refuses(&["--kernels", "--data", "there"], "'--data <DIR>'");
     for kernel in [
         "gemm",
         "dense-forward",
@@ -113,4 +219,8 @@ fn usage_errors_say_what_there_is() {
     refuses(&["--kernels", "--threads", "1,x"], "'x'");
     refuses(&["--kernels", "--isa", "sse9"], "sse9");
     refuses(&["--kernels", "--json", "."], "a folder");
+    refuses(&["biu-base", "--json", "."], "a folder");
+    let missing = starts_with("threadcount: error: nowhere");
+    let args = ["biu-base", "--data", "nowhere"];
+    bench(&folder, &args).assert().code(3).stdout(is_empty()).stderr(missing);
 }

@@ -1,4 +1,4 @@
-//! A steady training step takes no memory from the heap. A binary of its own, because it counts
+//! A steady training step takes no memory from the heap, with the stop-watch running. A binary of its own, because it counts
 //! every allocation of the process; one test, because tests run at the same time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -76,6 +76,7 @@ fn steady_steps_allocate_nothing() {
                 let mut network =
                     Network::build(input, layers, Loss::SoftmaxCrossEntropy, optimizer, N, 1)
                         .unwrap();
+                network.time_laps();
                 let taken = pool.enter(|team| {
                     let mut step = |epoch| {
                         let key = BatchKey { epoch, first_sample: 0 };

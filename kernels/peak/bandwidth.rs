@@ -47,6 +47,18 @@ impl Level {
         }
     }
 
+    /// The nearest level that holds `bytes` which `threads` share between them; memory where the machine
+    /// does not tell the caches' sizes.
+    pub fn holding(bytes: usize, machine: &Machine, threads: usize) -> Self {
+        let fits = |bytes: usize, cache: Option<usize>| cache.is_some_and(|cache| bytes <= cache);
+        match bytes / threads {
+            share if fits(share, machine.l1d) => Self::L1,
+            share if fits(share, machine.l2) => Self::L2,
+            _ if fits(bytes, machine.l3) => Self::L3,
+            _ => Self::Dram,
+        }
+    }
+
     /// Bytes that each of `threads` reads again and again: half of the first and second level; of
     /// the third a quarter for all threads together, but more than the second level holds; of
     /// memory four times the third level together. `None` where the machine does not tell the
@@ -157,6 +169,13 @@ mod tests {
         let unknown = caches(None, None, None);
         let known = Level::ALL.map(|level| level.bytes_per_thread(&unknown, 2));
         assert_eq!(known, [None, None, None, Some(256 * mib)]);
+
+        let holding = |bytes| [1, 4].map(|threads| Level::holding(bytes, &zen, threads));
+        assert_eq!(holding(40 * kib), [Level::L1; 2]);
+        assert_eq!(holding(80 * kib), [Level::L2, Level::L1]);
+        assert_eq!(holding(3 * mib), [Level::L3, Level::L2]);
+        assert_eq!(holding(40 * mib), [Level::Dram; 2]);
+        assert_eq!(Level::holding(1, &unknown, 1), Level::Dram);
     }
 
     #[test]

@@ -11,9 +11,9 @@ use threadcount_kernels::{Pool, peak};
 /// measurements of the peak.
 const SAMPLE: Duration = Duration::from_millis(2);
 /// The same of the naive twin, which need not be known as well.
-const TWIN_SAMPLE: Duration = Duration::from_millis(4);
+pub(super) const TWIN_SAMPLE: Duration = Duration::from_millis(4);
 /// Samples of the twin.
-const TWIN_SAMPLES: usize = 3;
+pub(super) const TWIN_SAMPLES: usize = 3;
 /// The work of the largest twin that is computed whole for a comparison; of a larger one, the last
 /// of the pieces.
 const WHOLE_TWIN: f64 = 1e8;
@@ -169,7 +169,7 @@ impl<'a> Twin<'a> {
 }
 
 /// The number of runs that together take at least about that long.
-fn runs_for(time: Duration, run: &mut dyn FnMut()) -> u32 {
+pub(super) fn runs_for(time: Duration, run: &mut dyn FnMut()) -> u32 {
     let mut runs = 1;
     loop {
         let each = seconds(runs, &mut *run);
@@ -182,7 +182,7 @@ fn runs_for(time: Duration, run: &mut dyn FnMut()) -> u32 {
 }
 
 /// The time of one of so many runs.
-fn seconds(runs: u32, mut run: impl FnMut()) -> f64 {
+pub(super) fn seconds(runs: u32, mut run: impl FnMut()) -> f64 {
     let start = Instant::now();
     for _ in 0..runs {
         run();
@@ -191,7 +191,7 @@ fn seconds(runs: u32, mut run: impl FnMut()) -> f64 {
 }
 
 /// The value in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
 }

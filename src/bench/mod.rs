@@ -1,5 +1,9 @@
 //! What is measured, and the instrument.
 //!
+//! - [`Training`]: whole training steps of a recipe, and [`measure_training`], their rate in turn with
+//!   the FMA peak; [`Flops`] says what their operations are
+//! - [`Phase`]: a step taken apart, each phase beside what bounds it
+//! - [`NaiveNetwork`]: the twin of a whole network
 //! - [`shapes`]: the sizes that kernels are measured at, asked from the recipes
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
 //! - [`Case`]: a kernel at one size with its inputs, beside its naive twin; matrix products,
@@ -11,13 +15,24 @@
 mod case;
 pub mod convolution;
 pub mod elementwise;
+mod flops;
 pub mod fused;
 pub mod gather;
 pub mod kernels;
 pub mod matrixmultiply;
 mod measure;
+mod naive_network;
 mod product;
+mod profile;
 pub mod shapes;
+mod traffic;
+mod training;
 
 pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores, untouched};
+pub use flops::Flops;
 pub use measure::{Measured, measure, warm_up};
+pub use naive_network::{NaiveNetwork, same_loss};
+pub use profile::{Bound, Limit, Phase};
+pub use training::{
+    Baseline, Detail, Extent, Stretch, Training, TrainingRate, endless, measure_training,
+};

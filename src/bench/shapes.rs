@@ -237,7 +237,12 @@ impl Place {
 }
 
 /// A square window over the images of that shape.
-fn window(input: Shape, size: usize, stride: usize, padding: Padding) -> Option<Geometry> {
+pub(super) fn window(
+    input: Shape,
+    size: usize,
+    stride: usize,
+    padding: Padding,
+) -> Option<Geometry> {
     let Shape::Image(dims) = input else { return None };
     Geometry::new(dims, [size; 2], stride, padding)
 }

@@ -52,7 +52,7 @@ enum Command {
     List,
     /// Show the CPU, its instruction sets, threads, caches and memory; measure its limits
     Info(info::Args),
-    /// Measure the kernels beside the FMA peak, their plain-loop twins and matrixmultiply
+    /// Measure training steps, or the kernels alone, beside the FMA peak and plain loops
     Bench(bench::Args),
     /// Fetch, check and look at the data
     #[command(subcommand)]

@@ -215,10 +215,7 @@ impl Bench {
             } else {
                 ""
             },
-            match results.len() {
-                1 => "1 run".to_owned(),
-                n => format!("{n} runs"),
-            },
+            table::count(results.len(), "run"),
             table::duration(seconds)
         );
         text

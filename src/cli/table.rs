@@ -30,9 +30,14 @@ pub(super) fn rate(per_second: f64) -> String {
     grouped(((per_second / unit).round() * unit) as u64)
 }
 
+/// So many of something.
+pub(super) fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
 /// A number of threads.
 pub(super) fn threads(n: usize) -> String {
-    if n == 1 { "1 thread".into() } else { format!("{n} threads") }
+    count(n, "thread")
 }
 
 /// A share of 1 in percent, without the sign.

@@ -106,8 +106,7 @@ impl Loss {
         targets: &mut [f32],
         gradient: &mut [f32],
     ) -> BatchResult {
-        let count = labels.len();
-        let width = outputs.len() / count;
+        let width = outputs.len() / labels.len();
         match self {
             Self::SoftmaxCrossEntropy => {
                 loss::softmax_cross_entropy(team, outputs, width, labels, losses, gradient);
@@ -116,19 +115,25 @@ impl Loss {
                 loss::binary_cross_entropy(team, outputs, labels, losses, gradient);
             }
             Self::MeanSquaredError => {
-                for (row, &label) in targets.chunks_exact_mut(width).zip(labels) {
-                    match row {
-                        [only] => *only = f32::from(label),
-                        _ => {
-                            row.fill(0.0);
-                            row[usize::from(label)] = 1.0;
-                        }
-                    }
-                }
+                self.fill_targets(labels, targets);
                 loss::mean_squared_error(team, outputs, targets, width, losses, gradient);
             }
         }
         self.result(losses, outputs, labels)
+    }
+
+    /// What squared errors are the distance to: `targets` is of the size of the outputs.
+    pub(crate) fn fill_targets(self, labels: &[u8], targets: &mut [f32]) {
+        let width = targets.len() / labels.len();
+        for (row, &label) in targets.chunks_exact_mut(width).zip(labels) {
+            match row {
+                [only] => *only = f32::from(label),
+                _ => {
+                    row.fill(0.0);
+                    row[usize::from(label)] = 1.0;
+                }
+            }
+        }
     }
 
     /// The sum of `losses`, and how many of `outputs` name their label.

@@ -27,6 +27,7 @@
 
 mod buffer;
 mod init;
+mod laps;
 mod layers;
 mod loss;
 mod memory;
@@ -41,6 +42,7 @@ mod tensors;
 
 pub use buffer::Buffer;
 pub use init::Initializer;
+pub use laps::{Laps, Part};
 pub use layers::{
     BatchNorm, Conv2d, Dense, Dropout, Layer, Lstm, Pool2d, Pooling, SimpleRnn, activation,
     average_pool, batch_norm, conv2d, dense, dropout, flatten, leaky_relu, lstm, max_pool,

@@ -6,12 +6,13 @@ use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
 
 use super::buffer::Buffer;
-use super::layers::{Backward, Flow, Forward, Layer, Mode, Params, StepIs};
+use super::laps::{Laps, Part};
+use super::layers::{Backward, Flow, Forward, Layer, Mode, Params, StepIs, UnitLaps};
 use super::loss::{BatchResult, Loss};
 use super::memory::{InputBuffer, Memory};
 use super::optimizer::{Optimizer, OptimizerState};
 use super::per_sample::PerSample;
-use super::plan::{Plan, Tensor};
+use super::plan::{Plan, PlannedLayer, Tensor};
 use super::program::{Unit, program};
 use super::shape::Shape;
 use super::tensors::{Saved, TensorMut, TensorRef, named, named_mut};
@@ -55,6 +56,7 @@ pub struct Network {
     dx: Buffer,
     losses: Buffer,
     targets: Buffer,
+    laps: Option<Laps>,
 }
 
 impl Network {
@@ -106,6 +108,7 @@ impl Network {
             losses: Buffer::zeroed(max_batch)?,
             targets: Buffer::zeroed(targets)?,
             moved_apart: moved_apart(&program),
+            laps: None,
             memory,
             program,
             plan,
@@ -155,13 +158,16 @@ impl Network {
         key: BatchKey,
     ) -> Result<BatchResult> {
         self.check_labels(x, labels)?;
+        self.end_lap(Part::Gather);
         let Some(per_sample) = self.per_sample.as_mut().filter(|_| batch_size == 1) else {
             return self.train_batch(team, x, labels, key);
         };
         let losses = &mut self.losses[..labels.len()];
         let logits = per_sample.train(team, &mut self.params, x, labels, losses);
         self.optimizer.steps += labels.len() as u64;
-        Ok(self.loss.result(losses, logits, labels))
+        let result = self.loss.result(losses, logits, labels);
+        self.end_lap(Part::PerSample);
+        Ok(result)
     }
 
     /// The training step without its last call: leaves the gradient of the mean loss in
@@ -191,12 +197,14 @@ impl Network {
     ) -> BatchResult {
         self.forward(team, x, Some(key));
         let result = self.compare(team, labels);
+        self.end_lap(Part::Loss);
         self.backward(team, x, key, then);
         if then == Then::Step {
             for range in &self.moved_apart {
                 let moving = self.optimizer.moving(&mut self.params, range.clone());
                 moving.step(team, &self.grads[range.clone()]);
             }
+            self.end_lap(Part::Update);
         }
         result
     }
@@ -247,6 +255,9 @@ impl Network {
                 kept: &mut self.kept[step.kept..][..layer.kept.floats(n)],
                 winners: &mut self.winners[step.winners..][..n * layer.kept.winners],
             });
+            if let Some(laps) = &mut self.laps {
+                laps.end(Part::Forward(layer.layers.start));
+            }
         }
     }
 
@@ -292,11 +303,44 @@ impl Network {
                 dy_is: step.dy_is,
                 dx: (step.dx == InputBuffer::Other).then(|| &mut dx[..inputs]),
                 below: step.below,
+                laps: UnitLaps { laps: self.laps.as_mut(), unit: layer.layers.start },
             });
+            if let Some(laps) = self.laps.as_mut().filter(|_| layer.flow != Flow::Reshape) {
+                laps.end(Part::Backward(layer.layers.start));
+            }
             if step.dx == InputBuffer::Other {
                 std::mem::swap(&mut dy, &mut dx);
             }
         }
+    }
+
+    /// From the next step on, measures how long each part of a step takes.
+    pub fn time_laps(&mut self) {
+        self.laps = Some(Laps::new(&self.program));
+    }
+
+    /// The times of the last step's parts, if they are measured.
+    pub fn laps(&self) -> Option<&Laps> {
+        self.laps.as_ref()
+    }
+
+    /// A step begins, with picking its batch.
+    pub(crate) fn begin_laps(&mut self) {
+        if let Some(laps) = &mut self.laps {
+            laps.begin();
+        }
+    }
+
+    fn end_lap(&mut self, part: Part) {
+        if let Some(laps) = &mut self.laps {
+            laps.end(part);
+        }
+    }
+
+    /// The plan's layers that are executed as one, from number `first` on.
+    pub fn unit(&self, first: usize) -> Option<&[PlannedLayer]> {
+        let unit = self.program.iter().find(|unit| unit.layers.start == first)?;
+        Some(&self.plan.layers()[unit.layers.clone()])
     }
 
     /// The last layer's outputs for a batch of `n`.

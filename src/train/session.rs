@@ -122,6 +122,11 @@ impl<'a> Session<'a> {
         &mut self.network
     }
 
+    /// From the next step on, the network measures how long each part of a step takes.
+    pub fn time_laps(&mut self) {
+        self.network.time_laps();
+    }
+
     /// How far the run has come.
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -190,6 +195,7 @@ impl<'a> Session<'a> {
         let at_once = self.network.steps_at_once(size);
         while self.progress.batches < self.batches_per_epoch() {
             let started = Instant::now();
+            self.network.begin_laps();
             let first = self.progress.batches;
             let next = (first - first % at_once + at_once).min(self.batches_per_epoch());
             let picks = &order[first * size..samples.len().min(next * size)];

@@ -77,7 +77,7 @@ impl LayerOps for ConvPool {
         conv::forward_pooled(pass.team, &convolution, mask.as_ref(), pass.y, pass.winners);
     }
 
-    fn backward(&self, pass: Backward<'_>) {
+    fn backward(&self, mut pass: Backward<'_>) {
         let Some(g) = self.conv.geometry(pass.input) else { return };
         let w_len = self.conv.kernel_len(pass.input);
         let (dw, db) = pass.grads.split_at_mut(w_len);
@@ -96,6 +96,7 @@ impl LayerOps for ConvPool {
         conv::expand_winners(pass.team, &g, self.conv.filters, &winners, dz);
         conv::backward_weights(pass.team, &g, pass.x, dz, dw, db);
         if let Some(dx) = pass.dx {
+            pass.laps.weights_done();
             conv::backward_data(pass.team, &g, dz, &pass.params[..w_len], dx);
         }
     }

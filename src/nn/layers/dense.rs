@@ -79,6 +79,7 @@ impl LayerOps for Dense {
                 activation => Epilogue::Derivative { y: x, activation },
             };
             gemm(pass.team, 1.0, dz, w.t(), Write::Set, MatMut::new(dx, n, inputs), epilogue);
+            pass.laps.input_done();
         }
 
         let (dw, db) = pass.grads.split_at_mut(inputs * units);

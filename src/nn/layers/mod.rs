@@ -8,6 +8,7 @@ use threadcount_kernels::update::Moving;
 use threadcount_kernels::{Activation, Team};
 
 use super::init::Initializer;
+use super::laps::{Laps, Part};
 use super::shape::Shape;
 use crate::error::{Error, Result};
 
@@ -146,6 +147,32 @@ pub(crate) struct Backward<'a> {
     /// The derivative (in terms of `x`) that `dx` must be multiplied with. Never anything but
     /// linear for a layer whose plan does not say [`InputGradient::TimesDerivative`].
     pub(crate) below: Activation,
+    pub(crate) laps: UnitLaps<'a>,
+}
+
+/// The network's stop-watch, if it carries one, in the hands of one layer.
+pub(crate) struct UnitLaps<'a> {
+    pub(crate) laps: Option<&'a mut Laps>,
+    /// Number of the layer.
+    pub(crate) unit: usize,
+}
+
+impl UnitLaps<'_> {
+    /// The gradients by the parameters are done, that by the input comes.
+    fn weights_done(&mut self) {
+        self.end(Part::BackwardWeights(self.unit));
+    }
+
+    /// The gradient by the input is done, those by the parameters come.
+    fn input_done(&mut self) {
+        self.end(Part::BackwardInput(self.unit));
+    }
+
+    fn end(&mut self, part: Part) {
+        if let Some(laps) = &mut self.laps {
+            laps.end(part);
+        }
+    }
 }
 
 impl<'a> Backward<'a> {

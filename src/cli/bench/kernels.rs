@@ -1,43 +1,20 @@
 //! `threadcount bench --kernels`
 //!
 //! matrixmultiply reads its number of threads from the environment, once in a process. So each
-//! number of threads is measured in a process of its own: this program again, with one number and
-//! with the variable set to it, whose JSON document the first one puts together.
+//! number of threads is measured in a process of its own, with the variable set to it.
 
-use super::facts::Facts;
-use super::json::JsonFlag;
-use super::progress;
-use super::settings::{self, IsaFlag, Settings};
-use super::table;
+use super::{Args, Conditions, again, figure};
 use crate::bench::kernels::{self, Entry};
 use crate::bench::{Work, matrixmultiply, measure, warm_up};
+use crate::cli::facts::Facts;
+use crate::cli::{progress, settings, table};
 use crate::{Error, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 use std::env;
-use std::process::{Command, Stdio};
-use threadcount_kernels::{Isa, Pool};
-
-#[derive(clap::Args)]
-pub(super) struct Args {
-    /// Measure the kernels (the only thing that can be measured as yet)
-    #[arg(long, required = true)]
-    kernels: bool,
-    /// Only kernels with one of these in their name or shape [default: all of them]
-    #[arg(value_name = "FILTER")]
-    filters: Vec<String>,
-    /// Numbers of threads to measure with [default: 1 and the physical cores]
-    #[arg(long, value_name = "N,N", value_delimiter = ',')]
-    threads: Vec<usize>,
-    #[command(flatten)]
-    isa: IsaFlag,
-    /// Samples of each kernel, in turn with as many of the peak and of matrixmultiply
-    #[arg(long, value_name = "N", default_value_t = 15)]
-    samples: usize,
-    #[command(flatten)]
-    json: JsonFlag,
-}
+use std::process::Stdio;
+use threadcount_kernels::Pool;
 
 /// One kernel at one shape with one number of threads; the fields are those of the JSON document.
 #[derive(Serialize, Deserialize)]
@@ -64,23 +41,17 @@ struct Part {
     kernels: Vec<Row>,
 }
 
-pub(super) fn run(args: &Args) -> Result<()> {
-    let settings = Settings::load()?;
-    if args.samples == 0 {
-        return Err(Error::Usage("--samples 0: at least 1".into()));
-    }
-    let isa = settings.isa(&args.isa)?.unwrap_or_else(Isa::best);
-    let counts = settings.thread_counts(&args.threads)?;
-    let entries = kernels::select(&args.filters)?;
+pub(super) fn run(args: &Args, conditions: &Conditions) -> Result<()> {
+    let entries = kernels::select(&args.names)?;
     args.json.check()?;
-
-    let pool = settings::pool(isa, counts.iter().copied().max().unwrap_or(1))?;
-    let rows = match counts[..] {
+    let pool = settings::pool(conditions.isa, conditions.most_threads())?;
+    let rows = match conditions.threads[..] {
         [threads] if env::var(matrixmultiply::THREADS_VARIABLE) == Ok(threads.to_string()) => {
-            measure_here(&pool, &entries, args.samples)?
+            measure_here(&pool, &entries, conditions.samples)?
         }
         _ => {
-            let parts: Result<Vec<_>> = counts.iter().map(|n| elsewhere(args, isa, *n)).collect();
+            let parts: Result<Vec<_>> =
+                conditions.threads.iter().map(|n| elsewhere(args, conditions, *n)).collect();
             // Beside each other what differs in the threads only.
             let mut parts: Vec<_> = parts?.into_iter().map(Vec::into_iter).collect();
             entries
@@ -91,28 +62,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let facts = Facts::of(&pool);
     let json = table::json(&Document { machine: &facts, kernels: &rows })?;
-    args.json.put(&json, &report(&facts, &rows, args.samples))
+    args.json.put(&json, &report(&facts, &rows, conditions.samples))
 }
 
-/// This program in another process, with one number of threads for matrixmultiply and for us. Its
-/// progress and its errors go where ours do.
-fn elsewhere(args: &Args, isa: Isa, threads: usize) -> Result<Vec<Row>> {
-    let failed =
-        |fault: &str| Error::Failed(format!("measuring with {}: {fault}", table::threads(threads)));
-    let program = env::current_exe().map_err(Error::io("this program"))?;
-    let output = Command::new(&program)
-        .args(["bench", "--kernels", "--json", "-", "--isa", isa.name()])
-        .args(["--threads", &threads.to_string(), "--samples", &args.samples.to_string(), "--"])
-        .args(&args.filters)
-        .env(matrixmultiply::THREADS_VARIABLE, threads.to_string())
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(Error::io(&program))?;
-    if !output.status.success() {
-        return Err(failed(&output.status.to_string()));
-    }
-    let part: Part =
-        serde_json::from_slice(&output.stdout).map_err(|error| failed(&error.to_string()))?;
+/// One number of threads, for matrixmultiply and for us. Its progress and its errors go where ours do.
+fn elsewhere(args: &Args, conditions: &Conditions, threads: usize) -> Result<Vec<Row>> {
+    let mut command = again::bench(conditions, threads)?;
+    command.args(["--kernels", "--"]).args(&args.names);
+    command.env(matrixmultiply::THREADS_VARIABLE, threads.to_string()).stderr(Stdio::inherit());
+    let part: Part = again::document(command, &format!("with {}", table::threads(threads)))?;
     Ok(part.kernels)
 }
 
@@ -201,9 +159,4 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
                  that no pool covers, products\nwith the gradients of what did not win.\n";
     }
     text
-}
-
-/// One digit behind the point; a dash for what does not apply.
-fn figure(value: Option<f64>) -> String {
-    value.map_or("-".to_owned(), |value| format!("{value:.1}"))
 }

@@ -1,0 +1,215 @@
+//! A training step taken apart: what each phase of it takes, and how near that is to what the machine can
+//! do at most.
+
+use super::case::Work;
+use super::flops::Flops;
+use super::measure::median;
+use super::traffic::Traffic;
+use super::training::{SAMPLE, Training, fma_peak};
+use crate::Result;
+use crate::nn::{Network, Part, PlannedLayer};
+use crate::train::Session;
+use threadcount_kernels::machine::machine;
+use threadcount_kernels::peak::{Level, read_rate};
+use threadcount_kernels::{Pool, Team};
+
+/// A phase of a step; figures are medians, of a step with a full batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phase {
+    /// What is done, and by which layers.
+    pub name: String,
+    /// Wall time.
+    pub seconds: f64,
+    /// Its share of the step.
+    pub share: f64,
+    /// What it is bound by; nothing that could be counted in what is left over.
+    pub bound: Option<Bound>,
+}
+
+/// What is done in a phase, and how near the machine's limit that is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bound {
+    /// In one step.
+    pub work: Work,
+    /// The limit.
+    pub limit: Limit,
+    /// How much of it is reached, if it could be measured.
+    pub share_of_limit: Option<f64>,
+}
+
+/// What bounds a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Multiply-adds on registers.
+    Fma,
+    /// Reads from the nearest level of memory that holds what the phase reads and writes.
+    Read(Level),
+}
+
+impl Limit {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fma => "FMA",
+            Self::Read(level) => level.name(),
+        }
+    }
+}
+
+/// Times of one part, per sample of the batch.
+type Times = Vec<f64>;
+
+/// The phases of a session's steps.
+///
+/// # Errors
+/// [`crate::Error::Failed`] if training diverges.
+pub(super) fn phases(
+    pool: &Pool,
+    training: &mut Training<'_>,
+    samples: usize,
+) -> Result<Vec<Phase>> {
+    training.session.time_laps();
+    let parts: Vec<Part> = laps(training.session.network()).map(|(part, _)| part).collect();
+    let mut times: Vec<Times> = vec![Vec::new(); parts.len()];
+    let (mut steps, mut peaks) = (Times::new(), Vec::new());
+    pool.enter(|team| -> Result<()> {
+        for _ in 0..samples {
+            peaks.push(fma_peak(team));
+            let mut last = None;
+            training.watch(team, |session, stretch| {
+                let step = last.map_or(stretch, |last| stretch.since(last));
+                last = Some(stretch);
+                // After the end of an epoch there is no step.
+                if step.images > 0 {
+                    let images = step.images as f64;
+                    steps.push(step.seconds / images);
+                    for (times, (_, seconds)) in times.iter_mut().zip(laps(session.network())) {
+                        times.push(seconds / images);
+                    }
+                }
+                stretch.seconds >= SAMPLE.as_secs_f64()
+            })?;
+        }
+        Ok(())
+    })?;
+
+    let batch = training.session.task().batch_size as f64;
+    let step = median(steps) * batch;
+    let mut phases: Vec<Phase> = Vec::new();
+    pool.enter(|team| {
+        let mut limits = Limits { team, fma: median(peaks), reads: Vec::new() };
+        let done = parts.iter().zip(times).map(|(part, times)| (*part, median(times) * batch));
+        let done: Vec<_> = done.filter(|(_, seconds)| *seconds > 0.0).collect();
+        for &(part, seconds) in &done {
+            let apart = |part| done.iter().any(|(other, _)| *other == part);
+            let (name, what) = describe(&training.session, part, apart);
+            let (work, limit) = match what {
+                What::Flops(flops) => (Work::Flops(flops), Limit::Fma),
+                What::Traffic(Traffic { bytes, buffers }) => {
+                    let level = Level::holding(buffers as usize, machine(), team.threads());
+                    (Work::Bytes(bytes), Limit::Read(level))
+                }
+            };
+            let share_of_limit = limits.rate(limit).map(|most| work.amount() / seconds / most);
+            let bound = Some(Bound { work, limit, share_of_limit });
+            phases.push(Phase { name, seconds, share: seconds / step, bound });
+        }
+    });
+    let rest = step - phases.iter().map(|phase| phase.seconds).sum::<f64>();
+    phases.push(Phase {
+        name: "rest".to_owned(),
+        seconds: rest.max(0.0),
+        share: rest.max(0.0) / step,
+        bound: None,
+    });
+    Ok(phases)
+}
+
+/// The times of the last step's parts.
+fn laps(network: &Network) -> impl Iterator<Item = (Part, f64)> {
+    network.laps().into_iter().flat_map(|laps| laps.parts().iter().copied())
+}
+
+/// What the machine can do, measured when it is first asked for.
+struct Limits<'a> {
+    team: &'a Team<'a>,
+    fma: f64,
+    reads: Vec<(Level, Option<f64>)>,
+}
+
+impl Limits<'_> {
+    /// Operations or bytes per second.
+    fn rate(&mut self, limit: Limit) -> Option<f64> {
+        let Limit::Read(level) = limit else { return Some(self.fma) };
+        if let Some((_, rate)) = self.reads.iter().find(|(known, _)| *known == level) {
+            return *rate;
+        }
+        let bytes = level.bytes_per_thread(machine(), self.team.threads());
+        let rate = bytes.map(|bytes| read_rate(self.team, bytes));
+        self.reads.push((level, rate));
+        rate
+    }
+}
+
+/// What a phase does.
+enum What {
+    Flops(f64),
+    Traffic(Traffic),
+}
+
+/// A phase's name, and what it does to a batch. `apart` says whether a part is a phase of its own.
+fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> (String, What) {
+    let (network, batch) = (session.network(), session.task().batch_size as f64);
+    let plan = network.plan();
+    let unit = |first: usize| network.unit(first).unwrap_or_default();
+    let flops = |first: usize, of: fn(&Flops) -> f64| {
+        let layers = &Flops::of_layers(plan)[first..][..unit(first).len()];
+        layers.iter().map(of).sum::<f64>() * batch
+    };
+    // Layers without products are bound by memory.
+    let what =
+        |first: usize, of: fn(&Flops) -> f64, traffic: fn(&PlannedLayer) -> Traffic| match flops(
+            first, of,
+        ) {
+            0.0 => What::Traffic(unit(first).iter().map(traffic).sum::<Traffic>() * batch),
+            flops => What::Flops(flops),
+        };
+    let name = |first: usize, pass: &str| {
+        let layers: Vec<&str> = unit(first).iter().map(|layer| layer.name.as_str()).collect();
+        format!("{} {pass}", layers.join(" + "))
+    };
+    match part {
+        Part::Gather => {
+            let samples = session.batches_per_epoch() as f64 * batch;
+            let gather = Traffic::gather(plan.input(), batch, samples);
+            ("gather".to_owned(), What::Traffic(gather))
+        }
+        Part::Forward(first) => {
+            (name(first, "forward"), what(first, |flops| flops.forward, Traffic::forward))
+        }
+        Part::Loss => ("loss".to_owned(), What::Traffic(Traffic::loss(plan) * batch)),
+        Part::BackwardWeights(first) => {
+            (name(first, "dw"), what(first, |flops| flops.by_weights, Traffic::backward))
+        }
+        Part::Backward(first) if apart(Part::BackwardInput(first)) => {
+            (name(first, "dw and step"), what(first, |flops| flops.by_weights, Traffic::backward))
+        }
+        Part::BackwardInput(first) => {
+            (name(first, "dx"), what(first, |flops| flops.by_input, Traffic::backward))
+        }
+        Part::Backward(first) if apart(Part::BackwardWeights(first)) => {
+            (name(first, "dx"), what(first, |flops| flops.by_input, Traffic::backward))
+        }
+        Part::Backward(first) => {
+            let both: fn(&Flops) -> f64 = |flops| flops.by_weights + flops.by_input;
+            (name(first, "backward"), what(first, both, Traffic::backward))
+        }
+        Part::Update => {
+            let name = network.optimizer().name().to_owned();
+            (name, What::Traffic(Traffic::update(network)))
+        }
+        Part::PerSample => {
+            ("forward to update".to_owned(), What::Flops(Flops::of_step(plan) * batch))
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `threadcount bench`: the speed of whole training steps, or of the kernels alone.
+//!
+//! What one process measures can spoil what the next figure needs: a peak of memory is a process's,
+//! and so is matrixmultiply's number of threads. So every such figure is measured in a process of its
+//! own: this program again ([`again`]), asked for less, whose JSON document the first one puts together.
+
+mod again;
+mod kernels;
+mod profile;
+mod recipes;
+
+use super::json::JsonFlag;
+use super::settings::{DataFlag, IsaFlag, Settings};
+use crate::{Error, Result};
+use threadcount_kernels::Isa;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Reports or recipes; with --kernels, parts of kernels' names or shapes [default: all of them]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Measure the kernels instead, at the recipes' sizes
+    #[arg(long, conflicts_with_all = ["baseline", "profile", "data"])]
+    kernels: bool,
+    /// Numbers of threads to measure with [default: 1 and the physical cores]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    threads: Vec<usize>,
+    #[command(flatten)]
+    isa: IsaFlag,
+    /// Also measure the same networks on the kernels' plain-loop twins, on one thread
+    #[arg(long, value_name = "WHAT")]
+    baseline: Option<Baseline>,
+    /// Take a step apart: the time of each phase, its GFLOP/s or GB/s, and the share of its limit
+    #[arg(long)]
+    profile: bool,
+    /// Samples of each recipe or kernel, in turn with as many of the peak
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    samples: usize,
+    #[command(flatten)]
+    json: JsonFlag,
+    #[command(flatten)]
+    data: DataFlag,
+}
+
+/// What recipes are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Baseline {
+    /// Plain loops
+    Naive,
+}
+
+/// What is asked for beside the names; checked.
+struct Conditions {
+    isa: Isa,
+    /// Numbers of threads, each once.
+    threads: Vec<usize>,
+    samples: usize,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let settings = Settings::load()?;
+    if args.samples == 0 {
+        return Err(Error::Usage("--samples 0: at least 1".into()));
+    }
+    let conditions = Conditions {
+        isa: settings.isa(&args.isa)?.unwrap_or_else(Isa::best),
+        threads: settings.thread_counts(&args.threads)?,
+        samples: args.samples,
+    };
+    match args.kernels {
+        true => kernels::run(args, &conditions),
+        false => recipes::run(args, &settings, &conditions),
+    }
+}
+
+impl Conditions {
+    /// The most threads of any measurement.
+    fn most_threads(&self) -> usize {
+        self.threads.iter().copied().max().unwrap_or(1)
+    }
+}
+
+/// One digit behind the point; a dash for what does not apply.
+fn figure(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.1}"))
+}
+
+/// Three figures, from microseconds to seconds.
+fn milliseconds(ms: f64) -> String {
+    match ms {
+        ..1.0 => format!("{ms:.4}"),
+        ..100.0 => format!("{ms:.2}"),
+        _ => format!("{ms:.0}"),
+    }
+}

@@ -1,0 +1,199 @@
+//! `threadcount bench [RECIPE ...]`: whole training steps.
+
+use super::{Args, Baseline, Conditions, again, figure, milliseconds, profile};
+use crate::Result;
+use crate::bench::{self, Detail, Extent, TrainingRate, endless, measure_training, warm_up};
+use crate::cli::facts::Facts;
+use crate::cli::settings::{self, Settings};
+use crate::cli::{progress, table};
+use crate::data::Dataset;
+use crate::reports::{self, Recipe};
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use threadcount_kernels::Pool;
+
+/// One recipe with one number of threads; the fields are those of the JSON document.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    recipe: String,
+    threads: usize,
+    isa: String,
+    images_per_second: f64,
+    ms_per_step: f64,
+    gflops: f64,
+    percent_of_peak: f64,
+    naive_ratio: Option<f64>,
+    peak_rss_mib: Option<f64>,
+    /// Only where it was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    profile: Vec<profile::Row>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    machine: &'a Facts,
+    recipes: &'a [Row],
+}
+
+/// What is read of the document of a process for one recipe and number of threads.
+#[derive(Deserialize)]
+struct Part {
+    recipes: Vec<Row>,
+}
+
+pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> Result<()> {
+    let recipes = reports::select(&args.names)?;
+    args.json.check()?;
+    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let pool = settings::pool(conditions.isa, conditions.most_threads())?;
+    let rows = match (&recipes[..], &conditions.threads[..]) {
+        ([recipe], [_]) => {
+            vec![measure_here(args, &pool, recipe, &dataset)?]
+        }
+        _ => measure_elsewhere(args, conditions, &recipes, &dataset.origin)?,
+    };
+    let facts = Facts::of(&pool);
+    let json = table::json(&Document { machine: &facts, recipes: &rows })?;
+    args.json.put(&json, &report(args, &facts, &rows))
+}
+
+/// Each recipe with each number of threads in a process of its own.
+fn measure_elsewhere(
+    args: &Args,
+    conditions: &Conditions,
+    recipes: &[Recipe],
+    data: &Path,
+) -> Result<Vec<Row>> {
+    let bar = progress::bar("{prefix}  {wide_bar}  {pos}/{len}");
+    if let Some(bar) = &bar {
+        bar.set_length((recipes.len() * conditions.threads.len()) as u64);
+    }
+    let mut rows = Vec::new();
+    for recipe in recipes {
+        for &threads in &conditions.threads {
+            let what = format!("{} with {}", recipe.id, table::threads(threads));
+            if let Some(bar) = &bar {
+                bar.set_prefix(format!("{what:<32}"));
+                bar.tick();
+            }
+            let mut command = again::bench(conditions, threads)?;
+            command.arg(recipe.id).arg("--data").arg(data);
+            if args.baseline == Some(Baseline::Naive) {
+                command.args(["--baseline", "naive"]);
+            }
+            if args.profile {
+                command.arg("--profile");
+            }
+            // It would announce the same data each time.
+            command.stderr(Stdio::piped());
+            let part: Part = again::document(command, &what)?;
+            rows.extend(part.recipes);
+            if let Some(bar) = &bar {
+                bar.inc(1);
+            }
+        }
+    }
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    Ok(rows)
+}
+
+fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset>) -> Result<Row> {
+    let task = endless(&recipe.task);
+    let split = task.selection.apply(dataset, 0)?;
+    let extent = Extent {
+        samples: args.samples,
+        baseline: match args.baseline {
+            None => bench::Baseline::None,
+            Some(Baseline::Naive) => bench::Baseline::Naive,
+        },
+        detail: if args.profile { Detail::Phases } else { Detail::Steps },
+    };
+    warm_up(pool);
+    let measured = measure_training(pool, &task, &split, extent)?;
+    let TrainingRate { images_per_second, .. } = measured;
+    Ok(Row {
+        recipe: recipe.id.to_owned(),
+        threads: pool.threads(),
+        isa: pool.isa().name().to_owned(),
+        images_per_second,
+        ms_per_step: 1e3 * task.batch_size as f64 / images_per_second,
+        gflops: measured.flops_per_second / 1e9,
+        percent_of_peak: measured.share_of_peak * 100.0,
+        naive_ratio: measured.naive_ratio,
+        peak_rss_mib: measured.peak_memory.map(|bytes| bytes as f64 / f64::from(1 << 20)),
+        profile: measured.phases.iter().map(profile::Row::of).collect(),
+    })
+}
+
+/// The table, what it was measured on above it, what its columns mean below it.
+fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
+    let naive = args.baseline == Some(Baseline::Naive);
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    let mut header = vec![
+        "recipe",
+        "threads",
+        "images/s",
+        "ms/step",
+        "GFLOP/s",
+        "% of peak",
+        "efficiency %",
+        "peak MiB",
+    ];
+    header.extend(naive.then_some("x naive"));
+    table.set_header(header);
+    for row in rows {
+        let mut cells = vec![
+            row.recipe.clone(),
+            row.threads.to_string(),
+            table::rate(row.images_per_second),
+            milliseconds(row.ms_per_step),
+            figure(Some(row.gflops)),
+            figure(Some(row.percent_of_peak)),
+            figure(efficiency(row, rows).map(|share| share * 100.0)),
+            row.peak_rss_mib.map_or("-".to_owned(), |mib| format!("{mib:.0}")),
+        ];
+        cells.extend(naive.then(|| figure(row.naive_ratio)));
+        table.add_row(cells);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut text = format!(
+        "threadcount {}: {}, {}\n\n{table}\n\n\
+         Whole training steps, picking the batch included; medians of {}. GFLOP/s: the products\n\
+         of dense, convolutional and recurrent layers by the plain algorithm, forward and backward, \
+         without\nthe gradient by the images; nothing that is done to each element once counts. The \
+         peak is that of FMA\non registers with the same threads, measured before each sample. \
+         Efficiency: the rate as a share of\nthat of one thread, times the threads. Peak MiB: the most \
+         memory of the process, mapped images included.\n",
+        facts.version,
+        facts.cpu,
+        facts.isa,
+        table::count(args.samples, "sample"),
+    );
+    if naive {
+        text += "x naive: times as fast as the same network by plain loops on one thread.\n";
+    }
+    for row in rows.iter().filter(|row| !row.profile.is_empty()) {
+        let title = format!("{}, {}", row.recipe, table::threads(row.threads));
+        text += &profile::section(&title, &row.profile);
+    }
+    if args.profile {
+        text += profile::NOTE;
+    }
+    text
+}
+
+/// The rate as a share of that of one thread times the threads, if one thread was measured too.
+fn efficiency(row: &Row, rows: &[Row]) -> Option<f64> {
+    let one = rows.iter().find(|other| other.recipe == row.recipe && other.threads == 1)?;
+    let several = row.threads > 1;
+    several.then(|| row.images_per_second / (row.threads as f64 * one.images_per_second))
+}
