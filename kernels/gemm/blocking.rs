@@ -70,7 +70,9 @@ impl ThreadCosts {
 
     /// Those of a team. An empty phase was seen to cost 500 multiply-adds, or 2,500 on the same
     /// machine at another time, when the system had moved the threads to cores far apart. Products
-    /// pay from eight times that on; and only the far cores suffer from shared rows, by 200 ns each.
+    /// pay from sixteen times that on, because the next kernel then has half of its input in the
+    /// other core's cache, a line at a time (at eight times, a product of 80 x 80 gained 1.6 us and
+    /// the one behind it lost 6); and only the far cores suffer from shared rows, by 200 ns each.
     /// What one core wrote another reads at 100 GB/s, or at 25.
     pub(crate) fn of(team: &Team, blocking: &Blocking) -> Self {
         if team.threads() == 1 {
@@ -80,7 +82,7 @@ impl ThreadCosts {
             let phase = team.phase_cost(phase_cost);
             let (shared_row, remote_float) =
                 if phase < 1_500.0 { (0.0, 0.15) } else { (700.0, 0.6) };
-            Self { phase: (8.0 * phase).clamp(2e3, 3e4), shared_row, remote_float }
+            Self { phase: (16.0 * phase).clamp(4e3, 6e4), shared_row, remote_float }
         })
     }
 }

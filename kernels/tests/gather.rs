@@ -3,7 +3,7 @@
 mod common;
 
 use common::{noise, run_everywhere, untouched};
-use threadcount_kernels::gather::{self, Cut};
+use threadcount_kernels::gather::{self, Batch, Cut};
 use threadcount_kernels::naive;
 
 /// Every length around a vector and a cache line, and picks that repeat.
@@ -14,13 +14,20 @@ fn scaled() {
         let (factors, offsets) = (noise(1, cols), noise(2, cols));
         for rows in [0, 1, 3, 4, 5, 15, 16, 17, 40] {
             let row = |i: usize| &bytes[i * i % 50 * cols..][..cols];
+            // Rows of the next batch, fewer than there are here.
+            let ahead = |i: usize| if i < rows + rows / 2 { row(i) } else { &[] };
             let mut expected = untouched(rows * cols);
             naive::gather::scaled(row, &factors, &offsets, &mut expected);
             let results = run_everywhere(|team| {
                 [Cut::Rows, Cut::Columns]
                     .map(|cut| {
                         let mut out = untouched(rows * cols);
-                        gather::scaled(team, row, &factors, &offsets, cut, &mut out);
+                        gather::scaled(
+                            team,
+                            ahead,
+                            Batch { factors: &factors, offsets: &offsets, cut },
+                            &mut out,
+                        );
                         out
                     })
                     .to_vec()
@@ -39,5 +46,6 @@ fn scaled() {
 fn rows_of_another_length_are_refused() {
     let (bytes, ones) = ([0_u8; 8], [1.0; 4]);
     let team = threadcount_kernels::Team::solo(threadcount_kernels::Isa::best());
-    gather::scaled(&team, |i| &bytes[..4 - i], &ones, &ones, Cut::Rows, &mut [0.0; 8]);
+    let batch = Batch { factors: &ones, offsets: &ones, cut: Cut::Rows };
+    gather::scaled(&team, |i| &bytes[..4 - i], batch, &mut [0.0; 8]);
 }

@@ -3,7 +3,7 @@
 use super::case::{Case, Combine, Pieces, Work, noise};
 use crate::nn::Buffer;
 use std::ops::Range;
-use threadcount_kernels::gather::{self, Cut};
+use threadcount_kernels::gather::{self, Batch, Cut};
 use threadcount_kernels::{Team, naive};
 
 /// Images there are: as many as Fashion-MNIST trains on.
@@ -56,7 +56,9 @@ impl Case for GatherCase {
     }
 
     fn run(&self, team: &Team, out: &mut [f32]) {
-        gather::scaled(team, |i| self.image(i), &self.factors, &self.offsets, Cut::Rows, out);
+        let batch = Batch { factors: &self.factors, offsets: &self.offsets, cut: Cut::Rows };
+        let image = |i| if i < PICKS { self.image(i) } else { &[] };
+        gather::scaled(team, image, batch, out);
     }
 
     fn pieces(&self) -> Pieces {

@@ -1,22 +1,33 @@
 //! The one pass that turns picked samples into a batch of floats.
 
 use threadcount_kernels::Team;
-use threadcount_kernels::gather::{self as kernel, Cut};
+use threadcount_kernels::gather::{self as kernel, Batch, Cut};
 
 use super::scale::Scale;
 use super::split::Samples;
 
-/// Gathers picked samples into a batch: `out` becomes `[picks, pixels]` floats, scaled, and
-/// `labels` their `[picks]` labels. `cut` says how the threads are to share the work.
+/// Picked samples.
+#[derive(Clone, Copy, Debug)]
+pub struct Picks<'a> {
+    /// Numbers of the samples of a batch.
+    pub now: &'a [u32],
+    /// Those of the batch that will probably be next, none if there is none: their images are
+    /// asked for ahead.
+    pub next: &'a [u32],
+    /// How threads share the work.
+    pub cut: Cut,
+}
+
+/// Gathers the samples picked now into a batch: `out` becomes `[picks, pixels]` floats, scaled, and
+/// `labels` their `[picks]` labels.
 ///
 /// # Panics
-/// If a pick is not below `samples.len()`, or `out`, `labels` or `scale` are not of those lengths.
+/// If a pick, also of the next batch, is not below `samples.len()`, or `out`, `labels` or `scale` are not of those lengths.
 pub fn gather(
     team: &Team,
     samples: &Samples,
     scale: &Scale,
-    picks: &[u32],
-    cut: Cut,
+    Picks { now: picks, next, cut }: Picks<'_>,
     out: &mut [f32],
     labels: &mut [u8],
 ) {
@@ -27,6 +38,10 @@ pub fn gather(
     for (&pick, label) in picks.iter().zip(labels) {
         *label = samples.label(pick as usize);
     }
-    let image = |i: usize| samples.image(picks[i] as usize);
-    kernel::scaled(team, image, scale.factors(), scale.offsets(), cut, out);
+    let image = |i: usize| {
+        let pick = picks.get(i).or_else(|| next.get(i - picks.len()));
+        pick.map_or(&[][..], |&pick| samples.image(pick as usize))
+    };
+    let batch = Batch { factors: scale.factors(), offsets: scale.offsets(), cut };
+    kernel::scaled(team, image, batch, out);
 }

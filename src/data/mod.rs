@@ -25,7 +25,7 @@ pub mod show;
 pub mod split;
 pub mod synthetic;
 
-pub use batch::gather;
+pub use batch::{Picks, gather};
 pub use cache::Cache;
 pub use dataset::{CLASS_NAMES, Dataset, Half, Identity, Location, Part, Places, Source};
 pub use fashion_mnist::Verification;

@@ -1,7 +1,7 @@
 //! Evaluating a network on samples, batch by batch.
 
 use crate::Result;
-use crate::data::{Samples, Scale, gather};
+use crate::data::{Picks, Samples, Scale, gather};
 use crate::nn::Network;
 use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
@@ -109,9 +109,12 @@ fn in_batches(
     mut body: impl FnMut(&[f32], &[u8]) -> Result<()>,
 ) -> Result<()> {
     let all: Vec<u32> = (0..samples.len() as u32).collect();
-    for picks in all.chunks(EVALUATION_BATCH) {
-        let (x, labels) = batch.of(picks.len());
-        gather(team, samples, scale, picks, cut, x, labels);
+    let mut left = &all[..];
+    while !left.is_empty() {
+        let (now, next) = left.split_at(left.len().min(EVALUATION_BATCH));
+        let (x, labels) = batch.of(now.len());
+        gather(team, samples, scale, Picks { now, next, cut }, x, labels);
+        left = next;
         body(x, labels)?;
     }
     Ok(())

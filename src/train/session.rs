@@ -4,7 +4,7 @@ use super::history::{Epoch, History};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
 use super::task::{Order, Task};
-use crate::data::{Scale, Split, gather};
+use crate::data::{Picks, Scale, Split, gather};
 use crate::nn::{BatchKey, Network};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
@@ -198,9 +198,11 @@ impl<'a> Session<'a> {
             self.network.begin_laps();
             let first = self.progress.batches;
             let next = (first - first % at_once + at_once).min(self.batches_per_epoch());
-            let picks = &order[first * size..samples.len().min(next * size)];
-            let (x, labels) = self.batch.of(picks.len());
-            gather(team, samples, &self.scale, picks, self.network.batch_cut(), x, labels);
+            let (now, behind) =
+                order[first * size..].split_at(samples.len().min(next * size) - first * size);
+            let picks = Picks { now, next: behind, cut: self.network.batch_cut() };
+            let (x, labels) = self.batch.of(now.len());
+            gather(team, samples, &self.scale, picks, x, labels);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };
             let result = self.network.train_steps(team, x, labels, size, key)?;
             if !result.loss_sum.is_finite() {
@@ -210,7 +212,7 @@ impl<'a> Session<'a> {
             progress.loss_sum += result.loss_sum;
             progress.correct += result.correct;
             progress.batches = next;
-            progress.trained_samples += picks.len() as u64;
+            progress.trained_samples += now.len() as u64;
             let seconds = started.elapsed().as_secs_f64();
             progress.step_seconds += seconds;
             progress.train_seconds += seconds;
