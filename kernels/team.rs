@@ -95,6 +95,8 @@ pub struct Team<'pool> {
     shared: Option<&'pool Shared>,
     generation: Cell<u32>,
     phase_cost: OnceCell<f64>,
+    /// The leader on its own.
+    alone: OnceCell<Box<Team<'static>>>,
     task_scratch: RefCell<Scratch>,
     phase_scratch: RefCell<Scratch>,
 }
@@ -114,6 +116,7 @@ impl<'pool> Team<'pool> {
             shared,
             generation: Cell::new(0),
             phase_cost: OnceCell::new(),
+            alone: OnceCell::new(),
             task_scratch: RefCell::default(),
             phase_scratch: RefCell::default(),
         }
@@ -128,6 +131,11 @@ impl<'pool> Team<'pool> {
     /// not depend on the cut.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// The leader as a team of its own, for work that is too small to be shared.
+    pub fn alone(&self) -> &Team<'static> {
+        self.alone.get_or_init(|| Box::new(Team::solo(self.isa)))
     }
 
     /// What starting a phase costs, measured once for each time that the pool is entered. May not be

@@ -11,7 +11,7 @@ use crate::{Isa, Mat, Team};
 use std::ops::Range;
 
 /// Columns from which on the other kernels are better on every instruction set.
-const MAX_COLS: usize = 16;
+pub(super) const MAX_COLS: usize = 16;
 
 /// Rows of A that meet a column at once.
 const ROWS: usize = 4;

@@ -74,6 +74,16 @@ pub fn gemm(team: &Team, alpha: f32, a: Mat, b: Mat, write: Write, c: MatMut, ep
     gemm_with(team, Blocking::of_machine(), alpha, a, b, write, c, epilogue);
 }
 
+/// Whether threads gain by sharing the work of a layer with a product of `m x k` and `k x n`, and the
+/// batch that goes into it. With few columns there is as much to move between their caches as to
+/// compute (784 x 10 at batch 32: two threads took 20 % longer than one).
+pub fn is_worth_sharing(team: &Team, m: usize, n: usize, k: usize) -> bool {
+    let (tile, _) = team.isa().run(TileFacts);
+    let vectors = n.div_ceil(tile.nr / 2);
+    let phase = ThreadCosts::of(team, Blocking::of_machine()).phase;
+    n > dot::MAX_COLS && (m * k * vectors) as f64 > phase
+}
+
 /// [`gemm`] with the block sizes as an argument, so that tests reach every edge with small
 /// matrices.
 #[doc(hidden)]

@@ -4,6 +4,7 @@
 use std::ops::Range;
 use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
+use threadcount_kernels::gemm::is_worth_sharing;
 
 use super::buffer::Buffer;
 use super::laps::{Laps, Part};
@@ -395,6 +396,21 @@ impl Network {
     /// The most samples a batch may have.
     pub fn max_batch(&self) -> usize {
         self.max_batch
+    }
+
+    /// Who had better train batches of `batch_size`: `team`, or its leader alone if the network is so
+    /// small that threads would wait for each other longer than they compute. The bits are the same.
+    pub fn team<'a>(&self, team: &'a Team<'a>, batch_size: usize) -> &'a Team<'a> {
+        let rows = batch_size * self.steps_at_once(batch_size);
+        let products = self.plan.layers().iter().map(|layer| match layer.layer {
+            Layer::Dense(dense) => is_worth_sharing(team, rows, dense.units, layer.input.len()),
+            Layer::Conv2d(_) | Layer::SimpleRnn(_) | Layer::Lstm(_) => true,
+            _ => false,
+        });
+        if team.threads() == 1 || products.into_iter().any(|shared| shared) {
+            return team;
+        }
+        team.alone()
     }
 
     /// How threads had better share the work of gathering a batch, for what they do with it next.

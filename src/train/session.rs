@@ -193,6 +193,7 @@ impl<'a> Session<'a> {
         let size = self.task.batch_size;
         // Counted from the epoch's first batch, so a resumed run does the same ones together.
         let at_once = self.network.steps_at_once(size);
+        let team = self.network.team(team, size);
         while self.progress.batches < self.batches_per_epoch() {
             let started = Instant::now();
             self.network.begin_laps();
