@@ -166,14 +166,14 @@ fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> 
         let layers = &Flops::of_layers(plan)[first..][..unit(first).len()];
         layers.iter().map(of).sum::<f64>() * batch
     };
-    // Layers without products are bound by memory.
-    let what =
-        |first: usize, of: fn(&Flops) -> f64, traffic: fn(&PlannedLayer) -> Traffic| match flops(
-            first, of,
-        ) {
-            0.0 => What::Traffic(unit(first).iter().map(traffic).sum::<Traffic>() * batch),
-            flops => What::Flops(flops),
-        };
+    let what = |first: usize, of: fn(&Flops) -> f64, traffic: fn(&PlannedLayer) -> Traffic| {
+        let flops = flops(first, of);
+        if flops > 0.0 {
+            return What::Flops(flops);
+        }
+        // Layers without products are bound by memory.
+        What::Traffic(unit(first).iter().map(traffic).sum::<Traffic>() * batch)
+    };
     let name = |first: usize, pass: &str| {
         let layers: Vec<&str> = unit(first).iter().map(|layer| layer.name.as_str()).collect();
         format!("{} {pass}", layers.join(" + "))
