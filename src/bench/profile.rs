@@ -202,7 +202,13 @@ fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> 
         }
         Part::Backward(first) => {
             let both: fn(&Flops) -> f64 = |flops| flops.by_weights + flops.by_input;
-            (name(first, "backward"), what(first, both, Traffic::backward))
+            let mut params = unit(first).iter().flat_map(|layer| layer.params.clone());
+            let swept = |at| network.swept().iter().any(|range| range.contains(&at));
+            let pass = match params.next() {
+                Some(at) if !swept(at) => "backward and step",
+                _ => "backward",
+            };
+            (name(first, pass), what(first, both, Traffic::backward))
         }
         Part::Update => {
             let name = network.optimizer().name().to_owned();
