@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fs;
 use std::sync::LazyLock;
 use tempfile::TempDir;
-use threadcount::data::synthetic;
+use threadcount::data::{Cache, Dataset, Identity, synthetic};
 use threadcount_kernels::machine::machine;
 
 /// The drawn set that all tests share.
@@ -122,6 +122,35 @@ fn a_step_is_taken_apart() {
     }
 }
 
+/// On the real set alone, wherever the tests are told it is.
+#[test]
+fn time_to_accuracy() {
+    let folder = TempDir::new().unwrap();
+    let real = std::env::var_os("THREADCOUNT_DATA").unwrap_or_default();
+    let cache = Cache::at(folder.path().join("cache"));
+    let known = Dataset::open_folder(real.as_ref(), &cache);
+    if !known.is_ok_and(|set| set.identity == Identity::FashionMnist) {
+        eprintln!("skipped: THREADCOUNT_DATA does not name Fashion-MNIST");
+        return;
+    }
+    // The second one claims nothing.
+    let args = "biu-base nlp-mlp80 --to-accuracy --seeds 2 --threads 1 --json out.json";
+    let table = contains("| biu-base").and(contains("2 of 2")).and(contains("of nlp-mlp80.\n"));
+    bench(&folder, &args.split(' ').collect::<Vec<_>>())
+        .env("THREADCOUNT_DATA", real)
+        .assert()
+        .success()
+        .stdout(table);
+    let document = read(&folder, "out.json");
+    let [row] = &document["recipes"].as_array().unwrap()[..] else { panic!("one recipe") };
+    assert_eq!(row["recipe"], "biu-base");
+    assert_eq!((&row["seeds"], &row["reached"]), (&Value::from(2), &Value::from(2)));
+    assert!(row["best_accuracy"].as_f64() >= row["claimed_accuracy"].as_f64());
+    assert!((1..=10).contains(&row["epochs"].as_u64().unwrap()));
+    assert!(row["seconds"].as_f64().unwrap() > 0.0 && row["claimed_seconds"].is_null());
+    assert_eq!(row.as_object().unwrap().len(), 10);
+}
+
 #[test]
 fn one_row_for_each_kernel_and_number_of_threads() {
     let folder = TempDir::new().unwrap();
@@ -202,6 +231,11 @@ fn usage_errors_say_what_there_is() {
     refuses(&["biu-base", "--baseline", "fast"], "'fast'");
     refuses(&["--kernels", "--baseline", "naive"], "'--baseline <WHAT>'");
     refuses(&["--kernels", "--profile"], "'--profile'");
+    refuses(&["--kernels", "--to-accuracy"], "'--to-accuracy'");
+    refuses(&["--to-accuracy", "--samples", "3"], "'--samples <N>'");
+    refuses(&["--to-accuracy", "--seeds", "0"], "--seeds 0: at least 1");
+    refuses(&["biu-base", "--seeds", "3"], "--to-accuracy");
+    refuses(&["--to-accuracy", "nlp-mlp80", "nlp-rnn"], "claimed of nlp-mlp80, nlp-rnn");
     refuses(&["--kernels", "--data", "there"], "'--data <DIR>'");
     for kernel in [
         "gemm",
@@ -223,4 +257,7 @@ fn usage_errors_say_what_there_is() {
     let missing = starts_with("threadcount: error: nowhere");
     let args = ["biu-base", "--data", "nowhere"];
     bench(&folder, &args).assert().code(3).stdout(is_empty()).stderr(missing);
+    // The drawn set says nothing about claims.
+    let other = contains("threadcount: error: ").and(contains("not Fashion-MNIST, which"));
+    bench(&folder, &["--to-accuracy"]).assert().code(3).stdout(is_empty()).stderr(other);
 }

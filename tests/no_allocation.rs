@@ -1,5 +1,5 @@
-//! A steady training step takes no memory from the heap, with the stop-watch running. A binary of its own, because it counts
-//! every allocation of the process; one test, because tests run at the same time.
+//! A steady training step takes no memory from the heap, with the stop-watch running. A binary of its
+//! own, because it counts every allocation of the process; one test, because tests run at the same time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -3,6 +3,7 @@
 //! - [`Training`]: whole training steps of a recipe, and [`measure_training`], their rate in turn with
 //!   the FMA peak; [`Flops`] says what their operations are
 //! - [`Phase`]: a step taken apart, each phase beside what bounds it
+//! - [`to_accuracy`]: how long a recipe trains until its report's accuracy
 //! - [`NaiveNetwork`]: the twin of a whole network
 //! - [`shapes`]: the sizes that kernels are measured at, asked from the recipes
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
@@ -12,6 +13,7 @@
 //!
 //! The criterion benches (`benches/`) time the same cases.
 
+mod accuracy;
 mod case;
 pub mod convolution;
 pub mod elementwise;
@@ -28,6 +30,7 @@ pub mod shapes;
 mod traffic;
 mod training;
 
+pub use accuracy::{Attempt, Outcome, to_accuracy};
 pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores, untouched};
 pub use flops::Flops;
 pub use measure::{Measured, measure, warm_up};

@@ -166,14 +166,14 @@ fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> 
         let layers = &Flops::of_layers(plan)[first..][..unit(first).len()];
         layers.iter().map(of).sum::<f64>() * batch
     };
-    // Layers without products are bound by memory.
-    let what =
-        |first: usize, of: fn(&Flops) -> f64, traffic: fn(&PlannedLayer) -> Traffic| match flops(
-            first, of,
-        ) {
-            0.0 => What::Traffic(unit(first).iter().map(traffic).sum::<Traffic>() * batch),
-            flops => What::Flops(flops),
-        };
+    let what = |first: usize, of: fn(&Flops) -> f64, traffic: fn(&PlannedLayer) -> Traffic| {
+        let flops = flops(first, of);
+        if flops > 0.0 {
+            return What::Flops(flops);
+        }
+        // Layers without products are bound by memory.
+        What::Traffic(unit(first).iter().map(traffic).sum::<Traffic>() * batch)
+    };
     let name = |first: usize, pass: &str| {
         let layers: Vec<&str> = unit(first).iter().map(|layer| layer.name.as_str()).collect();
         format!("{} {pass}", layers.join(" + "))
@@ -202,7 +202,13 @@ fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> 
         }
         Part::Backward(first) => {
             let both: fn(&Flops) -> f64 = |flops| flops.by_weights + flops.by_input;
-            (name(first, "backward"), what(first, both, Traffic::backward))
+            let mut params = unit(first).iter().flat_map(|layer| layer.params.clone());
+            let swept = |at| network.swept().iter().any(|range| range.contains(&at));
+            let pass = match params.next() {
+                Some(at) if !swept(at) => "backward and step",
+                _ => "backward",
+            };
+            (name(first, pass), what(first, both, Traffic::backward))
         }
         Part::Update => {
             let name = network.optimizer().name().to_owned();

@@ -55,13 +55,12 @@ impl Traffic {
         Self::floats(floats, floats)
     }
 
-    /// An optimizer's step: gradients are read, parameters and what it keeps beside them read and
+    /// An optimizer's sweep: gradients are read, parameters and what it keeps beside them read and
     /// written.
     pub fn update(network: &Network) -> Self {
-        let params = network.params().len();
-        let kept = network.tensors(Saved::Optimizer);
-        let kept: usize = kept.iter().map(|tensor| tensor.data.len()).sum();
-        Self::floats(3 * params + 2 * kept, 2 * params + kept)
+        let swept: usize = network.swept().iter().map(|range| range.len()).sum();
+        let kept = network.tensors(Saved::Optimizer).len() / network.plan().params().len() * swept;
+        Self::floats(3 * swept + 2 * kept, 2 * swept + kept)
     }
 
     /// The places of max-pooling's winners, a byte each.

@@ -49,10 +49,10 @@ pub struct TrainingRate {
     pub flops_per_second: f64,
     /// Their share of the FMA peak on as many threads.
     pub share_of_peak: f64,
-    /// The phases of a step, in order, where they were asked for.
-    pub phases: Vec<Phase>,
     /// Times as fast as the naive twin on one thread, where that was asked for.
     pub naive_ratio: Option<f64>,
+    /// The phases of a step, in order, where they were asked for.
+    pub phases: Vec<Phase>,
     /// The most memory that the process has had until now, twin excluded; in bytes.
     pub peak_memory: Option<u64>,
 }
@@ -62,18 +62,16 @@ pub struct TrainingRate {
 pub struct Extent {
     /// Samples of everything.
     pub samples: usize,
-    /// What it is compared with.
-    pub baseline: Baseline,
+    /// What it is compared with, if anything.
+    pub baseline: Option<Baseline>,
     /// How far a step is taken apart.
     pub detail: Detail,
 }
 
 /// What a recipe is compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Baseline {
-    /// Nothing.
-    None,
-    /// The same network on the naive twins, one thread.
+    /// The same network on the kernels' plain-loop twins, one thread
     Naive,
 }
 
@@ -177,21 +175,21 @@ pub fn measure_training(
         Ok(())
     })?;
     let peak_memory = peak_memory();
+    let naive_ratio = match extent.baseline {
+        None => None,
+        Some(Baseline::Naive) => Some(naive_ratio(pool, &mut training, &split.train)?),
+    };
     let phases = match extent.detail {
         Detail::Steps => Vec::new(),
         Detail::Phases => profile::phases(pool, &mut training, extent.samples)?,
-    };
-    let naive_ratio = match extent.baseline {
-        Baseline::None => None,
-        Baseline::Naive => Some(naive_ratio(pool, &mut training, &split.train)?),
     };
     let images_per_second = median(rates);
     Ok(TrainingRate {
         images_per_second,
         flops_per_second: images_per_second * flops,
         share_of_peak: median(shares),
-        phases,
         naive_ratio,
+        phases,
         peak_memory,
     })
 }

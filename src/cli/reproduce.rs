@@ -242,11 +242,11 @@ impl Bench {
             let Some(first) = runs.first() else { continue };
             let mut row = vec![recipe.id.to_owned()];
             if claims {
-                row.push(span(recipe.claim.accuracy, table::percent, ""));
+                row.push(table::span(recipe.claim.accuracy, table::percent, ""));
             }
             row.push(spread(&runs, |m| m.test_accuracy, table::percent));
             if claims {
-                row.push(span(recipe.claim.seconds, |s| format!("{s:.0}"), " s"));
+                row.push(table::span(recipe.claim.seconds, |s| format!("{s:.0}"), " s"));
             }
             let mean = |of: fn(&Measured) -> f64| {
                 runs.iter().map(|m| of(m)).sum::<f64>() / runs.len() as f64
@@ -261,15 +261,6 @@ impl Bench {
             column.set_cell_alignment(CellAlignment::Right);
         }
         table
-    }
-}
-
-/// A claimed figure or range; a dash where the report gives none.
-fn span(span: Option<Span>, write: fn(f64) -> String, unit: &str) -> String {
-    match span {
-        None => "-".to_owned(),
-        Some(Span { low, high }) if low == high => format!("{}{unit}", write(low)),
-        Some(Span { low, high }) => format!("{}-{}{unit}", write(low), write(high)),
     }
 }
 

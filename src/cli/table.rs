@@ -1,5 +1,6 @@
 //! How figures are written.
 
+use crate::reports::Span;
 use crate::{Error, Result};
 use serde::Serialize;
 
@@ -74,6 +75,15 @@ pub(super) fn bytes(n: u64) -> String {
     }
     let digits = usize::from(size.fract() >= 0.05);
     format!("{size:.digits$} {}", UNITS[unit])
+}
+
+/// A claimed figure or range; a dash where the report gives none.
+pub(super) fn span(span: Option<Span>, write: fn(f64) -> String, unit: &str) -> String {
+    match span {
+        None => "-".to_owned(),
+        Some(Span { low, high }) if low == high => format!("{}{unit}", write(low)),
+        Some(Span { low, high }) => format!("{}-{}{unit}", write(low), write(high)),
+    }
 }
 
 #[cfg(test)]

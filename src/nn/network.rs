@@ -200,7 +200,7 @@ impl Network {
         let result = self.compare(team, labels);
         self.end_lap(Part::Loss);
         self.backward(team, x, key, then);
-        if then == Then::Step {
+        if then == Then::Step && !self.moved_apart.is_empty() {
             for range in &self.moved_apart {
                 let moving = self.optimizer.moving(&mut self.params, range.clone());
                 moving.step(team, &self.grads[range.clone()]);
@@ -336,6 +336,12 @@ impl Network {
         if let Some(laps) = &mut self.laps {
             laps.end(part);
         }
+    }
+
+    /// The parameters that the optimizer moves in a sweep when all gradients are there; the others are
+    /// moved as part of their layers' backward passes.
+    pub fn swept(&self) -> &[Range<usize>] {
+        &self.moved_apart
     }
 
     /// The plan's layers that are executed as one, from number `first` on.

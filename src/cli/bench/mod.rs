@@ -1,9 +1,10 @@
-//! `threadcount bench`: the speed of whole training steps, or of the kernels alone.
+//! `threadcount bench`: the speed of whole training steps, of the kernels alone, or of whole runs.
 //!
 //! What one process measures can spoil what the next figure needs: a peak of memory is a process's,
 //! and so is matrixmultiply's number of threads. So every such figure is measured in a process of its
 //! own: this program again ([`again`]), asked for less, whose JSON document the first one puts together.
 
+mod accuracy;
 mod again;
 mod kernels;
 mod profile;
@@ -11,6 +12,7 @@ mod recipes;
 
 use super::json::JsonFlag;
 use super::settings::{DataFlag, IsaFlag, Settings};
+use crate::bench::Baseline;
 use crate::{Error, Result};
 use threadcount_kernels::Isa;
 
@@ -20,14 +22,21 @@ pub(super) struct Args {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Measure the kernels instead, at the recipes' sizes
-    #[arg(long, conflicts_with_all = ["baseline", "profile", "data"])]
+    #[arg(long, conflicts_with_all = ["to_accuracy", "baseline", "profile", "data"])]
     kernels: bool,
-    /// Numbers of threads to measure with [default: 1 and the physical cores]
+    /// Measure instead how long the recipes train until their reports' claimed accuracy
+    #[arg(long, conflicts_with_all = ["baseline", "profile", "samples"])]
+    to_accuracy: bool,
+    /// Seeds of --to-accuracy, from 0 on; the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, requires = "to_accuracy")]
+    seeds: usize,
+    /// Numbers of threads to measure with [default: 1 and the physical cores; with --to-accuracy, the
+    /// physical cores]
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     threads: Vec<usize>,
     #[command(flatten)]
     isa: IsaFlag,
-    /// Also measure the same networks on the kernels' plain-loop twins, on one thread
+    /// Also measure what the recipes are compared with
     #[arg(long, value_name = "WHAT")]
     baseline: Option<Baseline>,
     /// Take a step apart: the time of each phase, its GFLOP/s or GB/s, and the share of its limit
@@ -40,13 +49,6 @@ pub(super) struct Args {
     json: JsonFlag,
     #[command(flatten)]
     data: DataFlag,
-}
-
-/// What recipes are compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Baseline {
-    /// Plain loops
-    Naive,
 }
 
 /// What is asked for beside the names; checked.
@@ -67,9 +69,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
         threads: settings.thread_counts(&args.threads)?,
         samples: args.samples,
     };
-    match args.kernels {
-        true => kernels::run(args, &conditions),
-        false => recipes::run(args, &settings, &conditions),
+    match args {
+        Args { kernels: true, .. } => kernels::run(args, &conditions),
+        Args { to_accuracy: true, .. } => accuracy::run(args, &settings, &conditions),
+        _ => recipes::run(args, &settings, &conditions),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `threadcount bench [RECIPE ...]`: whole training steps.
 
-use super::{Args, Baseline, Conditions, again, figure, milliseconds, profile};
+use super::{Args, Conditions, again, figure, milliseconds, profile};
 use crate::Result;
-use crate::bench::{self, Detail, Extent, TrainingRate, endless, measure_training, warm_up};
+use crate::bench::{Baseline, Detail, Extent, TrainingRate, endless, measure_training, warm_up};
 use crate::cli::facts::Facts;
 use crate::cli::settings::{self, Settings};
 use crate::cli::{progress, table};
@@ -108,10 +108,7 @@ fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset
     let split = task.selection.apply(dataset, 0)?;
     let extent = Extent {
         samples: args.samples,
-        baseline: match args.baseline {
-            None => bench::Baseline::None,
-            Some(Baseline::Naive) => bench::Baseline::Naive,
-        },
+        baseline: args.baseline,
         detail: if args.profile { Detail::Phases } else { Detail::Steps },
     };
     warm_up(pool);
