@@ -10,10 +10,11 @@ use std::sync::Arc;
 use sets::{NAMES, Scratch, idx, pixel};
 use threadcount::Error;
 use threadcount::data::{
-    Classes, Dataset, Half, Partition, Samples, Scale, Scaling, Selection, Split, Validation,
-    gather, show, synthetic,
+    Classes, Dataset, Half, Partition, Picks, Samples, Scale, Scaling, Selection, Split,
+    Validation, gather, show, synthetic,
 };
 use threadcount::random::{Key, Purpose};
+use threadcount_kernels::gather::Cut;
 use threadcount_kernels::{Isa, Team, naive};
 
 const TEST: Partition = Partition::AsFiled(Validation::Test);
@@ -257,10 +258,12 @@ fn a_batch_is_what_its_picks_say() {
     for scaling in [Scaling::Unit, Scaling::Standardise] {
         let scale = Scale::fit(scaling, &train);
         // 240 picks in batches of 64: the last has 48.
-        for picks in order.chunks(64) {
-            let (mut out, mut labels) = (vec![f32::NAN; picks.len() * 12], vec![99; picks.len()]);
+        for (batch, now) in order.chunks(64).enumerate() {
+            let (mut out, mut labels) = (vec![f32::NAN; now.len() * 12], vec![99; now.len()]);
+            let next = &order[order.len().min(64 * (batch + 1))..];
+            let picks = Picks { now, next, cut: Cut::Rows };
             gather(&team, &train, &scale, picks, &mut out, &mut labels);
-            for (row, &pick) in picks.iter().enumerate() {
+            for (row, &pick) in now.iter().enumerate() {
                 assert_eq!(labels[row], train.label(pick as usize));
                 for i in 0..12 {
                     let byte = f32::from(train.image(pick as usize)[i]);
