@@ -20,6 +20,7 @@ const ROUNDS: usize = 100_000;
 /// several, in turn with what is compared with it.
 pub fn fma_rate(team: &Team) -> f64 {
     let isa = team.isa();
+    team.call_back();
     let start = Instant::now();
     // Four tasks a thread, so that one held up by another program does not hold up all.
     let tasks = 4 * team.threads();
@@ -40,6 +41,7 @@ pub(crate) fn phase_cost(team: &Team) -> f64 {
     let task = PHASE_TASK as f64;
     let mut least = f64::INFINITY;
     for _ in 0..ATTEMPTS {
+        team.call_back();
         least = least.min(phase_share(team));
         if least < 0.5 {
             break;

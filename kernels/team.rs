@@ -11,14 +11,20 @@
 //! same thread has the same images or rows in every phase, and finds in its caches what it wrote in
 //! the last one.
 //!
+//! Where other programs take the cores, a worker may be put to sleep in the middle of a task, for
+//! thousands of times as long as that would take. After such a phase the leader does some on its own
+//! (`crowd`), and ever more if it happens again.
+//!
 //! **Same bits at any thread count**: where the bits depend on the cut, a kernel cuts its work into
 //! tasks by the shape alone, never by [`Team::threads`], and adds up in the order of the tasks.
 
+mod crowd;
 mod memory;
 mod phase;
 mod place;
 
 use crate::Isa;
+use crowd::Crowd;
 pub(crate) use memory::Parts;
 pub use memory::Scratch;
 use phase::{Body, Dismiss, Shared};
@@ -94,6 +100,7 @@ pub struct Team<'pool> {
     threads: usize,
     shared: Option<&'pool Shared>,
     generation: Cell<u32>,
+    crowd: Cell<Crowd>,
     phase_cost: OnceCell<f64>,
     /// The leader on its own.
     alone: OnceCell<Box<Team<'static>>>,
@@ -115,6 +122,7 @@ impl<'pool> Team<'pool> {
             threads,
             shared,
             generation: Cell::new(0),
+            crowd: Cell::default(),
             phase_cost: OnceCell::new(),
             alone: OnceCell::new(),
             task_scratch: RefCell::default(),
@@ -144,6 +152,12 @@ impl<'pool> Team<'pool> {
         *self.phase_cost.get_or_init(|| measure(self))
     }
 
+    /// Offers the next phase to the workers, even if they have come late: for what measures what all of
+    /// them can do.
+    pub(crate) fn call_back(&self) {
+        self.crowd.set(Crowd::default());
+    }
+
     /// A buffer of the leader's that outlives one phase, for what several phases of one kernel
     /// share (the packed operand of a GEMM).
     ///
@@ -161,7 +175,11 @@ impl<'pool> Team<'pool> {
     /// If a task panics; the other tasks are finished first.
     pub fn run(&self, tasks: usize, body: impl Fn(usize, &mut Scratch) + Sync) {
         let scratch = &mut *self.task_scratch.borrow_mut();
-        let Some(shared) = self.shared.filter(|_| tasks > 1) else {
+        let shared = self.shared.filter(|_| tasks > 1 && self.crowd.get().lets_share());
+        let Some(shared) = shared else {
+            if tasks > 1 {
+                self.crowd.set(self.crowd.get().after_phase_alone());
+            }
             return (0..tasks).for_each(|task| body(task, scratch));
         };
         assert!(tasks < u32::MAX as usize, "{tasks} tasks are too many for one phase");
@@ -169,7 +187,8 @@ impl<'pool> Team<'pool> {
         self.generation.set(generation);
         shared.publish(generation, tasks, Body::of(&body));
         shared.work(generation, 0, scratch);
-        shared.finish(tasks);
+        let workers = shared.finish(tasks);
+        self.crowd.set(self.crowd.get().after_phase(workers));
     }
 
     /// Cuts `data` into chunks of `chunk` elements (the last may be shorter) and runs one task for
@@ -259,6 +278,35 @@ mod tests {
                 });
                 assert_eq!(sum.into_inner(), 4950);
             }
+        });
+    }
+
+    #[test]
+    fn a_leader_whose_worker_was_late_goes_on_alone_for_a_while() {
+        let pool = Pool::new(Isa::Portable, 2).unwrap();
+        pool.enter(|team| {
+            let leader = std::thread::current().id();
+            let shared = |pause: std::time::Duration| {
+                let helped = AtomicUsize::new(0);
+                team.run(2, |_, _| {
+                    if std::thread::current().id() != leader {
+                        helped.fetch_add(1, Relaxed);
+                        std::thread::sleep(pause);
+                    } else {
+                        // Long enough for the worker to come.
+                        std::thread::sleep(std::time::Duration::from_millis(1));
+                    }
+                });
+                helped.into_inner() > 0
+            };
+            // Until it has come, been late, and the leader has noticed.
+            let late = std::time::Duration::from_millis(10);
+            assert!((0..1_000).any(|_| shared(late)), "the worker never came");
+            for phase in 0..32 {
+                assert!(!shared(late), "phase {phase} after the late one");
+            }
+            let in_time = std::time::Duration::ZERO;
+            assert!((0..1_000).any(|_| shared(in_time)), "the worker never came again");
         });
     }
 

@@ -91,6 +91,7 @@ pub fn read_rate(team: &Team, bytes_per_thread: usize) -> f64 {
     let data = scratch.floats(len * threads);
     team.run_on_chunks(data, len, |_, part| part.fill(1e-3));
     let data = &*data;
+    team.call_back();
     let passes = BYTES_PER_SAMPLE.div_ceil(len * size_of::<f32>());
     let isa = team.isa();
     let mut rates = [0.0; SAMPLES];

@@ -8,12 +8,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::yield_now;
+use std::time::{Duration, Instant};
 
 /// Spins before the first yield: about 20 us, longer than the serial code between two phases of a
 /// training step.
 const SPINS: u32 = 1_000;
 /// Yields before going to sleep: some milliseconds when cores are idle.
 const YIELDS: u32 = 5_000;
+
+/// A wait for a worker's last task that says it was taken off its core: no task takes as long, and a
+/// time slice of the system does.
+const LATE: Duration = Duration::from_millis(2);
+
+/// How the workers were in a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Workers {
+    InTime,
+    Late,
+}
 
 type CallBody = unsafe fn(*const (), usize, &mut Scratch);
 
@@ -151,17 +163,28 @@ impl Shared {
         }
     }
 
-    /// Waits until all tasks of the phase are done. A panic in one of them comes out of here.
-    pub(super) fn finish(&self, tasks: usize) {
+    /// Waits until all tasks of the phase are done, and tells whether the system had taken a worker
+    /// off its core meanwhile. A panic in a task comes out of here.
+    pub(super) fn finish(&self, tasks: usize) -> Workers {
         let mut idle = 0;
+        let mut since = None;
         while self.done.load(Acquire) < tasks {
             idle += 1;
-            if idle < SPINS { spin_loop() } else { yield_now() }
+            if idle < SPINS {
+                spin_loop();
+            } else {
+                since.get_or_insert_with(Instant::now);
+                yield_now();
+            }
         }
         if self.panicked.load(Relaxed) {
             self.panicked.store(false, Relaxed);
             let mut payload = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
             resume_unwind(payload.take().unwrap_or_else(|| Box::new("a task panicked")));
+        }
+        match since {
+            Some(since) if since.elapsed() > LATE => Workers::Late,
+            _ => Workers::InTime,
         }
     }
 
