@@ -12,8 +12,8 @@
 //! the last one.
 //!
 //! Where other programs take the cores, a worker may be put to sleep in the middle of a task, for
-//! thousands of times as long as that would take. After such a phase the leader does some on its own
-//! (`crowd`), and ever more if it happens again.
+//! thousands of times as long as that would take. Where that takes half of the time, the leader does
+//! phases on its own for a while (`crowd`).
 //!
 //! **Same bits at any thread count**: where the bits depend on the cut, a kernel cuts its work into
 //! tasks by the shape alone, never by [`Team::threads`], and adds up in the order of the tasks.
@@ -32,6 +32,7 @@ use place::Places;
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// The threads of a process that compute together, and the instruction set they use.
 pub struct Pool {
@@ -188,7 +189,7 @@ impl<'pool> Team<'pool> {
         shared.publish(generation, tasks, Body::of(&body));
         shared.work(generation, 0, scratch);
         let workers = shared.finish(tasks);
-        self.crowd.set(self.crowd.get().after_phase(workers));
+        self.crowd.set(self.crowd.get().after_phase(workers, Instant::now));
     }
 
     /// Cuts `data` into chunks of `chunk` elements (the last may be shorter) and runs one task for
@@ -299,9 +300,9 @@ mod tests {
                 });
                 helped.into_inner() > 0
             };
-            // Until it has come, been late, and the leader has noticed.
+            // Until it has come, and been late twice in a row.
             let late = std::time::Duration::from_millis(10);
-            assert!((0..1_000).any(|_| shared(late)), "the worker never came");
+            assert!((0..1_000).any(|_| shared(late) && shared(late)), "the worker never came");
             for phase in 0..32 {
                 assert!(!shared(late), "phase {phase} after the late one");
             }

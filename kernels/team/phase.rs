@@ -24,7 +24,8 @@ const LATE: Duration = Duration::from_millis(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Workers {
     InTime,
-    Late,
+    /// One was, and the leader waited for it so long.
+    Late(Duration),
 }
 
 type CallBody = unsafe fn(*const (), usize, &mut Scratch);
@@ -182,8 +183,8 @@ impl Shared {
             let mut payload = self.panic.lock().unwrap_or_else(PoisonError::into_inner);
             resume_unwind(payload.take().unwrap_or_else(|| Box::new("a task panicked")));
         }
-        match since {
-            Some(since) if since.elapsed() > LATE => Workers::Late,
+        match since.map(|since| since.elapsed()) {
+            Some(waited) if waited > LATE => Workers::Late(waited),
             _ => Workers::InTime,
         }
     }
