@@ -45,22 +45,29 @@ def layer_of(layer):
 
 
 class Laps(keras.callbacks.Callback):
-    """Stops the clock every quarter of a second."""
+    """Stops the clock every quarter of a second of an epoch, or after a shorter epoch."""
 
     def __init__(self, clock, batch):
         super().__init__()
-        self.clock, self.batch, self.counted, self.since = clock, batch, 0, -1
+        self.clock, self.batch, self.done, self.lapped = clock, batch, 0, 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.counted, self.since = 0, -1
+        self.done = self.lapped = 0
         self.clock.start()
 
     def on_train_batch_end(self, step, logs=None):
-        # `step` is the last one of those that a call has run.
-        if time.perf_counter() - self.clock.last[0] > 0.25 or self.clock.pieces == 0:
-            if self.clock.lap((step - self.since) * self.batch):
-                self.model.stop_training = True
-            self.since = step
+        # The last one of those that a call has run; the last call of an epoch may have run fewer.
+        self.done = min(step + 1, self.params["steps"])
+        if time.perf_counter() - self.clock.last[0] > 0.25:
+            self.lap()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.lapped == 0:
+            self.lap()
+
+    def lap(self):
+        self.model.stop_training |= self.clock.lap((self.done - self.lapped) * self.batch)
+        self.lapped = self.done
 
 
 def batches(recipe, x, y):
