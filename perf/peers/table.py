@@ -17,9 +17,8 @@ def render(records):
     threads = sorted({key[3] for key in rates})
     versions = {r["peer"]: r["version"] for r in results}
     lines = ["## Beside other frameworks", ""]
-    for r in made:
-        lines += [f"`{r['command']}`, {r['date']}, on {r['machine']}. "]
-    lines += [", ".join(f"{name(peer)} {version}" for peer, version in sorted(versions.items())) + ".", "",
+    lines += dict.fromkeys(f"`{r['command']}`, {r['date']}, on {r['machine']}." for r in made)
+    lines += ["Versions: " + ", ".join(f"{name(peer)} {version}" for peer, version in sorted(versions.items())) + ".", "",
               "Images per second in steady training, median over processes (lowest to highest); a ratio is the "
               "median over the rounds of ours to theirs in the same round. The best peer is the best variant of "
               "any peer; on all cores, with the number of threads that it likes best.", ""]
@@ -87,11 +86,14 @@ def accuracies(records):
 
 
 def best(rates, recipe, threads, peer=None):
-    """The fastest of those peers that were measured most often: one that was left out after the first
-    round cannot be it."""
+    """The fastest of those that were measured as often as any with as many threads: one that was left
+    out after the first round cannot be it."""
     keys = [k for k in rates if k[0] == recipe and k[3] in threads and k[1] != "ours" and peer in (None, k[1])]
-    rounds = max((len(rates[k]) for k in keys), default=0)
-    return max((k for k in keys if len(rates[k]) == rounds), key=lambda k: middle(rates[k]), default=None)
+    rounds = defaultdict(int)
+    for key in keys:
+        rounds[key[3]] = max(rounds[key[3]], len(rates[key]))
+    stayed = [k for k in keys if len(rates[k]) == rounds[k[3]]]
+    return max(stayed, key=lambda k: middle(rates[k]), default=None)
 
 
 def middle(rounds):
