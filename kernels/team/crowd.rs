@@ -4,8 +4,8 @@
 use super::phase::Workers;
 use std::time::Instant;
 
-/// Phases that the leader does alone at first: a few training steps.
-const FIRST: u32 = 32;
+/// Phases that the leader does alone at first: some training steps.
+const FIRST: u32 = 128;
 /// The most at a time: some seconds.
 const MOST: u32 = 4_096;
 
@@ -27,6 +27,11 @@ impl Crowd {
     /// Whether the next phase is offered to the workers.
     pub(super) fn lets_share(&self) -> bool {
         self.alone == 0
+    }
+
+    /// The same, but the next phase is offered.
+    pub(super) fn called_back(self) -> Self {
+        Self { alone: 0, ..self }
     }
 
     /// After a phase that was not offered to them.
@@ -80,7 +85,7 @@ mod tests {
                 alone(&mut crowd)
             })
             .collect();
-        assert_eq!(seen, [32, 64, 128, 256, 512, 1024, 2048, 4096, 4096]);
+        assert_eq!(seen, [128, 256, 512, 1024, 2048, 4096, 4096, 4096, 4096]);
     }
 
     #[test]
