@@ -2,6 +2,7 @@
 
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Team};
+use crate::update::INPUT_SHARES;
 use std::ops::Range;
 
 /// Rows of one task: 16 images of 784 bytes are some 5 us of work.
@@ -10,10 +11,6 @@ const TASK: usize = 16;
 /// Rows between the one that is converted and the one that is asked for. A picked row is where no
 /// CPU expects it: waiting for its first lines took three quarters of the time.
 const AHEAD: usize = 4;
-
-/// Pieces of the columns: as many as a product of the batch with a dense layer's weights has blocks of
-/// K, and its gradient tasks, at 784 columns.
-const COLUMN_PIECES: usize = 4;
 
 /// How the work of several threads is cut: so that each writes what it is going to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +52,7 @@ pub fn scaled<'a>(
     assert_eq!(out.len(), rows * cols, "out is no matrix of {cols} columns");
     let (isa, row) = (team.isa(), &row);
     let (row_tasks, pieces) = match cut {
-        Cut::Columns if team.threads() > 1 => (1, COLUMN_PIECES),
+        Cut::Columns if team.threads() > 1 => (1, INPUT_SHARES),
         _ => (rows.div_ceil(TASK), 1),
     };
     let (in_all, out) = (rows, Parts::new(out));

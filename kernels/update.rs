@@ -4,6 +4,7 @@
 
 mod product;
 
+pub(crate) use product::INPUT_SHARES;
 pub use product::step_by_product;
 
 use crate::simd::Simd;

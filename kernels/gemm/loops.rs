@@ -6,7 +6,7 @@ use super::block::BlockOfC;
 use super::blocking::{Blocking, Grid, Work, share};
 use super::dot::DotProduct;
 use super::pack::KC;
-use super::plan::{Hands, Method, Plan};
+use super::plan::{Crew, Method, Plan};
 use super::store::{Row, StripEpilogue, StripOutput, finish_row};
 use super::tile::MAX_MR;
 use super::{Epilogue, Write};
@@ -158,7 +158,7 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
         return;
     }
     assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
-    let plan = Plan::of(Hands::of(team, blocking), blocking, &given);
+    let plan = Plan::of(Crew::of(team, blocking), blocking, &given);
     let product = if plan.is_transposed { given.transposed() } else { given };
     let (work, grid) = match plan.method {
         Method::Dots { tasks } => {
@@ -184,7 +184,7 @@ pub(super) fn multiply_in_task(isa: Isa, given: Product, scratch: &mut Scratch) 
         return;
     }
     let blocking = Blocking::of_machine();
-    let plan = Plan::of(Hands::alone(isa), blocking, &given);
+    let plan = Plan::of(Crew::alone(isa), blocking, &given);
     let product = if plan.is_transposed { given.transposed() } else { given };
     match plan.method {
         Method::Dots { .. } => {

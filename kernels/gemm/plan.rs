@@ -29,13 +29,13 @@ pub(super) enum Method {
 
 /// Who is to compute it.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) struct Hands {
+pub(super) struct Crew {
     isa: Isa,
     threads: usize,
     costs: ThreadCosts,
 }
 
-impl Hands {
+impl Crew {
     /// All of a team.
     pub(super) fn of(team: &Team, blocking: &Blocking) -> Self {
         let costs = ThreadCosts::of(team, blocking);
@@ -51,7 +51,7 @@ impl Hands {
 /// All that a plan depends on.
 #[derive(Clone, Copy, PartialEq)]
 struct Key {
-    hands: Hands,
+    crew: Crew,
     /// m, n, k, and the row and column strides of A, B and C.
     sizes: [usize; 9],
     adds: bool,
@@ -74,10 +74,10 @@ thread_local! {
 }
 
 impl Key {
-    fn of(hands: Hands, Product { a, b, target }: &Product) -> Self {
+    fn of(crew: Crew, Product { a, b, target }: &Product) -> Self {
         let (m, n, k) = (a.rows(), b.cols(), a.cols());
         Self {
-            hands,
+            crew,
             sizes: [m, n, k, a.rs(), a.cs(), b.rs(), b.cs(), target.rs, target.cs],
             adds: target.beta.is_some(),
             epilogue: match target.epilogue {
@@ -99,24 +99,24 @@ impl Key {
 
 impl Plan {
     /// That of a product, made or remembered.
-    pub(super) fn of(hands: Hands, blocking: &Blocking, given: &Product) -> Self {
+    pub(super) fn of(crew: Crew, blocking: &Blocking, given: &Product) -> Self {
         // Other sizes of blocks are those of tests.
         if !std::ptr::eq(blocking, Blocking::of_machine()) {
-            return Self::new(hands, blocking, given);
+            return Self::new(crew, blocking, given);
         }
-        let key = Key::of(hands, given);
+        let key = Key::of(crew, given);
         KEPT.with_borrow_mut(|plans| {
             plans.resize_with(PLANS, || None);
             let kept = &mut plans[key.place()];
             match kept {
                 Some((of, plan)) if *of == key => *plan,
-                _ => kept.insert((key, Self::new(hands, blocking, given))).1,
+                _ => kept.insert((key, Self::new(crew, blocking, given))).1,
             }
         })
     }
 
-    fn new(hands: Hands, blocking: &Blocking, given: &Product) -> Self {
-        let Hands { isa, threads, costs } = hands;
+    fn new(crew: Crew, blocking: &Blocking, given: &Product) -> Self {
+        let Crew { isa, threads, costs } = crew;
         let both = [(false, *given), (true, given.transposed())];
         let works = both.map(|(is_transposed, product)| {
             product.work(isa, blocking).map(|work| (is_transposed, work))

@@ -1,6 +1,6 @@
 //! Optimizer sweeps, a parameter at a time in f64; formulas as Keras 3.
 
-use crate::update::{Adam, Nesterov, RmsProp, Sgd};
+use crate::update::{Adam, Moving, Nesterov, RmsProp, Rule, Sgd};
 
 /// `v = momentum v - lr g`; `w += v`, or with Nesterov `w += momentum v - lr g`.
 pub fn sgd(sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
@@ -58,5 +58,14 @@ pub fn adam(adam: &Adam, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &m
         v[i] = second as f32;
         params[i] = (f64::from(params[i])
             - alpha * first / (second.sqrt() + f64::from(adam.epsilon))) as f32;
+    }
+}
+
+/// One step of whatever the rule is: the twin of [`Moving::step`].
+pub fn step(Moving { rule, params, memory: [first, second] }: Moving, grads: &[f32]) {
+    match rule {
+        Rule::Sgd(rule) => sgd(&rule, params, grads, first),
+        Rule::RmsProp(rule) => rmsprop(&rule, params, grads, first, second),
+        Rule::Adam(rule) => adam(&rule, params, grads, first, second),
     }
 }

@@ -136,11 +136,7 @@ fn step_by_product() {
             };
             let mut expected = start.clone();
             let [params, first, second] = expected.each_mut().map(Vec::as_mut_slice);
-            match &rule {
-                Rule::Sgd(sgd) => naive::update::sgd(sgd, params, &dw, first),
-                Rule::RmsProp(rms) => naive::update::rmsprop(rms, params, &dw, first, second),
-                Rule::Adam(adam) => naive::update::adam(adam, params, &dw, first, second),
-            }
+            naive::update::step(Moving { rule, params, memory: [first, second] }, &dw);
             let results = run_everywhere(|team| {
                 let mut tensors = start.clone();
                 let mut room = vec![f32::NAN; len];

@@ -13,9 +13,9 @@ use crate::{Mat, MatMut};
 /// Most weights of a task: with gradient and two memories 256 KB.
 const TASK: usize = 16_384;
 
-/// Tasks of a product that is worth a second thread. A forward product cuts 784 inputs into as many
-/// blocks, so a core has the same inputs there.
-const SHARES: usize = 4;
+/// Shares of the inputs in which threads gather a batch and move weights. A forward product cuts 784
+/// inputs into as many blocks of K, so a core has the same inputs there.
+pub(crate) const INPUT_SHARES: usize = 4;
 
 /// Weights from which on tasks are shares: a product of a batch of 32 then takes 5 us.
 const SHARED: usize = 8_192;
@@ -52,7 +52,7 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
     };
     let tasks = match len {
         0..SHARED => 1,
-        _ => SHARES * len.div_ceil(SHARES * TASK),
+        _ => INPUT_SHARES * len.div_ceil(INPUT_SHARES * TASK),
     };
     let Moving { rule, params, memory } = moving;
     let (isa, params) = (team.isa(), Parts::new(params));

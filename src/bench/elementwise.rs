@@ -5,8 +5,8 @@ use super::shapes::{Operation, Sweep};
 use crate::nn::{Buffer, Optimizer, Pooling};
 use std::ops::Range;
 use std::sync::Mutex;
-use threadcount_kernels::update::{Adam, Nesterov, RmsProp, Sgd};
-use threadcount_kernels::{Geometry, Team, activation, dropout, naive, norm, pool, update};
+use threadcount_kernels::update::Moving;
+use threadcount_kernels::{Geometry, Team, activation, dropout, naive, norm, pool};
 
 /// Batch normalisation's, as Keras has it.
 pub(super) const EPSILON: f32 = 1e-3;
@@ -193,14 +193,8 @@ impl Case for SweepCase {
                 norm::backward(team, x, dy, gamma, other, gamma, 2.0, dx, dgamma, dbeta);
             }
             (Operation::Update(optimizer), _) => {
-                let (params, [first, second]) = self.split_update(out);
-                match rule(optimizer) {
-                    Rule::Sgd(rule) => update::sgd(team, &rule, params, dy, first),
-                    Rule::RmsProp(rule) => {
-                        update::rmsprop(team, &rule, params, dy, first, second);
-                    }
-                    Rule::Adam(rule) => update::adam(team, &rule, params, dy, first, second),
-                }
+                let (params, memory) = self.split_update(out);
+                Moving { rule: optimizer.kernel(1), params, memory }.step(team, dy);
             }
         }
     }
@@ -253,14 +247,8 @@ impl Case for SweepCase {
                 naive::norm::backward(x, dy, gamma, other, gamma, 2.0, dx, dgamma, dbeta);
             }
             (Operation::Update(optimizer), _) => {
-                let (params, [first, second]) = self.split_update(out);
-                match rule(optimizer) {
-                    Rule::Sgd(rule) => naive::update::sgd(&rule, params, dy, first),
-                    Rule::RmsProp(rule) => {
-                        naive::update::rmsprop(&rule, params, dy, first, second);
-                    }
-                    Rule::Adam(rule) => naive::update::adam(&rule, params, dy, first, second),
-                }
+                let (params, memory) = self.split_update(out);
+                naive::update::step(Moving { rule: optimizer.kernel(1), params, memory }, dy);
             }
         }
     }
@@ -280,26 +268,5 @@ fn naive_pool(pooling: Pooling, g: &Geometry, x: &[f32], y: &mut [f32]) {
     match pooling {
         Pooling::Max => naive::pool::max_forward(g, x, y, &mut vec![0; y.len()]),
         Pooling::Average => naive::pool::average_forward(g, x, y),
-    }
-}
-
-/// An optimizer's first step, as the kernels take it.
-enum Rule {
-    Sgd(Sgd),
-    RmsProp(RmsProp),
-    Adam(Adam),
-}
-
-fn rule(optimizer: Optimizer) -> Rule {
-    match optimizer {
-        Optimizer::Sgd { learning_rate, momentum } => {
-            Rule::Sgd(Sgd { learning_rate, momentum, nesterov: Nesterov::No })
-        }
-        Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
-            Rule::RmsProp(RmsProp { learning_rate, rho, momentum, epsilon })
-        }
-        Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
-            Rule::Adam(Adam { learning_rate, beta1, beta2, epsilon, step: 1 })
-        }
     }
 }

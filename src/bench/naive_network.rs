@@ -8,7 +8,7 @@ use crate::nn::{BatchKey, BatchResult, Loss, Network, Optimizer, Plan, Saved};
 use crate::random::{Key, Purpose};
 use layer::{Gradients, Pass};
 use threadcount_kernels::naive;
-use threadcount_kernels::update::{Adam, Nesterov, RmsProp, Sgd};
+use threadcount_kernels::update::Moving;
 
 use super::shapes::Place;
 
@@ -129,22 +129,8 @@ impl NaiveNetwork {
         let Self { params, grads, buffers, .. } = self;
         let mut buffers = buffers.iter_mut().map(|buffer| &mut buffer[..]);
         let mut next = || buffers.next().unwrap_or_default();
-        match self.optimizer {
-            Optimizer::Sgd { learning_rate, momentum } => {
-                let rule = Sgd { learning_rate, momentum, nesterov: Nesterov::No };
-                naive::update::sgd(&rule, params, grads, next());
-            }
-            Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
-                let rule = RmsProp { learning_rate, rho, momentum, epsilon };
-                let (mean_square, velocity) = (next(), next());
-                naive::update::rmsprop(&rule, params, grads, mean_square, velocity);
-            }
-            Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
-                let rule = Adam { learning_rate, beta1, beta2, epsilon, step: self.steps };
-                let (m, v) = (next(), next());
-                naive::update::adam(&rule, params, grads, m, v);
-            }
-        }
+        let (rule, memory) = (self.optimizer.kernel(self.steps), [next(), next()]);
+        naive::update::step(Moving { rule, params, memory }, grads);
     }
 
     /// Compares what a network has become with what this has: both began as the same, and trained on

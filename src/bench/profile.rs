@@ -188,27 +188,18 @@ fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> 
             (name(first, "forward"), what(first, |flops| flops.forward, Traffic::forward))
         }
         Part::Loss => ("loss".to_owned(), What::Traffic(Traffic::loss(plan) * batch)),
-        Part::BackwardWeights(first) => {
-            (name(first, "dw"), what(first, |flops| flops.by_weights, Traffic::backward))
-        }
-        Part::Backward(first) if apart(Part::BackwardInput(first)) => {
-            (name(first, "dw and step"), what(first, |flops| flops.by_weights, Traffic::backward))
-        }
         Part::BackwardInput(first) => {
             (name(first, "dx"), what(first, |flops| flops.by_input, Traffic::backward))
         }
-        Part::Backward(first) if apart(Part::BackwardWeights(first)) => {
-            (name(first, "dx"), what(first, |flops| flops.by_input, Traffic::backward))
-        }
         Part::Backward(first) => {
-            let both: fn(&Flops) -> f64 = |flops| flops.by_weights + flops.by_input;
+            let (pass, of): (_, fn(&Flops) -> f64) = match apart(Part::BackwardInput(first)) {
+                true => ("dw", |flops| flops.by_weights),
+                false => ("backward", |flops| flops.by_weights + flops.by_input),
+            };
             let mut params = unit(first).iter().flat_map(|layer| layer.params.clone());
             let swept = |at| network.swept().iter().any(|range| range.contains(&at));
-            let pass = match params.next() {
-                Some(at) if !swept(at) => "backward and step",
-                _ => "backward",
-            };
-            (name(first, pass), what(first, both, Traffic::backward))
+            let step = params.next().filter(|&at| !swept(at)).map_or("", |_| " and step");
+            (name(first, &format!("{pass}{step}")), what(first, of, Traffic::backward))
         }
         Part::Update => {
             let name = network.optimizer().name().to_owned();

@@ -16,8 +16,6 @@ pub enum Part {
     Forward(usize),
     /// The loss and its gradient.
     Loss,
-    /// The gradient by the weights, where that by the input comes after it.
-    BackwardWeights(usize),
     /// The gradient by the input, where that by the weights and their step come after it.
     BackwardInput(usize),
     /// What is left of the way back.
@@ -43,7 +41,7 @@ impl Laps {
         let forward = units().map(|unit| Part::Forward(unit.layers.start));
         let backward = units().rev().flat_map(|unit| {
             let Range { start, .. } = unit.layers;
-            [Part::BackwardWeights(start), Part::BackwardInput(start), Part::Backward(start)]
+            [Part::BackwardInput(start), Part::Backward(start)]
         });
         let parts = std::iter::once(Part::Gather)
             .chain(forward)

@@ -106,6 +106,21 @@ impl Optimizer {
         }
     }
 
+    /// The kernels' rule for step number `step`, from 1.
+    pub(crate) const fn kernel(&self, step: u64) -> Rule {
+        match *self {
+            Self::Sgd { learning_rate, momentum } => {
+                Rule::Sgd(update::Sgd { learning_rate, momentum, nesterov: Nesterov::No })
+            }
+            Self::RmsProp { learning_rate, rho, momentum, epsilon } => {
+                Rule::RmsProp(update::RmsProp { learning_rate, rho, momentum, epsilon })
+            }
+            Self::Adam { learning_rate, beta1, beta2, epsilon } => {
+                Rule::Adam(update::Adam { learning_rate, beta1, beta2, epsilon, step })
+            }
+        }
+    }
+
     /// Refuses constants with which the rule cannot work.
     ///
     /// # Errors
@@ -167,7 +182,7 @@ impl FromStr for Optimizer {
 #[derive(Clone, Debug)]
 pub(crate) struct OptimizerState {
     pub(crate) rule: Optimizer,
-    /// Updates done so far: Adam's bias corrections depend on it.
+    /// Updates done so far, and the one under way: Adam's bias corrections depend on it.
     pub(crate) steps: u64,
     /// Named buffers, each as long as the parameters.
     pub(crate) buffers: Vec<(&'static str, Buffer)>,
@@ -191,32 +206,16 @@ impl OptimizerState {
         Ok(Self { rule, steps: 0, buffers })
     }
 
-    /// Begins a step.
-    pub(crate) fn begin_step(&mut self) {
-        self.steps += 1;
-    }
-
-    /// These of all parameters, ready for this step.
+    /// These of all parameters, ready for the step that `steps` counts last.
     pub(crate) fn moving<'a>(
         &'a mut self,
         params: &'a mut [f32],
         range: Range<usize>,
     ) -> Moving<'a> {
-        let rule = match self.rule {
-            Optimizer::Sgd { learning_rate, momentum } => {
-                Rule::Sgd(update::Sgd { learning_rate, momentum, nesterov: Nesterov::No })
-            }
-            Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
-                Rule::RmsProp(update::RmsProp { learning_rate, rho, momentum, epsilon })
-            }
-            Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
-                let step = self.steps;
-                Rule::Adam(update::Adam { learning_rate, beta1, beta2, epsilon, step })
-            }
-        };
         let mut buffers = self.buffers.iter_mut().map(|(_, buffer)| &mut buffer[range.clone()]);
         let mut next = || buffers.next().unwrap_or_default();
         let memory = [next(), next()];
+        let rule = self.rule.kernel(self.steps);
         Moving { rule, params: &mut params[range.clone()], memory }
     }
 }

@@ -110,10 +110,10 @@ impl LayerOps for Conv2d {
         pass.dz(self.activation);
         let weights = self.kernel_len(pass.input);
         let (dw, db) = pass.grads.split_at_mut(weights);
-        conv::backward_weights(pass.team, &g, pass.x, pass.dy, dw, db);
         if let Some(dx) = pass.dx {
-            pass.laps.weights_done();
             conv::backward_data(pass.team, &g, pass.dy, &pass.params[..weights], dx);
+            pass.laps.input_done();
         }
+        conv::backward_weights(pass.team, &g, pass.x, pass.dy, dw, db);
     }
 }

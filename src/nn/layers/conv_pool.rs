@@ -94,10 +94,10 @@ impl LayerOps for ConvPool {
         let n = pass.x.len() / pass.input.len();
         let dz = &mut pass.kept[..n * self.map_len(pass.input)];
         conv::expand_winners(pass.team, &g, self.conv.filters, &winners, dz);
-        conv::backward_weights(pass.team, &g, pass.x, dz, dw, db);
         if let Some(dx) = pass.dx {
-            pass.laps.weights_done();
             conv::backward_data(pass.team, &g, dz, &pass.params[..w_len], dx);
+            pass.laps.input_done();
         }
+        conv::backward_weights(pass.team, &g, pass.x, dz, dw, db);
     }
 }

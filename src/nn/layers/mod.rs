@@ -158,19 +158,10 @@ pub(crate) struct UnitLaps<'a> {
 }
 
 impl UnitLaps<'_> {
-    /// The gradients by the parameters are done, that by the input comes.
-    fn weights_done(&mut self) {
-        self.end(Part::BackwardWeights(self.unit));
-    }
-
     /// The gradient by the input is done, those by the parameters come.
     fn input_done(&mut self) {
-        self.end(Part::BackwardInput(self.unit));
-    }
-
-    fn end(&mut self, part: Part) {
         if let Some(laps) = &mut self.laps {
-            laps.end(part);
+            laps.end(Part::BackwardInput(self.unit));
         }
     }
 }

@@ -29,7 +29,6 @@ impl Network {
         key: BatchKey,
     ) -> Result<BatchResult> {
         self.check_labels(x, labels)?;
-        self.optimizer.begin_step();
         Ok(self.pass(team, x, labels, key, Then::Step))
     }
 
@@ -59,7 +58,7 @@ impl Network {
         self.check_labels(x, labels)?;
         self.end_lap(Part::Gather);
         let Some(per_sample) = self.per_sample.as_mut().filter(|_| batch_size == 1) else {
-            return self.train_batch(team, x, labels, key);
+            return Ok(self.pass(team, x, labels, key, Then::Step));
         };
         let losses = &mut self.losses[..labels.len()];
         let logits = per_sample.train(team, &mut self.params, x, labels, losses);
@@ -94,6 +93,9 @@ impl Network {
         key: BatchKey,
         then: Then,
     ) -> BatchResult {
+        if then == Then::Step {
+            self.optimizer.steps += 1;
+        }
         self.forward(team, x, Some(key));
         let result = self.compare(team, labels);
         self.end_lap(Part::Loss);
