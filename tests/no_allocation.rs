@@ -41,6 +41,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// A network, and how it is trained.
+struct Case {
+    input: Shape,
+    layers: Vec<Layer>,
+    loss: Loss,
+    optimizer: Optimizer,
+    batch_size: usize,
+}
+
 #[test]
 fn steady_steps_allocate_nothing() {
     const N: usize = 16;
@@ -61,26 +70,39 @@ fn steady_steps_allocate_nothing() {
     let image = Shape::Image([28, 28, 1]);
     let rows = Shape::Rows([28, 28]);
     let mlp = [dense(64, Activation::Relu), linear(10)];
-    let cases: [(Shape, &[Layer], Optimizer); 4] = [
-        (Shape::Flat(784), &mlp, Optimizer::adam()),
-        (image, &cnn, Optimizer::rmsprop().with_momentum(0.9)),
-        (rows, &[lstm(20), linear(10)], Optimizer::adam()),
-        (rows, &[simple_rnn(20), linear(10)], Optimizer::sgd()),
+    let case = |input, layers: &[Layer], optimizer| Case {
+        input,
+        layers: layers.to_vec(),
+        loss: Loss::SoftmaxCrossEntropy,
+        optimizer,
+        batch_size: N,
+    };
+    let per_sample = Case {
+        loss: Loss::BinaryCrossEntropy,
+        batch_size: 1,
+        ..case(Shape::Flat(784), &[dense(32, Activation::Relu), linear(1)], Optimizer::sgd())
+    };
+    let cases = [
+        case(Shape::Flat(784), &mlp, Optimizer::adam()),
+        case(image, &cnn, Optimizer::rmsprop().with_momentum(0.9)),
+        case(rows, &[lstm(20), linear(10)], Optimizer::adam()),
+        case(rows, &[simple_rnn(20), linear(10)], Optimizer::sgd()),
+        per_sample,
     ];
     let x: Vec<f32> = (0..N * 784).map(|i| (i * 37 % 256) as f32 / 255.0).collect();
-    let labels: Vec<u8> = (0..N as u8).map(|i| i % 10).collect();
+    let labels: Vec<u8> = (0..N as u8).map(|i| i % 2).collect();
     for isa in Isa::detected() {
         for threads in [1, 3] {
             let pool = Pool::new(isa, threads).unwrap();
-            for (input, layers, optimizer) in cases {
-                let mut network =
-                    Network::build(input, layers, Loss::SoftmaxCrossEntropy, optimizer, N, 1)
-                        .unwrap();
+            for Case { input, layers, loss, optimizer, batch_size } in &cases {
+                let mut network = Network::build(*input, layers, *loss, *optimizer, N, 1).unwrap();
+                // All of the samples at once, in one step or in as many as there are.
+                assert_eq!(batch_size * network.steps_at_once(*batch_size), N);
                 network.time_laps();
                 let taken = pool.enter(|team| {
                     let mut step = |epoch| {
                         let key = BatchKey { epoch, first_sample: 0 };
-                        network.train_batch(team, &x, &labels, key).unwrap();
+                        network.train_steps(team, &x, &labels, *batch_size, key).unwrap();
                         network.evaluate_batch(team, &x, &labels).unwrap();
                     };
                     // A worker's scratch grows when it first meets the largest task, which may

@@ -49,7 +49,7 @@ fn trained(pool: &Pool, input: Shape, layers: &[Layer], optimizer: Optimizer) ->
 fn same_at_any_thread_count(input: Shape, layers: &[Layer], optimizer: Optimizer) {
     for isa in Isa::detected() {
         let one = trained(&Pool::new(isa, 1).unwrap(), input, layers, optimizer);
-        for threads in 2..=4 {
+        for threads in [2, 3, 4, 8] {
             let many = trained(&Pool::new(isa, threads).unwrap(), input, layers, optimizer);
             for (index, what) in
                 ["parameters", "statistics", "losses", "predictions"].iter().enumerate()
