@@ -13,6 +13,9 @@ pub trait Case: Sync {
     /// What one run does.
     fn work(&self) -> Work;
 
+    /// Floats that one run reads, each counted once.
+    fn inputs(&self) -> usize;
+
     /// Floats that one run writes.
     fn outputs(&self) -> usize;
 

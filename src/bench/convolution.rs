@@ -99,6 +99,15 @@ impl Case for ConvolutionCase {
         self.convolution.work()
     }
 
+    fn inputs(&self) -> usize {
+        let Self { x, w, bias, dz, .. } = self;
+        match self.pass {
+            Pass::Forward => x.len() + w.len() + bias.len(),
+            Pass::BackwardData => dz.len() + w.len(),
+            Pass::BackwardWeights => x.len() + dz.len(),
+        }
+    }
+
     fn outputs(&self) -> usize {
         match self.pass {
             Pass::Forward => self.dz.len(),

@@ -134,6 +134,17 @@ impl Case for SweepCase {
         Work::Bytes((4 * floats + winners) as f64)
     }
 
+    fn inputs(&self) -> usize {
+        match (self.sweep.operation, self.direction) {
+            (Operation::Update(_), _) => (2 + self.buffers()) * self.x.len(),
+            (Operation::Activation(_) | Operation::BatchNorm(_), Direction::Backward) => {
+                self.x.len() + self.dy.len()
+            }
+            (_, Direction::Forward) => self.x.len(),
+            (_, Direction::Backward) => self.dy.len(),
+        }
+    }
+
     fn outputs(&self) -> usize {
         match (self.sweep.operation, self.direction) {
             (Operation::BatchNorm(channels), _) => self.x.len() + 2 * channels,

@@ -120,6 +120,11 @@ impl Inputs {
         self.convolution.batch
     }
 
+    /// Floats of all of them.
+    fn len(&self) -> usize {
+        self.x.len() + self.w.len() + self.bias.len()
+    }
+
     /// Elements of one image's output at full resolution.
     fn map_len(&self) -> usize {
         self.geometry().out_pixels() * self.convolution.filters

@@ -51,6 +51,11 @@ impl Case for GatherCase {
         Work::Bytes((PICKS * PIXELS * (1 + size_of::<f32>())) as f64)
     }
 
+    /// The bytes, in units of floats.
+    fn inputs(&self) -> usize {
+        PICKS * PIXELS / size_of::<f32>()
+    }
+
     fn outputs(&self) -> usize {
         PICKS * PIXELS
     }

@@ -4,13 +4,14 @@
 use super::case::Case;
 use super::convolution::Pass;
 use super::fused::{Execution, Fusion};
+use super::gather::{self, GatherCase};
 use super::shapes::Shapes;
 use crate::{Error, Result};
 
 /// A kernel at one size; its memory is taken when it is built.
 pub struct Entry {
     /// The kernel's name.
-    pub kernel: &'static str,
+    pub kernel: String,
     /// Its size, in words.
     pub shape: String,
     build: Box<dyn Fn() -> Box<dyn Case>>,
@@ -18,11 +19,11 @@ pub struct Entry {
 
 impl Entry {
     fn new(
-        kernel: &'static str,
+        kernel: impl Into<String>,
         shape: String,
         build: impl Fn() -> Box<dyn Case> + 'static,
     ) -> Self {
-        Self { kernel, shape, build: Box::new(build) }
+        Self { kernel: kernel.into(), shape, build: Box::new(build) }
     }
 
     /// The kernel with its inputs.
@@ -55,6 +56,14 @@ pub fn all() -> Result<Vec<Entry>> {
             }
         }
     }
+    for sweep in shapes.largest_sweeps() {
+        for &direction in sweep.directions() {
+            let case = move || sweep.case(direction);
+            entries.push(Entry::new(sweep.kernel(direction), sweep.shape(), case));
+        }
+    }
+    let gather = || Box::new(GatherCase::new()) as Box<dyn Case>;
+    entries.push(Entry::new("gather", gather::shape(), gather));
     Ok(entries)
 }
 
@@ -70,7 +79,7 @@ pub fn select(filters: &[String]) -> Result<Vec<Entry>> {
     };
     for filter in filters {
         if !entries.iter().any(|entry| picks(filter, entry)) {
-            let mut kernels: Vec<_> = entries.iter().map(|entry| entry.kernel).collect();
+            let mut kernels: Vec<_> = entries.iter().map(|entry| &entry.kernel[..]).collect();
             kernels.sort_unstable();
             kernels.dedup();
             return Err(Error::Usage(format!(

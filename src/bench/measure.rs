@@ -52,7 +52,8 @@ pub struct Measured {
 pub fn measure(pool: &Pool, case: &dyn Case, samples: usize) -> Result<Measured, String> {
     let mut out = untouched(case.outputs());
     let mut peer_out = untouched(if case.product().is_some() { out.len() } else { 0 });
-    check(pool, case, &mut out, &mut peer_out)?;
+    check(pool, case, &mut out)?;
+    check_peer(case, &mut peer_out)?;
 
     let work = case.work().amount();
     let runs = pool.enter(|team| runs_for(SAMPLE, &mut || case.run(team, &mut out)));
@@ -92,19 +93,30 @@ pub fn measure(pool: &Pool, case: &dyn Case, samples: usize) -> Result<Measured,
     })
 }
 
-/// One run of the kernel and of matrixmultiply, against the twin.
-fn check(
-    pool: &Pool,
-    case: &dyn Case,
-    out: &mut [f32],
-    peer_out: &mut [f32],
-) -> Result<(), String> {
+/// One run of the kernel on all of the pool's threads, into `out` of [`Case::outputs`] floats, compared
+/// with its twin.
+///
+/// # Errors
+/// In which output the two differ.
+pub fn check(pool: &Pool, case: &dyn Case, out: &mut [f32]) -> Result<(), String> {
     case.prepare(out);
     pool.enter(|team| case.run(team, out));
     case.gather(out);
-    if let Some((a, b)) = case.product() {
-        matrixmultiply::sgemm(a, b, peer_out);
-    }
+    let expected = expected(case);
+    agree(&out[out.len() - expected.len()..], &expected)
+}
+
+/// One run of matrixmultiply, against the twin.
+fn check_peer(case: &dyn Case, out: &mut [f32]) -> Result<(), String> {
+    let Some((a, b)) = case.product() else { return Ok(()) };
+    matrixmultiply::sgemm(a, b, out);
+    let expected = expected(case);
+    agree(&out[out.len() - expected.len()..], &expected)
+        .map_err(|fault| format!("matrixmultiply: {fault}"))
+}
+
+/// The last of the twin's outputs, as many as it can tell in short; or all of them.
+fn expected(case: &dyn Case) -> Vec<f32> {
     let Pieces { count, combine } = case.pieces();
     let work = case.work().amount();
     let last = match combine {
@@ -113,19 +125,14 @@ fn check(
         Combine::Beside if work <= WHOLE_TWIN => count,
         Combine::Beside => ((WHOLE_TWIN / work * count as f64) as usize).max(1),
     };
-    let whole = last == count;
-    let mut expected = vec![0.0; if whole { out.len() } else { out.len() / count * last }];
-    if whole {
+    if last == count {
+        let mut expected = vec![0.0; case.outputs()];
         twin_on_all_cores(case, &mut expected);
-    } else {
-        case.twin(count - last..count, &mut expected);
+        return expected;
     }
-    agree(&out[out.len() - expected.len()..], &expected)?;
-    if !peer_out.is_empty() {
-        agree(&peer_out[out.len() - expected.len()..], &expected)
-            .map_err(|fault| format!("matrixmultiply: {fault}"))?;
-    }
-    Ok(())
+    let mut expected = vec![0.0; case.outputs() / count * last];
+    case.twin(count - last..count, &mut expected);
+    expected
 }
 
 /// As much of the twin as takes the time of a sample.
@@ -169,7 +176,7 @@ impl<'a> Twin<'a> {
 }
 
 /// The number of runs that together take at least about that long.
-pub(super) fn runs_for(time: Duration, run: &mut dyn FnMut()) -> u32 {
+pub fn runs_for(time: Duration, run: &mut dyn FnMut()) -> u32 {
     let mut runs = 1;
     loop {
         let each = seconds(runs, &mut *run);
@@ -182,7 +189,7 @@ pub(super) fn runs_for(time: Duration, run: &mut dyn FnMut()) -> u32 {
 }
 
 /// The time of one of so many runs.
-pub(super) fn seconds(runs: u32, mut run: impl FnMut()) -> f64 {
+pub fn seconds(runs: u32, mut run: impl FnMut()) -> f64 {
     let start = Instant::now();
     for _ in 0..runs {
         run();

@@ -7,6 +7,7 @@
 //! - [`NaiveNetwork`]: the twin of a whole network
 //! - [`shapes`]: the sizes that kernels are measured at, asked from the recipes
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
+//! - [`Facts`], [`Limits`]: what machine it is, and what that can do at most
 //! - [`Case`]: a kernel at one size with its inputs, beside its naive twin; matrix products,
 //!   convolutions, what is fused with these, and elementwise kernels each have theirs
 //! - [`fn@measure`]: rates in turn with the FMA peak, the twin and [`matrixmultiply`]
@@ -17,10 +18,12 @@ mod accuracy;
 mod case;
 pub mod convolution;
 pub mod elementwise;
+mod facts;
 mod flops;
 pub mod fused;
 pub mod gather;
 pub mod kernels;
+mod limits;
 pub mod matrixmultiply;
 mod measure;
 mod naive_network;
@@ -32,8 +35,10 @@ mod training;
 
 pub use accuracy::{Attempt, Outcome, to_accuracy};
 pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores, untouched};
+pub use facts::{Facts, Fingerprint};
 pub use flops::Flops;
-pub use measure::{Measured, measure, warm_up};
+pub use limits::{Limits, ReadRates};
+pub use measure::{Measured, check, measure, runs_for, seconds, warm_up};
 pub use naive_network::{NaiveNetwork, same_loss};
 pub use profile::{Bound, Limit, Phase};
 pub use training::{

@@ -72,6 +72,10 @@ impl Case for ProductCase {
         Work::Flops(self.product.flops())
     }
 
+    fn inputs(&self) -> usize {
+        self.a.len() + self.b.len()
+    }
+
     fn outputs(&self) -> usize {
         self.product.m * self.product.n
     }

@@ -3,15 +3,16 @@
 
 use super::case::Work;
 use super::flops::Flops;
+use super::limits::ReadRates;
 use super::measure::median;
 use super::traffic::Traffic;
 use super::training::{SAMPLE, Training, fma_peak};
 use crate::Result;
 use crate::nn::{Network, Part, PlannedLayer};
 use crate::train::Session;
+use threadcount_kernels::Pool;
 use threadcount_kernels::machine::machine;
-use threadcount_kernels::peak::{Level, read_rate};
-use threadcount_kernels::{Pool, Team};
+use threadcount_kernels::peak::Level;
 
 /// A phase of a step; figures are medians, of a step with a full batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,7 +98,7 @@ pub(super) fn phases(
     let step = median(steps) * batch;
     let mut phases: Vec<Phase> = Vec::new();
     pool.enter(|team| {
-        let mut limits = Limits { team, fma: median(peaks), reads: Vec::new() };
+        let (fma, mut reads) = (median(peaks), ReadRates::default());
         let done = parts.iter().zip(times).map(|(part, times)| (*part, median(times) * batch));
         let done: Vec<_> = done.filter(|(_, seconds)| *seconds > 0.0).collect();
         for &(part, seconds) in &done {
@@ -110,7 +111,11 @@ pub(super) fn phases(
                     (Work::Bytes(bytes), Limit::Read(level))
                 }
             };
-            let share_of_limit = limits.rate(limit).map(|most| work.amount() / seconds / most);
+            let most = match limit {
+                Limit::Fma => Some(fma),
+                Limit::Read(level) => reads.of(team, level),
+            };
+            let share_of_limit = most.map(|most| work.amount() / seconds / most);
             let bound = Some(Bound { work, limit, share_of_limit });
             phases.push(Phase { name, seconds, share: seconds / step, bound });
         }
@@ -128,27 +133,6 @@ pub(super) fn phases(
 /// The times of the last step's parts.
 fn laps(network: &Network) -> impl Iterator<Item = (Part, f64)> {
     network.laps().into_iter().flat_map(|laps| laps.parts().iter().copied())
-}
-
-/// What the machine can do, measured when it is first asked for.
-struct Limits<'a> {
-    team: &'a Team<'a>,
-    fma: f64,
-    reads: Vec<(Level, Option<f64>)>,
-}
-
-impl Limits<'_> {
-    /// Operations or bytes per second.
-    fn rate(&mut self, limit: Limit) -> Option<f64> {
-        let Limit::Read(level) = limit else { return Some(self.fma) };
-        if let Some((_, rate)) = self.reads.iter().find(|(known, _)| *known == level) {
-            return *rate;
-        }
-        let bytes = level.bytes_per_thread(machine(), self.team.threads());
-        let rate = bytes.map(|bytes| read_rate(self.team, bytes));
-        self.reads.push((level, rate));
-        rate
-    }
 }
 
 /// What a phase does.

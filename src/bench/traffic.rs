@@ -63,6 +63,18 @@ impl Traffic {
         Self::floats(3 * swept + 2 * kept, 2 * swept + kept)
     }
 
+    /// A whole step: the layers both ways, the loss, and every parameter read on both ways and moved
+    /// once, with what the optimizer keeps beside it.
+    pub fn step(network: &Network, batch_size: usize) -> Self {
+        let plan = network.plan();
+        let both_ways = |layer| Self::forward(layer) + Self::backward(layer);
+        let layers: Self = plan.layers().iter().map(both_ways).sum();
+        let params = plan.trainable_count();
+        let kept = network.tensors(Saved::Optimizer).len() / plan.params().len() * params;
+        let moved = Self::floats(4 * params + 2 * kept, params + kept);
+        (layers + Self::loss(plan)) * batch_size as f64 + moved
+    }
+
     /// The places of max-pooling's winners, a byte each.
     fn winners(layer: &PlannedLayer) -> Self {
         match layer.layer {

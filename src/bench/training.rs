@@ -5,6 +5,7 @@ use super::flops::Flops;
 use super::measure::{TWIN_SAMPLE, TWIN_SAMPLES, median, runs_for, seconds};
 use super::naive_network::{NaiveNetwork, same_loss};
 use super::profile::{self, Phase};
+use super::traffic::Traffic;
 use crate::data::{Samples, Scale, Split};
 use crate::nn::{BatchKey, BatchResult};
 use crate::train::{Flow, Session, Task};
@@ -98,6 +99,46 @@ impl<'a> Training<'a> {
         Ok(Self { session: Session::new(task, split, SEED)? })
     }
 
+    /// Samples of one step, or of as many as the network does at once.
+    pub fn samples_at_once(&self) -> usize {
+        let batch_size = self.session.task().batch_size;
+        batch_size * self.session.network().steps_at_once(batch_size)
+    }
+
+    /// Operations of the products for one sample, as [`Flops`] counts them.
+    pub fn flops_per_sample(&self) -> f64 {
+        Flops::of_step(self.session.network().plan())
+    }
+
+    /// Bytes that the steps of [`Self::samples_at_once`] read and write if each layer does so once
+    /// on each way, and each parameter and its companions are read and written once a step.
+    pub fn bytes_at_once(&self) -> f64 {
+        let network = self.session.network();
+        let steps = self.samples_at_once() / self.session.task().batch_size;
+        Traffic::step(network, self.session.task().batch_size).bytes * steps as f64
+    }
+
+    /// Makes the same step with a copy of the network and with its naive twin.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if they end apart.
+    pub fn check(&self, pool: &Pool) -> Result<()> {
+        self.checked_twin(pool).map(drop)
+    }
+
+    /// The twin, after that.
+    fn checked_twin(&self, pool: &Pool) -> Result<Twin<'a>> {
+        let mut network = self.session.network().clone();
+        let mut twin = Twin::new(&self.session);
+        let expected = twin.step();
+        let Twin { x, labels, batch_size, .. } = &twin;
+        let result = pool.enter(|team| network.train_steps(team, x, labels, *batch_size, KEY))?;
+        same_loss(result, expected)
+            .and_then(|()| twin.network.agrees_with(&network, TOLERANCE))
+            .map_err(Error::Failed)?;
+        Ok(twin)
+    }
+
     /// Goes on until that is enough; at least one step.
     ///
     /// # Errors
@@ -162,7 +203,7 @@ pub fn measure_training(
     extent: Extent,
 ) -> Result<TrainingRate> {
     let mut training = Training::new(task, split)?;
-    let flops = Flops::of_step(training.session.network().plan());
+    let flops = training.flops_per_sample();
     let (mut rates, mut shares) = (Vec::new(), Vec::new());
     pool.enter(|team| -> Result<()> {
         training.rate(team, WARM_UP)?;
@@ -177,7 +218,7 @@ pub fn measure_training(
     let peak_memory = peak_memory();
     let naive_ratio = match extent.baseline {
         None => None,
-        Some(Baseline::Naive) => Some(naive_ratio(pool, &mut training, &split.train)?),
+        Some(Baseline::Naive) => Some(naive_ratio(pool, &mut training)?),
     };
     let phases = match extent.detail {
         Detail::Steps => Vec::new(),
@@ -196,16 +237,8 @@ pub fn measure_training(
 
 /// How many times as fast a session is as the twin of its network, the two in turn. Before that, both
 /// make the same steps.
-fn naive_ratio(pool: &Pool, training: &mut Training<'_>, samples: &Samples) -> Result<f64> {
-    let mut network = training.session.network().clone();
-    let mut twin = Twin::new(&training.session, samples);
-    let expected = twin.step();
-    let Twin { x, labels, batch_size, .. } = &twin;
-    let result = pool.enter(|team| network.train_steps(team, x, labels, *batch_size, KEY))?;
-    same_loss(result, expected)
-        .and_then(|()| twin.network.agrees_with(&network, TOLERANCE))
-        .map_err(Error::Failed)?;
-
+fn naive_ratio(pool: &Pool, training: &mut Training<'_>) -> Result<f64> {
+    let mut twin = training.checked_twin(pool)?;
     let n = twin.labels.len() as f64;
     let runs = runs_for(TWIN_SAMPLE, &mut || _ = twin.step());
     let mut ratios = Vec::new();
@@ -228,7 +261,8 @@ struct Twin<'a> {
 }
 
 impl<'a> Twin<'a> {
-    fn new(session: &Session<'_>, samples: &'a Samples) -> Self {
+    fn new(session: &Session<'a>) -> Self {
+        let samples = &session.split().train;
         let batch_size = session.task().batch_size;
         let n = batch_size * session.network().steps_at_once(batch_size);
         let n = n.min(samples.len());

@@ -1,16 +1,15 @@
 //! `threadcount info`
 
-use super::facts::Facts;
 use super::settings::{ComputeFlags, Settings};
 use super::{settings, table};
 use crate::Result;
+use crate::bench::{Facts, Limits};
 use crate::console;
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
-use threadcount_kernels::machine::machine;
-use threadcount_kernels::peak::{self, Level};
-use threadcount_kernels::{Pool, Team};
+use threadcount_kernels::Pool;
+use threadcount_kernels::peak::Level;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -35,24 +34,9 @@ struct Document<'a> {
 /// The measured limits of one core, and of all that are used.
 #[derive(Serialize)]
 struct Peak {
-    one_thread: Rates,
-    all_threads: Rates,
+    one_thread: Limits,
+    all_threads: Limits,
 }
-
-/// Rates in units of 10^9. `None` where the size of the cache is unknown.
-#[derive(Clone, Copy, Serialize)]
-struct Rates {
-    threads: usize,
-    fma_gflops: f64,
-    l1_gbytes_per_second: Option<f64>,
-    l2_gbytes_per_second: Option<f64>,
-    l3_gbytes_per_second: Option<f64>,
-    dram_gbytes_per_second: Option<f64>,
-}
-
-/// Measurements of the FMA rate, half a millisecond each: the first of them find cores that are
-/// still clocking up, and threads that are not yet spread over them.
-const FMA_SAMPLES: usize = 401;
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let pool = Settings::load()?.pool(&args.compute)?;
@@ -66,36 +50,38 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 fn text(facts: &Facts) -> String {
+    let machine = &facts.machine;
     let size = |bytes: Option<u64>| bytes.map_or("unknown".into(), table::bytes);
     let cache = |bytes: Option<usize>| size(bytes.map(|n| n as u64));
     let rows = [
-        ("threadcount", facts.version.to_owned()),
-        ("CPU", facts.cpu.to_owned()),
-        ("platform", facts.platform.to_owned()),
+        ("threadcount", facts.version.clone()),
+        ("CPU", machine.cpu.clone()),
+        ("platform", machine.platform.clone()),
+        ("hypervisor", machine.hypervisor.clone().unwrap_or("none".into())),
         (
             "cores",
             format!(
                 "{} physical, {} threads available",
-                facts.physical_cores, facts.available_threads
+                machine.physical_cores, machine.available_threads
             ),
         ),
         ("threads in use", facts.threads.to_string()),
-        ("instruction sets", facts.isas.join(", ")),
-        ("in use", facts.isa.to_owned()),
-        ("L1 data cache", format!("{} per core", cache(facts.l1d))),
-        ("L2 cache", cache(facts.l2)),
-        ("L3 cache", cache(facts.l3)),
-        ("memory", size(facts.memory)),
+        ("instruction sets", machine.isas.join(", ")),
+        ("in use", facts.isa.clone()),
+        ("L1 data cache", format!("{} per core", cache(machine.l1d))),
+        ("L2 cache", cache(machine.l2)),
+        ("L3 cache", cache(machine.l3)),
+        ("memory", size(machine.memory)),
     ];
     rows.iter().map(|(name, value)| format!("{name:<16}  {value}\n")).collect()
 }
 
 impl Peak {
     fn measure(pool: &Pool) -> Result<Self> {
-        let one_thread = settings::pool(pool.isa(), 1)?.enter(Rates::measure);
+        let one_thread = settings::pool(pool.isa(), 1)?.enter(Limits::measure);
         let all_threads = match pool.threads() {
             1 => one_thread,
-            _ => pool.enter(Rates::measure),
+            _ => pool.enter(Limits::measure),
         };
         Ok(Self { one_thread, all_threads })
     }
@@ -131,36 +117,6 @@ impl Peak {
             text += &format!("Not measured, because the cache's size is unknown: {levels}.\n");
         }
         text
-    }
-}
-
-impl Rates {
-    fn measure(team: &Team) -> Self {
-        let mut fma = [0.0; FMA_SAMPLES];
-        fma.fill_with(|| peak::fma_rate(team) / 1e9);
-        fma.sort_unstable_by(f64::total_cmp);
-        let threads = team.threads();
-        let read = |level: Level| {
-            let bytes = level.bytes_per_thread(machine(), threads)?;
-            Some(peak::read_rate(team, bytes) / 1e9)
-        };
-        Self {
-            threads,
-            fma_gflops: fma[FMA_SAMPLES / 2],
-            l1_gbytes_per_second: read(Level::L1),
-            l2_gbytes_per_second: read(Level::L2),
-            l3_gbytes_per_second: read(Level::L3),
-            dram_gbytes_per_second: read(Level::Dram),
-        }
-    }
-
-    fn read(&self, level: Level) -> Option<f64> {
-        match level {
-            Level::L1 => self.l1_gbytes_per_second,
-            Level::L2 => self.l2_gbytes_per_second,
-            Level::L3 => self.l3_gbytes_per_second,
-            Level::Dram => self.dram_gbytes_per_second,
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Where the results go besides the table.
 #[derive(clap::Args, Clone, Debug)]
-pub(super) struct JsonFlag {
+pub struct JsonFlag {
     /// Also write the results as one JSON document; '-' prints it instead of the table
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -15,7 +15,10 @@ pub(super) struct JsonFlag {
 
 impl JsonFlag {
     /// Finds out before minutes of work, not after, that the results cannot be written.
-    pub(super) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] or [`Error::Io`] if they cannot.
+    pub fn check(&self) -> Result<()> {
         let Some(path) = self.json.as_deref().filter(|path| path.as_os_str() != "-") else {
             return Ok(());
         };
@@ -30,7 +33,10 @@ impl JsonFlag {
     }
 
     /// Prints the table, and writes the document to its file; or prints the document.
-    pub(super) fn put(&self, json: &str, table: &str) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Io`] if either cannot be written.
+    pub fn put(&self, json: &str, table: &str) -> Result<()> {
         match &self.json {
             Some(path) if path.as_os_str() == "-" => console::print(json),
             Some(path) => {

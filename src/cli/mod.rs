@@ -5,7 +5,6 @@ mod bench;
 mod data;
 mod eval;
 mod evaluation;
-mod facts;
 mod info;
 mod interrupt;
 mod json;
@@ -16,6 +15,8 @@ mod settings;
 mod summary;
 mod table;
 mod train;
+
+pub use json::JsonFlag;
 
 use crate::{Error, Result, console};
 use clap::error::ErrorKind;

@@ -1,10 +1,10 @@
 //! `threadcount reproduce`: what the reports claimed beside what is measured here.
 
-use super::facts::Facts;
 use super::json::JsonFlag;
 use super::progress::Progress;
 use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{interrupt, table};
+use crate::bench::Facts;
 use crate::data::{Dataset, Identity};
 use crate::reports::{self, Claim, Recipe, Span};
 use crate::train::{Ended, Session};
@@ -186,7 +186,7 @@ impl Bench {
         let mut text = format!(
             "threadcount {}: {}, {}, {}, {seeds}\n",
             facts.version,
-            facts.cpu,
+            facts.machine.cpu,
             table::threads(facts.threads),
             facts.isa
         );

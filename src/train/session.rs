@@ -112,6 +112,11 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// The samples that it trains and looks at.
+    pub fn split(&self) -> &'a Split {
+        self.split
+    }
+
     /// The network as it is now; once training has finished, with the weights that the task keeps.
     pub fn network(&self) -> &Network {
         &self.network

@@ -32,6 +32,10 @@ impl Case for MomentsForward {
         self.inputs.convolution.work()
     }
 
+    fn inputs(&self) -> usize {
+        self.inputs.len() + 2 * self.gamma.len()
+    }
+
     fn outputs(&self) -> usize {
         self.inputs.batch() * self.inputs.map_len() + 2 * self.gamma.len()
     }

@@ -78,6 +78,10 @@ impl Case for PoolForward {
         self.inputs.convolution.work()
     }
 
+    fn inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
     fn outputs(&self) -> usize {
         2 * self.inputs.batch() * self.inputs.pooled_len()
     }
@@ -182,6 +186,11 @@ impl PoolBackwardWeights {
 impl Case for PoolBackwardWeights {
     fn work(&self) -> Work {
         self.inputs.convolution.work()
+    }
+
+    /// Images, and of each pooled output the gradient and the output itself.
+    fn inputs(&self) -> usize {
+        self.inputs.x.len() + 2 * self.dy.len()
     }
 
     fn outputs(&self) -> usize {

@@ -1,8 +1,7 @@
 //! `threadcount bench --to-accuracy`: seconds until the reports' claimed accuracies.
 
 use super::{Args, Conditions};
-use crate::bench::{Attempt, Outcome, to_accuracy};
-use crate::cli::facts::Facts;
+use crate::bench::{Attempt, Facts, Outcome, to_accuracy};
 use crate::cli::progress::Progress;
 use crate::cli::settings::{self, Settings};
 use crate::cli::{interrupt, table};
@@ -176,7 +175,7 @@ fn report(facts: &Facts, recipes: &[Recipe], rows: &[Row], silent: &str) -> Stri
     }
     let mut text = format!(
         "threadcount {}: {}, {}\n\n{table}\n\n{notes}",
-        facts.version, facts.cpu, facts.isa
+        facts.version, facts.machine.cpu, facts.isa
     );
     text += "Until the accuracy that the report claims (of a range, its middle) is reached on the test \
              images, looked\nat after every epoch. Time and epochs: of the median seed, a miss counting \

@@ -5,8 +5,7 @@
 
 use super::{Args, Conditions, again, figure};
 use crate::bench::kernels::{self, Entry};
-use crate::bench::{Work, matrixmultiply, measure, warm_up};
-use crate::cli::facts::Facts;
+use crate::bench::{Facts, Work, matrixmultiply, measure, warm_up};
 use crate::cli::{progress, settings, table};
 use crate::{Error, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -24,6 +23,7 @@ struct Row {
     threads: usize,
     isa: String,
     gflops: Option<f64>,
+    gbytes_per_second: Option<f64>,
     percent_of_peak: Option<f64>,
     naive_ratio: f64,
     matrixmultiply_ratio: Option<f64>,
@@ -91,14 +91,12 @@ fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Ro
         let measured = measure(pool, &*case, samples)
             .map_err(|fault| Error::Failed(format!("{name}: {fault}")))?;
         rows.push(Row {
-            kernel: entry.kernel.to_owned(),
+            kernel: entry.kernel.clone(),
             shape: entry.shape.clone(),
             threads: pool.threads(),
             isa: pool.isa().name().to_owned(),
-            gflops: match case.work() {
-                Work::Flops(_) => Some(measured.rate / 1e9),
-                Work::Bytes(_) => None,
-            },
+            gflops: matches!(case.work(), Work::Flops(_)).then_some(measured.rate / 1e9),
+            gbytes_per_second: matches!(case.work(), Work::Bytes(_)).then_some(measured.rate / 1e9),
             percent_of_peak: measured.share_of_peak.map(|share| share * 100.0),
             naive_ratio: measured.naive_ratio,
             matrixmultiply_ratio: measured.matrixmultiply_ratio,
@@ -122,6 +120,7 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
         "shape",
         "threads",
         "GFLOP/s",
+        "GB/s",
         "% of peak",
         "x naive",
         "x matrixmultiply",
@@ -132,6 +131,7 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
             row.shape.clone(),
             row.threads.to_string(),
             figure(row.gflops),
+            figure(row.gbytes_per_second),
             figure(row.percent_of_peak),
             figure(Some(row.naive_ratio)),
             row.matrixmultiply_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
@@ -146,7 +146,7 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
          measured\nbefore each sample. x naive: times as fast as plain loops on one thread. \
          x matrixmultiply: as\nthat crate with as many threads ({} at most).\n",
         facts.version,
-        facts.cpu,
+        facts.machine.cpu,
         facts.isa,
         matrixmultiply::MOST_THREADS
     );

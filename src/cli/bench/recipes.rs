@@ -2,8 +2,9 @@
 
 use super::{Args, Conditions, again, figure, milliseconds, profile};
 use crate::Result;
-use crate::bench::{Baseline, Detail, Extent, TrainingRate, endless, measure_training, warm_up};
-use crate::cli::facts::Facts;
+use crate::bench::{
+    Baseline, Detail, Extent, Facts, TrainingRate, endless, measure_training, warm_up,
+};
 use crate::cli::settings::{self, Settings};
 use crate::cli::{progress, table};
 use crate::data::Dataset;
@@ -171,7 +172,7 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
          Efficiency: the rate as a share of\nthat of one thread, times the threads. Peak MiB: the most \
          memory of the process, mapped images included.\n",
         facts.version,
-        facts.cpu,
+        facts.machine.cpu,
         facts.isa,
         table::count(args.samples, "sample"),
     );

@@ -1,0 +1,117 @@
+//! What a runner and its workers say to each other: a JSON document on a line, one line of the worker
+//! for each of the runner's. The two may be of different revisions, so a change of anything here is a
+//! change of [`PROTOCOL`].
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The number of this language.
+pub const PROTOCOL: u32 = 1;
+
+/// One thing to be timed, on so many threads of an instruction set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Benchmark {
+    /// A kernel at a size, or `step` and a recipe.
+    pub name: String,
+    /// The instruction set.
+    pub isa: String,
+    /// The threads.
+    pub threads: usize,
+}
+
+impl fmt::Display for Benchmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, isa, threads } = self;
+        let plural = if *threads == 1 { "" } else { "s" };
+        write!(f, "{name} on {threads} thread{plural} of {isa}")
+    }
+}
+
+/// What a runner asks for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// Build this benchmark, compare it with its twin, and find out how long it takes.
+    Prepare(Benchmark),
+    /// Time it.
+    Sample(Size),
+}
+
+/// What a worker answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// Unasked, when it has started.
+    Ready {
+        /// Its language.
+        protocol: u32,
+        /// The names of what it can time.
+        names: Vec<String>,
+    },
+    /// To [`Request::Prepare`].
+    Prepared(Prepared),
+    /// To [`Request::Sample`].
+    Sampled(Sampled),
+    /// To anything.
+    Failed {
+        /// What is wrong.
+        fault: String,
+    },
+}
+
+/// How long a sample is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Timings, one after the other, of which the lower quartile counts: what else happens on a
+    /// machine only adds.
+    pub timings: u32,
+    /// Runs of each of them.
+    pub runs: u32,
+}
+
+/// A benchmark that is ready to be timed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Of a sample of the usual length.
+    pub size: Size,
+    /// What one run does.
+    pub work: Work,
+    /// Samples of a data set that one run trains on, if it is a training step.
+    pub images: Option<f64>,
+}
+
+/// What one run of a benchmark does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// Floating-point operations; of an elementwise kernel one for each number that it writes.
+    pub flops: f64,
+    /// Bytes that it reads and writes, each operand once.
+    pub bytes: f64,
+    /// What bounds it.
+    pub limit: Limit,
+}
+
+/// What bounds a benchmark, and which part of its work is counted against that.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Limit {
+    /// Operations, against multiply-adds on registers.
+    Fma,
+    /// Bytes, against reads from this level of memory.
+    Read(String),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fma => write!(f, "FMA"),
+            Self::Read(level) => write!(f, "{level}"),
+        }
+    }
+}
+
+/// One sample.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampled {
+    /// Wall time of one run.
+    pub seconds: f64,
+    /// The share of the benchmark's limit that was reached, if that could be measured.
+    pub share_of_limit: Option<f64>,
+}

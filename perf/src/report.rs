@@ -1,0 +1,347 @@
+//! What a check has found: as a table for people, which is Markdown too, and as JSON; and its progress
+//! meanwhile.
+
+use crate::check::{Noise, too_noisy};
+use crate::program::Pair;
+use crate::protocol::Benchmark;
+use crate::statistics::median;
+use crate::verdict::{Change, Verdict};
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::fmt::Write;
+use std::process::ExitCode;
+use threadcount::bench::Fingerprint;
+use threadcount::{Error, Result, console};
+
+/// All that a check has found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// The base against itself.
+    pub noise: Vec<Noise>,
+    /// Each benchmark.
+    pub rows: Vec<Row>,
+    /// Benchmarks that the base does not have.
+    pub new: Vec<Benchmark>,
+}
+
+/// One benchmark.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Which.
+    pub benchmark: Benchmark,
+    /// Median times of one run, base and head, in seconds.
+    pub seconds: [f64; 2],
+    /// Median shares of what bounds it.
+    pub shares: [Option<f64>; 2],
+    /// Pairs that it was judged by.
+    pub pairs: usize,
+    /// How its time has changed.
+    pub change: Change,
+    /// Whether that counts.
+    pub verdict: Verdict,
+    /// From what on it would.
+    pub margin: f64,
+}
+
+impl Row {
+    /// From what was measured of it.
+    pub fn new(
+        benchmark: &Benchmark,
+        pairs: &[Pair],
+        change: Change,
+        verdict: Verdict,
+        margin: f64,
+    ) -> Self {
+        let base = || pairs.iter().map(|pair| pair.base);
+        let head = || pairs.iter().map(|pair| pair.head);
+        let share = |shares: Vec<f64>| (!shares.is_empty()).then(|| median(&shares));
+        Self {
+            benchmark: benchmark.clone(),
+            seconds: [
+                median(&base().map(|sample| sample.seconds).collect::<Vec<_>>()),
+                median(&head().map(|sample| sample.seconds).collect::<Vec<_>>()),
+            ],
+            shares: [
+                share(base().filter_map(|sample| sample.share_of_limit).collect()),
+                share(head().filter_map(|sample| sample.share_of_limit).collect()),
+            ],
+            pairs: pairs.len(),
+            change,
+            verdict,
+            margin,
+        }
+    }
+}
+
+/// What is said of a whole check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Nothing has become slower.
+    Passed,
+    /// Something has, twice.
+    Regressed,
+    /// The machine does not let anybody tell.
+    TooNoisy,
+}
+
+impl Outcome {
+    /// As the program's exit code.
+    pub fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Passed => 0,
+            Self::Regressed => 1,
+            Self::TooNoisy => 4,
+        })
+    }
+}
+
+impl Report {
+    /// Whether the noise of the day forbids to judge.
+    pub fn is_too_noisy(&self) -> bool {
+        too_noisy(&self.noise)
+    }
+
+    /// The sum of it.
+    pub fn outcome(&self) -> Outcome {
+        if self.count(Verdict::Regressed) > 0 {
+            Outcome::Regressed
+        } else if self.is_too_noisy() || 2 * self.count(Verdict::Inconclusive) > self.rows.len() {
+            Outcome::TooNoisy
+        } else {
+            Outcome::Passed
+        }
+    }
+
+    fn count(&self, verdict: Verdict) -> usize {
+        self.rows.iter().filter(|row| row.verdict == verdict).count()
+    }
+
+    /// For people: the table, what its columns mean, and the outcome in the last line.
+    pub fn text(&self, compared: &str) -> String {
+        let mut text = format!("{compared}\n\n{}", self.noise_text());
+        if !self.rows.is_empty() {
+            let mut rows: Vec<&Row> = self.rows.iter().collect();
+            rows.sort_by_key(|row| row.verdict);
+            text += &format!("\n{}\n\n{NOTES}", table(&rows));
+        }
+        if !self.new.is_empty() {
+            let names: Vec<String> = self.new.iter().map(Benchmark::to_string).collect();
+            text += &format!("Not in the base: {}.\n", names.join("; "));
+        }
+        let counts: Vec<String> =
+            [Verdict::Regressed, Verdict::Improved, Verdict::Inconclusive, Verdict::Unchanged]
+                .map(|verdict| format!("{} {verdict}", self.count(verdict)))
+                .into();
+        let outcome = match self.outcome() {
+            Outcome::Passed => "passed",
+            Outcome::Regressed => "REGRESSED",
+            Outcome::TooNoisy => "this machine is too noisy to judge; try again when it is quiet",
+        };
+        text + &format!("\n{}: {outcome}\n", counts.join(", "))
+    }
+
+    /// The base against itself, a line for each sentinel.
+    pub fn noise_text(&self) -> String {
+        let mut text = "The base against itself today:\n".to_owned();
+        for Noise { benchmark, change, margin } in &self.noise {
+            let _ = writeln!(
+                text,
+                "- {benchmark}: {} ({}), margin {:.1} %",
+                percent(change.median),
+                interval(change),
+                100.0 * margin
+            );
+        }
+        text
+    }
+
+    /// As one JSON document. Changes are in per cent of the base's time.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if it cannot be written, which no report is known to cause.
+    pub fn json(&self, base: &str, head: &str) -> Result<String> {
+        let document = Document {
+            machine: Fingerprint::of_machine(),
+            base,
+            head,
+            outcome: self.outcome(),
+            noise: self.noise.iter().map(NoiseRow::of).collect(),
+            benchmarks: self.rows.iter().map(JsonRow::of).collect(),
+            new: &self.new,
+        };
+        serde_json::to_string_pretty(&document)
+            .map(|text| text + "\n")
+            .map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))
+    }
+}
+
+const NOTES: &str = "\
+Times are of one run, medians. Change: of the time, + is slower; the interval holds the median change
+with 99 % (of all benchmarks together, where it decided about a suspect). Regressed or improved: the
+whole interval is beyond the margin, in the first pass and in a second one of four times the pairs in
+fresh processes. Inconclusive: the interval is wider than the margin. % of limit: of the FMA peak,
+or of the rate of reads from the level of memory that holds the operands.
+";
+
+fn table(rows: &[&Row]) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header([
+        "benchmark",
+        "threads",
+        "isa",
+        "base -> head",
+        "change",
+        "interval",
+        "verdict",
+        "% of limit",
+    ]);
+    for row in rows {
+        let [base, head] = row.seconds;
+        let share = |share: Option<f64>| share.map_or("-".into(), |s| format!("{:.1}", 100.0 * s));
+        table.add_row([
+            row.benchmark.name.clone(),
+            row.benchmark.threads.to_string(),
+            row.benchmark.isa.clone(),
+            times(base, head),
+            percent(row.change.median),
+            interval(&row.change),
+            row.verdict.to_string(),
+            format!("{} -> {}", share(row.shares[0]), share(row.shares[1])),
+        ]);
+    }
+    for index in [1, 3, 4, 5, 7] {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// `+1.2 %`
+fn percent(share: f64) -> String {
+    format!("{:+.1} %", 100.0 * share)
+}
+
+/// `-0.3 to +1.2 %`
+fn interval(change: &Change) -> String {
+    format!("{:+.1} to {:+.1} %", 100.0 * change.interval.low, 100.0 * change.interval.high)
+}
+
+/// Both in the unit of the first.
+fn times(base: f64, head: f64) -> String {
+    let (unit, name) = match base {
+        ..1e-3 => (1e6, "us"),
+        _ => (1e3, "ms"),
+    };
+    let digits = if base * unit < 100.0 { 2 } else { 1 };
+    format!("{:.digits$} -> {:.digits$} {name}", base * unit, head * unit)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    machine: Fingerprint,
+    base: &'a str,
+    head: &'a str,
+    outcome: Outcome,
+    noise: Vec<NoiseRow<'a>>,
+    benchmarks: Vec<JsonRow<'a>>,
+    /// What the base does not have.
+    new: &'a [Benchmark],
+}
+
+#[derive(Serialize)]
+struct NoiseRow<'a> {
+    #[serde(flatten)]
+    benchmark: &'a Benchmark,
+    change_percent: f64,
+    low_percent: f64,
+    high_percent: f64,
+    margin_percent: f64,
+}
+
+impl<'a> NoiseRow<'a> {
+    fn of(noise: &'a Noise) -> Self {
+        Self {
+            benchmark: &noise.benchmark,
+            change_percent: 100.0 * noise.change.median,
+            low_percent: 100.0 * noise.change.interval.low,
+            high_percent: 100.0 * noise.change.interval.high,
+            margin_percent: 100.0 * noise.margin,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonRow<'a> {
+    #[serde(flatten)]
+    benchmark: &'a Benchmark,
+    base_seconds: f64,
+    head_seconds: f64,
+    change_percent: f64,
+    low_percent: f64,
+    high_percent: f64,
+    margin_percent: f64,
+    verdict: Verdict,
+    pairs: usize,
+    base_percent_of_limit: Option<f64>,
+    head_percent_of_limit: Option<f64>,
+}
+
+impl<'a> JsonRow<'a> {
+    fn of(row: &'a Row) -> Self {
+        let [base_seconds, head_seconds] = row.seconds;
+        let [base, head] = row.shares.map(|share| share.map(|share| 100.0 * share));
+        Self {
+            benchmark: &row.benchmark,
+            base_seconds,
+            head_seconds,
+            change_percent: 100.0 * row.change.median,
+            low_percent: 100.0 * row.change.interval.low,
+            high_percent: 100.0 * row.change.interval.high,
+            margin_percent: 100.0 * row.margin,
+            verdict: row.verdict,
+            pairs: row.pairs,
+            base_percent_of_limit: base,
+            head_percent_of_limit: head,
+        }
+    }
+}
+
+/// Where a run is, on stderr; nothing where nobody looks.
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// Before anything.
+    pub fn new() -> Self {
+        let style = ProgressStyle::with_template("{msg}  {wide_bar}  {pos}/{len}");
+        match style {
+            Ok(style) if console::is_interactive() => {
+                Self(ProgressBar::no_length().with_style(style.progress_chars("=> ")))
+            }
+            _ => Self(ProgressBar::hidden()),
+        }
+    }
+
+    /// So many benchmarks are next.
+    pub fn begin(&self, what: &str, count: usize) {
+        self.0.set_prefix(what.to_owned());
+        self.0.set_length(count as u64);
+        self.0.set_position(0);
+    }
+
+    /// This one is.
+    pub fn at(&self, benchmark: &Benchmark) {
+        self.0.set_message(format!("{:<72}", format!("{}: {benchmark}", self.0.prefix())));
+        self.0.inc(1);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

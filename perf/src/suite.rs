@@ -1,0 +1,169 @@
+//! What is timed: every kernel at the recipes' sizes, and every recipe's whole step. The kernels are
+//! those of [`threadcount::bench::kernels`], the recipes those of [`threadcount::reports`]; one that is
+//! added there is timed here.
+
+use crate::protocol::Benchmark;
+use glob::Pattern;
+use threadcount::bench::kernels;
+use threadcount::{Error, Result, reports};
+use threadcount_kernels::Isa;
+use threadcount_kernels::machine::machine;
+
+/// How the name of a recipe's step begins.
+pub const STEP: &str = "step ";
+
+/// How the kernels end that stand in the list only to be compared with: fused ones taken apart.
+const APART: &str = "-apart";
+
+/// The quick suite: of each kind of kernel what most of the training time goes into, and steps
+/// that are bound by products, by memory, by convolutions and by the team.
+pub const QUICK: [&str; 12] = [
+    "gemm 512x512x512",
+    "dense-forward 784x512, batch 32",
+    "dense-dw 784x512, batch 64",
+    "dense-dx 512x256, batch 32",
+    "conv-forward 13x13x32 -> 64 valid, batch 64",
+    "conv-backward-data 14x14x64 -> 32 same, batch 64",
+    "conv-backward-weights 13x13x32 -> 64 valid, batch 64",
+    "conv-pool-forward 28x28x1 -> 64 same, batch 64",
+    "adam 567434 parameters",
+    "step biu-base",
+    "step cse574-one-hidden",
+    "step comp475-cnn",
+];
+
+/// What is timed to know how noisy the machine is: registers and caches, memory, and a whole step.
+pub const SENTINELS: [&str; 3] =
+    ["dense-forward 784x512, batch 32", "adam 567434 parameters", "step cse574-one-hidden"];
+
+/// Which benchmarks are meant.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Selection {
+    /// Only benchmarks whose names match one of these globs, such as 'dense-*batch 32' or 'step nlp-*'
+    #[arg(value_name = "GLOB", long = "only")]
+    pub only: Vec<String>,
+    /// Only a dozen benchmarks that stand for the others
+    #[arg(long)]
+    pub quick: bool,
+    /// Numbers of threads [default: 1 and the physical cores]
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub threads: Vec<usize>,
+    /// Instruction sets [default: the best this CPU has]
+    #[arg(long, value_name = "ISA,ISA", value_delimiter = ',')]
+    pub isa: Vec<String>,
+}
+
+/// The names of all benchmarks.
+///
+/// # Errors
+/// [`Error::Usage`] if the layers of a recipe do not fit each other.
+pub fn names() -> Result<Vec<String>> {
+    let kernels = kernels::all()?.into_iter().filter(|entry| !entry.kernel.ends_with(APART));
+    let mut names: Vec<String> =
+        kernels.map(|entry| format!("{} {}", entry.kernel, entry.shape)).collect();
+    names.extend(reports::select(&[])?.iter().map(|recipe| format!("{STEP}{}", recipe.id)));
+    Ok(names)
+}
+
+impl Selection {
+    /// The benchmarks, one number of threads beside the other.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if something is asked for that does not exist.
+    pub fn benchmarks(&self) -> Result<Vec<Benchmark>> {
+        let conditions = self.conditions()?;
+        let with = |name: &String| {
+            let benchmark = |(isa, threads)| Benchmark { name: name.clone(), isa, threads };
+            conditions.clone().into_iter().map(benchmark).collect::<Vec<_>>()
+        };
+        Ok(self.names()?.iter().flat_map(with).collect())
+    }
+
+    /// The names.
+    fn names(&self) -> Result<Vec<String>> {
+        let mut names = names()?;
+        if self.quick {
+            names.retain(|name| QUICK.contains(&name.as_str()));
+        }
+        let patterns = self.only.iter().map(|text| pattern(text)).collect::<Result<Vec<_>>>()?;
+        if let Some(idle) = patterns.iter().find(|p| !names.iter().any(|name| p.matches(name))) {
+            return Err(Error::Usage(format!(
+                "--only '{idle}' matches no benchmark; `cargo perf list` shows their names"
+            )));
+        }
+        names.retain(|name| patterns.is_empty() || patterns.iter().any(|p| p.matches(name)));
+        Ok(names)
+    }
+
+    /// Instruction sets and numbers of threads.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if this machine does not have them.
+    pub fn conditions(&self) -> Result<Vec<(String, usize)>> {
+        let machine = machine();
+        let mut threads = self.threads.clone();
+        if threads.is_empty() {
+            threads = vec![1, machine.physical_cores];
+        }
+        threads.dedup();
+        let most = machine.available_threads;
+        if let Some(n) = threads.iter().find(|&&n| n == 0 || n > most) {
+            return Err(Error::Usage(format!("--threads {n}: from 1 to {most} on this machine")));
+        }
+        let mut isas = vec![Isa::best().name().to_owned()];
+        if !self.isa.is_empty() {
+            isas = self.isa.clone();
+        }
+        for isa in &isas {
+            Isa::from_name(isa)?;
+        }
+        Ok(isas.iter().flat_map(|isa| threads.iter().map(|&n| (isa.clone(), n))).collect())
+    }
+}
+
+/// A glob.
+///
+/// # Errors
+/// [`Error::Usage`] if it is none.
+pub fn pattern(text: &str) -> Result<Pattern> {
+    Pattern::new(text).map_err(|error| Error::Usage(format!("'{text}' is no glob: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_the_quick_ones_exist() {
+        let names = names().unwrap();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), names.len());
+        for quick in QUICK.iter().chain(&SENTINELS) {
+            assert!(names.iter().any(|name| name == quick), "{quick} is not in {names:#?}");
+        }
+    }
+
+    #[test]
+    fn globs_pick() {
+        let picked = |selection: Selection| selection.benchmarks().map(|picked| picked.len());
+        let only = |globs: &[&str]| Selection {
+            only: globs.iter().map(|&glob| glob.to_owned()).collect(),
+            threads: vec![1],
+            ..Selection::default()
+        };
+        assert_eq!(picked(only(&["step biu-*"])).unwrap(), 4);
+        assert_eq!(picked(only(&["gemm 512*", "step nlp-rnn"])).unwrap(), 2);
+        let quick = Selection { quick: true, threads: vec![1], ..Selection::default() };
+        assert_eq!(picked(quick.clone()).unwrap(), QUICK.len());
+        assert_eq!(picked(Selection { only: vec!["step *".into()], ..quick }).unwrap(), 3);
+        for bad in ["nothing*", "[", "***"] {
+            assert!(matches!(picked(only(&[bad])), Err(Error::Usage(_))), "{bad}");
+        }
+        let threads = Selection { threads: vec![0], ..Selection::default() };
+        assert!(matches!(picked(threads), Err(Error::Usage(_))));
+        let isa = Selection { isa: vec!["mmx".into()], ..Selection::default() };
+        assert!(matches!(picked(isa), Err(Error::Usage(_))));
+    }
+}

@@ -1,0 +1,196 @@
+//! What pairs of timings say of a benchmark: how much it has changed, and whether that counts.
+
+use crate::program::Pair;
+use crate::protocol::Benchmark;
+use crate::statistics::{Interval, holm_levels, median, sign_test};
+use crate::suite;
+use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
+use threadcount::{Error, Result};
+
+/// The probability of a wrong verdict: of a single benchmark in the first pass, of any of the suite in
+/// the second, which decides.
+pub const ERROR: f64 = 0.01;
+
+/// Changes up to this share count as none: on one thread, and on several, whose timings depend on
+/// where the system puts them.
+const MARGINS: [f64; 2] = [0.02, 0.05];
+
+/// What has become of a benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Slower by more than the margin, twice.
+    Regressed,
+    /// Faster by more than the margin, twice.
+    Improved,
+    /// Known too badly to tell.
+    Inconclusive,
+    /// None of these.
+    Unchanged,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Regressed => "regressed",
+            Self::Improved => "improved",
+            Self::Inconclusive => "inconclusive",
+            Self::Unchanged => "unchanged",
+        })
+    }
+}
+
+/// The change of one benchmark's time, as pairs of timings tell it; shares of the base's time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// The median.
+    pub median: f64,
+    /// Where it lies.
+    pub interval: Interval,
+}
+
+impl Change {
+    /// From logarithms of ratios, with an interval that is wrong with a probability of `error`.
+    pub fn of(log_ratios: &[f64], error: f64) -> Self {
+        let Interval { low, high } = Interval::of_median(log_ratios, error);
+        Self {
+            median: median(log_ratios).exp_m1(),
+            interval: Interval { low: low.exp_m1(), high: high.exp_m1() },
+        }
+    }
+
+    /// What it says alone. Both margins are ratios: twice as fast is as much as twice as slow.
+    pub fn verdict(self, margin: f64) -> Verdict {
+        let Interval { low, high } = self.interval;
+        if low > margin {
+            Verdict::Regressed
+        } else if high < (-margin.ln_1p()).exp_m1() {
+            Verdict::Improved
+        } else if self.interval.width() > margin {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Unchanged
+        }
+    }
+}
+
+/// A suspect's second measurement, judged among all that were suspected.
+///
+/// `log_ratios` are those of each suspect with its margin; `tests` is the number of benchmarks of the
+/// suite, of which the suspects are a part. A change counts if it is found again in the direction in
+/// which it was suspected.
+pub fn confirm(suspects: &[(Verdict, Vec<f64>, f64)], tests: usize) -> Vec<(Change, Verdict)> {
+    let probabilities: Vec<f64> =
+        suspects.iter().map(|(_, values, margin)| sign_test(values, margin.ln_1p())).collect();
+    let levels = holm_levels(&probabilities, tests, ERROR);
+    let judged = suspects.iter().zip(levels).map(|((suspected, values, margin), level)| {
+        let change = Change::of(values, level);
+        let verdict = match change.verdict(*margin) {
+            found @ (Verdict::Regressed | Verdict::Improved) if found != *suspected => {
+                Verdict::Inconclusive
+            }
+            other => other,
+        };
+        (change, verdict)
+    });
+    judged.collect()
+}
+
+/// The logarithms of how many times as long the head took.
+pub fn log_ratios(pairs: &[Pair]) -> Vec<f64> {
+    pairs.iter().map(Pair::log_ratio).collect()
+}
+
+/// A margin for some benchmarks, as the command line gives it: `GLOB=PERCENT`.
+#[derive(Clone, Debug)]
+pub struct Margin {
+    glob: glob::Pattern,
+    share: f64,
+}
+
+impl FromStr for Margin {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || Error::Usage(format!("'{text}' is no margin, such as 'dense-dx*=4'"));
+        let (glob, percent) = text.rsplit_once('=').ok_or_else(wrong)?;
+        let percent: f64 = percent.parse().map_err(|_| wrong())?;
+        if !(percent > 0.0 && percent.is_finite()) {
+            return Err(wrong());
+        }
+        Ok(Self { glob: suite::pattern(glob)?, share: percent / 100.0 })
+    }
+}
+
+/// The margin of a benchmark: the last that was given for it, or that for its number of threads.
+pub fn margin(of: &Benchmark, given: &[Margin]) -> f64 {
+    let own = given.iter().rev().find(|margin| margin.glob.matches(&of.name));
+    own.map_or(MARGINS[usize::from(of.threads > 1)], |margin| margin.share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That many values around `centre`, at most `spread` away from it.
+    fn around(centre: f64, spread: f64, count: usize) -> Vec<f64> {
+        let offset = |i: usize| 2.0 * ((i * 7 % count) as f64 + 0.5) / count as f64 - 1.0;
+        (0..count).map(|i| centre + spread * offset(i)).collect()
+    }
+
+    fn verdict(centre: f64, spread: f64) -> Verdict {
+        Change::of(&around(centre, spread, 15), ERROR).verdict(0.02)
+    }
+
+    #[test]
+    fn changes_beyond_the_margin_count() {
+        assert_eq!(verdict(0.05, 0.01), Verdict::Regressed);
+        assert_eq!(verdict(-0.05, 0.01), Verdict::Improved);
+        assert_eq!(verdict(0.0, 0.005), Verdict::Unchanged);
+        assert_eq!(verdict(0.015, 0.005), Verdict::Unchanged);
+        assert_eq!(verdict(0.0, 0.05), Verdict::Inconclusive);
+        assert_eq!(verdict(0.03, 0.05), Verdict::Inconclusive);
+        // Three pairs tell nothing, whatever they say.
+        let three = Change::of(&[0.5, 0.5, 0.5], ERROR);
+        assert_eq!(three.verdict(0.02), Verdict::Inconclusive);
+        assert!((three.median - 0.5_f64.exp_m1()).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_suspect_must_be_found_again() {
+        let slow = (Verdict::Regressed, around(0.05, 0.01, 60), 0.02);
+        let quick_again = (Verdict::Regressed, around(0.0, 0.005, 60), 0.02);
+        let turned = (Verdict::Regressed, around(-0.05, 0.01, 60), 0.02);
+        let fast = (Verdict::Improved, around(-0.05, 0.01, 60), 0.02);
+        let judged = confirm(&[slow, quick_again, turned, fast], 300);
+        let verdicts: Vec<Verdict> = judged.iter().map(|(_, verdict)| *verdict).collect();
+        use Verdict::*;
+        assert_eq!(verdicts, [Regressed, Unchanged, Inconclusive, Improved]);
+    }
+
+    /// With the same values, a larger suite asks for more.
+    #[test]
+    fn the_size_of_the_suite_counts() {
+        let mut values = around(0.05, 0.01, 16);
+        values[0] = 0.0;
+        let suspects = [(Verdict::Regressed, values, 0.02)];
+        assert_eq!(confirm(&suspects, 1)[0].1, Verdict::Regressed);
+        assert_ne!(confirm(&suspects, 1_000)[0].1, Verdict::Regressed);
+    }
+
+    #[test]
+    fn margins_are_those_of_the_last_glob() {
+        let on = |name: &str, threads| Benchmark { name: name.into(), isa: "avx2".into(), threads };
+        let given: Vec<Margin> =
+            ["step *=3", "step biu-*=4.5"].iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(margin(&on("gemm", 1), &given), 0.02);
+        assert_eq!(margin(&on("gemm", 2), &given), 0.05);
+        assert_eq!(margin(&on("step nlp-rnn", 2), &given), 0.03);
+        assert_eq!(margin(&on("step biu-adam", 2), &given), 0.045);
+        for bad in ["gemm", "gemm=", "gemm=x", "gemm=0", "gemm=-1", "gemm=inf", "[=1"] {
+            assert!(matches!(bad.parse::<Margin>(), Err(Error::Usage(_))), "{bad}");
+        }
+    }
+}

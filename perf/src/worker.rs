@@ -1,0 +1,271 @@
+//! The process that times: it builds one benchmark at a time, compares it with its naive twin, and times
+//! as many runs of it as it is asked for. `threadcount-perf worker`, started by a runner.
+
+use crate::protocol::{Benchmark, Limit, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Work};
+use crate::suite::{self, STEP};
+use std::io::{self, BufRead, Write};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use threadcount::bench::{self, Case, ReadRates, Training, kernels, untouched};
+use threadcount::data::Dataset;
+use threadcount::nn::Buffer;
+use threadcount::{Error, Result, reports};
+use threadcount_kernels::machine::machine;
+use threadcount_kernels::peak::{self, Level};
+use threadcount_kernels::{Isa, Pool, Team};
+
+/// What one sample runs for: short enough for hundreds of benchmarks in minutes.
+const SAMPLE: Duration = Duration::from_millis(10);
+/// What one of its timings runs for, at least: shorter than the time between most interruptions.
+const TIMING: Duration = Duration::from_millis(1);
+/// Timings of a sample; of long runs the least. With the mean of eight instead of their lower quartile
+/// the ratios of pairs spread by 1 to 3 %, with it by 0.3 to 1.3 (a shared virtual machine).
+const TIMINGS: RangeInclusive<u32> = 3..=8;
+
+/// Runs before a step is timed: all memory is touched, and caches know the weights.
+const WARM_UP: Duration = Duration::from_millis(20);
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of the data that steps train on
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Repeat this share of each sample's runs, of the benchmarks that match the glob: a regression to
+    /// be found
+    #[arg(long, requires = "slowed")]
+    slowdown: Option<f64>,
+    /// Which benchmarks are slowed down
+    #[arg(long, requires = "slowdown")]
+    slowed: Option<String>,
+}
+
+/// Answers until nobody asks any more.
+pub fn run(args: &Args) -> Result<()> {
+    let mut worker = Worker {
+        slowdown: match (&args.slowed, args.slowdown) {
+            (Some(glob), Some(share)) => Some((suite::pattern(glob)?, share)),
+            _ => None,
+        },
+        data: args.data.clone(),
+        dataset: None,
+        pools: Vec::new(),
+        reads: ReadRates::default(),
+    };
+    say(&Reply::Ready { protocol: PROTOCOL, names: suite::names()? })?;
+    let mut request = hear()?;
+    while let Some(asked) = request {
+        let answer = match asked {
+            Request::Prepare(benchmark) => worker.serve(&benchmark),
+            Request::Sample(_) => Err(Error::Failed("a sample of nothing".into())),
+        };
+        request = match answer {
+            Ok(next) => next,
+            Err(error) => {
+                say(&Reply::Failed { fault: error.to_string() })?;
+                hear()?
+            }
+        };
+    }
+    Ok(())
+}
+
+struct Worker {
+    slowdown: Option<(glob::Pattern, f64)>,
+    data: Option<PathBuf>,
+    /// Opened when the first step is asked for.
+    dataset: Option<Arc<Dataset>>,
+    pools: Vec<Arc<Pool>>,
+    reads: ReadRates,
+}
+
+/// What can be timed.
+trait Subject: Send {
+    /// Compares it with its twin.
+    fn check(&mut self, pool: &Pool) -> Result<()>;
+
+    /// So many runs, in seconds for each.
+    fn run(&mut self, team: &Team, runs: u32) -> Result<f64>;
+}
+
+impl Worker {
+    /// Times a benchmark until something else is asked for, and returns that.
+    fn serve(&mut self, benchmark: &Benchmark) -> Result<Option<Request>> {
+        let pool = self.pool(&benchmark.isa, benchmark.threads)?;
+        if let Some(id) = benchmark.name.strip_prefix(STEP) {
+            let recipe = reports::recipe(id)?;
+            let dataset = match &self.dataset {
+                Some(dataset) => Arc::clone(dataset),
+                None => Arc::clone(self.dataset.insert(Dataset::open(self.data.as_deref())?)),
+            };
+            let task = bench::endless(&recipe.task);
+            let split = task.selection.apply(&dataset, 0)?;
+            let training = Training::new(&task, &split)?;
+            let images = training.samples_at_once() as f64;
+            let flops = training.flops_per_sample() * images;
+            let work = Work { flops, bytes: training.bytes_at_once(), limit: Limit::Fma };
+            return self.sample(benchmark, &pool, &mut Step { training }, work, Some(images));
+        }
+        let entry = kernels::all()?
+            .into_iter()
+            .find(|entry| format!("{} {}", entry.kernel, entry.shape) == benchmark.name)
+            .ok_or_else(|| Error::Usage(format!("no benchmark is named '{}'", benchmark.name)))?;
+        let case = entry.case();
+        let (read, written) = (case.inputs(), case.outputs());
+        let operands = ((read + written) * size_of::<f32>()) as f64;
+        let work = match case.work() {
+            bench::Work::Flops(flops) => Work { flops, bytes: operands, limit: Limit::Fma },
+            bench::Work::Bytes(bytes) => {
+                let level = Level::holding(operands as usize, machine(), pool.threads());
+                let limit = Limit::Read(level.name().to_owned());
+                Work { flops: written as f64, bytes, limit }
+            }
+        };
+        let out = untouched(case.outputs());
+        self.sample(benchmark, &pool, &mut Kernel { case: &*case, out }, work, None)
+    }
+
+    fn sample(
+        &mut self,
+        benchmark: &Benchmark,
+        pool: &Pool,
+        subject: &mut dyn Subject,
+        work: Work,
+        images: Option<f64>,
+    ) -> Result<Option<Request>> {
+        subject.check(pool)?;
+        let reads = &mut self.reads;
+        let most = pool.enter(|team| most(team, reads, &work.limit));
+        let slowdown = self.slowdown.iter().find(|(glob, _)| glob.matches(&benchmark.name));
+        let slowdown = slowdown.map_or(0.0, |(_, share)| *share);
+        let size = pool.enter(|team| size(team, subject, slowdown))?;
+        say(&Reply::Prepared(Prepared { size, work: work.clone(), images }))?;
+        loop {
+            let Size { timings, runs } = match hear()? {
+                Some(Request::Sample(size)) => size,
+                other => return Ok(other),
+            };
+            let repeated = (slowdown * f64::from(runs)).round() as u32;
+            let sampled = pool.enter(|team| -> Result<Sampled> {
+                // Caches have been the other program's meanwhile, and cores may have slept.
+                subject.run(team, runs)?;
+                let most = match work.limit {
+                    // Clocks move, so this limit is measured beside every sample.
+                    Limit::Fma => Some(peak::fma_rate(team)),
+                    Limit::Read(_) => most,
+                };
+                let longer = f64::from(runs + repeated) / f64::from(runs);
+                let mut times = (0..timings)
+                    .map(|_| Ok(subject.run(team, runs + repeated)? * longer))
+                    .collect::<Result<Vec<f64>>>()?;
+                times.sort_unstable_by(f64::total_cmp);
+                let seconds = times[(times.len() - 1) / 4];
+                let done = match work.limit {
+                    Limit::Fma => work.flops,
+                    Limit::Read(_) => work.bytes,
+                };
+                let share_of_limit = most.map(|most| done / seconds / most);
+                Ok(Sampled { seconds, share_of_limit })
+            })?;
+            say(&Reply::Sampled(sampled))?;
+        }
+    }
+
+    /// The pool of that instruction set and number of threads, started when it is first asked for.
+    fn pool(&mut self, isa: &str, threads: usize) -> Result<Arc<Pool>> {
+        let isa = Isa::from_name(isa)?;
+        let known = |pool: &&Arc<Pool>| pool.isa() == isa && pool.threads() == threads;
+        if let Some(pool) = self.pools.iter().find(known) {
+            return Ok(Arc::clone(pool));
+        }
+        let pool = Pool::new(isa, threads)
+            .map_err(|error| Error::Failed(format!("cannot start {threads} threads: {error}")))?;
+        bench::warm_up(&pool);
+        self.pools.push(Arc::new(pool));
+        Ok(Arc::clone(&self.pools[self.pools.len() - 1]))
+    }
+}
+
+/// What a team can read at most, of what is bound by reads.
+fn most(team: &Team, reads: &mut ReadRates, limit: &Limit) -> Option<f64> {
+    let Limit::Read(name) = limit else { return None };
+    reads.of(team, Level::ALL.into_iter().find(|level| level.name() == name)?)
+}
+
+/// The size of a sample of the usual length. A share of the runs that is to be repeated is a whole run at
+/// least.
+fn size(team: &Team, subject: &mut dyn Subject, slowdown: f64) -> Result<Size> {
+    let mut fault = None;
+    let mut run = || {
+        if let Err(error) = subject.run(team, 1) {
+            fault = Some(error);
+        }
+    };
+    let mut runs = bench::runs_for(TIMING, &mut run);
+    let mut least = *TIMINGS.start();
+    if slowdown > 0.0 {
+        (runs, least) = (runs.max((1.0 / slowdown).ceil() as u32), 1);
+    }
+    let timing = bench::seconds(runs, run) * f64::from(runs);
+    let timings = (SAMPLE.as_secs_f64() / timing) as u32;
+    fault.map_or(Ok(Size { timings: timings.clamp(least, *TIMINGS.end()), runs }), Err)
+}
+
+/// A kernel at a size.
+struct Kernel<'a> {
+    case: &'a dyn Case,
+    out: Buffer,
+}
+
+impl Subject for Kernel<'_> {
+    fn check(&mut self, pool: &Pool) -> Result<()> {
+        bench::check(pool, self.case, &mut self.out).map_err(Error::Failed)?;
+        self.case.prepare(&mut self.out);
+        Ok(())
+    }
+
+    fn run(&mut self, team: &Team, runs: u32) -> Result<f64> {
+        Ok(bench::seconds(runs, || self.case.run(team, &mut self.out)))
+    }
+}
+
+/// A recipe's training steps, as a session does them.
+struct Step<'a> {
+    training: Training<'a>,
+}
+
+impl Subject for Step<'_> {
+    fn check(&mut self, pool: &Pool) -> Result<()> {
+        self.training.check(pool)?;
+        let enough = |seconds| seconds >= WARM_UP.as_secs_f64();
+        pool.enter(|team| self.training.run_until(team, |done| enough(done.seconds)))?;
+        Ok(())
+    }
+
+    fn run(&mut self, team: &Team, runs: u32) -> Result<f64> {
+        let images = self.training.samples_at_once() as u64;
+        let wanted = images * u64::from(runs);
+        let done = self.training.run_until(team, |done| done.images >= wanted)?;
+        // An epoch's last batch may be smaller, so it takes a step more at times.
+        Ok(done.seconds * images as f64 / done.images as f64)
+    }
+}
+
+/// The next request; `None` when the runner has gone.
+fn hear() -> Result<Option<Request>> {
+    let mut line = String::new();
+    let length = io::stdin().lock().read_line(&mut line).map_err(Error::io("stdin"))?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let request = serde_json::from_str(&line);
+    request.map(Some).map_err(|error| Error::Failed(format!("cannot read '{line}': {error}")))
+}
+
+fn say(reply: &Reply) -> Result<()> {
+    let line = serde_json::to_string(reply)
+        .map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))?;
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(Error::io("stdout"))
+}

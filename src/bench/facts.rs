@@ -1,0 +1,75 @@
+//! The machine's facts, as `info` prints them and every JSON document carries them.
+
+use serde::{Deserialize, Serialize};
+use threadcount_kernels::machine::machine;
+use threadcount_kernels::{Isa, Pool};
+
+/// What a measurement was made on and with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// What it was made on.
+    #[serde(flatten)]
+    pub machine: Fingerprint,
+    /// The instruction set in use.
+    pub isa: String,
+    /// The threads in use.
+    pub threads: usize,
+    /// That of this program.
+    pub version: String,
+}
+
+/// What tells a machine from others. Sizes are in bytes; what the system does not tell is `None`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The CPU's name.
+    pub cpu: String,
+    /// Operating system and architecture.
+    pub platform: String,
+    /// What runs the virtual machine that this is, if it is one.
+    pub hypervisor: Option<String>,
+    /// Cores that this process may run on.
+    pub physical_cores: usize,
+    /// Threads that it may run at once.
+    pub available_threads: usize,
+    /// First-level data cache of one core.
+    pub l1d: Option<usize>,
+    /// Second-level cache.
+    pub l2: Option<usize>,
+    /// Third-level cache.
+    pub l3: Option<usize>,
+    /// Memory.
+    pub memory: Option<u64>,
+    /// The instruction sets that kernels can be run with.
+    pub isas: Vec<String>,
+}
+
+impl Facts {
+    /// This machine, and the pool that works on it.
+    pub fn of(pool: &Pool) -> Self {
+        Self {
+            machine: Fingerprint::of_machine(),
+            isa: pool.isa().name().to_owned(),
+            threads: pool.threads(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+impl Fingerprint {
+    /// That of this machine.
+    pub fn of_machine() -> Self {
+        let machine = machine();
+        Self {
+            cpu: machine.cpu.clone(),
+            platform: machine.platform.clone(),
+            hypervisor: machine.hypervisor.clone(),
+            physical_cores: machine.physical_cores,
+            available_threads: machine.available_threads,
+            l1d: machine.l1d,
+            l2: machine.l2,
+            l3: machine.l3,
+            memory: machine.memory,
+            isas: Isa::detected().map(|isa| isa.name().to_owned()).collect(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What this machine can do at most, measured once for each figure: the roofs over everything else.
+
+use super::measure::median;
+use serde::Serialize;
+use threadcount_kernels::Team;
+use threadcount_kernels::machine::machine;
+use threadcount_kernels::peak::{self, Level};
+
+/// Measurements of the FMA rate, half a millisecond each: the first of them find cores that are
+/// still clocking up, and threads that are not yet spread over them.
+const FMA_SAMPLES: usize = 401;
+
+/// The limits of a team's threads together, in units of 10^9. `None` where the size of the cache is
+/// unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Limits {
+    /// The threads.
+    pub threads: usize,
+    /// Floating-point operations of multiply-adds on registers.
+    pub fma_gflops: f64,
+    /// Reads from first-level data caches.
+    pub l1_gbytes_per_second: Option<f64>,
+    /// Reads from second-level caches.
+    pub l2_gbytes_per_second: Option<f64>,
+    /// Reads from third-level caches.
+    pub l3_gbytes_per_second: Option<f64>,
+    /// Reads from memory.
+    pub dram_gbytes_per_second: Option<f64>,
+}
+
+impl Limits {
+    /// Those of a team, in about half a second.
+    pub fn measure(team: &Team) -> Self {
+        let fma = (0..FMA_SAMPLES).map(|_| peak::fma_rate(team)).collect();
+        let read = |level| Some(read_rate(team, level)? / 1e9);
+        Self {
+            threads: team.threads(),
+            fma_gflops: median(fma) / 1e9,
+            l1_gbytes_per_second: read(Level::L1),
+            l2_gbytes_per_second: read(Level::L2),
+            l3_gbytes_per_second: read(Level::L3),
+            dram_gbytes_per_second: read(Level::Dram),
+        }
+    }
+
+    /// The rate of reads from a level.
+    pub fn read(&self, level: Level) -> Option<f64> {
+        match level {
+            Level::L1 => self.l1_gbytes_per_second,
+            Level::L2 => self.l2_gbytes_per_second,
+            Level::L3 => self.l3_gbytes_per_second,
+            Level::Dram => self.dram_gbytes_per_second,
+        }
+    }
+}
+
+/// Bytes per second that a team reads from a level, if its size is known.
+pub(super) fn read_rate(team: &Team, level: Level) -> Option<f64> {
+    let bytes = level.bytes_per_thread(machine(), team.threads())?;
+    Some(peak::read_rate(team, bytes))
+}
+
+/// Rates of reads that have been asked for before, each measured the first time.
+#[derive(Debug, Default)]
+pub struct ReadRates {
+    known: Vec<(usize, Level, Option<f64>)>,
+}
+
+impl ReadRates {
+    /// Bytes per second that this team reads from a level.
+    pub fn of(&mut self, team: &Team, level: Level) -> Option<f64> {
+        let threads = team.threads();
+        if let Some((.., rate)) = self.known.iter().find(|(n, l, _)| (*n, *l) == (threads, level)) {
+            return *rate;
+        }
+        let rate = read_rate(team, level);
+        self.known.push((threads, level, rate));
+        rate
+    }
+}
