@@ -179,7 +179,23 @@ fn one_row_for_each_kernel_and_number_of_threads() {
             true => assert!(shape.contains("5x5x64") && ratio.is_null(), "{kernel} {shape}"),
             false => assert!(shape.contains("256x10") && ratio.as_f64().unwrap() > 0.0),
         }
-        assert_eq!(row.as_object().unwrap().len(), 8);
+        assert!(row["gbytes_per_second"].is_null(), "{kernel} {shape}");
+        assert_eq!(row.as_object().unwrap().len(), 9);
+    }
+}
+
+#[test]
+fn what_does_no_products_has_bytes() {
+    let folder = TempDir::new().unwrap();
+    let args = ["--kernels", "--samples", "1", "--threads", "1", "--json", "-", "sgd", "relu-"];
+    let output = bench(&folder, &args).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = document["kernels"].as_array().unwrap();
+    // Leaky ReLU's name holds the other's.
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        assert!(row["gbytes_per_second"].as_f64().unwrap() > 0.0, "{row}");
+        assert!(row["gflops"].is_null() && row["percent_of_peak"].is_null(), "{row}");
     }
 }
 

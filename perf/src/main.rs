@@ -4,7 +4,7 @@
 //! - [`suite`]: what is timed
 //! - [`protocol`], [`worker`], [`program`]: the processes that time, and how they are asked
 //! - [`builds`]: programs from revisions
-//! - [`check`], [`report`]: base against head
+//! - [`mod@check`], [`report`]: base against head
 //! - [`record`], [`history`], [`change_points`]: how it went over time
 //! - [`roofline`]: how it stands to what the machine can do
 //! - [`experiment`]: what all of this finds, and what it wrongly finds

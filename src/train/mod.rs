@@ -3,6 +3,7 @@
 //! checkpoints from which it goes on with the same bits.
 
 mod checkpoint;
+mod crew;
 mod files;
 mod folder;
 mod history;

@@ -1,5 +1,6 @@
 //! One run: a network, its samples, and how far it has come.
 
+use super::crew::{Choice, Crew};
 use super::history::{Epoch, History};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
@@ -23,6 +24,7 @@ pub struct Session<'a> {
     /// The weights of `progress.best`, unless the task keeps the last ones.
     pub(super) best: Option<Weights>,
     batch: Batch,
+    crew: Choice,
 }
 
 /// How far a run has come: with the weights and the optimizer's buffers, all that a resumed run
@@ -109,6 +111,7 @@ impl<'a> Session<'a> {
             progress: Progress::default(),
             best: None,
             batch: Batch::new(largest, samples.pixels()),
+            crew: Choice::default(),
         })
     }
 
@@ -199,7 +202,12 @@ impl<'a> Session<'a> {
         // Counted from the epoch's first batch, so a resumed run does the same ones together.
         let at_once = self.network.steps_at_once(size);
         let team = self.network.team(team, size);
+        let may_choose = team.threads() > 1;
         while self.progress.batches < self.batches_per_epoch() {
+            let crew = match self.crew.next() {
+                Crew::Leader if may_choose => team.alone(),
+                _ => team,
+            };
             let started = Instant::now();
             self.network.begin_laps();
             let first = self.progress.batches;
@@ -208,9 +216,9 @@ impl<'a> Session<'a> {
                 order[first * size..].split_at(samples.len().min(next * size) - first * size);
             let picks = Picks { now, next: behind, cut: self.network.batch_cut() };
             let (x, labels) = self.batch.of(now.len());
-            gather(team, samples, &self.scale, picks, x, labels);
+            gather(crew, samples, &self.scale, picks, x, labels);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };
-            let result = self.network.train_steps(team, x, labels, size, key)?;
+            let result = self.network.train_steps(crew, x, labels, size, key)?;
             if !result.loss_sum.is_finite() {
                 return Err(self.diverged());
             }
@@ -222,6 +230,9 @@ impl<'a> Session<'a> {
             let seconds = started.elapsed().as_secs_f64();
             progress.step_seconds += seconds;
             progress.train_seconds += seconds;
+            if now.len() == at_once * size {
+                self.crew.took(seconds);
+            }
             if watch(self, Moment::Batch)? == Flow::Stop {
                 return Ok(Flow::Stop);
             }

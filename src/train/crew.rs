@@ -1,0 +1,155 @@
+//! Whether steps are better done by all threads of a team or by its leader alone, as their own times
+//! tell. The bits are the same, so a session may try the other way now and then. (What a network's
+//! size tells beforehand is only an estimate. On a virtual machine whose cores were far from each
+//! other for minutes, two threads trained small networks at 0.7 to 0.9 times the speed of one.)
+
+/// Steps that are compared, of which the median counts; and one before them, by which caches learn who
+/// works now.
+const STEPS: usize = 5;
+/// The other way must be faster by this share.
+const LEAST_GAIN: f64 = 0.03;
+/// Steps until the first trial, and between trials after the other way has just won.
+const FIRST: u32 = 64;
+/// The most steps between trials: seconds.
+const MOST: u32 = 4_096;
+/// A trial ends with the first step that takes so many times as long as usual: one step of a large
+/// network on one thread of four costs three.
+const HOPELESS: f64 = 1.5;
+
+/// Who does the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crew {
+    /// The whole team.
+    All,
+    /// Its leader.
+    Leader,
+}
+
+impl Crew {
+    fn other(self) -> Self {
+        match self {
+            Self::All => Self::Leader,
+            Self::Leader => Self::All,
+        }
+    }
+}
+
+/// Who has been faster lately.
+#[derive(Clone, Debug)]
+pub(super) struct Choice {
+    best: Crew,
+    /// Steps of `best` until the other is tried.
+    until_trial: u32,
+    /// The last number of them.
+    pause: u32,
+    /// The last times of `best`.
+    usual: Times,
+    /// Those of the other, while it is tried.
+    trial: Option<Times>,
+}
+
+/// The last few times of steps.
+#[derive(Clone, Debug, Default)]
+struct Times {
+    seconds: [f64; STEPS],
+    /// All that there have been.
+    count: usize,
+}
+
+impl Times {
+    fn push(&mut self, seconds: f64) {
+        self.seconds[self.count % STEPS] = seconds;
+        self.count += 1;
+    }
+
+    fn median(&self) -> f64 {
+        let mut seconds = self.seconds;
+        seconds.sort_unstable_by(f64::total_cmp);
+        seconds[STEPS / 2]
+    }
+}
+
+impl Default for Choice {
+    fn default() -> Self {
+        Self {
+            best: Crew::All,
+            until_trial: FIRST,
+            pause: FIRST,
+            usual: Times::default(),
+            trial: None,
+        }
+    }
+}
+
+impl Choice {
+    /// Who does the next step.
+    pub(super) fn next(&self) -> Crew {
+        if self.trial.is_some() { self.best.other() } else { self.best }
+    }
+
+    /// After a step of a full batch by [`Self::next`].
+    pub(super) fn took(&mut self, seconds: f64) {
+        let Some(trial) = &mut self.trial else {
+            self.usual.push(seconds);
+            self.until_trial = self.until_trial.saturating_sub(1);
+            if self.until_trial == 0 {
+                self.trial = Some(Times::default());
+            }
+            return;
+        };
+        trial.push(seconds);
+        let usual = self.usual.median();
+        let is_hopeless = seconds > HOPELESS * usual;
+        // The first one is overwritten.
+        if trial.count <= STEPS && !is_hopeless {
+            return;
+        }
+        let wins = !is_hopeless && trial.median() < (1.0 - LEAST_GAIN) * usual;
+        if wins {
+            (self.best, self.usual) = (self.best.other(), trial.clone());
+        }
+        self.pause = if wins { FIRST } else { (4 * self.pause).min(MOST) };
+        (self.until_trial, self.trial) = (self.pause, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps done by the leader, of so many, with these times of all and of it.
+    fn steps_alone(choice: &mut Choice, steps: u32, all: f64, leader: f64) -> u32 {
+        let mut alone = 0;
+        for step in 0..steps {
+            // An interruption now and then.
+            let late = if step % 7 == 0 { 10.0 } else { 1.0 };
+            let next = choice.next();
+            alone += u32::from(next == Crew::Leader);
+            choice.took(late * if next == Crew::All { all } else { leader });
+        }
+        alone
+    }
+
+    #[test]
+    fn the_faster_one_does_nearly_all() {
+        let mut choice = Choice::default();
+        assert!(steps_alone(&mut choice, 10_000, 1.0, 1.9) < 10);
+        assert!(steps_alone(&mut Choice::default(), 10_000, 1.0, 1.2) < 100);
+        assert!(steps_alone(&mut Choice::default(), 10_000, 1.3, 1.0) > 9_800);
+    }
+
+    #[test]
+    fn it_follows_the_machine() {
+        let mut choice = Choice::default();
+        steps_alone(&mut choice, 20_000, 1.0, 1.5);
+        // The pause between trials has become long.
+        assert!(steps_alone(&mut choice, 20_000, 2.0, 1.5) > 12_000);
+        assert!(steps_alone(&mut choice, 20_000, 1.0, 1.4) < 8_000);
+    }
+
+    #[test]
+    fn equals_do_not_take_turns() {
+        let mut choice = Choice::default();
+        assert!(steps_alone(&mut choice, 50_000, 1.0, 0.98) < 200);
+    }
+}
