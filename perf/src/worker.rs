@@ -17,12 +17,12 @@ use threadcount_kernels::peak::{self, Level};
 use threadcount_kernels::{Isa, Pool, Team};
 
 /// What one sample runs for: short enough for hundreds of benchmarks in minutes.
-const SAMPLE: Duration = Duration::from_millis(10);
+const SAMPLE: Duration = Duration::from_millis(6);
 /// What one of its timings runs for, at least: shorter than the time between most interruptions.
 const TIMING: Duration = Duration::from_millis(1);
 /// Timings of a sample; of long runs the least. With the mean of eight instead of their lower quartile
 /// the ratios of pairs spread by 1 to 3 %, with it by 0.3 to 1.3 (a shared virtual machine).
-const TIMINGS: RangeInclusive<u32> = 3..=8;
+const TIMINGS: RangeInclusive<u32> = 3..=6;
 
 /// Runs before a step is timed: all memory is touched, and caches know the weights.
 const WARM_UP: Duration = Duration::from_millis(20);
