@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::data::{Picks, Samples, Scale, gather};
-use crate::nn::Network;
+use crate::nn::{Buffer, Network};
 use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
 
@@ -21,15 +21,19 @@ pub struct Score {
 
 /// Room for the inputs and labels of one batch.
 pub struct Batch {
-    x: Vec<f32>,
+    x: Buffer,
     labels: Vec<u8>,
     pixels: usize,
 }
 
 impl Batch {
     /// Room for `largest` samples of `pixels` inputs.
-    pub fn new(largest: usize, pixels: usize) -> Self {
-        Self { x: vec![0.0; largest * pixels], labels: vec![0; largest], pixels }
+    ///
+    /// # Errors
+    /// [`crate::Error::Failed`] if that much memory cannot be had.
+    pub fn new(largest: usize, pixels: usize) -> Result<Self> {
+        let x = Buffer::zeroed(largest.saturating_mul(pixels))?;
+        Ok(Self { x, labels: vec![0; largest], pixels })
     }
 
     /// The part for `len` samples: `[len, pixels]` and `[len]`.

@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
             network,
             progress: Progress::default(),
             best: None,
-            batch: Batch::new(largest, samples.pixels()),
+            batch: Batch::new(largest, samples.pixels())?,
             crew: Choice::default(),
         })
     }
