@@ -91,33 +91,51 @@ impl Check<'_> {
         Ok(report)
     }
 
-    /// Measures suspects again, in processes of their own, and puts what comes out in their rows.
+    /// Measures suspects again, and puts what comes out in their rows. What the first pass only leaned to is
+    /// a suspect too, and counts if two further passes find it.
     fn confirm(&self, rows: &mut [Row], progress: &Progress, rng: &mut ChaCha8Rng) -> Result<()> {
         let tests = rows.len();
-        let is_suspect =
-            |row: &&mut Row| matches!(row.verdict, Verdict::Regressed | Verdict::Improved);
-        let mut suspects: Vec<&mut Row> = rows.iter_mut().filter(is_suspect).collect();
-        let mut pairs: Vec<Vec<Pair>> = vec![Vec::new(); suspects.len()];
+        let mut suspects: Vec<&mut Row> = rows.iter_mut().filter(|row| row.is_suspect()).collect();
+        while !suspects.is_empty() {
+            let pairs = self.again(&suspects, progress, rng)?;
+            let measured: Vec<_> = suspects
+                .iter()
+                .zip(&pairs)
+                .map(|(row, pairs)| (row.verdict, log_ratios(pairs), row.margin))
+                .collect();
+            let judged = confirm(&measured, tests);
+            let mut found_once = Vec::new();
+            for ((row, pairs), (change, verdict)) in suspects.into_iter().zip(&pairs).zip(judged) {
+                let leaned = row.verdict == Verdict::Inconclusive;
+                *row = Row::new(&row.benchmark, pairs, change, verdict, row.margin);
+                if leaned && verdict.is_change() {
+                    found_once.push(row);
+                }
+            }
+            suspects = found_once;
+        }
+        Ok(())
+    }
+
+    /// Pairs of suspects, in processes of their own.
+    fn again(
+        &self,
+        suspects: &[&mut Row],
+        progress: &Progress,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Vec<Vec<Pair>>> {
         let (processes, pairs_each) = AGAIN;
+        let mut all: Vec<Vec<Pair>> = vec![Vec::new(); suspects.len()];
         progress.begin("suspects again", processes * suspects.len());
-        for _ in 0..if suspects.is_empty() { 0 } else { processes } {
+        for _ in 0..processes {
             let mut workers = Workers::start(self.base, self.head)?;
-            for (row, pairs) in suspects.iter().zip(&mut pairs) {
+            for (row, pairs) in suspects.iter().zip(&mut all) {
                 progress.at(&row.benchmark);
                 let size = workers.prepare(&row.benchmark)?;
                 pairs.extend(workers.pairs(size, pairs_each, rng)?);
             }
         }
-        let measured: Vec<_> = suspects
-            .iter()
-            .zip(&pairs)
-            .map(|(row, pairs)| (row.verdict, log_ratios(pairs), row.margin))
-            .collect();
-        let judged = confirm(&measured, tests);
-        for ((row, pairs), (change, verdict)) in suspects.iter_mut().zip(&pairs).zip(judged) {
-            **row = Row::new(&row.benchmark, pairs, change, verdict, row.margin);
-        }
-        Ok(())
+        Ok(all)
     }
 
     /// The base against itself, on sentinels: what this machine would take for a change today.

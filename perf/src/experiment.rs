@@ -77,7 +77,8 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
     let mut is_enough = true;
     for (threads, share, least) in [(1, 0.05, 0.95), (all, 0.10, 0.90)] {
         let (mut found, mut elsewhere) = (0, 0);
-        for round in 0..args.rounds {
+        let (mut round, mut noisy) = (0, 0);
+        while round < args.rounds && noisy <= args.rounds {
             let mut rng = ChaCha8Rng::seed_from_u64(any_seed());
             let name = candidates[rng.random_range(0..candidates.len())].to_owned();
             let selection =
@@ -93,23 +94,29 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
                 seed: rng.random(),
             }
             .run(&Progress::new())?;
+            if report.is_too_noisy() {
+                // No verdict, as a person would try again.
+                noisy += 1;
+                console::print("    too noisy to judge; again\n")?;
+                continue;
+            }
+            round += 1;
             let verdict = report.rows.iter().find(|row| row.benchmark.name == name);
             let others = report.rows.iter().filter(|row| row.benchmark.name != name);
             elsewhere += others.filter(|row| row.verdict == Verdict::Regressed).count();
             found += usize::from(verdict.is_some_and(|row| row.verdict == Verdict::Regressed));
-            let said = verdict.map_or("too noisy to judge".to_owned(), |row| {
+            let said = verdict.map_or("missing".to_owned(), |row| {
                 format!("{} ({:+.1} %)", row.verdict, 100.0 * row.change.median)
             });
             console::print(&format!(
                 "{:>2}  {threads} threads, +{:.0} %, {name}: {said}\n",
-                round + 1,
+                round,
                 100.0 * share
             ))?;
         }
         console::print(&format!(
-            "{found} of {} slowdowns of {:.0} % on {threads} threads found; {elsewhere} benchmarks \
-             wrongly accused\n",
-            args.rounds,
+            "{found} of {round} slowdowns of {:.0} % on {threads} threads found; {elsewhere} benchmarks \
+             wrongly accused; {noisy} further rounds were too noisy to judge\n",
             100.0 * share
         ))?;
         is_enough &= found as f64 >= least * args.rounds as f64 && elsewhere == 0;

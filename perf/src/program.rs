@@ -104,8 +104,8 @@ impl Worker {
     ///
     /// # Errors
     /// [`Error::Failed`] with what the worker says.
-    pub fn sample(&mut self, size: Size) -> Result<Sampled> {
-        self.say(&Request::Sample(size))?;
+    pub fn sample(&mut self, size: Size, place: u32) -> Result<Sampled> {
+        self.say(&Request::Sample { size, place })?;
         match self.hear()? {
             Reply::Sampled(sampled) => Ok(sampled),
             other => Err(self.unexpected(&other)),
@@ -118,7 +118,9 @@ impl Worker {
     /// [`Error::Failed`] with what the worker says: that the kernel differs from its twin, too.
     pub fn samples(&mut self, of: &Benchmark, count: usize) -> Result<(Prepared, Vec<Sampled>)> {
         let [prepared] = prepare([self], of)?;
-        let samples = (0..count).map(|_| self.sample(prepared.size)).collect::<Result<_>>()?;
+        let samples = (0..count as u32)
+            .map(|place| self.sample(prepared.size, place))
+            .collect::<Result<_>>()?;
         Ok((prepared, samples))
     }
 
@@ -217,19 +219,21 @@ impl Workers {
         Ok(Size { timings: base.timings.max(head.timings), runs: base.runs.max(head.runs) })
     }
 
-    /// Takes so many pairs of samples of what was prepared, in random order within each.
+    /// Takes so many pairs of samples of what was prepared, in random order within each, both at the same
+    /// random place.
     ///
     /// # Errors
     /// [`Error::Failed`] with what a worker says.
     pub fn pairs(&mut self, size: Size, count: usize, rng: &mut ChaCha8Rng) -> Result<Vec<Pair>> {
         let Self { base, head } = self;
         let pair = |_| {
+            let place = rng.random();
             let (base, head) = if rng.random() {
-                let base = base.sample(size)?;
-                (base, head.sample(size)?)
+                let base = base.sample(size, place)?;
+                (base, head.sample(size, place)?)
             } else {
-                let head = head.sample(size)?;
-                (base.sample(size)?, head)
+                let head = head.sample(size, place)?;
+                (base.sample(size, place)?, head)
             };
             Ok(Pair { base, head })
         };

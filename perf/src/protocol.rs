@@ -33,7 +33,12 @@ pub enum Request {
     /// Build this benchmark, compare it with its twin, and find out how long it takes.
     Prepare(Benchmark),
     /// Time it.
-    Sample(Size),
+    Sample {
+        /// How long.
+        size: Size,
+        /// What runs on one thread runs on this CPU of those that there are, counted round and round.
+        place: u32,
+    },
 }
 
 /// What a worker answers.

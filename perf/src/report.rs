@@ -5,7 +5,7 @@ use crate::check::{Noise, too_noisy};
 use crate::program::Pair;
 use crate::protocol::Benchmark;
 use crate::statistics::median;
-use crate::verdict::{Change, Verdict};
+use crate::verdict::{Change, Verdict, faster};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -72,6 +72,14 @@ impl Row {
             verdict,
             margin,
         }
+    }
+}
+
+impl Row {
+    /// Whether the first pass has found a change, or leans to one.
+    pub fn is_suspect(&self) -> bool {
+        let leans = self.change.median > self.margin || self.change.median < faster(self.margin);
+        self.verdict.is_change() || self.verdict == Verdict::Inconclusive && leans
     }
 }
 

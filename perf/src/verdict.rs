@@ -17,6 +17,12 @@ pub const ERROR: f64 = 0.01;
 /// where the system puts them.
 const MARGINS: [f64; 2] = [0.02, 0.05];
 
+/// The change to a time that is as much as `margin` is to the other side: twice as fast is as much as twice
+/// as slow.
+pub fn faster(margin: f64) -> f64 {
+    (-margin.ln_1p()).exp_m1()
+}
+
 /// What has become of a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -29,6 +35,13 @@ pub enum Verdict {
     Inconclusive,
     /// None of these.
     Unchanged,
+}
+
+impl Verdict {
+    /// Whether it is one of a change that counts.
+    pub fn is_change(self) -> bool {
+        matches!(self, Self::Regressed | Self::Improved)
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -61,12 +74,12 @@ impl Change {
         }
     }
 
-    /// What it says alone. Both margins are ratios: twice as fast is as much as twice as slow.
+    /// What it says alone.
     pub fn verdict(self, margin: f64) -> Verdict {
         let Interval { low, high } = self.interval;
         if low > margin {
             Verdict::Regressed
-        } else if high < (-margin.ln_1p()).exp_m1() {
+        } else if high < faster(margin) {
             Verdict::Improved
         } else if self.interval.width() > margin {
             Verdict::Inconclusive
@@ -79,8 +92,8 @@ impl Change {
 /// A suspect's second measurement, judged among all that were suspected.
 ///
 /// `log_ratios` are those of each suspect with its margin; `tests` is the number of benchmarks of the
-/// suite, of which the suspects are a part. A change counts if it is found again in the direction in
-/// which it was suspected.
+/// suite, of which the suspects are a part. A change counts if it is in the direction in which it was
+/// suspected, where that was clear.
 pub fn confirm(suspects: &[(Verdict, Vec<f64>, f64)], tests: usize) -> Vec<(Change, Verdict)> {
     let probabilities: Vec<f64> =
         suspects.iter().map(|(_, values, margin)| sign_test(values, margin.ln_1p())).collect();
@@ -88,7 +101,8 @@ pub fn confirm(suspects: &[(Verdict, Vec<f64>, f64)], tests: usize) -> Vec<(Chan
     let judged = suspects.iter().zip(levels).map(|((suspected, values, margin), level)| {
         let change = Change::of(values, level);
         let verdict = match change.verdict(*margin) {
-            found @ (Verdict::Regressed | Verdict::Improved) if found != *suspected => {
+            // The other way round than before.
+            found if found.is_change() && suspected.is_change() && found != *suspected => {
                 Verdict::Inconclusive
             }
             other => other,

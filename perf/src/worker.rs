@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
     while let Some(asked) = request {
         let answer = match asked {
             Request::Prepare(benchmark) => worker.serve(&benchmark),
-            Request::Sample(_) => Err(Error::Failed("a sample of nothing".into())),
+            Request::Sample { .. } => Err(Error::Failed("a sample of nothing".into())),
         };
         request = match answer {
             Ok(next) => next,
@@ -142,11 +142,12 @@ impl Worker {
         let size = pool.enter(|team| size(team, subject, slowdown))?;
         say(&Reply::Prepared(Prepared { size, work: work.clone(), images }))?;
         loop {
-            let Size { timings, runs } = match hear()? {
-                Some(Request::Sample(size)) => size,
+            let (Size { timings, runs }, place) = match hear()? {
+                Some(Request::Sample { size, place }) => (size, place),
                 other => return Ok(other),
             };
             let repeated = (slowdown * f64::from(runs)).round() as u32;
+            let _pinned = (pool.threads() == 1).then(|| Pinned::at(place));
             let sampled = pool.enter(|team| -> Result<Sampled> {
                 // Caches have been the other program's meanwhile, and cores may have slept.
                 subject.run(team, runs)?;
@@ -249,6 +250,45 @@ impl Subject for Step<'_> {
         let done = self.training.run_until(team, |done| done.images >= wanted)?;
         // An epoch's last batch may be smaller, so it takes a step more at times.
         Ok(done.seconds * images as f64 / done.images as f64)
+    }
+}
+
+/// Holds this thread on one CPU until dropped. Cores of a shared machine are not equally fast at a time: with
+/// a program on each, conv-forward seemed to change by 5 to 12 % in five of eight pairs of processes.
+struct Pinned {
+    #[cfg(target_os = "linux")]
+    before: Option<rustix::thread::CpuSet>,
+}
+
+impl Pinned {
+    /// The CPU of that number, of those that this thread may run on.
+    #[cfg(target_os = "linux")]
+    fn at(place: u32) -> Self {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let Ok(allowed) = sched_getaffinity(None) else { return Self { before: None } };
+        let count = allowed.count().max(1) as usize;
+        let cpu =
+            (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).nth(place as usize % count);
+        let mut one = CpuSet::new();
+        one.set(cpu.unwrap_or(0));
+        // A system that refuses leaves it where it is.
+        let before = sched_setaffinity(None, &one).is_ok().then_some(allowed);
+        Self { before }
+    }
+
+    /// Elsewhere the system is trusted.
+    #[cfg(not(target_os = "linux"))]
+    fn at(_place: u32) -> Self {
+        Self {}
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = rustix::thread::sched_setaffinity(None, before);
+        }
     }
 }
 
