@@ -4,7 +4,7 @@
 //! first.
 
 use crate::statistics::median;
-use rand::RngExt;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -58,7 +58,7 @@ fn split(part: &[f64], start: usize, cuts: &mut Vec<usize>, rng: &mut ChaCha8Rng
     let (at, difference) = best_cut(&values);
     let mut alike = 1;
     for _ in 0..SHUFFLES {
-        shuffle(&mut values, rng);
+        values.shuffle(rng);
         alike += usize::from(best_cut(&values).1 >= difference);
         if alike > ALIKE {
             return;
@@ -101,15 +101,10 @@ fn drawn_in(values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| value.clamp(low, high)).collect()
 }
 
-fn shuffle(values: &mut [f64], rng: &mut ChaCha8Rng) {
-    for last in (1..values.len()).rev() {
-        values.swap(last, rng.random_range(0..=last));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::RngExt;
 
     /// Levels with some per cent of noise, heavy on one side.
     fn series(levels: &[(f64, usize)], seed: u64) -> Vec<f64> {

@@ -1,8 +1,8 @@
 //! Base against head: the noise of the day first, then a pass over the suite, then the suspects again.
 
 use crate::program::{Pair, Program, Workers};
-use crate::protocol::Benchmark;
-use crate::report::{Progress, Report, Row};
+use crate::protocol::{Benchmark, Twin};
+use crate::report::{Report, Row};
 use crate::statistics::Interval;
 use crate::suite::SENTINELS;
 use crate::verdict::{Change, ERROR, Margin, Verdict, confirm, log_ratios, margin};
@@ -10,17 +10,22 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::time::UNIX_EPOCH;
 use threadcount::Result;
+use threadcount::cli::Steps;
 
-/// Pairs of the first pass: at 99 % the interval leaves out two values at each end.
-const PAIRS: usize = 15;
+/// Pairs that are taken of a benchmark in one go. Then come the others, and it is taken up again in fresh
+/// processes: a core that is away for half a second, or a process whose memory lies badly, spoils a
+/// part of its pairs and not all. (With 15 pairs in one go a quarter of all slowdowns of 10 % on two threads
+/// were missed.)
+const PAIRS: usize = 8;
 
-/// So many times that, where the interval is still wider than the margin.
-const MOST_ROUNDS: usize = 3;
+/// Sweeps over the suite: of 16 pairs the interval leaves out two at each end, at 99 %.
+const SWEEPS: usize = 2;
 
-/// Fresh pairs of processes that a suspect is measured with again, so many pairs in each: four times as
-/// many as before. Where a process has its memory can make it several per cent slower than another of
-/// the same program, so its pairs are no more than a part of all.
-const AGAIN: (usize, usize) = (8, 8);
+/// The most sweeps over what is still unclear.
+const MOST_SWEEPS: usize = 6;
+
+/// Sweeps over suspects: four times as many pairs as before.
+const SWEEPS_AGAIN: usize = 8;
 
 /// Measurements of the noise before the machine counts as too noisy: bursts pass.
 const NOISE_ATTEMPTS: usize = 3;
@@ -58,56 +63,126 @@ impl Noise {
     }
 }
 
+/// The pairs of one benchmark.
+#[derive(Clone)]
+struct Series {
+    benchmark: Benchmark,
+    margin: f64,
+    pairs: Vec<Pair>,
+}
+
+impl Series {
+    fn change(&self) -> Change {
+        Change::of(&log_ratios(&self.pairs), ERROR)
+    }
+
+    fn verdict(&self) -> Verdict {
+        self.change().verdict(self.margin)
+    }
+}
+
 impl Check<'_> {
     /// Measures and judges.
     ///
     /// # Errors
     /// [`threadcount::Error::Failed`] if a worker dies, or a kernel differs from its twin.
-    pub fn run(&self, progress: &Progress) -> Result<Report> {
+    pub fn run(&self) -> Result<Report> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let mut workers = Workers::start(self.base, self.head)?;
-        let (known, new): (Vec<_>, Vec<_>) =
-            self.benchmarks.iter().partition(|benchmark| workers.base.knows(benchmark));
+        let names = self.base.start()?.names.clone();
+        let (known, new): (Vec<&Benchmark>, Vec<&Benchmark>) =
+            self.benchmarks.iter().partition(|benchmark| names.contains(&benchmark.name));
         let mut report = Report {
             new: new.into_iter().cloned().collect(),
-            noise: self.noise(progress, &mut rng)?,
+            noise: self.noise(&names, &mut rng)?,
             ..Report::default()
         };
         if report.is_too_noisy() {
             return Ok(report);
         }
-
-        progress.begin("first pass", known.len());
-        let mut rows = Vec::new();
-        for benchmark in known {
-            progress.at(benchmark);
-            let margin = margin(benchmark, self.margins);
-            let (pairs, change) = first_pass(&mut workers, benchmark, margin, &mut rng)?;
-            rows.push(Row::new(benchmark, &pairs, change, change.verdict(margin), margin));
-        }
-        drop(workers);
-        self.confirm(&mut rows, progress, &mut rng)?;
-        report.rows = rows;
+        let series = self.first_pass(self.head, known, "", &mut rng)?;
+        let row = |series: &Series| {
+            let Series { benchmark, margin, pairs } = series;
+            Row::new(benchmark, pairs, series.change(), series.verdict(), *margin)
+        };
+        report.rows = series.iter().map(row).collect();
+        self.confirm(&mut report.rows, &mut rng)?;
         Ok(report)
+    }
+
+    /// Pairs of all benchmarks, more of them where it takes more to tell.
+    fn first_pass<'a>(
+        &self,
+        head: &Program,
+        benchmarks: impl IntoIterator<Item = &'a Benchmark>,
+        what: &str,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<Vec<Series>> {
+        let series = |benchmark: &Benchmark| Series {
+            benchmark: benchmark.clone(),
+            margin: margin(benchmark, self.margins),
+            pairs: Vec::new(),
+        };
+        let mut all: Vec<Series> = benchmarks.into_iter().map(series).collect();
+        for sweep in 0..MOST_SWEEPS {
+            let is_due =
+                |series: &&mut Series| sweep < SWEEPS || series.verdict() == Verdict::Inconclusive;
+            let mut due: Vec<&mut Series> = all.iter_mut().filter(is_due).collect();
+            let twin = if sweep == 0 { Twin::Compared } else { Twin::Trusted };
+            self.sweep(head, &mut due, twin, what, rng)?;
+        }
+        Ok(all)
+    }
+
+    /// Some pairs of each, in processes of their own.
+    fn sweep(
+        &self,
+        head: &Program,
+        series: &mut [&mut Series],
+        twin: Twin,
+        what: &str,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<()> {
+        if series.is_empty() {
+            return Ok(());
+        }
+        let progress = Steps::new(series.len());
+        let mut workers = Workers::start(self.base, head)?;
+        for Series { benchmark, pairs, .. } in series.iter_mut().map(|series| &mut **series) {
+            progress.begin(&format!("{what}{benchmark}"));
+            let size = workers.prepare(benchmark, twin)?;
+            pairs.extend(workers.pairs(size, PAIRS, rng)?);
+        }
+        Ok(())
     }
 
     /// Measures suspects again, and puts what comes out in their rows. What the first pass only leaned to is
     /// a suspect too, and counts if two further passes find it.
-    fn confirm(&self, rows: &mut [Row], progress: &Progress, rng: &mut ChaCha8Rng) -> Result<()> {
+    fn confirm(&self, rows: &mut [Row], rng: &mut ChaCha8Rng) -> Result<()> {
         let tests = rows.len();
         let mut suspects: Vec<&mut Row> = rows.iter_mut().filter(|row| row.is_suspect()).collect();
         while !suspects.is_empty() {
-            let pairs = self.again(&suspects, progress, rng)?;
+            let mut all: Vec<Series> = suspects
+                .iter()
+                .map(|row| Series {
+                    benchmark: row.benchmark.clone(),
+                    margin: row.margin,
+                    pairs: Vec::new(),
+                })
+                .collect();
+            for _ in 0..SWEEPS_AGAIN {
+                let mut due: Vec<&mut Series> = all.iter_mut().collect();
+                self.sweep(self.head, &mut due, Twin::Trusted, "again: ", rng)?;
+            }
             let measured: Vec<_> = suspects
                 .iter()
-                .zip(&pairs)
-                .map(|(row, pairs)| (row.verdict, log_ratios(pairs), row.margin))
+                .zip(&all)
+                .map(|(row, series)| (row.verdict, log_ratios(&series.pairs), row.margin))
                 .collect();
             let judged = confirm(&measured, tests);
             let mut found_once = Vec::new();
-            for ((row, pairs), (change, verdict)) in suspects.into_iter().zip(&pairs).zip(judged) {
+            for ((row, series), (change, verdict)) in suspects.into_iter().zip(&all).zip(judged) {
                 let leaned = row.verdict == Verdict::Inconclusive;
-                *row = Row::new(&row.benchmark, pairs, change, verdict, row.margin);
+                *row = Row::new(&row.benchmark, &series.pairs, change, verdict, row.margin);
                 if leaned && verdict.is_change() {
                     found_once.push(row);
                 }
@@ -117,84 +192,41 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Pairs of suspects, in processes of their own.
-    fn again(
-        &self,
-        suspects: &[&mut Row],
-        progress: &Progress,
-        rng: &mut ChaCha8Rng,
-    ) -> Result<Vec<Vec<Pair>>> {
-        let (processes, pairs_each) = AGAIN;
-        let mut all: Vec<Vec<Pair>> = vec![Vec::new(); suspects.len()];
-        progress.begin("suspects again", processes * suspects.len());
-        for _ in 0..processes {
-            let mut workers = Workers::start(self.base, self.head)?;
-            for (row, pairs) in suspects.iter().zip(&mut all) {
-                progress.at(&row.benchmark);
-                let size = workers.prepare(&row.benchmark)?;
-                pairs.extend(workers.pairs(size, pairs_each, rng)?);
-            }
-        }
-        Ok(all)
-    }
-
-    /// The base against itself, on sentinels: what this machine would take for a change today.
-    fn noise(&self, progress: &Progress, rng: &mut ChaCha8Rng) -> Result<Vec<Noise>> {
-        let mut conditions: Vec<(String, usize)> = Vec::new();
+    /// The base against itself, on the sentinels among these names: what this machine would take for a
+    /// change today.
+    fn noise(&self, names: &[String], rng: &mut ChaCha8Rng) -> Result<Vec<Noise>> {
+        let mut conditions: Vec<(&str, usize)> = Vec::new();
         for Benchmark { isa, threads, .. } in self.benchmarks {
-            if !conditions.contains(&(isa.clone(), *threads)) {
-                conditions.push((isa.clone(), *threads));
+            if !conditions.contains(&(isa, *threads)) {
+                conditions.push((isa, *threads));
             }
         }
-        let sentinels: Vec<Benchmark> = conditions
-            .iter()
-            .flat_map(|(isa, threads)| {
-                SENTINELS.map(|name| Benchmark {
+        let known = SENTINELS.into_iter().filter(|name| names.iter().any(|known| known == name));
+        let sentinels: Vec<Benchmark> = known
+            .flat_map(|name| {
+                conditions.iter().map(move |&(isa, threads)| Benchmark {
                     name: name.into(),
-                    isa: isa.clone(),
-                    threads: *threads,
+                    isa: isa.into(),
+                    threads,
                 })
             })
             .collect();
         let mut noise = Vec::new();
         for _ in 0..NOISE_ATTEMPTS {
-            noise.clear();
-            let base = Program { slowdown: None, ..self.base.clone() };
-            let mut workers = Workers::start(&base, &base)?;
-            progress.begin("noise of the day", sentinels.len());
-            for sentinel in &sentinels {
-                if !workers.base.knows(sentinel) {
-                    continue;
-                }
-                progress.at(sentinel);
-                let margin = margin(sentinel, self.margins);
-                let (_, change) = first_pass(&mut workers, sentinel, margin, rng)?;
-                noise.push(Noise { benchmark: sentinel.clone(), change, margin });
-            }
+            let series = self.first_pass(self.base, &sentinels, "noise: ", rng)?;
+            noise = series
+                .into_iter()
+                .map(|series| Noise {
+                    change: series.change(),
+                    margin: series.margin,
+                    benchmark: series.benchmark,
+                })
+                .collect();
             if !too_noisy(&noise) {
                 break;
             }
         }
         Ok(noise)
-    }
-}
-
-/// Pairs of a benchmark, more of them where it takes more to tell.
-fn first_pass(
-    workers: &mut Workers,
-    benchmark: &Benchmark,
-    margin: f64,
-    rng: &mut ChaCha8Rng,
-) -> Result<(Vec<Pair>, Change)> {
-    let size = workers.prepare(benchmark)?;
-    let mut pairs = Vec::new();
-    loop {
-        pairs.extend(workers.pairs(size, PAIRS, rng)?);
-        let change = Change::of(&log_ratios(&pairs), ERROR);
-        let is_clear = change.verdict(margin) != Verdict::Inconclusive;
-        if is_clear || pairs.len() >= MOST_ROUNDS * PAIRS {
-            return Ok((pairs, change));
-        }
     }
 }
 

@@ -8,14 +8,13 @@ use crate::picture::{Area, COLOURS, Drawn, GRID, INK, font, svg};
 use crate::protocol::Benchmark;
 use crate::record::Line;
 use crate::suite;
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use plotters::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use threadcount::cli::markdown;
 use threadcount::train::write_atomically;
 use threadcount::{Error, Result, console};
 
@@ -137,18 +136,8 @@ fn read(machine: &Path) -> Result<Vec<Series>> {
 
 /// The trend of each, and where it changed.
 fn text(machine: &str, all: &[Series]) -> String {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
-    table.set_header([
-        "benchmark",
-        "threads",
-        "isa",
-        "runs",
-        "first",
-        "last",
-        "change",
-        "changed at",
-    ]);
+    let header = ["benchmark", "threads", "isa", "runs", "first", "last", "change", "changed at"];
+    let mut table = markdown(&header, &["benchmark", "isa", "changed at"]);
     for series in all {
         let percents = series.percents();
         let (Some(first), Some(last)) = (percents.first(), percents.last()) else { continue };
@@ -163,11 +152,6 @@ fn text(machine: &str, all: &[Series]) -> String {
             format!("{:+.1} %", 100.0 * (last / first - 1.0)),
             changes(series),
         ]);
-    }
-    for index in [1, 3, 4, 5, 6] {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
     format!(
         "{machine}\n\n{table}\n\nFirst and last: % of the FMA peak, or of the rate of reads from the \

@@ -28,7 +28,6 @@ mod worker;
 use check::Check;
 use clap::{Parser, Subcommand};
 use program::Program;
-use report::Progress;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use suite::Selection;
@@ -158,7 +157,7 @@ fn check(args: &CheckArgs) -> Result<ExitCode> {
         margins: &args.margin,
         seed: check::any_seed(),
     };
-    let report = check.run(&Progress::new())?;
+    let report = check.run()?;
     let text = report.text(&format!("{} -> {}", base.name, head.name));
     if let Some(path) = &args.markdown {
         write_atomically(path, text.as_bytes())?;

@@ -1,7 +1,7 @@
 //! The two programs that are compared, and their workers: processes that are kept alive, time what
 //! they are asked to, and wait meanwhile.
 
-use crate::protocol::{Benchmark, PROTOCOL, Prepared, Reply, Request, Sampled, Size};
+use crate::protocol::{Benchmark, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use std::fs::File;
@@ -26,8 +26,8 @@ pub struct Program {
 /// A regression that is put in on purpose, to see whether it is found.
 #[derive(Clone, Debug)]
 pub struct Slowdown {
-    /// The benchmark that has it.
-    pub name: String,
+    /// The benchmarks that have it.
+    pub names: Vec<String>,
     /// The share of its runs that is repeated.
     pub share: f64,
 }
@@ -73,9 +73,11 @@ impl Program {
         if let Some(data) = &self.data {
             command.arg("--data").arg(data);
         }
-        if let Some(Slowdown { name, share }) = &self.slowdown {
-            let glob = glob::Pattern::escape(name);
-            command.args(["--slowed", &glob, "--slowdown", &share.to_string()]);
+        if let Some(Slowdown { names, share }) = &self.slowdown {
+            command.args(["--slowdown", &share.to_string()]);
+            for name in names {
+                command.args(["--slowed", name]);
+            }
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         command.stderr(stderr.try_clone().map_err(failed)?);
@@ -95,11 +97,6 @@ impl Program {
 }
 
 impl Worker {
-    /// Whether it can time this.
-    pub fn knows(&self, benchmark: &Benchmark) -> bool {
-        self.names.contains(&benchmark.name)
-    }
-
     /// One sample of what it has prepared.
     ///
     /// # Errors
@@ -117,7 +114,7 @@ impl Worker {
     /// # Errors
     /// [`Error::Failed`] with what the worker says: that the kernel differs from its twin, too.
     pub fn samples(&mut self, of: &Benchmark, count: usize) -> Result<(Prepared, Vec<Sampled>)> {
-        let [prepared] = prepare([self], of)?;
+        let [prepared] = prepare([self], of, Twin::Compared)?;
         let samples = (0..count as u32)
             .map(|place| self.sample(prepared.size, place))
             .collect::<Result<_>>()?;
@@ -178,10 +175,14 @@ impl Drop for Worker {
 ///
 /// # Errors
 /// [`Error::Failed`] with what a worker says.
-fn prepare<const N: usize>(workers: [&mut Worker; N], of: &Benchmark) -> Result<[Prepared; N]> {
+fn prepare<const N: usize>(
+    workers: [&mut Worker; N],
+    of: &Benchmark,
+    twin: Twin,
+) -> Result<[Prepared; N]> {
     let mut workers = workers;
     for worker in &mut workers {
-        worker.say(&Request::Prepare(of.clone()))?;
+        worker.say(&Request::Prepare { benchmark: of.clone(), twin })?;
     }
     let mut prepared = Vec::new();
     for worker in &mut workers {
@@ -214,8 +215,9 @@ impl Workers {
     ///
     /// # Errors
     /// [`Error::Failed`] with what a worker says.
-    pub fn prepare(&mut self, benchmark: &Benchmark) -> Result<Size> {
-        let [base, head] = prepare([&mut self.base, &mut self.head], benchmark)?.map(|it| it.size);
+    pub fn prepare(&mut self, benchmark: &Benchmark, twin: Twin) -> Result<Size> {
+        let workers = [&mut self.base, &mut self.head];
+        let [base, head] = prepare(workers, benchmark, twin)?.map(|prepared| prepared.size);
         Ok(Size { timings: base.timings.max(head.timings), runs: base.runs.max(head.runs) })
     }
 

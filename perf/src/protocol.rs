@@ -30,8 +30,13 @@ impl fmt::Display for Benchmark {
 /// What a runner asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Build this benchmark, compare it with its twin, and find out how long it takes.
-    Prepare(Benchmark),
+    /// Build this benchmark and find out how long it takes.
+    Prepare {
+        /// Which.
+        benchmark: Benchmark,
+        /// What of its result.
+        twin: Twin,
+    },
     /// Time it.
     Sample {
         /// How long.
@@ -39,6 +44,15 @@ pub enum Request {
         /// What runs on one thread runs on this CPU of those that there are, counted round and round.
         place: u32,
     },
+}
+
+/// Whether a benchmark's result is compared with that of its naive twin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Twin {
+    /// Before anything is timed.
+    Compared,
+    /// It has been, in another process of the same program.
+    Trusted,
 }
 
 /// What a worker answers.

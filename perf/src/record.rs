@@ -3,7 +3,6 @@
 use crate::builds::Workshop;
 use crate::program::Program;
 use crate::protocol::{Benchmark, Limit, Prepared, Sampled};
-use crate::report::Progress;
 use crate::statistics::{Interval, median};
 use crate::suite::Selection;
 use crate::verdict::ERROR;
@@ -14,6 +13,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 use threadcount::bench::Fingerprint;
+use threadcount::cli::Steps;
 use threadcount::train::write_new;
 use threadcount::{Error, Result, console};
 
@@ -71,12 +71,11 @@ pub fn run(args: &Args) -> Result<()> {
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let machine = Fingerprint::of_machine();
 
-    let progress = Progress::new();
-    progress.begin("recording", benchmarks.len());
+    let progress = Steps::new(benchmarks.len());
     let mut worker = program.start()?;
     let mut text = String::new();
     for benchmark in &benchmarks {
-        progress.at(benchmark);
+        progress.begin(&benchmark.to_string());
         let (prepared, samples) = worker.samples(benchmark, SAMPLES)?;
         let line = Line {
             time: time.clone(),

@@ -1,19 +1,17 @@
-//! What a check has found: as a table for people, which is Markdown too, and as JSON; and its progress
-//! meanwhile.
+//! What a check has found: as a table for people, which is Markdown too, and as JSON.
 
 use crate::check::{Noise, too_noisy};
 use crate::program::Pair;
 use crate::protocol::Benchmark;
 use crate::statistics::median;
 use crate::verdict::{Change, Verdict, faster};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
-use indicatif::{ProgressBar, ProgressStyle};
+use comfy_table::Table;
 use serde::Serialize;
 use std::fmt::Write;
 use std::process::ExitCode;
 use threadcount::bench::Fingerprint;
-use threadcount::{Error, Result, console};
+use threadcount::cli::markdown;
+use threadcount::{Error, Result};
 
 /// All that a check has found.
 #[derive(Debug, Default)]
@@ -195,9 +193,7 @@ or of the rate of reads from the level of memory that holds the operands.
 ";
 
 fn table(rows: &[&Row]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
-    table.set_header([
+    let header = [
         "benchmark",
         "threads",
         "isa",
@@ -206,7 +202,8 @@ fn table(rows: &[&Row]) -> Table {
         "interval",
         "verdict",
         "% of limit",
-    ]);
+    ];
+    let mut table = markdown(&header, &["benchmark", "isa", "verdict"]);
     for row in rows {
         let [base, head] = row.seconds;
         let share = |share: Option<f64>| share.map_or("-".into(), |s| format!("{:.1}", 100.0 * s));
@@ -220,11 +217,6 @@ fn table(rows: &[&Row]) -> Table {
             row.verdict.to_string(),
             format!("{} -> {}", share(row.shares[0]), share(row.shares[1])),
         ]);
-    }
-    for index in [1, 3, 4, 5, 7] {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
     table
 }
@@ -316,40 +308,5 @@ impl<'a> JsonRow<'a> {
             base_percent_of_limit: base,
             head_percent_of_limit: head,
         }
-    }
-}
-
-/// Where a run is, on stderr; nothing where nobody looks.
-pub struct Progress(ProgressBar);
-
-impl Progress {
-    /// Before anything.
-    pub fn new() -> Self {
-        let style = ProgressStyle::with_template("{msg}  {wide_bar}  {pos}/{len}");
-        match style {
-            Ok(style) if console::is_interactive() => {
-                Self(ProgressBar::no_length().with_style(style.progress_chars("=> ")))
-            }
-            _ => Self(ProgressBar::hidden()),
-        }
-    }
-
-    /// So many benchmarks are next.
-    pub fn begin(&self, what: &str, count: usize) {
-        self.0.set_prefix(what.to_owned());
-        self.0.set_length(count as u64);
-        self.0.set_position(0);
-    }
-
-    /// This one is.
-    pub fn at(&self, benchmark: &Benchmark) {
-        self.0.set_message(format!("{:<72}", format!("{}: {benchmark}", self.0.prefix())));
-        self.0.inc(1);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
     }
 }

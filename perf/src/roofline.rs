@@ -5,16 +5,14 @@ use crate::DataFlag;
 use crate::picture::{Area, COLOURS, Drawn, GRID, INK, font, svg};
 use crate::program::Program;
 use crate::protocol::{Benchmark, Limit};
-use crate::report::Progress;
 use crate::statistics::median;
 use crate::suite::{STEP, Selection};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use plotters::prelude::*;
 use std::env;
 use std::ops::Range;
 use std::path::PathBuf;
 use threadcount::bench::{Limits, warm_up};
+use threadcount::cli::{Steps, markdown};
 use threadcount::train::write_atomically;
 use threadcount::{Error, Result, console};
 use threadcount_kernels::peak::Level;
@@ -92,7 +90,6 @@ pub fn run(args: &Args) -> Result<()> {
     let benchmarks = args.selection.benchmarks()?;
     let path = env::current_exe().map_err(Error::io("this program"))?;
     let program = Program { role: "program", path, data: args.data.data.clone(), slowdown: None };
-    let progress = Progress::new();
     let mut panels = Vec::new();
     for (isa, threads) in args.selection.conditions()? {
         let failed = |error| Error::Failed(format!("cannot start {threads} threads: {error}"));
@@ -100,10 +97,10 @@ pub fn run(args: &Args) -> Result<()> {
         warm_up(&pool);
         panels.push(Panel { isa, limits: pool.enter(Limits::measure), points: Vec::new() });
     }
-    progress.begin("roofline", benchmarks.len());
+    let progress = Steps::new(benchmarks.len());
     let mut worker = program.start()?;
     for benchmark in &benchmarks {
-        progress.at(benchmark);
+        progress.begin(&benchmark.to_string());
         let (prepared, samples) = worker.samples(benchmark, SAMPLES)?;
         let seconds = median(&samples.iter().map(|sample| sample.seconds).collect::<Vec<_>>());
         let shares: Vec<f64> = samples.iter().filter_map(|sample| sample.share_of_limit).collect();
@@ -128,9 +125,8 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// All points in figures.
 fn text(panels: &[Panel]) -> String {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
-    table.set_header(["benchmark", "threads", "isa", "flop/byte", "GFLOP/s", "limit", "% of it"]);
+    let header = ["benchmark", "threads", "isa", "flop/byte", "GFLOP/s", "limit", "% of it"];
+    let mut table = markdown(&header, &["benchmark", "isa", "limit"]);
     for point in panels.iter().flat_map(|panel| &panel.points) {
         table.add_row([
             point.benchmark.name.clone(),
@@ -141,11 +137,6 @@ fn text(panels: &[Panel]) -> String {
             point.limit.to_string(),
             point.percent.map_or("-".into(), |percent| format!("{percent:.1}")),
         ]);
-    }
-    for index in [1, 3, 4, 6] {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
     format!(
         "{table}\n\nBytes: what is read and written, each operand once; of a step, each layer's inputs and \

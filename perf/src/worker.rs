@@ -1,7 +1,9 @@
 //! The process that times: it builds one benchmark at a time, compares it with its naive twin, and times
 //! as many runs of it as it is asked for. `threadcount-perf worker`, started by a runner.
 
-use crate::protocol::{Benchmark, Limit, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Work};
+use crate::protocol::{
+    Benchmark, Limit, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin, Work,
+};
 use crate::suite::{self, STEP};
 use std::io::{self, BufRead, Write};
 use std::ops::RangeInclusive;
@@ -32,22 +34,19 @@ pub struct Args {
     /// Folder of the data that steps train on
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Repeat this share of each sample's runs, of the benchmarks that match the glob: a regression to
-    /// be found
-    #[arg(long, requires = "slowed")]
-    slowdown: Option<f64>,
-    /// Which benchmarks are slowed down
-    #[arg(long, requires = "slowdown")]
-    slowed: Option<String>,
+    /// Repeat this share of each sample's runs: a regression to be found
+    #[arg(long, default_value_t = 0.0)]
+    slowdown: f64,
+    /// Of this benchmark
+    #[arg(long, value_name = "NAME")]
+    slowed: Vec<String>,
 }
 
 /// Answers until nobody asks any more.
 pub fn run(args: &Args) -> Result<()> {
     let mut worker = Worker {
-        slowdown: match (&args.slowed, args.slowdown) {
-            (Some(glob), Some(share)) => Some((suite::pattern(glob)?, share)),
-            _ => None,
-        },
+        slowdown: args.slowdown,
+        slowed: args.slowed.clone(),
         data: args.data.clone(),
         dataset: None,
         pools: Vec::new(),
@@ -57,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut request = hear()?;
     while let Some(asked) = request {
         let answer = match asked {
-            Request::Prepare(benchmark) => worker.serve(&benchmark),
+            Request::Prepare { benchmark, twin } => worker.serve(&benchmark, twin),
             Request::Sample { .. } => Err(Error::Failed("a sample of nothing".into())),
         };
         request = match answer {
@@ -72,7 +71,8 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 struct Worker {
-    slowdown: Option<(glob::Pattern, f64)>,
+    slowdown: f64,
+    slowed: Vec<String>,
     data: Option<PathBuf>,
     /// Opened when the first step is asked for.
     dataset: Option<Arc<Dataset>>,
@@ -82,8 +82,8 @@ struct Worker {
 
 /// What can be timed.
 trait Subject: Send {
-    /// Compares it with its twin.
-    fn check(&mut self, pool: &Pool) -> Result<()>;
+    /// Makes it ready, and compares it with its twin.
+    fn prepare(&mut self, pool: &Pool, twin: Twin) -> Result<()>;
 
     /// So many runs, in seconds for each.
     fn run(&mut self, team: &Team, runs: u32) -> Result<f64>;
@@ -91,7 +91,7 @@ trait Subject: Send {
 
 impl Worker {
     /// Times a benchmark until something else is asked for, and returns that.
-    fn serve(&mut self, benchmark: &Benchmark) -> Result<Option<Request>> {
+    fn serve(&mut self, benchmark: &Benchmark, twin: Twin) -> Result<Option<Request>> {
         let pool = self.pool(&benchmark.isa, benchmark.threads)?;
         if let Some(id) = benchmark.name.strip_prefix(STEP) {
             let recipe = reports::recipe(id)?;
@@ -105,7 +105,9 @@ impl Worker {
             let images = training.samples_at_once() as f64;
             let flops = training.flops_per_sample() * images;
             let work = Work { flops, bytes: training.bytes_at_once(), limit: Limit::Fma };
-            return self.sample(benchmark, &pool, &mut Step { training }, work, Some(images));
+            let mut step = Step { training };
+            step.prepare(&pool, twin)?;
+            return self.sample(benchmark, &pool, &mut step, work, Some(images));
         }
         let entry = kernels::all()?
             .into_iter()
@@ -122,8 +124,9 @@ impl Worker {
                 Work { flops: written as f64, bytes, limit }
             }
         };
-        let out = untouched(case.outputs());
-        self.sample(benchmark, &pool, &mut Kernel { case: &*case, out }, work, None)
+        let mut kernel = Kernel { case: &*case, out: untouched(case.outputs()) };
+        kernel.prepare(&pool, twin)?;
+        self.sample(benchmark, &pool, &mut kernel, work, None)
     }
 
     fn sample(
@@ -134,11 +137,9 @@ impl Worker {
         work: Work,
         images: Option<f64>,
     ) -> Result<Option<Request>> {
-        subject.check(pool)?;
         let reads = &mut self.reads;
         let most = pool.enter(|team| most(team, reads, &work.limit));
-        let slowdown = self.slowdown.iter().find(|(glob, _)| glob.matches(&benchmark.name));
-        let slowdown = slowdown.map_or(0.0, |(_, share)| *share);
+        let slowdown = if self.slowed.contains(&benchmark.name) { self.slowdown } else { 0.0 };
         let size = pool.enter(|team| size(team, subject, slowdown))?;
         say(&Reply::Prepared(Prepared { size, work: work.clone(), images }))?;
         loop {
@@ -220,8 +221,10 @@ struct Kernel<'a> {
 }
 
 impl Subject for Kernel<'_> {
-    fn check(&mut self, pool: &Pool) -> Result<()> {
-        bench::check(pool, self.case, &mut self.out).map_err(Error::Failed)?;
+    fn prepare(&mut self, pool: &Pool, twin: Twin) -> Result<()> {
+        if twin == Twin::Compared {
+            bench::check(pool, self.case, &mut self.out).map_err(Error::Failed)?;
+        }
         self.case.prepare(&mut self.out);
         Ok(())
     }
@@ -237,8 +240,10 @@ struct Step<'a> {
 }
 
 impl Subject for Step<'_> {
-    fn check(&mut self, pool: &Pool) -> Result<()> {
-        self.training.check(pool)?;
+    fn prepare(&mut self, pool: &Pool, twin: Twin) -> Result<()> {
+        if twin == Twin::Compared {
+            self.training.check(pool)?;
+        }
         let enough = |seconds| seconds >= WARM_UP.as_secs_f64();
         pool.enter(|team| self.training.run_until(team, |done| enough(done.seconds)))?;
         Ok(())

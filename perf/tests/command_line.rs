@@ -50,7 +50,8 @@ impl Worker {
     }
 
     fn prepare(&mut self, name: &str, isa: &str) -> Value {
-        self.ask(&json!({"Prepare": {"name": name, "isa": isa, "threads": 1}}))
+        let benchmark = json!({"name": name, "isa": isa, "threads": 1});
+        self.ask(&json!({"Prepare": {"benchmark": benchmark, "twin": "Compared"}}))
     }
 
     fn seconds(&mut self, size: &Value) -> f64 {
@@ -97,7 +98,7 @@ fn a_worker_says_what_is_wrong_and_lives_on() {
 #[test]
 fn a_slowdown_is_one() {
     let mut plain = Worker::start(&[]);
-    let mut slowed = Worker::start(&["--slowed", "dense-*", "--slowdown", "1"]);
+    let mut slowed = Worker::start(&["--slowed", KERNEL, "--slowdown", "1"]);
     let isa = threadcount_kernels::Isa::best().name();
     let size = plain.prepare(KERNEL, isa)["Prepared"]["size"].clone();
     slowed.prepare(KERNEL, isa);

@@ -5,8 +5,6 @@ use super::{settings, table};
 use crate::Result;
 use crate::bench::{Facts, Limits};
 use crate::console;
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 use threadcount_kernels::Pool;
 use threadcount_kernels::peak::Level;
@@ -92,10 +90,11 @@ impl Peak {
         if self.all_threads.threads > 1 {
             columns.push(&self.all_threads);
         }
-        let mut table = Table::new();
-        table.load_style(ASCII_MARKDOWN);
-        let header = columns.iter().map(|rates| table::threads(rates.threads));
-        table.set_header(std::iter::once("measured peak".to_owned()).chain(header));
+        let threads: Vec<String> =
+            columns.iter().map(|rates| table::threads(rates.threads)).collect();
+        let header: Vec<&str> =
+            std::iter::once("measured peak").chain(threads.iter().map(String::as_str)).collect();
+        let mut table = table::markdown(&header, &["measured peak"]);
         let fma = columns.iter().map(|rates| format!("{} GFLOP/s", figure(rates.fma_gflops)));
         table.add_row(std::iter::once("FMA, registers only".to_owned()).chain(fma));
         let mut missing = Vec::new();
@@ -107,9 +106,6 @@ impl Peak {
             };
             let rates = rates.iter().map(|rate| format!("{} GB/s", figure(*rate)));
             table.add_row(std::iter::once(format!("read from {}", level.name())).chain(rates));
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
         }
         let mut text = format!("\n{table}\n");
         if !missing.is_empty() {

@@ -17,6 +17,8 @@ mod table;
 mod train;
 
 pub use json::JsonFlag;
+pub use progress::Steps;
+pub use table::markdown;
 
 use crate::{Error, Result, console};
 use clap::error::ErrorKind;

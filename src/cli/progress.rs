@@ -17,6 +17,36 @@ pub(super) fn bar(template: &str) -> Option<ProgressBar> {
         .then(|| ProgressBar::no_length().with_style(style.progress_chars("=> ")))
 }
 
+/// The progress through a list: a bar that names what is under way, where there is somebody to look.
+pub struct Steps(Option<ProgressBar>);
+
+impl Steps {
+    /// Before so many.
+    pub fn new(count: usize) -> Self {
+        let bar = bar("{prefix}  {wide_bar}  {pos}/{len}");
+        if let Some(bar) = &bar {
+            bar.set_length(count as u64);
+        }
+        Self(bar)
+    }
+
+    /// The next one begins.
+    pub fn begin(&self, name: &str) {
+        if let Some(bar) = &self.0 {
+            bar.set_prefix(format!("{name:<60}"));
+            bar.inc(1);
+        }
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// The progress of one training run.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,

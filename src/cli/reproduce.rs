@@ -9,8 +9,7 @@ use crate::data::{Dataset, Identity};
 use crate::reports::{self, Claim, Recipe, Span};
 use crate::train::{Ended, Session};
 use crate::{Error, Result};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::Table;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -223,20 +222,17 @@ impl Bench {
 
     fn table(&self, recipes: &[Recipe], results: &[Measured]) -> Table {
         let claims = self.claims == Claims::Compared;
-        let mut table = Table::new();
-        table.load_style(ASCII_MARKDOWN);
         let claimed: &[&str] = if claims { &["claimed"] } else { &[] };
         let claimed_time: &[&str] = if claims { &["claimed time"] } else { &[] };
-        table.set_header(
-            [
-                &["recipe"],
-                claimed,
-                &["accuracy"],
-                claimed_time,
-                &["time", "images/s", "parameters", "epochs"],
-            ]
-            .concat(),
-        );
+        let header = [
+            &["recipe"],
+            claimed,
+            &["accuracy"],
+            claimed_time,
+            &["time", "images/s", "parameters", "epochs"],
+        ]
+        .concat();
+        let mut table = table::markdown(&header, &["recipe"]);
         for recipe in recipes {
             let runs: Vec<&Measured> = results.iter().filter(|m| m.recipe == recipe.id).collect();
             let Some(first) = runs.first() else { continue };
@@ -256,9 +252,6 @@ impl Bench {
             row.push(table::grouped(first.parameters as u64));
             row.push(whole_spread(&runs));
             table.add_row(row);
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
         }
         table
     }

@@ -2,7 +2,22 @@
 
 use crate::reports::Span;
 use crate::{Error, Result};
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
+
+/// A table in Markdown with these columns: those of `words` begin at the left, figures end at the right.
+pub fn markdown(header: &[&str], words: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header(header);
+    for (column, name) in table.column_iter_mut().zip(header) {
+        if !words.contains(name) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
 
 /// One JSON document, with the line end that files and terminals expect.
 pub(super) fn json(value: &impl Serialize) -> Result<String> {

@@ -9,8 +9,6 @@ use crate::data::{Dataset, Identity};
 use crate::reports::{self, Claim, Recipe, Span};
 use crate::train::Session;
 use crate::{Error, Result};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 use std::sync::Arc;
 use threadcount_kernels::Pool;
@@ -145,11 +143,9 @@ fn attempt(
 
 /// The table, what it was measured on above it, what its columns mean below it.
 fn report(facts: &Facts, recipes: &[Recipe], rows: &[Row], silent: &str) -> String {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
     let header =
         ["recipe", "threads", "claimed", "seeds", "best", "epochs", "time", "claimed time"];
-    table.set_header(header);
+    let mut table = table::markdown(&header, &["recipe"]);
     let mut notes = String::new();
     for recipe in recipes {
         let Claim { accuracy, seconds, note } = recipe.claim;
@@ -169,9 +165,6 @@ fn report(facts: &Facts, recipes: &[Recipe], rows: &[Row], silent: &str) -> Stri
         if let Some(note) = note.filter(|_| rows.iter().any(|row| row.recipe == recipe.id)) {
             notes += &format!("{}: {note}.\n", recipe.id);
         }
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = format!(
         "threadcount {}: {}, {}\n\n{table}\n\n{notes}",

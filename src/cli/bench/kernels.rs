@@ -6,10 +6,8 @@
 use super::{Args, Conditions, again, figure};
 use crate::bench::kernels::{self, Entry};
 use crate::bench::{Facts, Work, matrixmultiply, measure, warm_up};
-use crate::cli::{progress, settings, table};
+use crate::cli::{Steps, settings, table};
 use crate::{Error, Result};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 use std::env;
 use std::process::Stdio;
@@ -75,18 +73,12 @@ fn elsewhere(args: &Args, conditions: &Conditions, threads: usize) -> Result<Vec
 }
 
 fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Row>> {
-    let bar = progress::bar("{prefix}  {wide_bar}  {pos}/{len}");
-    if let Some(bar) = &bar {
-        bar.set_length(entries.len() as u64);
-    }
+    let progress = Steps::new(entries.len());
     warm_up(pool);
     let mut rows = Vec::new();
     for entry in entries {
         let name = format!("{} {}, {}", entry.kernel, entry.shape, table::threads(pool.threads()));
-        if let Some(bar) = &bar {
-            bar.set_prefix(format!("{name:<60}"));
-            bar.tick();
-        }
+        progress.begin(&name);
         let case = entry.case();
         let measured = measure(pool, &*case, samples)
             .map_err(|fault| Error::Failed(format!("{name}: {fault}")))?;
@@ -101,21 +93,13 @@ fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Ro
             naive_ratio: measured.naive_ratio,
             matrixmultiply_ratio: measured.matrixmultiply_ratio,
         });
-        if let Some(bar) = &bar {
-            bar.inc(1);
-        }
-    }
-    if let Some(bar) = &bar {
-        bar.finish_and_clear();
     }
     Ok(rows)
 }
 
 /// The table, what it was measured on above it, what its columns mean below it.
 fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
-    table.set_header([
+    let header = [
         "kernel",
         "shape",
         "threads",
@@ -124,7 +108,8 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
         "% of peak",
         "x naive",
         "x matrixmultiply",
-    ]);
+    ];
+    let mut table = table::markdown(&header, &["kernel", "shape"]);
     for row in rows {
         table.add_row([
             row.kernel.clone(),
@@ -136,9 +121,6 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
             figure(Some(row.naive_ratio)),
             row.matrixmultiply_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
         ]);
-    }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = format!(
         "threadcount {}: {}, {}\n\n{table}\n\n\

@@ -2,8 +2,7 @@
 
 use super::{figure, milliseconds};
 use crate::bench::{Phase, Work};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
+use crate::cli::table;
 use serde::{Deserialize, Serialize};
 
 /// What stands below the tables.
@@ -53,9 +52,8 @@ impl Row {
 
 /// A recipe's table under its title.
 pub(super) fn section(title: &str, rows: &[Row]) -> String {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
-    table.set_header(["phase", "ms", "% of step", "GFLOP/s", "GB/s", "limit", "% of limit"]);
+    let header = ["phase", "ms", "% of step", "GFLOP/s", "GB/s", "limit", "% of limit"];
+    let mut table = table::markdown(&header, &["phase"]);
     for row in rows {
         table.add_row([
             row.phase.clone(),
@@ -66,9 +64,6 @@ pub(super) fn section(title: &str, rows: &[Row]) -> String {
             row.limit.as_ref().map_or("-".to_owned(), |limit| limit.to_uppercase()),
             figure(row.percent_of_limit),
         ]);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     format!("\n{title}\n\n{table}\n")
 }

@@ -6,11 +6,9 @@ use crate::bench::{
     Baseline, Detail, Extent, Facts, TrainingRate, endless, measure_training, warm_up,
 };
 use crate::cli::settings::{self, Settings};
-use crate::cli::{progress, table};
+use crate::cli::{Steps, table};
 use crate::data::Dataset;
 use crate::reports::{self, Recipe};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::Stdio;
@@ -69,18 +67,12 @@ fn measure_elsewhere(
     recipes: &[Recipe],
     data: &Path,
 ) -> Result<Vec<Row>> {
-    let bar = progress::bar("{prefix}  {wide_bar}  {pos}/{len}");
-    if let Some(bar) = &bar {
-        bar.set_length((recipes.len() * conditions.threads.len()) as u64);
-    }
+    let progress = Steps::new(recipes.len() * conditions.threads.len());
     let mut rows = Vec::new();
     for recipe in recipes {
         for &threads in &conditions.threads {
             let what = format!("{} with {}", recipe.id, table::threads(threads));
-            if let Some(bar) = &bar {
-                bar.set_prefix(format!("{what:<32}"));
-                bar.tick();
-            }
+            progress.begin(&what);
             let mut command = again::bench(conditions, threads)?;
             command.arg(recipe.id).arg("--data").arg(data);
             if args.baseline == Some(Baseline::Naive) {
@@ -93,13 +85,7 @@ fn measure_elsewhere(
             command.stderr(Stdio::piped());
             let part: Part = again::document(command, &what)?;
             rows.extend(part.recipes);
-            if let Some(bar) = &bar {
-                bar.inc(1);
-            }
         }
-    }
-    if let Some(bar) = &bar {
-        bar.finish_and_clear();
     }
     Ok(rows)
 }
@@ -132,8 +118,6 @@ fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset
 /// The table, what it was measured on above it, what its columns mean below it.
 fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
     let naive = args.baseline == Some(Baseline::Naive);
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
     let mut header = vec![
         "recipe",
         "threads",
@@ -145,7 +129,7 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
         "peak MiB",
     ];
     header.extend(naive.then_some("x naive"));
-    table.set_header(header);
+    let mut table = table::markdown(&header, &["recipe"]);
     for row in rows {
         let mut cells = vec![
             row.recipe.clone(),
@@ -159,9 +143,6 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
         ];
         cells.extend(naive.then(|| figure(row.naive_ratio)));
         table.add_row(cells);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     let mut text = format!(
         "threadcount {}: {}, {}\n\n{table}\n\n\
