@@ -22,7 +22,7 @@ const PAIRS: usize = 8;
 const SWEEPS: usize = 2;
 
 /// The most sweeps over what is still unclear.
-const MOST_SWEEPS: usize = 6;
+const MOST_SWEEPS: usize = 4;
 
 /// Sweeps over suspects: four times as many pairs as before.
 const SWEEPS_AGAIN: usize = 8;

@@ -124,8 +124,8 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
             }
         }
         console::print(&format!(
-            "{found} of {slowed} slowdowns of {:.0} % with {threads} threads found; {elsewhere} others \
-             wrongly accused; {noisy} checks were too noisy to judge and made again\n",
+            "{found} of {slowed} slowdowns of {:.0} % found, threads: {threads}; {elsewhere} others wrongly \
+             accused; {noisy} checks were too noisy to judge and made again\n",
             100.0 * share
         ))?;
         is_enough &= found as f64 >= least * slowed as f64 && elsewhere == 0;

@@ -187,9 +187,9 @@ impl Report {
 const NOTES: &str = "\
 Times are of one run, medians. Change: of the time, + is slower; the interval holds the median change
 with 99 % (of all benchmarks together, where it decided about a suspect). Regressed or improved: the
-whole interval is beyond the margin, in the first pass and in a second one of four times the pairs in
-fresh processes. Inconclusive: the interval is wider than the margin. % of limit: of the FMA peak,
-or of the rate of reads from the level of memory that holds the operands.
+whole interval is beyond the margin, in two passes, the second with four times the pairs of the first.
+Inconclusive: the interval is wider than the margin. % of limit: of the FMA peak, or of the rate of reads
+from the level of memory that holds the operands.
 ";
 
 fn table(rows: &[&Row]) -> Table {
