@@ -8,6 +8,7 @@ use crate::protocol::{Benchmark, Limit};
 use crate::statistics::median;
 use crate::suite::{STEP, Selection};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::env;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -205,9 +206,15 @@ fn draw(area: &Area<'_>, panel: &Panel) -> Drawn {
         let begin = x_range.start.max(y_range.start / rate);
         chart.draw_series(LineSeries::new([(begin, begin * rate), (meet, peak)], INK))?;
         let label = format!("{} {rate:.0} GB/s", level.name());
-        // On its line, each level a bit further up.
-        let x = begin * (meet / begin).powf(0.12 + 0.16 * level as usize as f64);
-        chart.draw_series([Text::new(label, (x, x * rate * 1.25), font(13, INK))])?;
+        // Beside its line, each level a bit further up: the first to the left, where no other line runs.
+        let at = begin * (meet / begin).powf(0.3 + 0.15 * level as usize as f64);
+        let (side, off) = match level {
+            Level::L1 => (HPos::Right, 1.0 / 1.15),
+            _ => (HPos::Left, 1.15),
+        };
+        let (x, y) = (at * off, at * rate / off);
+        let style = font(13, INK).pos(Pos::new(side, VPos::Center));
+        chart.draw_series([Text::new(label, (x, y), style)])?;
     }
     chart.draw_series(LineSeries::new(
         [(nearest.min(x_range.end), peak), (x_range.end, peak)],
