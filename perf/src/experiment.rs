@@ -68,12 +68,6 @@ pub fn run(command: &Command) -> Result<ExitCode> {
     }
 }
 
-/// This program.
-fn program(role: &'static str, data: &DataFlag) -> Result<Program> {
-    let path = env::current_exe().map_err(Error::io("this program"))?;
-    Ok(Program { role, path, data: data.data.clone(), slowdown: None })
-}
-
 fn power(args: &PowerArgs) -> Result<ExitCode> {
     let all = machine().physical_cores;
     let candidates: Vec<&str> = QUICK.into_iter().filter(|name| *name != TOO_LONG).collect();
@@ -90,9 +84,9 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
             let (picked, _) = mixed.partial_shuffle(&mut rng, count);
             let names: Vec<String> = picked.iter().map(|name| (*name).to_owned()).collect();
             let slowdown = Some(Slowdown { names: names.clone(), share });
-            let head = Program { slowdown, ..program("head", &args.data)? };
+            let head = Program { slowdown, ..Program::this("head", &args.data)? };
             let report = Check {
-                base: &program("base", &args.data)?,
+                base: &Program::this("base", &args.data)?,
                 head: &head,
                 benchmarks: &selection.benchmarks()?,
                 margins: &[],
@@ -136,7 +130,7 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
 fn false_alarms(args: &FalseAlarmsArgs) -> Result<ExitCode> {
     let _load = if args.load { Some(Load::start()?) } else { None };
     let selection = Selection { quick: true, ..Selection::default() };
-    let (base, head) = (program("base", &args.data)?, program("head", &args.data)?);
+    let (base, head) = (Program::this("base", &args.data)?, Program::this("head", &args.data)?);
     let (mut alarms, mut noisy, mut inconclusive, mut rows) = (0, 0, 0, 0);
     let began = Instant::now();
     for round in 0..args.rounds {

@@ -1,9 +1,11 @@
 //! The two programs that are compared, and their workers: processes that are kept alive, time what
 //! they are asked to, and wait meanwhile.
 
-use crate::protocol::{Benchmark, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin};
+use crate::DataFlag;
+use crate::protocol::{self, Benchmark, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use std::env;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::PathBuf;
@@ -61,6 +63,15 @@ impl Pair {
 }
 
 impl Program {
+    /// This program.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system does not say where it is.
+    pub fn this(role: &'static str, data: &DataFlag) -> Result<Self> {
+        let path = env::current_exe().map_err(Error::io("this program"))?;
+        Ok(Self { role, path, data: data.data.clone(), slowdown: None })
+    }
+
     /// Starts a worker.
     ///
     /// # Errors
@@ -122,9 +133,8 @@ impl Worker {
     }
 
     fn say(&mut self, request: &Request) -> Result<()> {
-        let line = serde_json::to_string(request)
-            .map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))?;
-        match writeln!(self.stdin, "{line}").and_then(|()| self.stdin.flush()) {
+        let line = protocol::line(request)?;
+        match self.stdin.write_all(line.as_bytes()).and_then(|()| self.stdin.flush()) {
             Ok(()) => Ok(()),
             Err(_) => Err(self.died()),
         }
@@ -196,10 +206,8 @@ fn prepare<const N: usize>(
 
 /// Two workers that are timed in turn.
 pub struct Workers {
-    /// The base's.
-    pub base: Worker,
-    /// The head's.
-    pub head: Worker,
+    base: Worker,
+    head: Worker,
 }
 
 impl Workers {

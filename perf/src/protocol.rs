@@ -2,8 +2,10 @@
 //! for each of the runner's. The two may be of different revisions, so a change of anything here is a
 //! change of [`PROTOCOL`].
 
+use crate::statistics::median;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use threadcount::{Error, Result};
 
 /// The number of this language.
 pub const PROTOCOL: u32 = 1;
@@ -108,6 +110,16 @@ pub struct Work {
     pub limit: Limit,
 }
 
+impl Work {
+    /// What is counted against the limit.
+    pub fn bounded(&self) -> f64 {
+        match self.limit {
+            Limit::Fma => self.flops,
+            Limit::Read(_) => self.bytes,
+        }
+    }
+}
+
 /// What bounds a benchmark, and which part of its work is counted against that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Limit {
@@ -133,4 +145,26 @@ pub struct Sampled {
     pub seconds: f64,
     /// The share of the benchmark's limit that was reached, if that could be measured.
     pub share_of_limit: Option<f64>,
+}
+
+impl Sampled {
+    /// The medians of both.
+    pub fn medians(samples: &[Self]) -> Self {
+        let seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
+        let shares: Vec<f64> = samples.iter().filter_map(|sample| sample.share_of_limit).collect();
+        Self {
+            seconds: median(&seconds),
+            share_of_limit: (!shares.is_empty()).then(|| median(&shares)),
+        }
+    }
+}
+
+/// A JSON document on a line.
+///
+/// # Errors
+/// [`Error::Failed`] if it cannot be written, which nothing here is known to cause.
+pub fn line(document: &impl Serialize) -> Result<String> {
+    serde_json::to_string(document)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))
 }

@@ -2,8 +2,8 @@
 
 use crate::builds::Workshop;
 use crate::program::Program;
-use crate::protocol::{Benchmark, Limit, Prepared, Sampled};
-use crate::statistics::{Interval, median};
+use crate::protocol::{self, Benchmark, Limit, Prepared, Sampled};
+use crate::statistics::Interval;
 use crate::suite::Selection;
 use crate::verdict::ERROR;
 use crate::{DataFlag, history};
@@ -85,9 +85,7 @@ pub fn run(args: &Args) -> Result<()> {
             machine: machine.clone(),
             ..Line::of(benchmark, &prepared, &samples)
         };
-        text += &serde_json::to_string(&line)
-            .map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))?;
-        text.push('\n');
+        text += &protocol::line(&line)?;
     }
     drop(progress);
 
@@ -104,13 +102,9 @@ pub fn run(args: &Args) -> Result<()> {
 impl Line {
     /// What was measured; the rest is to be filled in.
     pub fn of(benchmark: &Benchmark, prepared: &Prepared, samples: &[Sampled]) -> Self {
-        let seconds = median(&samples.iter().map(|sample| sample.seconds).collect::<Vec<_>>());
+        let Sampled { seconds, share_of_limit } = Sampled::medians(samples);
         let shares: Vec<f64> =
             samples.iter().filter_map(|sample| Some(100.0 * sample.share_of_limit?)).collect();
-        let work = match prepared.work.limit {
-            Limit::Fma => prepared.work.flops,
-            Limit::Read(_) => prepared.work.bytes,
-        };
         let Interval { low, high } = Interval::of_median(&shares, ERROR);
         Self {
             time: String::new(),
@@ -120,10 +114,10 @@ impl Line {
             machine: Fingerprint::of_machine(),
             benchmark: benchmark.clone(),
             seconds,
-            rate: work / seconds / 1e9,
+            rate: prepared.work.bounded() / seconds / 1e9,
             images_per_second: prepared.images.map(|images| images / seconds),
             limit: prepared.work.limit.clone(),
-            percent_of_limit: (!shares.is_empty()).then(|| median(&shares)),
+            percent_of_limit: share_of_limit.map(|share| 100.0 * share),
             percent_range: (low.is_finite() && high.is_finite()).then_some([low, high]),
         }
     }

@@ -2,8 +2,7 @@
 
 use crate::check::{Noise, too_noisy};
 use crate::program::Pair;
-use crate::protocol::Benchmark;
-use crate::statistics::median;
+use crate::protocol::{Benchmark, Sampled};
 use crate::verdict::{Change, Verdict, faster};
 use comfy_table::Table;
 use serde::Serialize;
@@ -52,28 +51,20 @@ impl Row {
         verdict: Verdict,
         margin: f64,
     ) -> Self {
-        let base = || pairs.iter().map(|pair| pair.base);
-        let head = || pairs.iter().map(|pair| pair.head);
-        let share = |shares: Vec<f64>| (!shares.is_empty()).then(|| median(&shares));
+        let medians =
+            |of: fn(&Pair) -> Sampled| Sampled::medians(&pairs.iter().map(of).collect::<Vec<_>>());
+        let sides = [medians(|pair| pair.base), medians(|pair| pair.head)];
         Self {
             benchmark: benchmark.clone(),
-            seconds: [
-                median(&base().map(|sample| sample.seconds).collect::<Vec<_>>()),
-                median(&head().map(|sample| sample.seconds).collect::<Vec<_>>()),
-            ],
-            shares: [
-                share(base().filter_map(|sample| sample.share_of_limit).collect()),
-                share(head().filter_map(|sample| sample.share_of_limit).collect()),
-            ],
+            seconds: sides.map(|side| side.seconds),
+            shares: sides.map(|side| side.share_of_limit),
             pairs: pairs.len(),
             change,
             verdict,
             margin,
         }
     }
-}
 
-impl Row {
     /// Whether the first pass has found a change, or leans to one.
     pub fn is_suspect(&self) -> bool {
         let leans = self.change.median > self.margin || self.change.median < faster(self.margin);

@@ -4,20 +4,18 @@
 use crate::DataFlag;
 use crate::picture::{Area, COLOURS, Drawn, GRID, INK, font, svg};
 use crate::program::Program;
-use crate::protocol::{Benchmark, Limit};
-use crate::statistics::median;
+use crate::protocol::{Benchmark, Limit, Sampled};
 use crate::suite::{STEP, Selection};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use std::env;
 use std::ops::Range;
 use std::path::PathBuf;
 use threadcount::bench::{Limits, warm_up};
-use threadcount::cli::{Steps, markdown};
+use threadcount::cli::{self, Steps, markdown};
 use threadcount::train::write_atomically;
-use threadcount::{Error, Result, console};
+use threadcount::{Result, console};
+use threadcount_kernels::Isa;
 use threadcount_kernels::peak::Level;
-use threadcount_kernels::{Isa, Pool};
 
 /// Samples of each benchmark.
 const SAMPLES: usize = 7;
@@ -89,12 +87,10 @@ impl Kind {
 
 pub fn run(args: &Args) -> Result<()> {
     let benchmarks = args.selection.benchmarks()?;
-    let path = env::current_exe().map_err(Error::io("this program"))?;
-    let program = Program { role: "program", path, data: args.data.data.clone(), slowdown: None };
+    let program = Program::this("program", &args.data)?;
     let mut panels = Vec::new();
     for (isa, threads) in args.selection.conditions()? {
-        let failed = |error| Error::Failed(format!("cannot start {threads} threads: {error}"));
-        let pool = Pool::new(Isa::from_name(&isa)?, threads).map_err(failed)?;
+        let pool = cli::pool(Isa::from_name(&isa)?, threads)?;
         warm_up(&pool);
         panels.push(Panel { isa, limits: pool.enter(Limits::measure), points: Vec::new() });
     }
@@ -103,14 +99,13 @@ pub fn run(args: &Args) -> Result<()> {
     for benchmark in &benchmarks {
         progress.begin(&benchmark.to_string());
         let (prepared, samples) = worker.samples(benchmark, SAMPLES)?;
-        let seconds = median(&samples.iter().map(|sample| sample.seconds).collect::<Vec<_>>());
-        let shares: Vec<f64> = samples.iter().filter_map(|sample| sample.share_of_limit).collect();
+        let Sampled { seconds, share_of_limit } = Sampled::medians(&samples);
         let work = prepared.work;
         let point = Point {
             kind: Kind::of(&benchmark.name, &work.limit),
             intensity: work.flops / work.bytes,
             gflops: work.flops / seconds / 1e9,
-            percent: (!shares.is_empty()).then(|| 100.0 * median(&shares)),
+            percent: share_of_limit.map(|share| 100.0 * share),
             limit: work.limit,
             benchmark: benchmark.clone(),
         };

@@ -59,8 +59,7 @@ pub struct Selection {
 /// [`Error::Usage`] if the layers of a recipe do not fit each other.
 pub fn names() -> Result<Vec<String>> {
     let kernels = kernels::all()?.into_iter().filter(|entry| !entry.kernel.ends_with(APART));
-    let mut names: Vec<String> =
-        kernels.map(|entry| format!("{} {}", entry.kernel, entry.shape)).collect();
+    let mut names: Vec<String> = kernels.map(|entry| entry.name()).collect();
     names.extend(reports::select(&[])?.iter().map(|recipe| format!("{STEP}{}", recipe.id)));
     Ok(names)
 }

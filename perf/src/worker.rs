@@ -2,10 +2,10 @@
 //! as many runs of it as it is asked for. `threadcount-perf worker`, started by a runner.
 
 use crate::protocol::{
-    Benchmark, Limit, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin, Work,
+    self, Benchmark, Limit, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin, Work,
 };
 use crate::suite::{self, STEP};
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use threadcount::bench::{self, Case, ReadRates, Training, kernels, untouched};
 use threadcount::data::Dataset;
 use threadcount::nn::Buffer;
-use threadcount::{Error, Result, reports};
+use threadcount::{Error, Result, cli, console, reports};
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::peak::{self, Level};
 use threadcount_kernels::{Isa, Pool, Team};
@@ -111,7 +111,7 @@ impl Worker {
         }
         let entry = kernels::all()?
             .into_iter()
-            .find(|entry| format!("{} {}", entry.kernel, entry.shape) == benchmark.name)
+            .find(|entry| entry.name() == benchmark.name)
             .ok_or_else(|| Error::Usage(format!("no benchmark is named '{}'", benchmark.name)))?;
         let case = entry.case();
         let (read, written) = (case.inputs(), case.outputs());
@@ -163,11 +163,7 @@ impl Worker {
                     .collect::<Result<Vec<f64>>>()?;
                 times.sort_unstable_by(f64::total_cmp);
                 let seconds = times[(times.len() - 1) / 4];
-                let done = match work.limit {
-                    Limit::Fma => work.flops,
-                    Limit::Read(_) => work.bytes,
-                };
-                let share_of_limit = most.map(|most| done / seconds / most);
+                let share_of_limit = most.map(|most| work.bounded() / seconds / most);
                 Ok(Sampled { seconds, share_of_limit })
             })?;
             say(&Reply::Sampled(sampled))?;
@@ -181,8 +177,7 @@ impl Worker {
         if let Some(pool) = self.pools.iter().find(known) {
             return Ok(Arc::clone(pool));
         }
-        let pool = Pool::new(isa, threads)
-            .map_err(|error| Error::Failed(format!("cannot start {threads} threads: {error}")))?;
+        let pool = cli::pool(isa, threads)?;
         bench::warm_up(&pool);
         self.pools.push(Arc::new(pool));
         Ok(Arc::clone(&self.pools[self.pools.len() - 1]))
@@ -309,8 +304,5 @@ fn hear() -> Result<Option<Request>> {
 }
 
 fn say(reply: &Reply) -> Result<()> {
-    let line = serde_json::to_string(reply)
-        .map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))?;
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(Error::io("stdout"))
+    console::print(&protocol::line(reply)?)
 }

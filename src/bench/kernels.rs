@@ -26,6 +26,11 @@ impl Entry {
         Self { kernel: kernel.into(), shape, build: Box::new(build) }
     }
 
+    /// Kernel and size.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.kernel, self.shape)
+    }
+
     /// The kernel with its inputs.
     pub fn case(&self) -> Box<dyn Case> {
         (self.build)()
@@ -74,9 +79,7 @@ pub fn all() -> Result<Vec<Entry>> {
 /// [`Error::Usage`] with the kernels there are, if a filter picks nothing.
 pub fn select(filters: &[String]) -> Result<Vec<Entry>> {
     let mut entries = all()?;
-    let picks = |filter: &String, entry: &Entry| {
-        format!("{} {}", entry.kernel, entry.shape).contains(&filter.to_lowercase())
-    };
+    let picks = |filter: &String, entry: &Entry| entry.name().contains(&filter.to_lowercase());
     for filter in filters {
         if !entries.iter().any(|entry| picks(filter, entry)) {
             let mut kernels: Vec<_> = entries.iter().map(|entry| &entry.kernel[..]).collect();

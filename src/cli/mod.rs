@@ -18,6 +18,7 @@ mod train;
 
 pub use json::JsonFlag;
 pub use progress::Steps;
+pub use settings::pool;
 pub use table::markdown;
 
 use crate::{Error, Result, console};

@@ -202,7 +202,10 @@ fn possible(asked: usize) -> Result<usize> {
 }
 
 /// A pool, or why the system gives none.
-pub(super) fn pool(isa: Isa, threads: usize) -> Result<Pool> {
+///
+/// # Errors
+/// [`Error::Failed`] with the system's reason.
+pub fn pool(isa: Isa, threads: usize) -> Result<Pool> {
     Pool::new(isa, threads)
         .map_err(|error| Error::Failed(format!("cannot start {threads} threads: {error}")))
 }

@@ -230,7 +230,7 @@ impl<'a> Session<'a> {
             let seconds = started.elapsed().as_secs_f64();
             progress.step_seconds += seconds;
             progress.train_seconds += seconds;
-            if now.len() == at_once * size {
+            if may_choose && now.len() == at_once * size {
                 self.crew.took(seconds);
             }
             if watch(self, Moment::Batch)? == Flow::Stop {

@@ -77,7 +77,7 @@ fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Ro
     warm_up(pool);
     let mut rows = Vec::new();
     for entry in entries {
-        let name = format!("{} {}, {}", entry.kernel, entry.shape, table::threads(pool.threads()));
+        let name = format!("{}, {}", entry.name(), table::threads(pool.threads()));
         progress.begin(&name);
         let case = entry.case();
         let measured = measure(pool, &*case, samples)
