@@ -15,7 +15,6 @@
 //! - [`gather`]: bytes to a batch of floats
 //! - [`recurrent`]: a simple layer and an LSTM, built of all these
 //! - [`per_sample`]: gradient descent after each sample, a block of samples at a time
-//! - [`pages`]: memory in large pages
 //! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
 //! # The numeric contract
@@ -47,7 +46,6 @@ pub(crate) mod math;
 pub mod matrix;
 pub mod naive;
 pub mod norm;
-pub mod pages;
 pub mod peak;
 pub mod per_sample;
 pub mod pool;

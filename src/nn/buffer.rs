@@ -1,17 +1,18 @@
 //! Flat memory for parameters, gradients and activations.
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::ops::{Deref, DerefMut, Range};
 
+use memmap2::MmapMut;
+
 use crate::error::{Error, Result};
-use threadcount_kernels::pages::{HUGE_PAGE, prefer_huge_pages};
 
 /// Floats in a cache line, the widest vector of any instruction set here.
 const LINE: usize = 16;
 
-/// Floats in a large page.
-const PAGE: usize = HUGE_PAGE / size_of::<f32>();
-/// Floats from which on a buffer begins on a large page: a quarter of a second-level cache. (`biu-adam`
-/// trained 8 to 12 % faster, `nlp-cnn` and `nlp-mlp300` 3 %, others as before.)
+/// Bytes of a large page: what x86-64 has, and most Arm systems.
+const HUGE_PAGE: usize = 2 << 20;
+/// Floats from which on a buffer begins on a large page: a quarter of a second-level cache.
 const PAGED: usize = (256 << 10) / size_of::<f32>();
 
 /// `len` rounded up to whole cache lines, so that what is laid behind it starts on one.
@@ -24,8 +25,24 @@ pub(crate) fn lines(len: usize) -> usize {
 /// starts on a large page, where the system has such.
 #[derive(Debug)]
 pub struct Buffer {
-    data: Vec<f32>,
+    memory: Memory,
+    /// In floats of the memory.
     range: Range<usize>,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Heap(Vec<f32>),
+    /// In large pages, if the system has some. A CPU finds an address in its caches by parts of the
+    /// physical one, and pages of 4 KiB lie anywhere: of two runs of the same program one may have its
+    /// weights in places that drive each other out of the second-level cache, and be some per cent slower
+    /// to its end. Inside a page of 2 MiB addresses follow each other, and one entry of the CPU's table of
+    /// pages does for it. (The same program with them and without, in turn: `biu-adam` and `cse574-mlp` 2 %
+    /// faster, most others as before.)
+    ///
+    /// Not from the heap: memory that the C library hands out as zeroed it may have written before the
+    /// system is asked for large pages, and what is written stays in small ones.
+    Pages(MmapMut),
 }
 
 impl Buffer {
@@ -34,48 +51,40 @@ impl Buffer {
     /// # Errors
     /// [`Error::Failed`] if that much memory cannot be had.
     pub fn zeroed(len: usize) -> Result<Self> {
-        let too_large = || {
+        Self::allocate(len).ok_or_else(|| {
             let gib = len as f64 * 4.0 / f64::from(1 << 30);
             Error::Failed(format!(
                 "this network and batch need a buffer of {gib:.1} GiB, more than there is: choose a smaller batch or smaller layers"
             ))
-        };
-        // Asked for first and given back, because the lazily zeroed allocation of `allocate` can only
-        // abort where this one can fail.
-        let padded = padded(len).ok_or_else(too_large)?;
-        Vec::<f32>::new().try_reserve_exact(padded).map_err(|_| too_large())?;
-        Ok(Self::allocate(len, padded))
+        })
     }
 
-    /// `len` zeros in an allocation of `padded` floats.
-    fn allocate(len: usize, padded: usize) -> Self {
-        let mut data = vec![0.0; padded];
-        let is_paged = len >= PAGED;
-        let (align, room) = if is_paged { (HUGE_PAGE, PAGE) } else { (64, LINE) };
-        let start = data.as_ptr().align_offset(align).min(room);
-        if is_paged {
-            // Starts that differ by some lines and pages, against sets of the caches that all buffers
-            // begin in, made no difference.
-            prefer_huge_pages(&mut data[start..]);
+    /// `len` zeros, or nothing if that much memory cannot be had.
+    fn allocate(len: usize) -> Option<Self> {
+        if len < PAGED {
+            let data = vec![0.0_f32; len + LINE];
+            let start = data.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+            return Some(Self { memory: Memory::Heap(data), range: start..start + len });
         }
-        Self { data, range: start..start + len }
-    }
-}
-
-/// Floats to ask for so that `len` of them can begin on a line; of many, on a large page, with whole ones
-/// to the end. What is never touched takes no memory.
-fn padded(len: usize) -> Option<usize> {
-    match len {
-        ..PAGED => len.checked_add(LINE),
-        _ => len.checked_next_multiple_of(PAGE)?.checked_add(PAGE),
+        // Whole large pages to the end; what is never touched takes no memory. Starts that differ by some
+        // lines and pages, against sets of the caches that all buffers begin in, made no difference.
+        let bytes = len.checked_mul(size_of::<f32>())?.checked_next_multiple_of(HUGE_PAGE)?;
+        let pages = MmapMut::map_anon(bytes.checked_add(HUGE_PAGE)?).ok()?;
+        #[cfg(target_os = "linux")]
+        {
+            // A request: a system that has no large pages left goes on with small ones.
+            let _ = pages.advise(memmap2::Advice::HugePage);
+        }
+        let start = pages.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE) / size_of::<f32>();
+        Some(Self { memory: Memory::Pages(pages), range: start..start + len })
     }
 }
 
 /// A copy lies at another address, so it is aligned anew.
 impl Clone for Buffer {
     fn clone(&self) -> Self {
-        let len = self.range.len();
-        let mut copy = Self::allocate(len, padded(len).unwrap_or(usize::MAX));
+        let mut copy = Self::allocate(self.len())
+            .unwrap_or_else(|| handle_alloc_error(Layout::for_value::<[f32]>(self)));
         copy.copy_from_slice(self);
         copy
     }
@@ -85,13 +94,21 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.data[self.range.clone()]
+        let floats = match &self.memory {
+            Memory::Heap(floats) => floats,
+            Memory::Pages(pages) => bytemuck::cast_slice(pages),
+        };
+        &floats[self.range.clone()]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.data[self.range.clone()]
+        let floats = match &mut self.memory {
+            Memory::Heap(floats) => floats,
+            Memory::Pages(pages) => bytemuck::cast_slice_mut(pages),
+        };
+        &mut floats[self.range.clone()]
     }
 }
 
@@ -101,7 +118,7 @@ mod tests {
 
     #[test]
     fn starts_on_a_line_and_survives_cloning() {
-        for len in [0, 1, 15, 16, 1000, PAGED - 1, PAGED, PAGE, PAGE + 1] {
+        for len in [0, 1, 15, 16, 1000, PAGED - 1, PAGED, 2 * PAGED, 524_289] {
             let mut buffer = Buffer::zeroed(len).unwrap();
             assert_eq!(buffer.len(), len);
             buffer.iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
