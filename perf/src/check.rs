@@ -3,9 +3,8 @@
 use crate::program::{Pair, Program, Workers};
 use crate::protocol::{Benchmark, Twin};
 use crate::report::{Report, Row};
-use crate::statistics::Interval;
 use crate::suite::SENTINELS;
-use crate::verdict::{Change, ERROR, Margin, Verdict, confirm, log_ratios, margin};
+use crate::verdict::{Margin, Verdict, confirm, log_ratios};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use std::time::UNIX_EPOCH;
@@ -18,13 +17,10 @@ use threadcount::cli::Steps;
 /// were missed.)
 const PAIRS: usize = 8;
 
-/// Sweeps over the suite: of 16 pairs the interval leaves out two at each end, at 99 %.
-const SWEEPS: usize = 2;
-
 /// The most sweeps over what is still unclear.
 const MOST_SWEEPS: usize = 4;
 
-/// Sweeps over suspects: four times as many pairs as before.
+/// Sweeps over suspects: four times as many pairs as in the two that a suspect had at least.
 const SWEEPS_AGAIN: usize = 8;
 
 /// Measurements of the noise before the machine counts as too noisy: bursts pass.
@@ -44,40 +40,15 @@ pub struct Check<'a> {
     pub seed: u64,
 }
 
-/// The base against itself.
-#[derive(Clone, Debug)]
-pub struct Noise {
-    /// The sentinel.
-    pub benchmark: Benchmark,
-    /// What would be taken for a change.
-    pub change: Change,
-    /// The margin that it is held against.
-    pub margin: f64,
-}
-
-impl Noise {
-    /// Whether nothing could be judged with that: changes beyond the margin cannot be told from none.
-    fn is_too_much(&self) -> bool {
-        let Interval { low, high } = self.change.interval;
-        low < -self.margin || high > self.margin
-    }
-}
-
 /// The pairs of one benchmark.
-#[derive(Clone)]
-struct Series {
-    benchmark: Benchmark,
-    margin: f64,
+struct Series<'a> {
+    benchmark: &'a Benchmark,
     pairs: Vec<Pair>,
 }
 
-impl Series {
-    fn change(&self) -> Change {
-        Change::of(&log_ratios(&self.pairs), ERROR)
-    }
-
-    fn verdict(&self) -> Verdict {
-        self.change().verdict(self.margin)
+impl<'a> Series<'a> {
+    fn new(benchmark: &'a Benchmark) -> Self {
+        Self { benchmark, pairs: Vec::new() }
     }
 }
 
@@ -99,38 +70,34 @@ impl Check<'_> {
         if report.is_too_noisy() {
             return Ok(report);
         }
-        let series = self.first_pass(self.head, known, "", &mut rng)?;
-        let row = |series: &Series| {
-            let Series { benchmark, margin, pairs } = series;
-            Row::new(benchmark, pairs, series.change(), series.verdict(), *margin)
-        };
-        report.rows = series.iter().map(row).collect();
+        report.rows = self.first_pass(self.head, known, "", &mut rng)?;
         self.confirm(&mut report.rows, &mut rng)?;
         Ok(report)
     }
 
-    /// Pairs of all benchmarks, more of them where it takes more to tell.
+    /// What pairs say of all benchmarks, more of them where it takes more to tell.
     fn first_pass<'a>(
         &self,
         head: &Program,
         benchmarks: impl IntoIterator<Item = &'a Benchmark>,
         what: &str,
         rng: &mut ChaCha8Rng,
-    ) -> Result<Vec<Series>> {
-        let series = |benchmark: &Benchmark| Series {
-            benchmark: benchmark.clone(),
-            margin: margin(benchmark, self.margins),
-            pairs: Vec::new(),
-        };
-        let mut all: Vec<Series> = benchmarks.into_iter().map(series).collect();
+    ) -> Result<Vec<Row>> {
+        let row = |series: &Series| Row::new(series.benchmark, &series.pairs, self.margins);
+        let mut all: Vec<Series> = benchmarks.into_iter().map(Series::new).collect();
         for sweep in 0..MOST_SWEEPS {
-            let is_due =
-                |series: &&mut Series| sweep < SWEEPS || series.verdict() == Verdict::Inconclusive;
+            let is_due = |series: &&mut Series| match sweep {
+                0 => true,
+                // All eight pairs within the margins: nobody doubts those, one in 256 if the median were
+                // on a margin.
+                1 => row(series).could_be_a_change(),
+                _ => row(series).verdict == Verdict::Inconclusive,
+            };
             let mut due: Vec<&mut Series> = all.iter_mut().filter(is_due).collect();
             let twin = if sweep == 0 { Twin::Compared } else { Twin::Trusted };
             self.sweep(head, &mut due, twin, what, rng)?;
         }
-        Ok(all)
+        Ok(all.iter().map(row).collect())
     }
 
     /// Some pairs of each, in processes of their own.
@@ -161,14 +128,9 @@ impl Check<'_> {
         let tests = rows.len();
         let mut suspects: Vec<&mut Row> = rows.iter_mut().filter(|row| row.is_suspect()).collect();
         while !suspects.is_empty() {
-            let mut all: Vec<Series> = suspects
-                .iter()
-                .map(|row| Series {
-                    benchmark: row.benchmark.clone(),
-                    margin: row.margin,
-                    pairs: Vec::new(),
-                })
-                .collect();
+            let benchmarks: Vec<Benchmark> =
+                suspects.iter().map(|row| row.benchmark.clone()).collect();
+            let mut all: Vec<Series> = benchmarks.iter().map(Series::new).collect();
             for _ in 0..SWEEPS_AGAIN {
                 let mut due: Vec<&mut Series> = all.iter_mut().collect();
                 self.sweep(self.head, &mut due, Twin::Trusted, "again: ", rng)?;
@@ -182,7 +144,8 @@ impl Check<'_> {
             let mut found_once = Vec::new();
             for ((row, series), (change, verdict)) in suspects.into_iter().zip(&all).zip(judged) {
                 let leaned = row.verdict == Verdict::Inconclusive;
-                *row = Row::new(&row.benchmark, &series.pairs, change, verdict, row.margin);
+                let again = Row::new(series.benchmark, &series.pairs, self.margins);
+                *row = Row { change, verdict, margin: row.margin, ..again };
                 if leaned && verdict.is_change() {
                     found_once.push(row);
                 }
@@ -194,7 +157,7 @@ impl Check<'_> {
 
     /// The base against itself, on the sentinels among these names: what this machine would take for a
     /// change today.
-    fn noise(&self, names: &[String], rng: &mut ChaCha8Rng) -> Result<Vec<Noise>> {
+    fn noise(&self, names: &[String], rng: &mut ChaCha8Rng) -> Result<Vec<Row>> {
         let mut conditions: Vec<(&str, usize)> = Vec::new();
         for Benchmark { isa, threads, .. } in self.benchmarks {
             if !conditions.contains(&(isa, *threads)) {
@@ -213,15 +176,7 @@ impl Check<'_> {
             .collect();
         let mut noise = Vec::new();
         for _ in 0..NOISE_ATTEMPTS {
-            let series = self.first_pass(self.base, &sentinels, "noise: ", rng)?;
-            noise = series
-                .into_iter()
-                .map(|series| Noise {
-                    change: series.change(),
-                    margin: series.margin,
-                    benchmark: series.benchmark,
-                })
-                .collect();
+            noise = self.first_pass(self.base, &sentinels, "noise: ", rng)?;
             if !too_noisy(&noise) {
                 break;
             }
@@ -231,14 +186,14 @@ impl Check<'_> {
 }
 
 /// Whether most of the sentinels of some number of threads are beyond their margins.
-pub fn too_noisy(noise: &[Noise]) -> bool {
+pub fn too_noisy(noise: &[Row]) -> bool {
     noise.iter().any(|one| {
-        let alike = |other: &&Noise| {
+        let alike = |other: &&Row| {
             (&other.benchmark.isa, other.benchmark.threads)
                 == (&one.benchmark.isa, one.benchmark.threads)
         };
         let group: Vec<_> = noise.iter().filter(alike).collect();
-        2 * group.iter().filter(|noise| noise.is_too_much()).count() > group.len()
+        2 * group.iter().filter(|row| row.could_be_a_change()).count() > group.len()
     })
 }
 

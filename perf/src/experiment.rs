@@ -1,7 +1,6 @@
 //! What a check finds, and what it wrongly finds: the program against itself, with a slowdown of a
 //! known size in one benchmark, or with nothing.
 
-use crate::DataFlag;
 use crate::check::{Check, any_seed};
 use crate::program::{Program, Slowdown};
 use crate::report::Outcome;
@@ -16,6 +15,7 @@ use std::hint::black_box;
 use std::process::{Child, Command as Process, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
+use threadcount::cli::DataFlag;
 use threadcount::{Error, Result, console};
 use threadcount_kernels::machine::machine;
 

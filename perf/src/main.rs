@@ -31,7 +31,7 @@ use program::Program;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use suite::Selection;
-use threadcount::cli::JsonFlag;
+use threadcount::cli::{DataFlag, JsonFlag};
 use threadcount::train::write_atomically;
 use threadcount::{Result, console};
 use verdict::Margin;
@@ -45,6 +45,8 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
+Settings: --data beats THREADCOUNT_DATA, which beats the key data in ./threadcount.toml; likewise
+--threads and --isa.
 Exit codes: 0 ok, 1 something became slower or failed, 2 usage, 3 data missing or bad, 4 the machine is
 too noisy to judge.";
 
@@ -86,15 +88,6 @@ struct CheckArgs {
     /// Also write the table as Markdown, for a pull request
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-}
-
-/// Where the data are that steps train on.
-#[derive(clap::Args, Clone, Debug)]
-struct DataFlag {
-    /// Folder of the four IDX files that steps train on [default: data/fashion-mnist, else the cache
-    /// folder, else a synthetic set]
-    #[arg(long, value_name = "DIR", env = "THREADCOUNT_DATA")]
-    data: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -144,12 +137,11 @@ fn check(args: &CheckArgs) -> Result<ExitCode> {
         console::print(&line)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let data = &args.data.data;
-    let program = |role, source| -> Result<Program> {
-        let path = workshop.build(source)?;
-        Ok(Program { role, path, data: data.clone(), slowdown: None })
-    };
-    let (base_program, head_program) = (program("base", &base)?, program("head", &head)?);
+    let (base_path, head_path) = (workshop.build(&base)?, workshop.build(&head)?);
+    let (base_program, head_program) = (
+        Program::new("base", base_path, &args.data)?,
+        Program::new("head", head_path, &args.data)?,
+    );
     let check = Check {
         base: &base_program,
         head: &head_program,

@@ -1,7 +1,6 @@
 //! The two programs that are compared, and their workers: processes that are kept alive, time what
 //! they are asked to, and wait meanwhile.
 
-use crate::DataFlag;
 use crate::protocol::{self, Benchmark, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -10,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use threadcount::cli::{DataFlag, Settings};
 use threadcount::{Error, Result};
 
 /// A build of this crate, whose workers are to be timed.
@@ -63,13 +63,20 @@ impl Pair {
 }
 
 impl Program {
+    /// A build.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the settings name the data wrongly.
+    pub fn new(role: &'static str, path: PathBuf, data: &DataFlag) -> Result<Self> {
+        Ok(Self { role, path, data: Settings::load()?.data(data)?, slowdown: None })
+    }
+
     /// This program.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system does not say where it is.
+    /// [`Error::Io`] if the system does not say where it is; as [`Self::new`].
     pub fn this(role: &'static str, data: &DataFlag) -> Result<Self> {
-        let path = env::current_exe().map_err(Error::io("this program"))?;
-        Ok(Self { role, path, data: data.data.clone(), slowdown: None })
+        Self::new(role, env::current_exe().map_err(Error::io("this program"))?, data)
     }
 
     /// Starts a worker.

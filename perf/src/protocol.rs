@@ -5,7 +5,7 @@
 use crate::statistics::median;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use threadcount::{Error, Result};
+use threadcount::{Error, Result, cli};
 
 /// The number of this language.
 pub const PROTOCOL: u32 = 1;
@@ -24,8 +24,7 @@ pub struct Benchmark {
 impl fmt::Display for Benchmark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, isa, threads } = self;
-        let plural = if *threads == 1 { "" } else { "s" };
-        write!(f, "{name} on {threads} thread{plural} of {isa}")
+        write!(f, "{name} on {} of {isa}", cli::threads(*threads))
     }
 }
 

@@ -1,19 +1,19 @@
 //! `cargo perf record`: what one build does today, as lines that are kept with the sources.
 
 use crate::builds::Workshop;
+use crate::history;
 use crate::program::Program;
 use crate::protocol::{self, Benchmark, Limit, Prepared, Sampled};
 use crate::statistics::Interval;
 use crate::suite::Selection;
 use crate::verdict::ERROR;
-use crate::{DataFlag, history};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 use threadcount::bench::Fingerprint;
-use threadcount::cli::Steps;
+use threadcount::cli::{DataFlag, Steps};
 use threadcount::train::write_new;
 use threadcount::{Error, Result, console};
 
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (source, revision) = (workshop.working_tree()?, workshop.commit()?);
     let modified = source.tree != workshop.revision(&revision)?.tree;
     let path = workshop.build(&source)?;
-    let program = Program { role: "head", path, data: args.data.data.clone(), slowdown: None };
+    let program = Program::new("head", path, &args.data)?;
     let toolchain = workshop.toolchain()?;
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let machine = Fingerprint::of_machine();

@@ -1,22 +1,23 @@
 //! What a check has found: as a table for people, which is Markdown too, and as JSON.
 
-use crate::check::{Noise, too_noisy};
+use crate::check::too_noisy;
 use crate::program::Pair;
 use crate::protocol::{Benchmark, Sampled};
-use crate::verdict::{Change, Verdict, faster};
+use crate::statistics::Interval;
+use crate::verdict::{Change, ERROR, Margin, Verdict, faster, log_ratios, margin};
 use comfy_table::Table;
 use serde::Serialize;
 use std::fmt::Write;
 use std::process::ExitCode;
+use threadcount::Result;
 use threadcount::bench::Fingerprint;
-use threadcount::cli::markdown;
-use threadcount::{Error, Result};
+use threadcount::cli::{self, markdown};
 
 /// All that a check has found.
 #[derive(Debug, Default)]
 pub struct Report {
     /// The base against itself.
-    pub noise: Vec<Noise>,
+    pub noise: Vec<Row>,
     /// Each benchmark.
     pub rows: Vec<Row>,
     /// Benchmarks that the base does not have.
@@ -43,26 +44,30 @@ pub struct Row {
 }
 
 impl Row {
-    /// From what was measured of it.
-    pub fn new(
-        benchmark: &Benchmark,
-        pairs: &[Pair],
-        change: Change,
-        verdict: Verdict,
-        margin: f64,
-    ) -> Self {
+    /// What was measured of it, and what that says alone.
+    pub fn new(benchmark: &Benchmark, pairs: &[Pair], margins: &[Margin]) -> Self {
         let medians =
             |of: fn(&Pair) -> Sampled| Sampled::medians(&pairs.iter().map(of).collect::<Vec<_>>());
         let sides = [medians(|pair| pair.base), medians(|pair| pair.head)];
+        let seconds = sides.map(|side| side.seconds);
+        let change = Change::of(&log_ratios(pairs), ERROR);
+        let margin = margin(benchmark, seconds[0], margins);
         Self {
             benchmark: benchmark.clone(),
-            seconds: sides.map(|side| side.seconds),
+            seconds,
             shares: sides.map(|side| side.share_of_limit),
             pairs: pairs.len(),
             change,
-            verdict,
+            verdict: change.verdict(margin),
             margin,
         }
+    }
+
+    /// Whether a change beyond the margin is possible. If so of a program against itself, such changes
+    /// cannot be told from none.
+    pub fn could_be_a_change(&self) -> bool {
+        let Interval { low, high } = self.change.interval;
+        low < -self.margin || high > self.margin
     }
 
     /// Whether the first pass has found a change, or leans to one.
@@ -143,7 +148,7 @@ impl Report {
     /// The base against itself, a line for each sentinel.
     pub fn noise_text(&self) -> String {
         let mut text = "The base against itself today:\n".to_owned();
-        for Noise { benchmark, change, margin } in &self.noise {
+        for Row { benchmark, change, margin, .. } in &self.noise {
             let _ = writeln!(
                 text,
                 "- {benchmark}: {} ({}), margin {:.1} %",
@@ -158,20 +163,18 @@ impl Report {
     /// As one JSON document. Changes are in per cent of the base's time.
     ///
     /// # Errors
-    /// [`Error::Failed`] if it cannot be written, which no report is known to cause.
+    /// [`threadcount::Error::Failed`] if it cannot be written, which no report is known to cause.
     pub fn json(&self, base: &str, head: &str) -> Result<String> {
         let document = Document {
             machine: Fingerprint::of_machine(),
             base,
             head,
             outcome: self.outcome(),
-            noise: self.noise.iter().map(NoiseRow::of).collect(),
+            noise: self.noise.iter().map(JsonRow::of).collect(),
             benchmarks: self.rows.iter().map(JsonRow::of).collect(),
             new: &self.new,
         };
-        serde_json::to_string_pretty(&document)
-            .map(|text| text + "\n")
-            .map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))
+        cli::json(&document)
     }
 }
 
@@ -238,32 +241,10 @@ struct Document<'a> {
     base: &'a str,
     head: &'a str,
     outcome: Outcome,
-    noise: Vec<NoiseRow<'a>>,
+    noise: Vec<JsonRow<'a>>,
     benchmarks: Vec<JsonRow<'a>>,
     /// What the base does not have.
     new: &'a [Benchmark],
-}
-
-#[derive(Serialize)]
-struct NoiseRow<'a> {
-    #[serde(flatten)]
-    benchmark: &'a Benchmark,
-    change_percent: f64,
-    low_percent: f64,
-    high_percent: f64,
-    margin_percent: f64,
-}
-
-impl<'a> NoiseRow<'a> {
-    fn of(noise: &'a Noise) -> Self {
-        Self {
-            benchmark: &noise.benchmark,
-            change_percent: 100.0 * noise.change.median,
-            low_percent: 100.0 * noise.change.interval.low,
-            high_percent: 100.0 * noise.change.interval.high,
-            margin_percent: 100.0 * noise.margin,
-        }
-    }
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,6 @@
 //! `cargo perf roofline`: every kernel and step below the roofs of this machine, by how many operations
 //! it does for each byte (Williams, Waterman and Patterson 2009).
 
-use crate::DataFlag;
 use crate::picture::{Area, COLOURS, Drawn, GRID, INK, font, svg};
 use crate::program::Program;
 use crate::protocol::{Benchmark, Limit, Sampled};
@@ -11,7 +10,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::ops::Range;
 use std::path::PathBuf;
 use threadcount::bench::{Limits, warm_up};
-use threadcount::cli::{self, Steps, markdown};
+use threadcount::cli::{self, DataFlag, Steps, markdown};
 use threadcount::train::write_atomically;
 use threadcount::{Result, console};
 use threadcount_kernels::Isa;
@@ -171,9 +170,8 @@ fn draw(area: &Area<'_>, panel: &Panel) -> Drawn {
     let peak = limits.fma_gflops;
     let x_range = decades(points.iter().map(|point| point.intensity).chain([0.05, 100.0]));
     let y_range = decades(points.iter().map(|point| point.gflops).chain([peak]));
-    let plural = if limits.threads == 1 { "" } else { "s" };
     let mut chart = ChartBuilder::on(area)
-        .caption(format!("{} thread{plural}, {isa}", limits.threads), font(20, INK))
+        .caption(format!("{}, {isa}", cli::threads(limits.threads)), font(20, INK))
         .margin(10)
         .margin_right(150)
         .x_label_area_size(44)

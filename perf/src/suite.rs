@@ -5,9 +5,9 @@
 use crate::protocol::Benchmark;
 use glob::Pattern;
 use threadcount::bench::kernels;
+use threadcount::cli::{IsaFlag, Settings};
 use threadcount::{Error, Result, reports};
 use threadcount_kernels::Isa;
-use threadcount_kernels::machine::machine;
 
 /// How the name of a recipe's step begins.
 pub const STEP: &str = "step ";
@@ -99,24 +99,17 @@ impl Selection {
     /// # Errors
     /// [`Error::Usage`] if this machine does not have them.
     pub fn conditions(&self) -> Result<Vec<(String, usize)>> {
-        let machine = machine();
-        let mut threads = self.threads.clone();
-        if threads.is_empty() {
-            threads = vec![1, machine.physical_cores];
+        let settings = Settings::load()?;
+        let threads = settings.thread_counts(&self.threads)?;
+        let mut isas = Vec::new();
+        for name in &self.isa {
+            isas.push(Isa::from_name(name)?);
         }
-        threads.dedup();
-        let most = machine.available_threads;
-        if let Some(n) = threads.iter().find(|&&n| n == 0 || n > most) {
-            return Err(Error::Usage(format!("--threads {n}: from 1 to {most} on this machine")));
+        if isas.is_empty() {
+            isas.push(settings.isa(&IsaFlag::default())?.unwrap_or_else(Isa::best));
         }
-        let mut isas = vec![Isa::best().name().to_owned()];
-        if !self.isa.is_empty() {
-            isas = self.isa.clone();
-        }
-        for isa in &isas {
-            Isa::from_name(isa)?;
-        }
-        Ok(isas.iter().flat_map(|isa| threads.iter().map(|&n| (isa.clone(), n))).collect())
+        let named = |isa: Isa| threads.iter().map(move |&n| (isa.name().to_owned(), n));
+        Ok(isas.into_iter().flat_map(named).collect())
     }
 }
 

@@ -51,6 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
         dataset: None,
         pools: Vec::new(),
         reads: ReadRates::default(),
+        kernels: kernels::all()?,
     };
     say(&Reply::Ready { protocol: PROTOCOL, names: suite::names()? })?;
     let mut request = hear()?;
@@ -78,6 +79,7 @@ struct Worker {
     dataset: Option<Arc<Dataset>>,
     pools: Vec<Arc<Pool>>,
     reads: ReadRates,
+    kernels: Vec<kernels::Entry>,
 }
 
 /// What can be timed.
@@ -109,10 +111,10 @@ impl Worker {
             step.prepare(&pool, twin)?;
             return self.sample(benchmark, &pool, &mut step, work, Some(images));
         }
-        let entry = kernels::all()?
-            .into_iter()
-            .find(|entry| entry.name() == benchmark.name)
-            .ok_or_else(|| Error::Usage(format!("no benchmark is named '{}'", benchmark.name)))?;
+        let entry =
+            self.kernels.iter().find(|entry| entry.name() == benchmark.name).ok_or_else(|| {
+                Error::Usage(format!("no benchmark is named '{}'", benchmark.name))
+            })?;
         let case = entry.case();
         let (read, written) = (case.inputs(), case.outputs());
         let operands = ((read + written) * size_of::<f32>()) as f64;

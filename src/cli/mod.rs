@@ -18,8 +18,8 @@ mod train;
 
 pub use json::JsonFlag;
 pub use progress::Steps;
-pub use settings::pool;
-pub use table::markdown;
+pub use settings::{DataFlag, IsaFlag, Settings, pool};
+pub use table::{json, markdown, threads};
 
 use crate::{Error, Result, console};
 use clap::error::ErrorKind;

@@ -20,7 +20,7 @@ const KEYS: [&str; 5] = ["data", "threads", "isa", "seed", "runs"];
 
 /// Where the data are.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub(super) struct DataFlag {
+pub struct DataFlag {
     /// Folder of the four IDX files [default: data/fashion-mnist, else the cache folder, else a
     /// synthetic set]
     #[arg(long, value_name = "DIR")]
@@ -39,7 +39,7 @@ pub(super) struct ComputeFlags {
 
 /// What it computes with.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub(super) struct IsaFlag {
+pub struct IsaFlag {
     /// Instruction set: avx512, avx2 or portable [default: the best this CPU has]
     #[arg(long, value_name = "ISA")]
     isa: Option<String>,
@@ -61,7 +61,7 @@ impl SeedFlag {
 }
 
 /// The environment and the file, below the flags.
-pub(super) struct Settings {
+pub struct Settings {
     file: toml::Table,
 }
 
@@ -76,7 +76,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Usage`] for a file that is not TOML or has a key that nothing reads.
-    pub(super) fn load() -> Result<Self> {
+    pub fn load() -> Result<Self> {
         let file = match fs::read_to_string(FILE) {
             Ok(text) => toml::from_str::<toml::Table>(&text)
                 .map_err(|error| Error::Usage(format!("{FILE}: {}", error.message())))?,
@@ -93,7 +93,10 @@ impl Settings {
     }
 
     /// The data folder, if one is named anywhere.
-    pub(super) fn data(&self, flag: &DataFlag) -> Result<Option<PathBuf>> {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a setting that is no folder's name.
+    pub fn data(&self, flag: &DataFlag) -> Result<Option<PathBuf>> {
         match &flag.data {
             Some(path) => Ok(Some(path.clone())),
             None => Ok(self.find("data")?.map(|found| found.value.into())),
@@ -120,7 +123,10 @@ impl Settings {
 
     /// The numbers of threads of a comparison, each once: those of the flag, else the one that is
     /// set below it, else one and all physical cores.
-    pub(super) fn thread_counts(&self, flag: &[usize]) -> Result<Vec<usize>> {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for none, or a setting that is no number.
+    pub fn thread_counts(&self, flag: &[usize]) -> Result<Vec<usize>> {
         let mut counts = flag.to_vec();
         if counts.is_empty() {
             counts = match self.parsed("threads", None, "a number of threads")? {
@@ -139,7 +145,10 @@ impl Settings {
     }
 
     /// The instruction set that was asked for anywhere.
-    pub(super) fn isa(&self, flag: &IsaFlag) -> Result<Option<Isa>> {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for one that does not exist, or that this CPU does not have.
+    pub fn isa(&self, flag: &IsaFlag) -> Result<Option<Isa>> {
         let named = match &flag.isa {
             Some(name) => Some(name.clone()),
             None => self.parsed::<String>("isa", None, "a name")?,

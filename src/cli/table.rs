@@ -20,7 +20,10 @@ pub fn markdown(header: &[&str], words: &[&str]) -> Table {
 }
 
 /// One JSON document, with the line end that files and terminals expect.
-pub(super) fn json(value: &impl Serialize) -> Result<String> {
+///
+/// # Errors
+/// [`Error::Failed`] if it cannot be written, which no results are known to cause.
+pub fn json(value: &impl Serialize) -> Result<String> {
     match serde_json::to_string_pretty(value) {
         Ok(text) => Ok(text + "\n"),
         Err(error) => Err(Error::Failed(format!("cannot write JSON: {error}"))),
@@ -51,8 +54,8 @@ pub(super) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-/// A number of threads.
-pub(super) fn threads(n: usize) -> String {
+/// A number of threads: `1 thread`, `2 threads`.
+pub fn threads(n: usize) -> String {
     count(n, "thread")
 }
 
