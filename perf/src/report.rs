@@ -4,7 +4,7 @@ use crate::check::too_noisy;
 use crate::program::Pair;
 use crate::protocol::{Benchmark, Sampled};
 use crate::statistics::Interval;
-use crate::verdict::{Change, ERROR, Margin, Verdict, faster, log_ratios, margin};
+use crate::verdict::{Change, ERROR, Margin, Verdict, log_ratios, margin};
 use comfy_table::Table;
 use serde::Serialize;
 use std::fmt::Write;
@@ -72,8 +72,7 @@ impl Row {
 
     /// Whether the first pass has found a change, or leans to one.
     pub fn is_suspect(&self) -> bool {
-        let leans = self.change.median > self.margin || self.change.median < faster(self.margin);
-        self.verdict.is_change() || self.verdict == Verdict::Inconclusive && leans
+        self.verdict.is_change() || self.change.leans(self.margin)
     }
 }
 
@@ -182,8 +181,8 @@ const NOTES: &str = "\
 Times are of one run, medians. Change: of the time, + is slower; the interval holds the median change
 with 99 % (of all benchmarks together, where it decided about a suspect). Regressed or improved: the
 whole interval is beyond the margin, in two passes, the second with four times the pairs of the first.
-Inconclusive: the interval is wider than the margin. % of limit: of the FMA peak, or of the rate of reads
-from the level of memory that holds the operands.
+Inconclusive: the interval is wider than the margin, or only the median is beyond it. % of limit: of the FMA
+peak, or of the rate of reads from the level of memory that holds the operands.
 ";
 
 fn table(rows: &[&Row]) -> Table {

@@ -36,7 +36,8 @@ pub enum Verdict {
     Regressed,
     /// Faster by more than the margin, twice.
     Improved,
-    /// Known too badly to tell.
+    /// Known too badly to tell: an interval wider than the margin, or one that reaches across it from a
+    /// median beyond.
     Inconclusive,
     /// None of these.
     Unchanged,
@@ -79,6 +80,11 @@ impl Change {
         }
     }
 
+    /// Whether the median is beyond the margin.
+    pub fn leans(&self, margin: f64) -> bool {
+        self.median > margin || self.median < faster(margin)
+    }
+
     /// What it says alone.
     pub fn verdict(self, margin: f64) -> Verdict {
         let Interval { low, high } = self.interval;
@@ -86,7 +92,7 @@ impl Change {
             Verdict::Regressed
         } else if high < faster(margin) {
             Verdict::Improved
-        } else if self.interval.width() > margin {
+        } else if self.interval.width() > margin || self.leans(margin) {
             Verdict::Inconclusive
         } else {
             Verdict::Unchanged
@@ -172,6 +178,8 @@ mod tests {
         assert_eq!(verdict(0.015, 0.005), Verdict::Unchanged);
         assert_eq!(verdict(0.0, 0.05), Verdict::Inconclusive);
         assert_eq!(verdict(0.03, 0.05), Verdict::Inconclusive);
+        // The interval is narrow enough to tell, but the median contradicts.
+        assert_eq!(verdict(0.022, 0.006), Verdict::Inconclusive);
         // Three pairs tell nothing, whatever they say.
         let three = Change::of(&[0.5, 0.5, 0.5], ERROR);
         assert_eq!(three.verdict(0.02), Verdict::Inconclusive);
