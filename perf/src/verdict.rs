@@ -24,7 +24,7 @@ const GRAIN: f64 = 0.1e-6;
 
 /// The change to a time that is as much as `margin` is to the other side: twice as fast is as much as twice
 /// as slow.
-pub fn faster(margin: f64) -> f64 {
+fn faster(margin: f64) -> f64 {
     (-margin.ln_1p()).exp_m1()
 }
 
