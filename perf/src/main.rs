@@ -78,7 +78,7 @@ struct CheckArgs {
     #[command(flatten)]
     selection: Selection,
     /// Another margin, in per cent, for the benchmarks that a glob matches [default: 2 on one thread,
-    /// 5 on several]
+    /// 5 on several; 0.1 us of a run at least]
     #[arg(long, value_name = "GLOB=PERCENT")]
     margin: Vec<Margin>,
     #[command(flatten)]
