@@ -21,11 +21,12 @@ fn task_rows(cols: usize) -> usize {
 /// registers even where there are 32.
 const GROUP: usize = 4;
 
-/// Rows of a block. Where a row is one group of `group` columns, those of a sum. Else as few as make
-/// the loop worth starting: memory is then read nearly in its order, as the CPU's prefetchers want
-/// it. (Blocks of 64 rows of 64 columns took twice as long from L3.)
-fn block_rows(cols: usize, group: usize) -> usize {
-    if cols <= group { SUM } else { 8 }
+/// Rows of a block, by the shape alone: blocks are sums of their own. Where a row is one group of 8-lane
+/// vectors, those of a sum. Else as few as make the loop worth starting: memory is then read nearly
+/// in its order, as the CPU's prefetchers want it. (Blocks of 64 rows of 64 columns took twice as
+/// long from L3.)
+fn block_rows(cols: usize) -> usize {
+    if cols <= 32 { SUM } else { 8 }
 }
 
 /// What happens to one element: `P` parameters of its column, the elements of `R` matrices that are
@@ -172,7 +173,7 @@ impl<T: Cell<P, R, A, W>, const P: usize, const R: usize, const A: usize, const 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Walk { rows, cols, rs, params, reads, mut sums, mut writes } = self.walk;
-        let block = block_rows(cols, GROUP * S::LANES);
+        let block = block_rows(cols);
         let mut start = 0;
         while start < rows {
             let rows = block.min(rows - start);

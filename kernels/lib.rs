@@ -18,8 +18,10 @@
 //! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
 //! # The numeric contract
-//! - **Same bits at any thread count**: sums are cut by the shape alone, and their parts added in a
-//!   fixed order. Another ISA may round differently.
+//! - **Same bits at any thread count, on every machine, with AVX2 and with AVX-512**: sums are cut by
+//!   the shape alone, never by what is measured or read from the machine, nor by the lanes of a vector;
+//!   their parts are added in a fixed order; no instruction is used whose result is an estimate.
+//!   Sets without fused multiply-adds (SSE2) round differently.
 //! - **Accuracy of every GEMM**: `|C - ref| <= 8 eps (|alpha| |A||B| + |beta||C|)` elementwise at
 //!   every K up to 65,536 (`eps = 2^-23`). Max-pooling and ReLU are exact.
 //! - **Accuracy of elementary functions**, on every float and instruction set: exp within 1.2 ULP,

@@ -4,7 +4,7 @@
 //! Losses are per sample; gradients are those of their mean over the batch.
 
 use crate::math;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, LaneSums, Simd};
 use crate::sweep::{Step, sweep};
 use crate::team::{Parts, Team};
 
@@ -157,14 +157,15 @@ fn exponentials<S: Simd>(simd: S, row: &[f32], out: &mut [f32]) -> (f32, f32) {
     let max = simd.reduce_max(max);
 
     let shift = simd.splat(max);
-    let mut sum = simd.splat(0.0);
+    let mut sums = LaneSums::zero(simd);
     i = 0;
     while i < full {
         // SAFETY: i + LANES <= len, the length of both.
         unsafe {
             let e = math::exp(simd, simd.sub(simd.load(row.as_ptr().add(i)), shift));
             simd.store(out.as_mut_ptr().add(i), e);
-            sum = simd.add(sum, e);
+            let sum = sums.of_vector(i / S::LANES);
+            *sum = simd.add(*sum, e);
         }
         i += S::LANES;
     }
@@ -174,10 +175,11 @@ fn exponentials<S: Simd>(simd: S, row: &[f32], out: &mut [f32]) -> (f32, f32) {
             let z = simd.load_masked(row.as_ptr().add(full), tail);
             let e = math::exp(simd, simd.sub(z, shift));
             simd.store_masked(out.as_mut_ptr().add(full), e, tail);
-            sum = simd.add(sum, simd.select(tail, e, simd.splat(0.0)));
+            let sum = sums.of_vector(full / S::LANES);
+            *sum = simd.add(*sum, simd.select(tail, e, simd.splat(0.0)));
         }
     }
-    (simd.reduce_add(sum), max)
+    (sums.total(simd), max)
 }
 
 /// Multiplies a row.
@@ -361,7 +363,7 @@ impl Kernel for SquaredRows<'_> {
             let p = &predictions[i * outputs..(i + 1) * outputs];
             let t = &targets[i * outputs..(i + 1) * outputs];
             let gradient = &mut gradients[i * outputs..(i + 1) * outputs];
-            let mut sum = simd.splat(0.0);
+            let mut sums = LaneSums::zero(simd);
             let mut j = 0;
             while j < outputs {
                 let mask = simd.mask_first(outputs - j);
@@ -371,12 +373,13 @@ impl Kernel for SquaredRows<'_> {
                     let p = simd.load_masked(p.as_ptr().add(j), mask);
                     let t = simd.load_masked(t.as_ptr().add(j), mask);
                     let d = simd.sub(p, t);
-                    sum = simd.mul_add(d, d, sum);
+                    let sum = sums.of_vector(j / S::LANES);
+                    *sum = simd.mul_add(d, d, *sum);
                     simd.store_masked(gradient.as_mut_ptr().add(j), simd.mul(d, scale), mask);
                 }
                 j += S::LANES;
             }
-            *loss = simd.reduce_add(sum) * share;
+            *loss = sums.total(simd) * share;
         }
     }
 }

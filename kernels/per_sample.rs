@@ -13,7 +13,7 @@
 
 use crate::gemm::{Epilogue, Write, gemm};
 use crate::loss::{binary, binary_cross_entropy};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd};
 use crate::{Activation, Mat, MatMut, Team};
 
 /// Samples of one block. The products among samples cost as many operations as they have in common
@@ -21,8 +21,8 @@ use crate::{Activation, Mat, MatMut, Team};
 /// multiply-adds.
 pub const BLOCK: usize = 16;
 
-/// The widest vectors' lanes: rows of the recurrence are padded to it.
-const PAD: usize = 16;
+/// Rows of the recurrence are padded to whole vectors of every instruction set.
+const PAD: usize = SUM_LANES;
 
 /// A hidden layer and one logit: `a = activation(x w1 + b1)`, `logit = a . w2 + b2`, to be trained
 /// with the binary cross-entropy of the logit.
@@ -143,7 +143,7 @@ impl Kernel for Recurrence<'_> {
         assert!(z.len() >= count * row && gram.len() >= count * BLOCK && logits.len() == count);
         let zero = simd.splat(0.0);
         for j in 0..count {
-            let mut sum = zero;
+            let mut sums = LaneSums::zero(simd);
             for k in (0..row).step_by(S::LANES) {
                 // SAFETY: k + LANES <= row, the length of a, w2 and of each row of z.
                 unsafe {
@@ -152,10 +152,11 @@ impl Kernel for Recurrence<'_> {
                     let unit = simd.mask_first(hidden.saturating_sub(k));
                     let y = simd.select(unit, activation.apply(simd, z), zero);
                     simd.store(a.as_mut_ptr().add(k), y);
-                    sum = simd.mul_add(y, simd.load(w2.as_ptr().add(k)), sum);
+                    let sum = sums.of_vector(k / S::LANES);
+                    *sum = simd.mul_add(y, simd.load(w2.as_ptr().add(k)), *sum);
                 }
             }
-            logits[j] = simd.reduce_add(sum) + *b2;
+            logits[j] = sums.total(simd) + *b2;
             let label = simd.splat(f32::from(labels[j]));
             let (_, miss) = binary(simd, simd.splat(logits[j]), label);
             let step = simd.mul(miss, simd.splat(-learning_rate));

@@ -135,13 +135,6 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// Square root, correctly rounded.
     fn sqrt(self, a: Self::V) -> Self::V;
-    /// Square root within 2^-22 of it, relatively; for positive normal numbers. With AVX-512
-    /// Adam's sweep takes a quarter less than with [`Simd::sqrt`]; AVX2's estimate has fewer bits, and
-    /// gained nothing.
-    #[inline(always)]
-    fn sqrt_nearly(self, a: Self::V) -> Self::V {
-        self.sqrt(a)
-    }
     /// Absolute value.
     fn abs(self, a: Self::V) -> Self::V;
     /// `a` with the sign of `b`; `a` is not negative.
@@ -158,9 +151,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn ge(self, a: Self::V, b: Self::V) -> Self::M;
     /// `m ? a : b` by lane.
     fn select(self, m: Self::M, a: Self::V, b: Self::V) -> Self::V;
-    /// The sum of the lanes, in a fixed order.
+    /// The sum of the lanes: the upper half of them is added to the lower until one is left.
     fn reduce_add(self, a: Self::V) -> f32;
-    /// The sums of the lanes of four vectors, in a fixed order.
+    /// The sums of the lanes of four vectors, each as [`Simd::reduce_add`] has it.
     #[inline(always)]
     fn reduce_add4(self, v: [Self::V; 4]) -> [f32; 4] {
         let [a, b, c, d] = v;
@@ -168,4 +161,45 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
     /// The largest lane; unspecified if a lane is NaN.
     fn reduce_max(self, a: Self::V) -> f32;
+}
+
+/// Sums that a long sum across lanes is made of, on every instruction set: element `i` is added to sum
+/// `i % SUM_LANES`. So its bits are the same whatever number of lanes a vector has.
+pub(crate) const SUM_LANES: usize = 16;
+
+/// [`SUM_LANES`] running sums, as many vectors of them as that takes.
+pub(crate) struct LaneSums<S: Simd>([S::V; 4]);
+
+impl<S: Simd> LaneSums<S> {
+    /// Vectors of sums.
+    pub(crate) const VECTORS: usize = SUM_LANES / S::LANES;
+
+    /// All zero.
+    #[inline(always)]
+    pub(crate) fn zero(simd: S) -> Self {
+        const { assert!(SUM_LANES % S::LANES == 0 && Self::VECTORS <= 4) }
+        Self([simd.splat(0.0); 4])
+    }
+
+    /// The sums that vector number `vector` of the elements, counted from zero, is added to.
+    #[inline(always)]
+    pub(crate) fn of_vector(&mut self, vector: usize) -> &mut S::V {
+        &mut self.0[vector % Self::VECTORS]
+    }
+
+    /// Their sum: halves are added until one is left.
+    #[inline(always)]
+    pub(crate) fn total(self, simd: S) -> f32 {
+        simd.reduce_add(fold(simd, self.0))
+    }
+}
+
+/// The vectors of [`LaneSums`], added up to one.
+#[inline(always)]
+pub(crate) fn fold<S: Simd>(simd: S, sums: [S::V; 4]) -> S::V {
+    match LaneSums::<S>::VECTORS {
+        1 => sums[0],
+        2 => simd.add(sums[0], sums[1]),
+        _ => simd.add(simd.add(sums[0], sums[2]), simd.add(sums[1], sums[3])),
+    }
 }

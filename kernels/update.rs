@@ -157,7 +157,7 @@ impl Step<1, 3> for Corrected {
         let v = simd.mul_add(excess, simd.splat(1.0 - self.adam.beta2), v);
         // Where no gradient has ever been, the root of the smallest normal number: 1e-19.
         let positive = simd.max(v, simd.splat(f32::MIN_POSITIVE));
-        let root = simd.add(simd.sqrt_nearly(positive), simd.splat(self.adam.epsilon));
+        let root = simd.add(simd.sqrt(positive), simd.splat(self.adam.epsilon));
         let change = simd.div(simd.mul(m, simd.splat(self.rate)), root);
         [simd.sub(w, change), m, v]
     }

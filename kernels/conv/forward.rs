@@ -114,14 +114,16 @@ impl ImagesOfCorrelation<'_> {
             // and there is one bias for each filter.
             unsafe { panel.run(simd, height) };
             if let Some(moments) = &mut moments {
-                let (done, from) = (pixel + height, moments.count());
-                if done == pixels || done - from >= ROWS_AT_ONCE {
+                let done = pixel + height;
+                // As many at a time as the shape says, not the tile: the bits of the sums depend on it.
+                while done - moments.count() >= ROWS_AT_ONCE
+                    || (done == pixels && moments.count() < done)
+                {
+                    let from = moments.count();
+                    let count = ROWS_AT_ONCE.min(done - from);
                     // SAFETY: these rows of y have just been written.
                     let rows = unsafe {
-                        std::slice::from_raw_parts(
-                            y.wrapping_add(from * filters),
-                            (done - from) * filters,
-                        )
+                        std::slice::from_raw_parts(y.wrapping_add(from * filters), count * filters)
                     };
                     moments.add(simd, rows);
                 }

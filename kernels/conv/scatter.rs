@@ -29,8 +29,7 @@ impl Scatter<'_> {
         let in_len = self.g.in_len();
         let images = dx.len() / in_len;
         let floats = Framed::input(self.g).framed_len() + self.g.out_pixels() * self.filters;
-        // The order of the sums follows the cut, so it is not that of the threads there are: eight
-        // tasks suit one, two, four and eight.
+        // Eight tasks suit one, two, four and eight threads.
         let images_at_once = images_per_task(images, floats, 8);
         let (isa, parts) = (team.isa(), Parts::new(dx));
         team.run_chunks(images, images_at_once, |images, scratch| {
@@ -84,22 +83,23 @@ impl Kernel for ImagesOfScatter<'_> {
                 beta: Some(1.0),
                 epilogue: &StripEpilogue::None,
             };
-            for first in (0..filters).step_by(kc) {
-                let row = dz.wrapping_add(pixel * filters + first);
-                let mut input = StripInput {
-                    rows: row_pointers(row, height, filters),
-                    steps: contiguous_steps(kc.min(filters - first)),
-                    rows_are_contiguous: false,
-                    b: dz,
-                    b_rs: g.channels,
-                };
-                for tap in 0..g.kernel_h * g.kernel_w {
-                    // The pixels that a tap met stand as far from the window's first as the tap
-                    // does: columns further right, as it were.
-                    let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
-                    let at = kh * framed.line_len() + kw * g.channels;
+            // The last tap first: a pixel then gets what the windows that met it carry in the order of
+            // the windows, wherever panels and tasks begin, so no bits depend on the tile or the cut.
+            for tap in (0..g.kernel_h * g.kernel_w).rev() {
+                // The pixels that a tap met stand as far from the window's first as the tap does: as if
+                // they were columns further right.
+                let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
+                let at = kh * framed.line_len() + kw * g.channels;
+                for first in (0..filters).step_by(kc) {
+                    let row = dz.wrapping_add(pixel * filters + first);
                     let w = turned[(tap * filters + first) * g.channels..].as_ptr();
-                    input.b = w.wrapping_sub(at);
+                    let input = StripInput {
+                        rows: row_pointers(row, height, filters),
+                        steps: contiguous_steps(kc.min(filters - first)),
+                        rows_are_contiguous: false,
+                        b: w.wrapping_sub(at),
+                        b_rs: g.channels,
+                    };
                     // SAFETY: every tap of every window is inside its image or frame, or the spare
                     // row; the tap's weights are filters x channels.
                     unsafe { strip(simd, &input, &output, at..at + g.channels) };

@@ -5,7 +5,7 @@ use super::blocking::{Blocking, share};
 use super::loops::Target;
 use super::pack::pack_b;
 use super::store::{Row, finish_row};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd, fold};
 use crate::team::Scratch;
 use crate::{Isa, Mat, Team};
 use std::ops::Range;
@@ -32,8 +32,9 @@ pub(super) struct DotProduct<'a> {
 impl DotProduct<'_> {
     /// What it costs in vector multiply-adds, if these kernels can compute it and sums of K are as
     /// short as the accuracy contract needs: 256 steps to a lane.
-    pub(super) fn cost(&self, lanes: usize, blocking: &Blocking) -> Option<f64> {
+    pub(super) fn cost(&self, blocking: &Blocking) -> Option<f64> {
         let (m, n, k) = (self.a.rows(), self.b.cols(), self.a.cols());
+        let lanes = SUM_LANES;
         let fits = self.a.cs() == 1 && n <= MAX_COLS && k >= lanes && k <= lanes * blocking.kc;
         let (m, n, k) = (m as f64, n as f64, k as f64);
         // 5 for adding up the lanes of a sum, 6 for a row of C, 0.3 for turning an element of B.
@@ -127,17 +128,16 @@ struct DotTile<'a, const N: usize> {
     col: usize,
 }
 
-impl<const N: usize> Kernel for DotTile<'_, N> {
-    type Output = ();
-
+impl<const N: usize> DotTile<'_, N> {
+    /// The sums of lanes `first .. first + LANES` of every [`SUM_LANES`] steps of K.
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn part<S: Simd>(&self, simd: S, first: usize) -> [[S::V; ROWS]; N] {
         let DotInput { a, b, stride, k } = self.input;
         let mut sums = [[simd.splat(0.0); ROWS]; N];
-        let whole = k / S::LANES * S::LANES;
-        let mut p = 0;
+        let whole = k / SUM_LANES * SUM_LANES;
+        let mut p = first;
         while p < whole {
-            // SAFETY: LANES elements from p on of every row and column.
+            // SAFETY: p + LANES <= whole: elements of every row and column.
             unsafe {
                 let mut rows = [simd.splat(0.0); ROWS];
                 for i in 0..ROWS {
@@ -150,7 +150,7 @@ impl<const N: usize> Kernel for DotTile<'_, N> {
                     }
                 }
             }
-            p += S::LANES;
+            p += SUM_LANES;
         }
         if p < k {
             let mask = simd.mask_first(k - p);
@@ -165,8 +165,33 @@ impl<const N: usize> Kernel for DotTile<'_, N> {
                 }
             }
         }
+        sums
+    }
+}
+
+impl<const N: usize> Kernel for DotTile<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let vectors = LaneSums::<S>::VECTORS;
+        // Where the sums of an element take several vectors, all of K is walked for one of them after the
+        // other: more sums than these would not stay in registers.
+        let mut sums = [[[simd.splat(0.0); 4]; ROWS]; N];
+        for vector in 0..vectors {
+            let part = self.part::<S>(simd, vector * S::LANES);
+            for j in 0..N {
+                for i in 0..ROWS {
+                    sums[j][i][vector] = part[j][i];
+                }
+            }
+        }
         for j in 0..N {
-            let totals = simd.reduce_add4(sums[j]);
+            let mut folded = [simd.splat(0.0); ROWS];
+            for i in 0..ROWS {
+                folded[i] = fold(simd, sums[j][i]);
+            }
+            let totals = simd.reduce_add4(folded);
             for i in 0..ROWS {
                 self.sums[i][self.col + j] = totals[i];
             }

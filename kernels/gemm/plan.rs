@@ -6,7 +6,7 @@ use super::Epilogue;
 use super::blocking::{Blocking, Grid, Store, ThreadCosts, Work};
 use super::dot::DotProduct;
 use super::loops::{Product, Target};
-use super::tile::TileFacts;
+use super::tile::{TileFacts, TileShape};
 use crate::{Isa, Team};
 use std::cell::RefCell;
 
@@ -122,10 +122,12 @@ impl Plan {
             product.work(isa, blocking).map(|work| (is_transposed, work))
         });
         let works = works.into_iter().flatten();
-        // Other sums have other bits, so the choice of dot products does not depend on the threads
-        // there are.
-        let alone = works.clone().map(|(_, work)| work.grid(1, ThreadCosts::NONE).1);
-        if let Some((is_transposed, cost)) = dot_products(isa, blocking, both)
+        // Other sums have other bits, so the choice of dot products depends neither on the threads there
+        // are nor on the instruction set: it is the one that suits the widest vectors.
+        let alone = works.clone().map(|(_, work)| {
+            Work { tile: TileShape::WIDEST, has_half: true, ..work }.grid(1, ThreadCosts::NONE).1
+        });
+        if let Some((is_transposed, cost)) = dot_products(blocking, both)
             && cost < alone.fold(f64::INFINITY, f64::min)
         {
             let tasks = ((cost / costs.phase.max(1.0)) as usize).clamp(1, threads);
@@ -143,14 +145,13 @@ impl Plan {
 }
 
 /// Whether dot products are better transposed, and what they cost, if they can compute it.
-fn dot_products(isa: Isa, blocking: &Blocking, both: [(bool, Product); 2]) -> Option<(bool, f64)> {
-    let (tile, _) = isa.run(TileFacts);
+fn dot_products(blocking: &Blocking, both: [(bool, Product); 2]) -> Option<(bool, f64)> {
     let costs = both.into_iter().filter_map(|(is_transposed, Product { a, b, target })| {
         // A transposed row of C has an epilogue of its own.
         if is_transposed && !matches!(target.epilogue, Epilogue::None) {
             return None;
         }
-        Some((is_transposed, DotProduct { a, b, target }.cost(tile.nr / 2, blocking)?))
+        Some((is_transposed, DotProduct { a, b, target }.cost(blocking)?))
     });
     costs.min_by(|a, b| a.1.total_cmp(&b.1))
 }

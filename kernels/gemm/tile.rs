@@ -6,7 +6,7 @@
 //! under the window of a convolution, without a copy. B is read by vectors, row by row.
 
 use super::store::{StripOutput, store_tile};
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, SUM_LANES, Simd};
 use std::ops::Range;
 
 /// Rows of the highest tile of any instruction set.
@@ -44,6 +44,9 @@ pub(crate) struct TileShape {
 }
 
 impl TileShape {
+    /// That of the set with the widest vectors.
+    pub(crate) const WIDEST: Self = Self { mr: 14, nr: 2 * SUM_LANES };
+
     /// With 32 registers 14 x 2 vectors of accumulators, two vectors of B and a broadcast of A;
     /// with 16 registers, 6 x 2.
     pub(crate) const fn of<S: Simd>() -> Self {

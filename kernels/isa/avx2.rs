@@ -250,11 +250,30 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn reduce_add4(self, [a, b, c, d]: [__m256; 4]) -> [f32; 4] {
         unsafe {
-            let (ab, cd) = (_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-            let v = _mm256_hadd_ps(ab, cd);
-            let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            // Halves of pairs are added, so that each step sums two vectors at the price of one.
+            let halves = |a, b| {
+                _mm256_add_ps(
+                    _mm256_permute2f128_ps::<0x20>(a, b),
+                    _mm256_permute2f128_ps::<0x31>(a, b),
+                )
+            };
+            // Lanes 0 to 3 are now of a (c), lanes 4 to 7 of b (d).
+            let (ab, cd) = (halves(a, b), halves(c, d));
+            let v = _mm256_add_ps(
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+            );
+            // Two of a, two of c; two of b, two of d.
+            let v = _mm256_add_ps(v, _mm256_movehdup_ps(v));
+            let (ac, bd) = (_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
             let mut sums = [0.0; 4];
-            _mm_storeu_ps(sums.as_mut_ptr(), v);
+            _mm_storeu_ps(
+                sums.as_mut_ptr(),
+                _mm_unpacklo_ps(
+                    _mm_shuffle_ps::<0b10_00_10_00>(ac, ac),
+                    _mm_shuffle_ps::<0b10_00_10_00>(bd, bd),
+                ),
+            );
             sums
         }
     }

@@ -164,14 +164,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_sqrt_ps(a) }
     }
     #[inline(always)]
-    fn sqrt_nearly(self, a: __m512) -> __m512 {
-        // One step of Newton's: s = a y, s += s (1/2 - s y / 2).
-        let estimate = unsafe { _mm512_rsqrt14_ps(a) };
-        let s = self.mul(a, estimate);
-        let half = self.mul(estimate, self.splat(-0.5));
-        self.mul_add(s, self.mul_add(s, half, self.splat(0.5)), s)
-    }
-    #[inline(always)]
     fn abs(self, a: __m512) -> __m512 {
         unsafe { _mm512_abs_ps(a) }
     }
@@ -205,7 +197,11 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     fn reduce_add(self, a: __m512) -> f32 {
-        unsafe { _mm512_reduce_add_ps(a) }
+        // Not `_mm512_reduce_add_ps`, whose order is the compiler's to choose.
+        unsafe {
+            let eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a));
+            self.half().reduce_add(eight)
+        }
     }
     #[inline(always)]
     fn reduce_add4(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {

@@ -5,6 +5,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+#[cfg_attr(feature = "emulated-avx512", path = "avx512_emulated.rs")]
 mod avx512;
 mod portable;
 
@@ -36,6 +37,14 @@ impl Isa {
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Portable => "portable",
+        }
+    }
+
+    /// Whether it rounds a multiply-add once. All sets that do give the same bits.
+    pub fn fuses_multiply_add(self) -> bool {
+        match self {
+            Self::Avx512 | Self::Avx2 => true,
+            Self::Portable => cfg!(target_arch = "aarch64"),
         }
     }
 

@@ -33,7 +33,8 @@ pub fn labels(seed: u64, len: usize, classes: usize) -> Vec<u8> {
 }
 
 /// Runs `compute` on every instruction set, alone and in teams of 1, 2, 3 and 4 threads; asserts
-/// that all teams give the same bits, and returns what each set gave.
+/// that all teams give the same bits, and all sets that fuse multiply-adds; returns what each set
+/// gave.
 pub fn run_everywhere(
     compute: impl Fn(&Team) -> Vec<Vec<f32>> + Sync,
 ) -> impl Iterator<Item = (Isa, Vec<Vec<f32>>)> {
@@ -43,6 +44,7 @@ pub fn run_everywhere(
         let pool = |isa, threads| Pool::new(isa, threads).unwrap();
         Isa::detected().flat_map(|isa| (1..=4).map(move |threads| pool(isa, threads))).collect()
     });
+    let mut fused: Option<(Isa, Vec<Vec<f32>>)> = None;
     Isa::detected().map(move |isa| {
         let alone = compute(&Team::solo(isa));
         for pool in pools.iter().filter(|pool| pool.isa() == isa) {
@@ -50,6 +52,12 @@ pub fn run_everywhere(
             for (alone, together) in alone.iter().zip(&together) {
                 let same = bits(alone) == bits(together);
                 assert!(same, "{isa}: other bits with {} threads than alone", pool.threads());
+            }
+        }
+        if isa.fuses_multiply_add() {
+            let (other, of_other) = fused.get_or_insert_with(|| (isa, alone.clone()));
+            for (one, other_one) in alone.iter().zip(of_other) {
+                assert_same_bits(one, other_one, format_args!("{isa} and {other}"));
             }
         }
         (isa, alone)
@@ -66,6 +74,15 @@ pub fn on_every_isa(test: impl Fn(&Team)) {
 /// Asserts that `compute` gives the same bits with 1, 2, 3 and 4 threads, on every instruction set.
 pub fn same_bits_at_any_thread_count(compute: impl Fn(&Team) -> Vec<f32> + Sync) {
     run_everywhere(|team| vec![compute(team)]).for_each(drop);
+}
+
+#[track_caller]
+fn assert_same_bits(one: &[f32], other: &[f32], what: std::fmt::Arguments) {
+    assert_eq!(one.len(), other.len(), "{what}: lengths");
+    for (i, (a, b)) in one.iter().zip(other).enumerate() {
+        let same = a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+        assert!(same, "{what}: element {i} is {a:e} or {b:e}");
+    }
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
