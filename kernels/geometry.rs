@@ -12,35 +12,36 @@ pub enum Padding {
 }
 
 /// A window of `kernel_h x kernel_w` sliding in steps of `stride` over images of
-/// `in_h x in_w x channels`. Sizes are in pixels.
+/// `in_h x in_w x channels`. Sizes are in pixels. Kernels walk images by these sizes without looking
+/// at them again: only [`Geometry::new`] makes one, of sizes that fit each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Height of the input.
-    pub in_h: usize,
+    pub(crate) in_h: usize,
     /// Width of the input.
-    pub in_w: usize,
+    pub(crate) in_w: usize,
     /// Channels of the input.
-    pub channels: usize,
+    pub(crate) channels: usize,
     /// Height of the window.
-    pub kernel_h: usize,
+    pub(crate) kernel_h: usize,
     /// Width of the window.
-    pub kernel_w: usize,
+    pub(crate) kernel_w: usize,
     /// Step of the window, both ways.
-    pub stride: usize,
+    pub(crate) stride: usize,
     /// Zeros above the image.
-    pub pad_top: usize,
+    pub(crate) pad_top: usize,
     /// Zeros left of the image.
-    pub pad_left: usize,
+    pub(crate) pad_left: usize,
     /// Height of the output.
-    pub out_h: usize,
+    pub(crate) out_h: usize,
     /// Width of the output.
-    pub out_w: usize,
+    pub(crate) out_w: usize,
 }
 
 impl Geometry {
     /// Works the output's size out. `input` is height, width, channels; `kernel` height, width.
-    /// `None` if a size is zero, the product of sizes overflows, or a valid window is larger than
-    /// the image.
+    /// `None` if a size is zero, no memory could hold the image, the window or a step of it, or a
+    /// valid window is larger than the image.
     pub fn new(
         input: [usize; 3],
         kernel: [usize; 2],
@@ -52,10 +53,16 @@ impl Geometry {
         if [in_h, in_w, channels, kernel_h, kernel_w, stride].contains(&0) {
             return None;
         }
-        in_h.checked_mul(in_w)?.checked_mul(channels)?;
-        kernel_h.checked_mul(kernel_w)?.checked_mul(channels)?;
         let (out_h, pad_top) = slide(in_h, kernel_h, stride, padding)?;
         let (out_w, pad_left) = slide(in_w, kernel_w, stride, padding)?;
+        // The image with the zeros around it, and a step of two windows (pools take two) down it: no
+        // offset that kernels work out is beyond these.
+        let height = in_h.checked_add(kernel_h)?;
+        let line = in_w.checked_add(kernel_w)?.checked_mul(channels)?;
+        let largest = height.checked_mul(line)?.max(stride.checked_mul(2)?.checked_mul(line)?);
+        if largest > isize::MAX as usize / size_of::<f32>() {
+            return None;
+        }
         Some(Self {
             in_h,
             in_w,
@@ -68,6 +75,56 @@ impl Geometry {
             out_h,
             out_w,
         })
+    }
+
+    /// Height of the input.
+    pub fn in_h(&self) -> usize {
+        self.in_h
+    }
+
+    /// Width of the input.
+    pub fn in_w(&self) -> usize {
+        self.in_w
+    }
+
+    /// Channels of the input.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Height of the window.
+    pub fn kernel_h(&self) -> usize {
+        self.kernel_h
+    }
+
+    /// Width of the window.
+    pub fn kernel_w(&self) -> usize {
+        self.kernel_w
+    }
+
+    /// Step of the window, both ways.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Zeros above the image.
+    pub fn pad_top(&self) -> usize {
+        self.pad_top
+    }
+
+    /// Zeros left of the image.
+    pub fn pad_left(&self) -> usize {
+        self.pad_left
+    }
+
+    /// Height of the output.
+    pub fn out_h(&self) -> usize {
+        self.out_h
+    }
+
+    /// Width of the output.
+    pub fn out_w(&self) -> usize {
+        self.out_w
     }
 
     /// Elements of one input image.
@@ -122,6 +179,19 @@ mod tests {
         assert_eq!(Geometry::new([2, 2, 1], [3, 3], 1, Padding::Valid), None);
         assert_eq!(Geometry::new([2, 2, 0], [1, 1], 1, Padding::Valid), None);
         assert_eq!(Geometry::new([2, 2, 1], [1, 1], 0, Padding::Same), None);
-        assert_eq!(Geometry::new([usize::MAX, 2, 1], [1, 1], 1, Padding::Valid), None);
+        for padding in [Padding::Valid, Padding::Same] {
+            for huge in [1 << 61, 1 << 62, 1 << 63, usize::MAX] {
+                let new = |input, kernel, stride| Geometry::new(input, kernel, stride, padding);
+                assert_eq!(new([huge, 2, 1], [1, 1], 1), None);
+                assert_eq!(new([2, huge, 1], [1, 1], 1), None);
+                assert_eq!(new([2, 2, huge], [1, 1], 1), None);
+                assert_eq!(new([2, 2, 1], [huge, 1], 1), None);
+                assert_eq!(new([2, 2, 1], [1, huge], 1), None);
+                assert_eq!(new([2, 2, 1], [1, 1], huge), None);
+            }
+        }
+        // Each fits, their product does not.
+        assert_eq!(Geometry::new([1 << 31, 1 << 31, 1], [1, 1], 1, Padding::Valid), None);
+        assert_eq!(Geometry::new([2, 2, 1], [1 << 31, 1 << 31], 1, Padding::Same), None);
     }
 }

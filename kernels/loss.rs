@@ -87,9 +87,7 @@ pub fn binary_cross_entropy(
     assert_eq!(logits.len(), n, "one logit for each label");
     assert_eq!(losses.len(), n, "one loss for each label");
     assert_eq!(dlogits.len(), n, "one gradient for each label");
-    if let Some(label) = labels.iter().find(|&&label| label > 1) {
-        panic!("label {label} is neither 0 nor 1");
-    }
+    check_binary_labels(labels);
     let scale = 1.0 / n as f32;
     let (isa, losses, dlogits) = (team.isa(), Parts::new(losses), Parts::new(dlogits));
     team.run_chunks(n, chunk(1), |samples, _| {
@@ -99,6 +97,15 @@ pub fn binary_cross_entropy(
         let (logits, labels) = (&logits[samples.clone()], &labels[samples]);
         isa.run(Binary { logits, labels, scale, losses, dlogits });
     });
+}
+
+/// # Panics
+/// If a label is neither 0 nor 1.
+#[track_caller]
+pub(crate) fn check_binary_labels(labels: &[u8]) {
+    if let Some(label) = labels.iter().find(|&&label| label > 1) {
+        panic!("label {label} is neither 0 nor 1");
+    }
 }
 
 /// `losses = ` mean over a sample's outputs of `(prediction - target)^2`, and its gradient over

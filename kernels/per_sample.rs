@@ -12,7 +12,7 @@
 //! steps, rounded in another order; W is touched twice in sixteen samples instead of in each.
 
 use crate::gemm::{Epilogue, Write, gemm};
-use crate::loss::{binary, binary_cross_entropy};
+use crate::loss::{binary, binary_cross_entropy, check_binary_labels};
 use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd};
 use crate::{Activation, Mat, MatMut, Team};
 
@@ -71,6 +71,8 @@ pub fn descend(
     assert_eq!(w2.len(), hidden, "one weight of the logit for each hidden unit");
     assert_eq!(labels.len(), n, "one label for each sample");
     assert_eq!(logits.len(), n, "one logit for each sample");
+    assert_eq!(losses.len(), n, "one loss for each sample");
+    check_binary_labels(labels);
     assert_eq!(scratch.len(), scratch_len(hidden), "the length of the scratch");
 
     let row = hidden.next_multiple_of(PAD);

@@ -88,6 +88,13 @@ impl Shape {
     fn batch(&self, x: usize) -> usize {
         let Self { steps, inputs, units } = *self;
         assert!(steps > 0 && inputs > 0 && units > 0, "a recurrent layer without size: {self:?}");
+        // Gates and their weights, of up to four gates: kernels multiply these sizes unchecked.
+        let row = units.checked_mul(4).filter(|&width| {
+            let rows =
+                steps.checked_mul(inputs.max(units)).and_then(|rows| rows.checked_mul(width));
+            rows.is_some_and(|rows| rows.checked_mul(x.max(1)).is_some())
+        });
+        assert!(row.is_some(), "a recurrent layer beyond any memory: {self:?}");
         let n = x / (steps * inputs);
         assert_eq!(x, n * steps * inputs, "x is no batch of {self:?}");
         n

@@ -20,7 +20,16 @@ pub trait Kernel {
 ///
 /// NaN: `add`, `mul` and the like follow IEEE 754; `max(a, b)` and `min(a, b)` give `b` where
 /// either is NaN; comparisons with NaN are false.
-pub trait Simd: Copy + Send + Sync + 'static {
+///
+/// # Safety
+/// Kernels reach as far as these say, and read and write vectors as floats:
+/// - `V` is `LANES` floats in order, of any bits, without padding: a power of two, from 4 to 16.
+/// - `HALF_LANES` is zero, or `LANES / 2` and the `LANES` of `Half`; `Half` is the type itself, or its
+///   `HALF_LANES` is zero.
+/// - Loads and stores touch no memory but that of their lanes; masks from [`Simd::mask_first`] choose
+///   the first `n` lanes.
+/// - A value of the type exists only where the CPU has the instructions.
+pub unsafe trait Simd: Copy + Send + Sync + 'static {
     /// A vector of `LANES` floats.
     type V: Copy;
     /// A choice of lanes.
@@ -177,7 +186,7 @@ impl<S: Simd> LaneSums<S> {
     /// All zero.
     #[inline(always)]
     pub(crate) fn zero(simd: S) -> Self {
-        const { assert!(SUM_LANES % S::LANES == 0 && Self::VECTORS <= 4) }
+        const { assert!(SUM_LANES.is_multiple_of(S::LANES) && Self::VECTORS <= 4) }
         Self([simd.splat(0.0); 4])
     }
 

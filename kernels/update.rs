@@ -230,8 +230,29 @@ impl<'a> Moving<'a> {
         )
     }
 
+    /// Whether a step can be made with so many gradients. Asked before anything is moved.
+    ///
+    /// # Panics
+    /// If the lengths differ, or Adam's step is 0.
+    #[track_caller]
+    fn check(&self, grads: usize) {
+        let remembers = match self.rule {
+            Rule::Sgd(sgd) => usize::from(sgd.momentum != 0.0),
+            Rule::RmsProp(rms) => 1 + usize::from(rms.momentum != 0.0),
+            Rule::Adam(adam) => {
+                assert!(adam.step > 0, "Adam counts its steps from 1");
+                2
+            }
+        };
+        assert_eq!(grads, self.params.len(), "a gradient for each parameter");
+        for memory in &self.memory[..remembers] {
+            assert_eq!(memory.len(), self.params.len(), "a memory of each parameter");
+        }
+    }
+
     #[track_caller]
     fn step_by(self, hands: Hands, grads: &[f32]) {
+        self.check(grads.len());
         let Self { rule, params, memory: [first, second] } = self;
         match rule {
             Rule::Sgd(sgd) if sgd.momentum == 0.0 => {
@@ -251,7 +272,6 @@ impl<'a> Moving<'a> {
 
 impl Adam {
     fn corrected(self) -> Corrected {
-        assert!(self.step > 0, "Adam counts its steps from 1");
         // In f64: 1 - 0.999^1 keeps three digits less in f32.
         let power = |beta: f32| f64::from(beta).powf(self.step as f64);
         let correction = (1.0 - power(self.beta2)).sqrt() / (1.0 - power(self.beta1));

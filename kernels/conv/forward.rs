@@ -30,7 +30,9 @@ pub(super) struct Correlation<'a> {
 
 impl Correlation<'_> {
     /// Computes it, a few images to a task.
+    #[track_caller]
     pub(super) fn run(&self, team: &Team, y: &mut [f32], moments: Option<MomentsOfTasks>) {
+        self.images.check_steps(self.kernel_w, self.w.rows());
         let out_len = self.out.0 * self.out.1 * self.w.cols();
         if out_len == 0 || y.is_empty() {
             return;

@@ -239,7 +239,23 @@ impl Framed {
         }
     }
 
-    /// Writes how far each element under a window is from its first.
+    /// The micro-kernel's steps are 32 bits wide.
+    ///
+    /// # Panics
+    /// If the last element under a window of so many elements is further from its first.
+    #[track_caller]
+    pub(super) fn check_steps(&self, kernel_w: usize, window_len: usize) {
+        let run = kernel_w * self.channels;
+        let lines = window_len.checked_div(run).unwrap_or(0);
+        let reach = lines.saturating_mul(self.line_len());
+        assert!(
+            u32::try_from(reach).is_ok(),
+            "a window reaches over {reach} elements: 2^32 or more"
+        );
+    }
+
+    /// Writes how far each element under a window is from its first. [`Framed::check_steps`] has
+    /// seen that it fits.
     pub(super) fn steps_under_window(&self, kernel_w: usize, steps: &mut [u32]) {
         let run = kernel_w * self.channels;
         for (row, steps) in steps.chunks_mut(run).enumerate() {

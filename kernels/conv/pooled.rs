@@ -46,6 +46,7 @@ pub fn forward_pooled(
     assert_eq!(argmax.len(), y.len(), "argmax and y differ in length");
     let per_sample = g.out_pixels() * filters;
     assert!(u32::try_from(per_sample).is_ok(), "{per_sample} elements cannot be numbered");
+    Framed::input(g).check_steps(g.kernel_w, g.window_len());
     let drops = dropout.map(|dropout| Drops {
         dropout,
         threshold: dropout.threshold(),

@@ -27,9 +27,11 @@ pub(super) struct WeightGradient<'a> {
 
 impl WeightGradient<'_> {
     /// Computes it. `sums` has room for [`WeightGradient::sums_len`].
+    #[track_caller]
     pub(super) fn run(&self, team: &Team, sums: &mut [f32], dw: &mut [f32]) {
         let (rows, filters) = (self.window_len, self.dz.cols());
         let (blocks, slices) = self.cut();
+        self.check_steps();
         // Slices are cut by the shape alone; rows so that every thread has as many tasks.
         let (isa, threads) = (team.isa(), team.threads());
         let (TileShape { mr, .. }, _) = isa.run(TileFacts);
@@ -56,6 +58,24 @@ impl WeightGradient<'_> {
                 }
             });
         }
+    }
+
+    /// The steps of a block of K are windows, and 32 bits wide.
+    ///
+    /// # Panics
+    /// If the last window of a block is further from its first.
+    #[track_caller]
+    fn check_steps(&self) {
+        let windows = self.dz.rows();
+        let per_image = self.windows.pixels_per_image();
+        let kc = Blocking::of_machine().even_kc(windows);
+        // A block that begins at an image's last window reaches into so many more.
+        let images = kc.div_ceil(per_image) + 1;
+        let reach = images.min(windows / per_image).saturating_mul(self.windows.image_step);
+        assert!(
+            u32::try_from(reach).is_ok(),
+            "{kc} windows reach over {reach} elements: 2^32 or more"
+        );
     }
 
     /// Blocks of windows, and slices of blocks.

@@ -105,7 +105,7 @@ impl Kernel for DotRows<'_> {
                 let output = target.row(&epilogue);
                 let c = target.c.wrapping_add((first + i) * target.rs);
                 let row = Row { at: 0, c, cs: target.cs, cols: n, output: &output };
-                // SAFETY: the row is inside C, bias and y; sums are as long as the widest vector.
+                // SAFETY: the row is inside C, bias and y; there is a sum for each column.
                 unsafe { finish_row(simd, sums[i].as_ptr(), row) };
             }
         }

@@ -215,8 +215,7 @@ impl Job<'_> {
     fn run(&self, team: &Team) {
         let (isa, Work { m, slices, tile, .. }) = (team.isa(), self.work);
         let n = self.cols.len();
-        // Room behind the partial sums lets the last of them be loaded as a whole vector.
-        let sums_len = if slices > 1 { slices * m * n + tile.nr } else { 0 };
+        let sums_len = if slices > 1 { slices * m * n } else { 0 };
         let mut buffer = team.phase_scratch();
         let sums = buffer.floats(sums_len);
         let partial = Target {
@@ -284,8 +283,7 @@ impl Kernel for FinishRows<'_> {
             let output = StripOutput { alpha: 1.0, ..job.product.target.row(&epilogue) };
             let c = c.wrapping_add(row * rs + job.cols.start * cs);
             let row = Row { at: 0, c, cs, cols: n, output: &output };
-            // SAFETY: the row is inside C, bias and y; behind the sums of all slices there is room
-            // for a vector.
+            // SAFETY: the row is inside C, bias and y, and its sums inside this task's.
             unsafe { finish_row(simd, sums[i * n..].as_ptr(), row) };
         }
     }

@@ -69,7 +69,7 @@ pub enum Epilogue<'a> {
 /// apply.
 ///
 /// # Panics
-/// If the shapes do not fit together.
+/// If the shapes do not fit together, or m n k is 2^60 or more.
 pub fn gemm(team: &Team, alpha: f32, a: Mat, b: Mat, write: Write, c: MatMut, epilogue: Epilogue) {
     gemm_with(team, Blocking::of_machine(), alpha, a, b, write, c, epilogue);
 }
@@ -101,6 +101,14 @@ pub fn gemm_with(
     let (m, n) = (a.rows(), b.cols());
     assert_eq!(a.cols(), b.rows(), "the columns of A and the rows of B");
     assert_eq!((c.rows(), c.cols()), (m, n), "the shape of C");
+    // Strides of zero make matrices of any size from one element; beyond this, sizes of buffers would
+    // overflow.
+    let k = a.cols();
+    let steps = m.checked_mul(n).and_then(|steps| steps.checked_mul(k));
+    assert!(
+        steps.is_some_and(|steps| steps < 1 << 60),
+        "{m} x {n} x {k} multiply-adds are too many"
+    );
     match epilogue {
         Epilogue::None => {}
         Epilogue::Bias { bias, .. } => assert_eq!(bias.len(), n, "one bias for each column"),

@@ -120,6 +120,14 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
     // What has been added is not added again.
     let output = &StripOutput { beta: if old.is_some() { None } else { output.beta }, ..*output };
     let mut copy = Sums { tile, spare: MaybeUninit::<[[S::V; NV]; 15]>::uninit() };
+    if output.by_column {
+        // As many rows as a whole vector of them has too many: it is turned with the others.
+        let spare = copy.spare.as_mut_ptr().cast::<[S::V; NV]>();
+        for i in 0..MR.next_multiple_of(W::LANES) - MR {
+            // SAFETY: no vector has more than 16 lanes, so there are at most 15 rows.
+            unsafe { spare.add(i).write([simd.splat(0.0); NV]) };
+        }
+    }
     let sums = (&raw mut copy).cast::<f32>();
     whole.call(FinishTile { sums, rs: NV * S::LANES, output, col, live });
 }
@@ -190,8 +198,9 @@ impl Kernel for FinishTile<'_> {
             for first in (0..output.height).step_by(S::LANES) {
                 let n = S::LANES.min(output.height - first);
                 for j in (0..live).step_by(4) {
-                    // SAFETY: LANES rows and four columns are inside the sums; of rows that nobody
-                    // wrote nothing is stored. The rest by the promise of `strip`'s caller.
+                    // SAFETY: LANES rows and four columns are inside the sums and those that
+                    // `store_tile` added; of these nothing is stored. The rest by the promise of
+                    // `strip`'s caller.
                     unsafe {
                         let columns = simd.transpose4(sums.add(first * rs + j), rs);
                         for (j, sums) in (j..live).zip(columns) {
@@ -236,7 +245,7 @@ pub(crate) struct Row<'a> {
 /// `C = epilogue(alpha sums + beta C)` for one row.
 ///
 /// # Safety
-/// The row of C, bias and y has these columns; sums are readable for whole vectors.
+/// The row of C, bias and y has these columns, and so have the sums.
 #[inline(always)]
 pub(crate) unsafe fn finish_row<S: Simd>(simd: S, sums: *const f32, row: Row) {
     let Row { at, c, cs, cols, output } = row;
@@ -246,7 +255,7 @@ pub(crate) unsafe fn finish_row<S: Simd>(simd: S, sums: *const f32, row: Row) {
         // SAFETY: n columns from `first` on are inside by the caller's promise.
         unsafe {
             let place = Place { at, first, n, c: c.add(first * cs), cs };
-            finish(simd, simd.load(sums.add(first)), place, output);
+            finish(simd, simd.load_first(sums.add(first), n), place, output);
         }
         first += S::LANES;
     }

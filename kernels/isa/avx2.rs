@@ -46,7 +46,9 @@ fn call_avx2<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-impl Simd for Avx2 {
+// SAFETY: __m256 is eight floats, and half a vector is the vector itself; an Avx2 exists only where `new`
+// saw the features.
+unsafe impl Simd for Avx2 {
     type V = __m256;
     type M = __m256;
     const LANES: usize = 8;

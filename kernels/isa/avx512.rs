@@ -43,7 +43,9 @@ fn call_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-impl Simd for Avx512 {
+// SAFETY: __m512 is sixteen floats, and AVX2 has eight; an Avx512 exists only where `new` saw the
+// features.
+unsafe impl Simd for Avx512 {
     type V = __m512;
     type M = __mmask16;
     const LANES: usize = 16;

@@ -55,7 +55,9 @@ fn call_emulated<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-impl Simd for Avx512 {
+// SAFETY: two of __m256 are sixteen floats in order, and AVX2 has eight; an Avx512 exists only where
+// `new` saw the features that its instructions need.
+unsafe impl Simd for Avx512 {
     type V = [__m256; 2];
     type M = [__m256; 2];
     const LANES: usize = 16;

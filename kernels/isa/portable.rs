@@ -13,7 +13,8 @@ pub(super) struct Portable;
 /// `n`.
 static MASKS: [u32; 8] = [!0, !0, !0, !0, 0, 0, 0, 0];
 
-impl Simd for Portable {
+// SAFETY: f32x4 is four floats, and half a vector is the vector itself; every CPU runs the build.
+unsafe impl Simd for Portable {
     type V = f32x4;
     type M = f32x4;
     const LANES: usize = 4;

@@ -5,13 +5,20 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// A growable buffer of floats, aligned to cache lines, that a worker keeps between tasks.
+///
+/// With debug assertions it is as long as what was asked for last, and NaN until a task writes it: a
+/// task that relies on what another left there gets NaN, one that writes beyond its floats is found
+/// when the next asks for its own, and an allocator with guard pages sees the end of it.
 #[derive(Default)]
 pub struct Scratch {
     lines: Vec<Line>,
+    /// The floats that were asked for last.
+    #[cfg(debug_assertions)]
+    len: usize,
 }
 
 /// One cache line.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
@@ -24,10 +31,45 @@ impl Scratch {
     /// The first `len` floats, with whatever an earlier task left in them.
     pub fn floats(&mut self, len: usize) -> &mut [f32] {
         let lines = len.div_ceil(16);
+        #[cfg(debug_assertions)]
+        self.renew(len, lines);
         if self.lines.len() < lines {
-            self.lines.resize(lines, Line([0.0; 16]));
+            self.lines.resize(lines, Line::default());
         }
         &mut bytemuck::cast_slice_mut(&mut self.lines[..lines])[..len]
+    }
+
+    /// Looks for writes behind the last task's floats, and makes room for as many as are asked for.
+    #[cfg(debug_assertions)]
+    fn renew(&mut self, len: usize, lines: usize) {
+        self.check();
+        if self.lines.len() != lines {
+            self.lines = Vec::new();
+            self.lines.resize(lines, Line::default());
+        }
+        bytemuck::cast_slice_mut::<_, u32>(&mut self.lines).fill(CANARY);
+        self.len = len;
+    }
+
+    /// The rest of the last line is as `renew` left it.
+    #[cfg(debug_assertions)]
+    fn check(&self) {
+        let words: &[u32] = bytemuck::cast_slice(&self.lines);
+        let is_whole = words[self.len..].iter().all(|&word| word == CANARY);
+        assert!(is_whole, "a task wrote behind the {} floats of its scratch", self.len);
+    }
+}
+
+/// The bits of a NaN that no arithmetic gives.
+#[cfg(debug_assertions)]
+const CANARY: u32 = 0x7FC5_CA7C;
+
+#[cfg(debug_assertions)]
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check();
+        }
     }
 }
 
@@ -77,5 +119,16 @@ mod tests {
             let floats = scratch.floats(len);
             assert_eq!((floats.len(), floats.as_ptr() as usize % 64), (len, 0));
         }
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "a task wrote behind the 17 floats of its scratch")]
+    fn writing_behind_a_scratch_is_found() {
+        let mut scratch = Scratch::default();
+        let floats = scratch.floats(17).as_mut_ptr();
+        // SAFETY: not among the 17, but inside the buffer, which is whole lines.
+        unsafe { *floats.add(17) = 1.0 };
+        scratch.floats(1);
     }
 }

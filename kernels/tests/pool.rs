@@ -39,7 +39,7 @@ fn max_is_exact() {
     for g in geometries() {
         for n in [0, 1, 3, 13] {
             let x = images(&g, n);
-            let out = n * g.out_pixels() * g.channels;
+            let out = n * g.out_pixels() * g.channels();
             let (mut y, mut winners) = (untouched(out), vec![255; out]);
             naive::pool::max_forward(&g, &x, &mut y, &mut winners);
             let dy = noise(2, out);
@@ -67,7 +67,7 @@ fn average() {
     for g in geometries() {
         for n in [0, 1, 3, 13] {
             let x = noise(1, n * g.in_len());
-            let out = n * g.out_pixels() * g.channels;
+            let out = n * g.out_pixels() * g.channels();
             let (mut y, mut dx) = (untouched(out), untouched(x.len()));
             naive::pool::average_forward(&g, &x, &mut y);
             let dy = noise(2, out);

@@ -86,7 +86,7 @@ impl Case {
     }
 
     fn pooled_len(&self) -> usize {
-        self.batch * (self.g.out_h / 2) * (self.g.out_w / 2) * self.filters
+        self.batch * (self.g.out_h() / 2) * (self.g.out_w() / 2) * self.filters
     }
 
     fn name(&self) -> String {
@@ -124,15 +124,15 @@ fn unfused(
         dropout::forward(team, rule, per_sample, &x, &mut map);
     }
     let (mut y, mut argmax) = (untouched(case.pooled_len()), vec![255; case.pooled_len()]);
-    let size = [g.out_h, g.out_w, case.filters];
+    let size = [g.out_h(), g.out_w(), case.filters];
     if let Some(pooling) = Geometry::new(size, [2, 2], 2, Padding::Valid) {
         pool::max_forward(team, &pooling, &map, &mut y, &mut argmax);
         for (i, argmax) in argmax.iter_mut().enumerate() {
             let (pixel, c) = (i / case.filters, i % case.filters);
-            let (line, col) = (pixel / pooling.out_w, pixel % pooling.out_w);
-            let row = line / pooling.out_h * g.out_h + line % pooling.out_h * 2;
+            let (line, col) = (pixel / pooling.out_w(), pixel % pooling.out_w());
+            let row = line / pooling.out_h() * g.out_h() + line % pooling.out_h() * 2;
             let place = usize::from(*argmax);
-            let at = (row + place / 2) * g.out_w + 2 * col + place % 2;
+            let at = (row + place / 2) * g.out_w() + 2 * col + place % 2;
             *argmax += 4 * u8::from(alive[at * case.filters + c] == 0.0);
         }
     }

@@ -27,7 +27,7 @@ const MOST_ROWS: usize = 4_096;
 /// `[inputs, units]`. `room` is for as many gradients; what is left in it does not matter.
 ///
 /// # Panics
-/// If the shapes do not fit.
+/// If the shapes do not fit, or Adam's step is 0; nothing is moved then.
 #[track_caller]
 pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving: Moving) {
     let (n, inputs) = (x.rows(), x.cols());
@@ -36,6 +36,7 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
     assert_eq!(dz.len(), n * units, "as many gradients as samples");
     assert_eq!(room.len(), len, "room for {inputs} x {units} gradients");
     assert_eq!(moving.params.len(), len, "parameters are not {inputs} x {units}");
+    moving.check(len);
     if n > MOST_ROWS {
         let dw = MatMut::new(room, inputs, units);
         gemm(team, 1.0, x.t(), Mat::new(dz, n, units), Write::Set, dw, Epilogue::None);

@@ -41,7 +41,11 @@ impl Convolution {
         };
         format!(
             "{}x{}x{} -> {} {padding}, batch {}",
-            g.in_h, g.in_w, g.channels, self.filters, self.batch
+            g.in_h(),
+            g.in_w(),
+            g.channels(),
+            self.filters,
+            self.batch
         )
     }
 

@@ -79,7 +79,7 @@ impl Sweep {
     /// Elements of the whole batch on the output's side.
     fn outputs(&self) -> usize {
         match self.operation {
-            Operation::Pool(_, g) => self.batch * g.out_pixels() * g.channels,
+            Operation::Pool(_, g) => self.batch * g.out_pixels() * g.channels(),
             _ => self.batch * self.elements,
         }
     }

@@ -288,7 +288,7 @@ mod tests {
         let sizes: Vec<_> = shapes
             .convolutions
             .iter()
-            .map(|c| (c.geometry.in_h, c.geometry.channels, c.filters, c.batch, c.place))
+            .map(|c| (c.geometry.in_h(), c.geometry.channels(), c.filters, c.batch, c.place))
             .collect();
         assert_eq!(sizes, [(28, 1, 64, 64, Place::First), (14, 64, 32, 64, Place::Inner)]);
         assert_eq!(shapes.weights[0], weights(1568, 256, 64));

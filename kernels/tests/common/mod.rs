@@ -1,6 +1,9 @@
 //! What the kernel tests share: inputs from a formula, teams of every kind, comparisons.
 #![allow(dead_code, reason = "each test binary uses its share")]
 
+#[cfg(target_os = "linux")]
+mod guard;
+
 use std::sync::OnceLock;
 use threadcount_kernels::{Isa, Pool, Team};
 

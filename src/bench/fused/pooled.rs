@@ -20,7 +20,7 @@ impl Inputs {
     /// The pool that follows.
     fn pooling(&self) -> Geometry {
         let g = self.geometry();
-        Geometry::new([g.out_h, g.out_w, self.convolution.filters], [2; 2], 2, Padding::Valid)
+        Geometry::new([g.out_h(), g.out_w(), self.convolution.filters], [2; 2], 2, Padding::Valid)
             .expect("a map with room for the pool that its recipe has")
     }
 }

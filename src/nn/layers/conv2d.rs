@@ -92,7 +92,7 @@ impl LayerOps for Conv2d {
                 TensorPlan::new("kernel", &self.weights(input), glorot),
                 TensorPlan::new("bias", &[self.filters], Initializer::Zeros),
             ],
-            ..LayerPlan::new(Shape::Image([g.out_h, g.out_w, self.filters]), Flow::Buffered)
+            ..LayerPlan::new(Shape::Image([g.out_h(), g.out_w(), self.filters]), Flow::Buffered)
         })
     }
 

@@ -64,7 +64,7 @@ impl LayerOps for Pool2d {
                 self.size
             ));
         };
-        let output = Shape::Image([g.out_h, g.out_w, channels]);
+        let output = Shape::Image([g.out_h(), g.out_w(), channels]);
         let winners = match self.pooling {
             Pooling::Max => output.len(),
             Pooling::Average => 0,
