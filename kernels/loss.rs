@@ -4,7 +4,7 @@
 //! Losses are per sample; gradients are those of their mean over the batch.
 
 use crate::math;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, flush};
 use crate::sweep::{Step, sweep};
 use crate::team::{Parts, Team};
 
@@ -190,7 +190,7 @@ fn multiply<S: Simd>(simd: S, row: &mut [f32], factor: f32) {
         // SAFETY: i + LANES <= len.
         unsafe {
             let p = row.as_mut_ptr().add(i);
-            simd.store(p, simd.mul(simd.load(p), factor));
+            simd.store(p, simd.flush(simd.mul(simd.load(p), factor)));
         }
         i += S::LANES;
     }
@@ -199,7 +199,8 @@ fn multiply<S: Simd>(simd: S, row: &mut [f32], factor: f32) {
         // SAFETY: the mask chooses the lanes below len.
         unsafe {
             let p = row.as_mut_ptr().add(i);
-            simd.store_masked(p, simd.mul(simd.load_masked(p, tail), factor), tail);
+            let product = simd.mul(simd.load_masked(p, tail), factor);
+            simd.store_masked(p, simd.flush(product), tail);
         }
     }
 }
@@ -261,7 +262,7 @@ impl Kernel for CrossEntropy<'_> {
                     let p = losses.as_mut_ptr().add(start + i);
                     let sum = simd.load(sums.as_ptr().add(i));
                     let loss = simd.add(simd.load_masked(p, mask), math::ln(simd, sum));
-                    simd.store_masked(p, loss, mask);
+                    simd.store_masked(p, simd.flush(loss), mask);
                     simd.store(sums.as_mut_ptr().add(i), simd.div(simd.splat(scale), sum));
                 }
                 i += S::LANES;
@@ -318,8 +319,9 @@ impl Kernel for Binary<'_> {
                 let z = simd.load_masked(logits.as_ptr().add(i), mask);
                 let label = simd.load_u8(labels.as_ptr().add(i), len - i);
                 let (loss, miss) = binary(simd, z, label);
-                simd.store_masked(losses.as_mut_ptr().add(i), loss, mask);
-                simd.store_masked(dlogits.as_mut_ptr().add(i), simd.mul(miss, scale), mask);
+                simd.store_masked(losses.as_mut_ptr().add(i), simd.flush(loss), mask);
+                let gradient = simd.flush(simd.mul(miss, scale));
+                simd.store_masked(dlogits.as_mut_ptr().add(i), gradient, mask);
             }
             i += S::LANES;
         }
@@ -372,11 +374,12 @@ impl Kernel for SquaredRows<'_> {
                     let t = simd.load_masked(t.as_ptr().add(j), mask);
                     let d = simd.sub(p, t);
                     sum = simd.mul_add(d, d, sum);
-                    simd.store_masked(gradient.as_mut_ptr().add(j), simd.mul(d, scale), mask);
+                    let d = simd.flush(simd.mul(d, scale));
+                    simd.store_masked(gradient.as_mut_ptr().add(j), d, mask);
                 }
                 j += S::LANES;
             }
-            *loss = simd.reduce_add(sum) * share;
+            *loss = flush(simd.reduce_add(sum) * share);
         }
     }
 }
