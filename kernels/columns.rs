@@ -133,10 +133,11 @@ impl<const P: usize, const R: usize, const A: usize, const W: usize> Walk<'_, P,
                     unsafe {
                         let p = self.writes[k].as_mut_ptr();
                         let p = p.add(row * self.cols + column + g * S::LANES);
+                        let written = simd.flush(written[k]);
                         if TAIL {
-                            simd.store_masked(p, written[k], mask);
+                            simd.store_masked(p, written, mask);
                         } else {
-                            simd.store(p, written[k]);
+                            simd.store(p, written);
                         }
                     }
                 }
@@ -149,9 +150,9 @@ impl<const P: usize, const R: usize, const A: usize, const W: usize> Walk<'_, P,
                     let p = self.sums[k].as_mut_ptr().add(column + g * S::LANES);
                     if TAIL {
                         let total = simd.add(simd.load_masked(p, mask), sums[g][k]);
-                        simd.store_masked(p, total, mask);
+                        simd.store_masked(p, simd.flush(total), mask);
                     } else {
-                        simd.store(p, simd.add(simd.load(p), sums[g][k]));
+                        simd.store(p, simd.flush(simd.add(simd.load(p), sums[g][k])));
                     }
                 }
             }

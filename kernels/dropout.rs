@@ -6,7 +6,7 @@
 //! two rounds of a 32-bit multiply-xorshift finaliser (the constants of Wellons's `lowbias32`) of
 //! the element's number. An element dies if the result is below `rate 2^32`.
 
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, flush};
 use crate::team::{Parts, Team};
 
 /// Elements of the smallest task: an element costs a few integer operations more than a copy.
@@ -132,12 +132,12 @@ impl Kernel for Masks<'_> {
                 Some(x) => {
                     let x = &x[done..done + len];
                     for i in 0..len {
-                        y[i] = kept(seeds, (element + i) as u32, threshold, x[i] * scale);
+                        y[i] = kept(seeds, (element + i) as u32, threshold, flush(x[i] * scale));
                     }
                 }
                 None => {
                     for i in 0..len {
-                        y[i] = kept(seeds, (element + i) as u32, threshold, y[i] * scale);
+                        y[i] = kept(seeds, (element + i) as u32, threshold, flush(y[i] * scale));
                     }
                 }
             }

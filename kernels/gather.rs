@@ -109,7 +109,8 @@ impl<'b, F: Fn(usize) -> &'b [u8]> Kernel for Block<'_, F> {
                     let factor = simd.load_first(factors.as_ptr().add(j), n);
                     let offset = simd.load_first(offsets.as_ptr().add(j), n);
                     let y = simd.add(simd.mul(x, factor), offset);
-                    simd.store_first(out.as_mut_ptr().add(j - columns.start), y, n);
+                    let p = out.as_mut_ptr().add(j - columns.start);
+                    simd.store_first(p, simd.flush(y), n);
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! Losses are per sample; gradients are those of their mean over the batch.
 
 use crate::math;
-use crate::simd::{Kernel, LaneSums, Simd};
+use crate::simd::{Kernel, LaneSums, Simd, flush};
 use crate::sweep::{Step, sweep};
 use crate::team::{Parts, Team};
 
@@ -199,7 +199,7 @@ fn multiply<S: Simd>(simd: S, row: &mut [f32], factor: f32) {
         // SAFETY: i + LANES <= len.
         unsafe {
             let p = row.as_mut_ptr().add(i);
-            simd.store(p, simd.mul(simd.load(p), factor));
+            simd.store(p, simd.flush(simd.mul(simd.load(p), factor)));
         }
         i += S::LANES;
     }
@@ -208,7 +208,8 @@ fn multiply<S: Simd>(simd: S, row: &mut [f32], factor: f32) {
         // SAFETY: the mask chooses the lanes below len.
         unsafe {
             let p = row.as_mut_ptr().add(i);
-            simd.store_masked(p, simd.mul(simd.load_masked(p, tail), factor), tail);
+            let product = simd.mul(simd.load_masked(p, tail), factor);
+            simd.store_masked(p, simd.flush(product), tail);
         }
     }
 }
@@ -270,7 +271,7 @@ impl Kernel for CrossEntropy<'_> {
                     let p = losses.as_mut_ptr().add(start + i);
                     let sum = simd.load(sums.as_ptr().add(i));
                     let loss = simd.add(simd.load_masked(p, mask), math::ln(simd, sum));
-                    simd.store_masked(p, loss, mask);
+                    simd.store_masked(p, simd.flush(loss), mask);
                     simd.store(sums.as_mut_ptr().add(i), simd.div(simd.splat(scale), sum));
                 }
                 i += S::LANES;
@@ -327,8 +328,9 @@ impl Kernel for Binary<'_> {
                 let z = simd.load_masked(logits.as_ptr().add(i), mask);
                 let label = simd.load_u8(labels.as_ptr().add(i), len - i);
                 let (loss, miss) = binary(simd, z, label);
-                simd.store_masked(losses.as_mut_ptr().add(i), loss, mask);
-                simd.store_masked(dlogits.as_mut_ptr().add(i), simd.mul(miss, scale), mask);
+                simd.store_masked(losses.as_mut_ptr().add(i), simd.flush(loss), mask);
+                let gradient = simd.flush(simd.mul(miss, scale));
+                simd.store_masked(dlogits.as_mut_ptr().add(i), gradient, mask);
             }
             i += S::LANES;
         }
@@ -382,11 +384,12 @@ impl Kernel for SquaredRows<'_> {
                     let d = simd.sub(p, t);
                     let sum = sums.of_vector(j / S::LANES);
                     *sum = simd.mul_add(d, d, *sum);
-                    simd.store_masked(gradient.as_mut_ptr().add(j), simd.mul(d, scale), mask);
+                    let d = simd.flush(simd.mul(d, scale));
+                    simd.store_masked(gradient.as_mut_ptr().add(j), d, mask);
                 }
                 j += S::LANES;
             }
-            *loss = sums.total(simd) * share;
+            *loss = flush(sums.total(simd) * share);
         }
     }
 }

@@ -3,8 +3,9 @@
 //! The polynomials interpolate at Chebyshev nodes, of the degree that brings their own error below
 //! a fifth of a unit in the last place (ULP). Largest errors on any of the 2^32 floats, on the worst
 //! instruction set: exp 1.17 ULP, ln 1.01, ln_1p 1.42, sigmoid 2.00 (1.9990), tanh 1.38; the tests
-//! below hold all of them to 2. NaN gives NaN, infinities give the limits, overflow gives infinity,
-//! and results below the normal range are denormal.
+//! below hold all of them to 2. NaN gives NaN, infinities give the limits, and overflow gives
+//! infinity. Below the normal range exp and the logistic function give zero and compute nothing
+//! subnormal on the way there; tanh and ln may give what is subnormal, where what they are given is.
 
 use crate::simd::Simd;
 use std::f32::consts::{LN_2, LOG2_E, SQRT_2};
@@ -27,6 +28,12 @@ const LN: [f32; 8] = [
     0.126_223_19,
     -0.079_027_44,
 ];
+
+/// The least x whose e^x is a normal number: that of the next float is 2^-126 (1 - 3.1e-6).
+const LEAST_EXP: f32 = -87.336_54;
+
+/// Below this tanh x rounds to x; squares and cubes from here on are normal numbers.
+const TANH_TINY: f32 = 1.0 / (1_u64 << 40) as f32;
 
 /// Where tanh leaves its polynomial.
 const TANH_NEAR: f32 = 0.55;
@@ -70,13 +77,15 @@ fn reduced_exp_m1<S: Simd>(simd: S, x: S::V) -> (S::V, S::V) {
 /// e^x.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::V) -> S::V {
+    let zero = simd.gt(simd.splat(LEAST_EXP), x);
     // Beyond these bounds the result is 0 or infinity; NaN passes, being the second operand.
-    let x = simd.min(simd.splat(104.0), simd.max(simd.splat(-104.0), x));
+    let x = simd.min(simd.splat(104.0), simd.max(simd.splat(LEAST_EXP), x));
     let (n, p) = reduced_exp_m1(simd, x);
-    // n is up to 150 in size: two factors reach infinity and the denormals, one would not.
+    // n is up to 150: two factors reach infinity, one would not.
     let half = simd.round(simd.mul(n, simd.splat(0.5)));
     let p = simd.add(p, simd.splat(1.0));
-    simd.mul(simd.mul(p, simd.pow2(half)), simd.pow2(simd.sub(n, half)))
+    let result = simd.mul(simd.mul(p, simd.pow2(half)), simd.pow2(simd.sub(n, half)));
+    simd.select(zero, simd.splat(0.0), result)
 }
 
 /// Natural logarithm.
@@ -130,15 +139,15 @@ pub(crate) fn sigmoid<S: Simd>(simd: S, x: S::V) -> S::V {
     let one = simd.splat(1.0);
     // e^-x = 2^n (1 + p). Beyond these bounds the result is 1 or 0; NaN passes.
     let x = simd.sub(simd.splat(0.0), x);
-    let (n, p) = reduced_exp_m1(simd, simd.min(simd.splat(104.0), simd.max(simd.splat(-30.0), x)));
-    // From 2^127 on results are denormal: what n has too much divides them afterwards.
-    let low = simd.min(simd.splat(126.0), n);
-    let scale = simd.pow2(low);
+    let zero = simd.gt(x, simd.splat(-LEAST_EXP));
+    let x = simd.min(simd.splat(-LEAST_EXP), simd.max(simd.splat(-30.0), x));
+    let (n, p) = reduced_exp_m1(simd, x);
+    let scale = simd.pow2(n);
     // 1 + 2^n + 2^n p with the largest last: only its sum is rounded coarsely. With e^-x rounded on
     // the way there the error was 2.3 ULP.
     let rest = simd.mul_add(p, scale, simd.min(scale, one));
     let y = simd.div(one, simd.add(simd.max(scale, one), rest));
-    simd.mul(y, simd.pow2(simd.sub(low, n)))
+    simd.select(zero, simd.splat(0.0), y)
 }
 
 /// Hyperbolic tangent.
@@ -147,16 +156,18 @@ pub(crate) fn tanh<S: Simd>(simd: S, x: S::V) -> S::V {
     let (one, two) = (simd.splat(1.0), simd.splat(2.0));
     // At 9.1 it has rounded to 1.
     let a = simd.min(simd.splat(9.1), simd.abs(x));
+    // Tiny numbers are their own tanh, and their squares would be subnormal.
+    let near = simd.select(simd.gt(simd.splat(TANH_TINY), a), simd.splat(0.0), a);
     // From tanh 0.55 = 1/2 on 1 - 2 / (e^2a + 1): errors of the quotient, below 1/2, count half at
     // most, so that one ln 2 will do.
-    let n = simd.round(simd.mul(a, simd.splat(2.0 * LOG2_E)));
-    let p = small_exp_m1(simd, simd.mul_add(n, simd.splat(-LN_2), simd.add(a, a)));
+    let n = simd.round(simd.mul(near, simd.splat(2.0 * LOG2_E)));
+    let p = small_exp_m1(simd, simd.mul_add(n, simd.splat(-LN_2), simd.add(near, near)));
     let scale = simd.pow2(n);
     let below = simd.add(scale, simd.mul_add(p, scale, one));
     // Near 0, and for NaN, a - a^3 (A + a^2) / (B + C a^2 + a^4): one division serves both.
     let [c0, c1, c2] = TANH.map(|c| simd.splat(c));
-    let square = simd.mul(a, a);
-    let near_above = simd.mul(simd.mul(square, a), simd.add(square, c0));
+    let square = simd.mul(near, near);
+    let near_above = simd.mul(simd.mul(square, near), simd.add(square, c0));
     let near_below = simd.mul_add(simd.add(square, c2), square, c1);
     let far = simd.gt(a, simd.splat(TANH_NEAR));
     let quotient = simd.div(simd.select(far, two, near_above), simd.select(far, below, near_below));
@@ -203,7 +214,7 @@ mod tests {
                         Function::Sigmoid => sigmoid(simd, x),
                         Function::Tanh => tanh(simd, x),
                     };
-                    simd.store(chunk.as_mut_ptr(), y);
+                    simd.store(chunk.as_mut_ptr(), simd.flush(y));
                 }
             }
         }
@@ -230,9 +241,15 @@ mod tests {
         const ALL: [Self; 5] = [Self::Exp, Self::Ln, Self::Ln1p, Self::Sigmoid, Self::Tanh];
     }
 
-    /// Distance in ULP of the exact result; those of denormals are 2^-149 apart, infinity stands
-    /// where the next float would.
+    /// Distance in ULP of the exact result; infinity stands where the next float would. Zero is right
+    /// where the exact result is below the normal range, or rounds to below it; a subnormal never.
     fn error(actual: f32, exact: f64) -> f64 {
+        if actual.is_subnormal() {
+            return f64::INFINITY;
+        }
+        if actual == 0.0 && exact.abs() < f64::from(f32::MIN_POSITIVE) * (1.0 + 2e-7) {
+            return 0.0;
+        }
         if exact.is_nan() || exact.is_infinite() {
             let same =
                 actual.is_nan() == exact.is_nan() && (exact.is_nan() || f64::from(actual) == exact);

@@ -5,7 +5,7 @@
 //! that counts, also where the mean is 10,000 times the deviation.
 
 use crate::columns::{Cell, Input, Sum, map, reduce};
-use crate::simd::Simd;
+use crate::simd::{Simd, flush};
 use crate::team::Team;
 
 /// Rows that the shift is the mean of: it then misses the mean by about an eighth of the deviation.
@@ -68,10 +68,10 @@ pub fn train_forward(
     reduce(team, Moments, [shift], input, workspace, [&mut *first, &mut *variance]);
     for j in 0..c {
         let (offset, square) = (first[j] / rows as f32, variance[j] / rows as f32);
-        mean[j] = shift[j] + offset;
+        mean[j] = flush(shift[j] + offset);
         // A constant column may come out a hair below zero; NaN stays.
         let v = square - offset * offset;
-        variance[j] = if v < 0.0 { 0.0 } else { v };
+        variance[j] = if v < 0.0 { 0.0 } else { flush(v) };
     }
     let scale = first;
     scales(gamma, variance, epsilon, scale);
@@ -141,11 +141,12 @@ pub fn backward(
     reduce(team, Gradients, [mean], input, workspace, [&mut *dgamma, &mut *dbeta]);
     for j in 0..c {
         let inverse = 1.0 / (variance[j] + epsilon).sqrt();
-        dgamma[j] *= inverse;
+        dgamma[j] = flush(dgamma[j] * inverse);
         // dx = scale dy + slope (x - mean) + offset
-        scale[j] = gamma[j] * inverse;
-        slope[j] = -scale[j] * inverse * dgamma[j] / rows as f32;
-        offset[j] = -scale[j] * dbeta[j] / rows as f32;
+        // (None of them subnormal: each is an operand of every row.)
+        scale[j] = flush(gamma[j] * inverse);
+        slope[j] = flush(-scale[j] * inverse * dgamma[j] / rows as f32);
+        offset[j] = flush(-scale[j] * dbeta[j] / rows as f32);
     }
     map(team, Chain, [mean, scale, slope, offset], [x, dy], c, dx);
 }
@@ -158,14 +159,14 @@ pub fn backward(
 pub fn update_moving(momentum: f32, batch: &[f32], moving: &mut [f32]) {
     assert_eq!(batch.len(), moving.len(), "batch and moving statistics differ in length");
     for (moving, &batch) in moving.iter_mut().zip(batch) {
-        *moving = momentum * *moving + (1.0 - momentum) * batch;
+        *moving = flush(momentum * *moving + (1.0 - momentum) * batch);
     }
 }
 
 /// `gamma / sqrt(variance + epsilon)`.
 fn scales(gamma: &[f32], variance: &[f32], epsilon: f32, scale: &mut [f32]) {
     for ((scale, &gamma), &variance) in scale.iter_mut().zip(gamma).zip(variance) {
-        *scale = gamma / (variance + epsilon).sqrt();
+        *scale = flush(gamma / (variance + epsilon).sqrt());
     }
 }
 

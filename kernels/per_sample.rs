@@ -13,7 +13,7 @@
 
 use crate::gemm::{Epilogue, Write, gemm};
 use crate::loss::{binary, binary_cross_entropy, check_binary_labels};
-use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd};
+use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd, flush};
 use crate::{Activation, Mat, MatMut, Team};
 
 /// Samples of one block. The products among samples cost as many operations as they have in common
@@ -152,24 +152,25 @@ impl Kernel for Recurrence<'_> {
                     let z = simd.load(z.as_ptr().add(j * row + k));
                     // Zero behind the last unit: w2 and z are then never changed there.
                     let unit = simd.mask_first(hidden.saturating_sub(k));
-                    let y = simd.select(unit, activation.apply(simd, z), zero);
+                    let y = simd.select(unit, activation.apply_flushed(simd, z), zero);
                     simd.store(a.as_mut_ptr().add(k), y);
                     let sum = sums.of_vector(k / S::LANES);
                     *sum = simd.mul_add(y, simd.load(w2.as_ptr().add(k)), *sum);
                 }
             }
-            logits[j] = sums.total(simd) + *b2;
+            logits[j] = flush(sums.total(simd) + *b2);
             let label = simd.splat(f32::from(labels[j]));
             let (_, miss) = binary(simd, simd.splat(logits[j]), label);
             let step = simd.mul(miss, simd.splat(-learning_rate));
-            *b2 -= learning_rate * simd.reduce_max(miss);
+            *b2 = flush(*b2 - learning_rate * simd.reduce_max(miss));
             for k in (0..row).step_by(S::LANES) {
                 // SAFETY: as above.
                 unsafe {
                     let at = z.as_mut_ptr().add(j * row + k);
                     let (y, w) = (simd.load(a.as_ptr().add(k)), simd.load(w2.as_ptr().add(k)));
-                    simd.store(at, activation.chain(simd, y, simd.mul(step, w)));
-                    simd.store(w2.as_mut_ptr().add(k), simd.mul_add(step, y, w));
+                    let dz = activation.chain(simd, y, simd.mul(step, w));
+                    simd.store(at, simd.flush(dz));
+                    simd.store(w2.as_mut_ptr().add(k), simd.flush(simd.mul_add(step, y, w)));
                 }
             }
             // What this step changes for the samples behind it.
@@ -187,7 +188,7 @@ impl Kernel for Recurrence<'_> {
         }
         for j in 0..count {
             for (b, step) in b1.iter_mut().zip(&z[j * row..]) {
-                *b += step;
+                *b = flush(*b + step);
             }
         }
     }

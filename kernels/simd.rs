@@ -15,6 +15,13 @@ pub trait Kernel {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
+/// `x`, or `+0` where `|x|` is below [`f32::MIN_POSITIVE`]: what a kernel stores of it. NaN stays.
+/// [`Simd::flush`] is the same on vectors.
+#[inline(always)]
+pub fn flush(x: f32) -> f32 {
+    if x.abs() < f32::MIN_POSITIVE { 0.0 } else { x }
+}
+
 /// The operations of one instruction set on vectors of `LANES` floats. A value of the implementing
 /// type proves that the CPU has the instructions.
 ///
@@ -146,6 +153,13 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     fn sqrt(self, a: Self::V) -> Self::V;
     /// Absolute value.
     fn abs(self, a: Self::V) -> Self::V;
+    /// `+0` where `|a|` is below [`f32::MIN_POSITIVE`] (so for `-0` too), else `a`; NaN stays. What a
+    /// kernel stores passes through it: see "the numeric contract" of this crate.
+    #[inline(always)]
+    fn flush(self, a: Self::V) -> Self::V {
+        let is_below = self.gt(self.splat(f32::MIN_POSITIVE), self.abs(a));
+        self.select(is_below, self.splat(0.0), a)
+    }
     /// `a` with the sign of `b`; `a` is not negative.
     fn with_sign(self, a: Self::V, b: Self::V) -> Self::V;
     /// Nearest integer, ties to even; for `|a| <= 2^22`.

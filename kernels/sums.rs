@@ -2,7 +2,7 @@
 
 use crate::columns::{Input, Sum, reduce};
 use crate::matrix::Mat;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, flush};
 use crate::team::Team;
 
 /// `out[j] = sum over i of a[i, j]`; zero for no rows.
@@ -19,7 +19,7 @@ pub fn columns(team: &Team, a: Mat, out: &mut [f32]) {
     if a.cs() != 1 && cols > 1 {
         // Nothing in a training step sums such a matrix; here it need only be right.
         for (j, out) in out.iter_mut().enumerate() {
-            *out = (0..rows).map(|i| f64::from(a.at(i, j))).sum::<f64>() as f32;
+            *out = flush((0..rows).map(|i| f64::from(a.at(i, j))).sum::<f64>() as f32);
         }
         return;
     }
@@ -30,7 +30,7 @@ pub fn columns(team: &Team, a: Mat, out: &mut [f32]) {
     reduce(team, Sum, [], input, scratch.floats(input.workspace(1)), [out]);
 }
 
-/// `total += addend`, of the same length.
+/// `total += addend`, of the same length; what is subnormal becomes zero.
 pub(crate) struct AddTo<'a> {
     pub(crate) total: &'a mut [f32],
     pub(crate) addend: &'a [f32],
@@ -42,7 +42,7 @@ impl Kernel for AddTo<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         for i in 0..self.total.len() {
-            self.total[i] += self.addend[i];
+            self.total[i] = flush(self.total[i] + self.addend[i]);
         }
     }
 }

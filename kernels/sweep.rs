@@ -12,7 +12,7 @@ const TASK: usize = 4_096;
 
 /// What happens to one element of each array: `R` arrays are read, `W` are read and written.
 pub(crate) trait Step<const R: usize, const W: usize>: Copy + Sync {
-    /// The new values of the written arrays. Mark it `#[inline(always)]`.
+    /// The new values of the written arrays; what is subnormal is stored as zero. Mark it `#[inline(always)]`.
     fn step<S: Simd>(self, simd: S, read: [S::V; R], write: [S::V; W]) -> [S::V; W];
 }
 
@@ -108,7 +108,10 @@ impl<T: Step<R, W>, const R: usize, const W: usize> Pass<'_, T, R, W> {
             let new = self.step.step(simd, read, write[g]);
             for k in 0..W {
                 // SAFETY: as above.
-                unsafe { simd.store(self.writes[k].as_mut_ptr().add(i + g * S::LANES), new[k]) };
+                unsafe {
+                    let p = self.writes[k].as_mut_ptr().add(i + g * S::LANES);
+                    simd.store(p, simd.flush(new[k]));
+                }
             }
         }
     }
@@ -149,7 +152,7 @@ impl<T: Step<R, W>, const R: usize, const W: usize> Kernel for Pass<'_, T, R, W>
         let new = step.step(simd, read, write);
         for k in 0..W {
             // SAFETY: as above.
-            unsafe { simd.store_masked(writes[k].as_mut_ptr().add(i), new[k], mask) };
+            unsafe { simd.store_masked(writes[k].as_mut_ptr().add(i), simd.flush(new[k]), mask) };
         }
     }
 }

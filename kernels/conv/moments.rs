@@ -12,7 +12,7 @@
 
 use super::Convolution;
 use crate::Team;
-use crate::simd::Simd;
+use crate::simd::{Simd, flush};
 use crate::team::Parts;
 
 /// Rows that are added at once: four tiles of 14, 14 KB for 64 filters.
@@ -58,8 +58,8 @@ pub fn forward_with_moments(
         total.merge(&Moments::of(moments, count(i + 1)).centred());
     }
     for j in 0..filters {
-        mean[j] = total.pivot[j] + total.mean[j];
-        variance[j] = total.squares[j] / total.count as f32;
+        mean[j] = flush(total.pivot[j] + total.mean[j]);
+        variance[j] = flush(total.squares[j] / total.count as f32);
     }
 }
 

@@ -144,17 +144,27 @@ impl<V: Copy, const NV: usize> Filters<V, NV> {
                 sums[i][v] = simd.add(sums[i][v], self.bias[v]);
             }
         }
-        if let Activation::Relu = self.activation {
-            for i in 0..PIXELS {
-                for v in 0..NV {
-                    sums[i][v] = Activation::Relu.apply(simd, sums[i][v]);
+        match self.activation {
+            Activation::Relu => {
+                for i in 0..PIXELS {
+                    for v in 0..NV {
+                        sums[i][v] = Activation::Relu.apply_flushed(simd, sums[i][v]);
+                    }
                 }
             }
-        }
-        if let Activation::LeakyRelu { slope } = self.activation {
-            for i in 0..PIXELS {
-                for v in 0..NV {
-                    sums[i][v] = Activation::LeakyRelu { slope }.apply(simd, sums[i][v]);
+            Activation::LeakyRelu { slope } => {
+                for i in 0..PIXELS {
+                    for v in 0..NV {
+                        sums[i][v] =
+                            Activation::LeakyRelu { slope }.apply_flushed(simd, sums[i][v]);
+                    }
+                }
+            }
+            _ => {
+                for i in 0..PIXELS {
+                    for v in 0..NV {
+                        sums[i][v] = simd.flush(sums[i][v]);
+                    }
                 }
             }
         }

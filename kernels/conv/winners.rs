@@ -65,7 +65,8 @@ impl<'a> Winners<'a> {
         let place = simd.select(is_dead, simd.sub(place, four), place);
         let keep = 1.0 - self.dropout_rate;
         let dy = simd.select(is_dead, zero, simd.mul(dy, simd.splat(1.0 / keep)));
-        (self.activation.chain(simd, simd.mul(y, simd.splat(keep)), dy), place)
+        let dz = self.activation.chain(simd, simd.mul(y, simd.splat(keep)), dy);
+        (simd.flush(dz), place)
     }
 }
 
@@ -306,7 +307,8 @@ impl OnFilters for FiltersOfWinners<'_> {
                 let p = sums[tap * filters + first + v * S::LANES..].as_mut_ptr();
                 // SAFETY: masked where filters end.
                 unsafe {
-                    simd.store_masked(p, simd.add(simd.load_masked(p, mask), sum), mask);
+                    let total = simd.add(simd.load_masked(p, mask), sum);
+                    simd.store_masked(p, simd.flush(total), mask);
                 }
             }
         }

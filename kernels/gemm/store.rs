@@ -1,4 +1,6 @@
 //! What becomes of a tile when its sums are complete: scaling, the old C, the epilogue, the store.
+//! What would be subnormal is stored as zero, between blocks of K too: a store that asks which block
+//! it is would cost as much, and whoever reads the sums again would multiply with them.
 
 use super::tile::MAX_MR;
 use crate::activation::Activation;
@@ -132,7 +134,7 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
     whole.call(FinishTile { sums, rs: NV * S::LANES, output, col, live });
 }
 
-/// Applies the epilogues that are a few instructions. False, and nothing done, if it is another.
+/// Applies the epilogues that are a few instructions, and flushes. False, and nothing done, if it is another.
 #[inline(always)]
 unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
@@ -141,8 +143,17 @@ unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
     col: usize,
     live: usize,
 ) -> bool {
-    let StripEpilogue::Bias { bias, activation } = *output.epilogue else {
-        return matches!(output.epilogue, StripEpilogue::None);
+    let (bias, activation) = match *output.epilogue {
+        StripEpilogue::None => {
+            for i in 0..MR {
+                for v in 0..NV {
+                    tile[i][v] = simd.flush(tile[i][v]);
+                }
+            }
+            return true;
+        }
+        StripEpilogue::Bias { bias, activation } => (bias, activation),
+        StripEpilogue::Derivative { .. } => return false,
     };
     if !matches!(activation, Activation::Linear | Activation::Relu | Activation::LeakyRelu { .. }) {
         return false;
@@ -160,17 +171,26 @@ unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
             tile[i][v] = simd.add(tile[i][v], biases[v]);
         }
     }
-    if let Activation::Relu = activation {
-        for i in 0..MR {
-            for v in 0..NV {
-                tile[i][v] = Activation::Relu.apply(simd, tile[i][v]);
+    match activation {
+        Activation::Relu => {
+            for i in 0..MR {
+                for v in 0..NV {
+                    tile[i][v] = Activation::Relu.apply_flushed(simd, tile[i][v]);
+                }
             }
         }
-    }
-    if let Activation::LeakyRelu { slope } = activation {
-        for i in 0..MR {
-            for v in 0..NV {
-                tile[i][v] = Activation::LeakyRelu { slope }.apply(simd, tile[i][v]);
+        Activation::LeakyRelu { slope } => {
+            for i in 0..MR {
+                for v in 0..NV {
+                    tile[i][v] = Activation::LeakyRelu { slope }.apply_flushed(simd, tile[i][v]);
+                }
+            }
+        }
+        _ => {
+            for i in 0..MR {
+                for v in 0..NV {
+                    tile[i][v] = simd.flush(tile[i][v]);
+                }
             }
         }
     }
@@ -281,14 +301,14 @@ unsafe fn finish<S: Simd>(simd: S, sums: S::V, place: Place, output: &StripOutpu
             x = simd.mul_add(gather(simd, c, cs, n), simd.splat(beta), x);
         }
         match *output.epilogue {
-            StripEpilogue::None => {}
+            StripEpilogue::None => x = simd.flush(x),
             StripEpilogue::Bias { bias, activation } => {
                 let bias = gather(simd, bias.add(first), 1, n);
-                x = activation.apply(simd, simd.add(x, bias));
+                x = activation.apply_flushed(simd, simd.add(x, bias));
             }
             StripEpilogue::Derivative { y, rs, cs, activation } => {
                 let y = gather(simd, y.add(at * rs + first * cs), cs, n);
-                x = activation.chain(simd, y, x);
+                x = simd.flush(activation.chain(simd, y, x));
             }
         }
         scatter(simd, x, c, cs, n);

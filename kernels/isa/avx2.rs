@@ -205,6 +205,18 @@ unsafe impl Simd for Avx2 {
     fn abs(self, a: __m256) -> __m256 {
         unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
     }
+    /// On integers: a comparison of floats would have subnormal operands, and the bits of NaN and
+    /// infinity are the largest of all.
+    #[inline(always)]
+    fn flush(self, a: __m256) -> __m256 {
+        unsafe {
+            let bits = _mm256_castps_si256(a);
+            let magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(i32::MAX));
+            let largest_subnormal = _mm256_set1_epi32(f32::MIN_POSITIVE.to_bits() as i32 - 1);
+            let keeps = _mm256_cmpgt_epi32(magnitude, largest_subnormal);
+            _mm256_castsi256_ps(_mm256_and_si256(bits, keeps))
+        }
+    }
     #[inline(always)]
     fn with_sign(self, a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_or_ps(a, _mm256_and_ps(b, _mm256_set1_ps(-0.0))) }

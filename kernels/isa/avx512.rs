@@ -169,6 +169,16 @@ unsafe impl Simd for Avx512 {
     fn abs(self, a: __m512) -> __m512 {
         unsafe { _mm512_abs_ps(a) }
     }
+    /// By class: subnormal, or negative zero. Two instructions, and none that a subnormal slows.
+    #[inline(always)]
+    fn flush(self, a: __m512) -> __m512 {
+        const NEGATIVE_ZERO: i32 = 0x04;
+        const SUBNORMAL: i32 = 0x20;
+        unsafe {
+            let is_below = _mm512_fpclass_ps_mask::<{ NEGATIVE_ZERO | SUBNORMAL }>(a);
+            _mm512_mask_blend_ps(is_below, a, _mm512_setzero_ps())
+        }
+    }
     #[inline(always)]
     fn with_sign(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_or_ps(a, _mm512_and_ps(b, _mm512_set1_ps(-0.0))) }

@@ -167,6 +167,10 @@ unsafe impl Simd for Avx512 {
         self.both(a, Avx2::abs)
     }
     #[inline(always)]
+    fn flush(self, a: Self::V) -> Self::V {
+        self.both(a, Avx2::flush)
+    }
+    #[inline(always)]
     fn with_sign(self, a: Self::V, b: Self::V) -> Self::V {
         self.both2(a, b, Avx2::with_sign)
     }

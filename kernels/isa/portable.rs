@@ -142,6 +142,14 @@ unsafe impl Simd for Portable {
         a.abs()
     }
     #[inline(always)]
+    fn flush(self, a: f32x4) -> f32x4 {
+        // On integers, as for AVX2.
+        let bits: i32x4 = cast(a);
+        let magnitude = bits & i32x4::splat(i32::MAX);
+        let largest_subnormal = i32x4::splat(f32::MIN_POSITIVE.to_bits() as i32 - 1);
+        cast(bits & magnitude.simd_gt(largest_subnormal))
+    }
+    #[inline(always)]
     fn with_sign(self, a: f32x4, b: f32x4) -> f32x4 {
         a | (b & f32x4::splat(-0.0))
     }

@@ -1,9 +1,10 @@
 //! Activations, one element at a time in f64.
 
 use crate::activation::Activation;
+use crate::simd::flush;
 
 fn value(activation: Activation, x: f32) -> f32 {
-    match activation {
+    flush(match activation {
         Activation::Linear => x,
         Activation::Relu => {
             if x < 0.0 {
@@ -21,7 +22,7 @@ fn value(activation: Activation, x: f32) -> f32 {
         }
         Activation::Sigmoid => (1.0 / (1.0 + (-f64::from(x)).exp())) as f32,
         Activation::Tanh => f64::from(x).tanh() as f32,
-    }
+    })
 }
 
 /// `y = act(x)`.
@@ -34,6 +35,9 @@ pub fn forward(activation: Activation, x: &[f32], y: &mut [f32]) {
 
 /// `x = act(x)`.
 pub fn forward_in_place(activation: Activation, x: &mut [f32]) {
+    if activation == Activation::Linear {
+        return;
+    }
     for x in x {
         *x = value(activation, *x);
     }
@@ -54,11 +58,11 @@ pub fn backward(activation: Activation, y: &[f32], dy: &mut [f32]) {
             }
             Activation::LeakyRelu { slope } => {
                 if y <= 0.0 {
-                    *dy *= slope;
+                    *dy = flush(*dy * slope);
                 }
             }
-            Activation::Sigmoid => *dy = (f64::from(*dy) * y64 * (1.0 - y64)) as f32,
-            Activation::Tanh => *dy = (f64::from(*dy) * (1.0 - y64 * y64)) as f32,
+            Activation::Sigmoid => *dy = flush((f64::from(*dy) * y64 * (1.0 - y64)) as f32),
+            Activation::Tanh => *dy = flush((f64::from(*dy) * (1.0 - y64 * y64)) as f32),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{activation, norm, pool};
 use crate::conv::{Convolution, Winners};
 use crate::dropout::Dropout;
+use crate::simd::flush;
 use crate::{Geometry, Padding};
 
 /// The offset in one input image of the pixel under tap `i, j` of the window at `row, col`, or
@@ -50,6 +51,7 @@ pub fn forward(convolution: &Convolution, y: &mut [f32]) {
     for_each_product(g, x.len() / g.in_len(), filters, |at_x, at_w, at_y| {
         y[at_y] += x[at_x] * w[at_w];
     });
+    y.iter_mut().for_each(|y| *y = flush(*y));
     activation::forward_in_place(activation, y);
 }
 
@@ -60,6 +62,7 @@ pub fn backward_data(g: &Geometry, dz: &[f32], w: &[f32], dx: &mut [f32]) {
     for_each_product(g, dx.len() / g.in_len(), filters, |at_x, at_w, at_y| {
         dx[at_x] += dz[at_y] * w[at_w];
     });
+    dx.iter_mut().for_each(|dx| *dx = flush(*dx));
 }
 
 /// The gradients by `w` and the bias.
@@ -71,6 +74,7 @@ pub fn backward_weights(g: &Geometry, x: &[f32], dz: &[f32], dw: &mut [f32], db:
         dw[at_w] += x[at_x] * dz[at_y];
     });
     dz.iter().enumerate().for_each(|(i, dz)| db[i % filters] += dz);
+    dw.iter_mut().chain(db).for_each(|sum| *sum = flush(*sum));
 }
 
 /// The pool of `forward_pooled`, over the map at full resolution. `None` if that has no window.
@@ -134,7 +138,7 @@ pub fn expand_winners(g: &Geometry, filters: usize, winners: &Winners, dz: &mut 
     let keep = 1.0 - winners.dropout_rate;
     let mut gradients = winners.dy.to_vec();
     for (gradient, argmax) in gradients.iter_mut().zip(winners.argmax) {
-        *gradient = if *argmax >= 4 { 0.0 } else { *gradient * (1.0 / keep) };
+        *gradient = if *argmax >= 4 { 0.0 } else { flush(*gradient * (1.0 / keep)) };
     }
     let outputs: Vec<f32> = winners.y.iter().map(|y| y * keep).collect();
     activation::backward(winners.activation, &outputs, &mut gradients);

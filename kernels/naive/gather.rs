@@ -1,5 +1,7 @@
 //! The twin of [`crate::gather`].
 
+use crate::simd::flush;
+
 /// `out[i, j] = row(i)[j] * factors[j] + offsets[j]`.
 pub fn scaled<'a>(
     row: impl Fn(usize) -> &'a [u8],
@@ -10,6 +12,6 @@ pub fn scaled<'a>(
     let cols = factors.len();
     for (i, out) in out.iter_mut().enumerate() {
         let j = i % cols;
-        *out = f32::from(row(i / cols)[j]) * factors[j] + offsets[j];
+        *out = flush(f32::from(row(i / cols)[j]) * factors[j] + offsets[j]);
     }
 }

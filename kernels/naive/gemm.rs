@@ -2,6 +2,7 @@
 
 use super::activation;
 use crate::gemm::{Epilogue, Write};
+use crate::simd::flush;
 use crate::{Mat, MatMut};
 
 /// `C = epilogue(alpha A B + beta C)`, one sum after the other.
@@ -26,7 +27,7 @@ pub fn gemm(alpha: f32, a: Mat, b: Mat, write: Write, mut c: MatMut, epilogue: E
                     activation::backward(activation, &[y.at(i, j)], &mut x);
                 }
             }
-            c.set(i, j, x[0]);
+            c.set(i, j, flush(x[0]));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Losses and their gradients, a sample at a time in f64.
 
+use crate::simd::flush;
+
 /// Softmax of every row of `classes` logits.
 pub fn softmax(logits: &[f32], classes: usize, probabilities: &mut [f32]) {
     for (logits, probabilities) in
@@ -8,7 +10,7 @@ pub fn softmax(logits: &[f32], classes: usize, probabilities: &mut [f32]) {
         let max = logits.iter().fold(f64::NEG_INFINITY, |max, &z| max.max(f64::from(z)));
         let sum: f64 = logits.iter().map(|&z| (f64::from(z) - max).exp()).sum();
         for (p, &z) in probabilities.iter_mut().zip(logits) {
-            *p = ((f64::from(z) - max).exp() / sum) as f32;
+            *p = flush(((f64::from(z) - max).exp() / sum) as f32);
         }
     }
 }
@@ -27,10 +29,11 @@ pub fn softmax_cross_entropy(
         let label = usize::from(labels[i]);
         let max = row.iter().fold(f64::NEG_INFINITY, |max, &z| max.max(f64::from(z)));
         let sum: f64 = row.iter().map(|&z| (f64::from(z) - max).exp()).sum();
-        losses[i] = (sum.ln() + max - f64::from(row[label])) as f32;
+        losses[i] = flush((sum.ln() + max - f64::from(row[label])) as f32);
         for (j, &z) in row.iter().enumerate() {
             let hot = if j == label { 1.0 } else { 0.0 };
-            dlogits[i * classes + j] = (((f64::from(z) - max).exp() / sum - hot) / n as f64) as f32;
+            let gradient = ((f64::from(z) - max).exp() / sum - hot) / n as f64;
+            dlogits[i * classes + j] = flush(gradient as f32);
         }
     }
 }
@@ -46,8 +49,8 @@ pub fn binary_cross_entropy(
     let n = labels.len();
     for i in 0..n {
         let (z, label) = (f64::from(logits[i]), f64::from(labels[i]));
-        losses[i] = (z.max(0.0) - z * label + (-z.abs()).exp().ln_1p()) as f32;
-        dlogits[i] = ((1.0 / (1.0 + (-z).exp()) - label) / n as f64) as f32;
+        losses[i] = flush((z.max(0.0) - z * label + (-z.abs()).exp().ln_1p()) as f32);
+        dlogits[i] = flush(((1.0 / (1.0 + (-z).exp()) - label) / n as f64) as f32);
     }
 }
 
@@ -65,9 +68,9 @@ pub fn mean_squared_error(
         for (&p, &t) in predictions[rows.clone()].iter().zip(&targets[rows]) {
             sum += (f64::from(p) - f64::from(t)).powi(2);
         }
-        *loss = (sum / outputs_per_sample as f64) as f32;
+        *loss = flush((sum / outputs_per_sample as f64) as f32);
     }
     for ((d, &p), &t) in dpredictions.iter_mut().zip(predictions).zip(targets) {
-        *d = (2.0 * (f64::from(p) - f64::from(t)) / predictions.len() as f64) as f32;
+        *d = flush((2.0 * (f64::from(p) - f64::from(t)) / predictions.len() as f64) as f32);
     }
 }

@@ -1,5 +1,6 @@
 //! The plain-loop twin of every kernel: what tests compare with and benches call the baseline.
-//! Each has the kernel's name and arguments, without the team.
+//! Each has the kernel's name and arguments, without the team. What they store passes through
+//! [`crate::simd::flush`], as what kernels store does.
 #![forbid(unsafe_code)]
 
 pub mod activation;

@@ -1,5 +1,7 @@
 //! Batch normalisation over the last axis, in f64 and two passes.
 
+use crate::simd::flush;
+
 /// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` with the mean and the biased variance
 /// of the batch; for no rows both are 0.
 pub fn train_forward(
@@ -20,10 +22,11 @@ pub fn train_forward(
         let inverse = 1.0 / (v + f64::from(epsilon)).sqrt();
         for i in 0..rows {
             let x = f64::from(x[i * c + j]);
-            y[i * c + j] = (f64::from(gamma[j]) * (x - m) * inverse + f64::from(beta[j])) as f32;
+            let normal = f64::from(gamma[j]) * (x - m) * inverse + f64::from(beta[j]);
+            y[i * c + j] = flush(normal as f32);
         }
-        mean[j] = m as f32;
-        variance[j] = v as f32;
+        mean[j] = flush(m as f32);
+        variance[j] = flush(v as f32);
     }
 }
 
@@ -41,8 +44,8 @@ pub fn eval_forward(
     for (i, (y, &x)) in y.iter_mut().zip(x).enumerate() {
         let j = i % c;
         let inverse = 1.0 / (f64::from(variance[j]) + f64::from(epsilon)).sqrt();
-        *y = (f64::from(gamma[j]) * (f64::from(x) - f64::from(mean[j])) * inverse
-            + f64::from(beta[j])) as f32;
+        let normal = f64::from(gamma[j]) * (f64::from(x) - f64::from(mean[j])) * inverse;
+        *y = flush((normal + f64::from(beta[j])) as f32);
     }
 }
 
@@ -72,16 +75,16 @@ pub fn backward(
         for i in 0..rows {
             let centred =
                 f64::from(dy[i * c + j]) - sum / rows as f64 - hat(i) * product / rows as f64;
-            dx[i * c + j] = (f64::from(gamma[j]) * inverse * centred) as f32;
+            dx[i * c + j] = flush((f64::from(gamma[j]) * inverse * centred) as f32);
         }
-        dgamma[j] = product as f32;
-        dbeta[j] = sum as f32;
+        dgamma[j] = flush(product as f32);
+        dbeta[j] = flush(sum as f32);
     }
 }
 
 /// `moving = momentum moving + (1 - momentum) batch`.
 pub fn update_moving(momentum: f32, batch: &[f32], moving: &mut [f32]) {
     for (moving, &batch) in moving.iter_mut().zip(batch) {
-        *moving = momentum * *moving + (1.0 - momentum) * batch;
+        *moving = flush(momentum * *moving + (1.0 - momentum) * batch);
     }
 }

@@ -4,6 +4,7 @@
 use super::activation;
 use crate::Mat;
 use crate::per_sample::OneHidden;
+use crate::simd::flush;
 
 /// For each sample: forward, the gradients, and every parameter moves against its own.
 pub fn descend(
@@ -26,14 +27,14 @@ pub fn descend(
         activation::forward_in_place(activation, &mut a);
         let sum: f64 = a.iter().zip(&*w2).map(|(&a, &w)| f64::from(a) * f64::from(w)).sum();
         let (logit, label) = (sum + f64::from(*b2), f64::from(labels[j]));
-        logits[j] = logit as f32;
-        losses[j] = (logit.max(0.0) - logit * label + (-logit.abs()).exp().ln_1p()) as f32;
+        logits[j] = flush(logit as f32);
+        losses[j] = flush((logit.max(0.0) - logit * label + (-logit.abs()).exp().ln_1p()) as f32);
 
         let miss = 1.0 / (1.0 + (-logit).exp()) - label;
-        let mut dz: Vec<f32> = w2.iter().map(|&w| (miss * f64::from(w)) as f32).collect();
+        let mut dz: Vec<f32> = w2.iter().map(|&w| flush((miss * f64::from(w)) as f32)).collect();
         activation::backward(activation, &a, &mut dz);
         step(w2, &a, rate * miss);
-        *b2 = (f64::from(*b2) - rate * miss) as f32;
+        *b2 = flush((f64::from(*b2) - rate * miss) as f32);
         step(b1, &dz, rate);
         for (i, w) in w1.chunks_exact_mut(hidden).enumerate() {
             step(w, &dz, rate * f64::from(x.at(j, i)));
@@ -44,6 +45,6 @@ pub fn descend(
 /// `w -= factor d`
 fn step(w: &mut [f32], d: &[f32], factor: f64) {
     for (w, &d) in w.iter_mut().zip(d) {
-        *w = (f64::from(*w) - factor * f64::from(d)) as f32;
+        *w = flush((f64::from(*w) - factor * f64::from(d)) as f32);
     }
 }

@@ -1,6 +1,7 @@
 //! Pooling windows, walked tap by tap.
 
 use crate::geometry::Geometry;
+use crate::simd::flush;
 
 /// Calls `visit(tap, offset)` for every tap of the window of output pixel (`oh`, `ow`) that lies
 /// inside the image, in row order; `offset` is that of the tap's first channel in the image.
@@ -57,7 +58,8 @@ pub fn max_backward(g: &Geometry, argmax: &[u8], dy: &[f32], dx: &mut [f32]) {
         taps(g, oh, ow, |tap, offset| {
             for c in 0..g.channels {
                 if usize::from(argmax[out + c]) == tap {
-                    dx[image * g.in_len() + offset + c] += dy[out + c];
+                    let dx = &mut dx[image * g.in_len() + offset + c];
+                    *dx = flush(*dx + dy[out + c]);
                 }
             }
         });
@@ -73,7 +75,7 @@ pub fn average_forward(g: &Geometry, x: &[f32], y: &mut [f32]) {
                 sum += f64::from(x[image * g.in_len() + offset + c]);
                 count += 1;
             });
-            y[out + c] = (sum / f64::from(count)) as f32;
+            y[out + c] = flush((sum / f64::from(count)) as f32);
         }
     });
 }
@@ -86,7 +88,8 @@ pub fn average_backward(g: &Geometry, dy: &[f32], dx: &mut [f32]) {
         taps(g, oh, ow, |_, _| count += 1);
         taps(g, oh, ow, |_, offset| {
             for c in 0..g.channels {
-                dx[image * g.in_len() + offset + c] += dy[out + c] / count as f32;
+                let dx = &mut dx[image * g.in_len() + offset + c];
+                *dx = flush(*dx + dy[out + c] / count as f32);
             }
         });
     });

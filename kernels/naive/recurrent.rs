@@ -4,6 +4,7 @@
 //! Sizes and layouts of all buffers: `crate::recurrent`.
 
 use crate::recurrent::{Gradients, LstmTape, RnnTape, Shape, Weights};
+use crate::simd::flush;
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
@@ -61,8 +62,8 @@ fn gradients(
     let rows = shape.steps * n;
     for column in 0..width {
         let sum = |value: &dyn Fn(usize) -> f64, from: usize| -> f32 {
-            (from..rows).map(|row| value(row) * f64::from(dz[row * width + column])).sum::<f64>()
-                as f32
+            let products = (from..rows).map(|row| value(row) * f64::from(dz[row * width + column]));
+            flush(products.sum::<f64>() as f32)
         };
         out.db[column] = sum(&|_| 1.0, 0);
         for j in 0..shape.inputs {
@@ -79,7 +80,7 @@ fn gradients(
             for j in 0..shape.inputs {
                 let products = (0..width)
                     .map(|k| f64::from(dz[row * width + k]) * f64::from(weights.wx[j * width + k]));
-                dx[(i * shape.steps + t) * shape.inputs + j] = products.sum::<f64>() as f32;
+                dx[(i * shape.steps + t) * shape.inputs + j] = flush(products.sum::<f64>() as f32);
             }
         }
     }
@@ -100,7 +101,7 @@ pub fn rnn_forward(shape: &Shape, x: &[f32], weights: &Weights, tape: &mut RnnTa
     for row in 0..shape.steps * n {
         for unit in 0..shape.units {
             let z = preactivation(shape, n, row, unit, weights, tape.x, tape.hidden);
-            tape.hidden[row * shape.units + unit] = z.tanh() as f32;
+            tape.hidden[row * shape.units + unit] = flush(z.tanh() as f32);
         }
     }
 }
@@ -123,7 +124,7 @@ pub fn rnn_backward(
                 sent_back(shape, weights, dz, row + n, unit)
             };
             let h = f64::from(tape.hidden[row * shape.units + unit]);
-            dz[row * shape.units + unit] = (dh * (1.0 - h * h)) as f32;
+            dz[row * shape.units + unit] = flush((dh * (1.0 - h * h)) as f32);
         }
     }
     gradients(shape, n, weights, tape.x, tape.hidden, dz, out);
@@ -143,10 +144,10 @@ pub fn lstm_forward(shape: &Shape, x: &[f32], weights: &Weights, tape: &mut Lstm
             let before = if row >= n { f64::from(tape.cell[(row - n) * u + unit]) } else { 0.0 };
             let c = f * before + i * g;
             for (gate, value) in [i, f, g, o].into_iter().enumerate() {
-                tape.gates[row * 4 * u + gate * u + unit] = value as f32;
+                tape.gates[row * 4 * u + gate * u + unit] = flush(value as f32);
             }
-            tape.cell[row * u + unit] = c as f32;
-            tape.hidden[row * u + unit] = (o * c.tanh()) as f32;
+            tape.cell[row * u + unit] = flush(c as f32);
+            tape.hidden[row * u + unit] = flush((o * c.tanh()) as f32);
         }
     }
 }
@@ -178,7 +179,7 @@ pub fn lstm_backward(
             let before = if row >= n { f64::from(tape.cell[(row - n) * u + unit]) } else { 0.0 };
             let carried = &mut dc[(row % n) * u + unit];
             let dc = f64::from(*carried) + dh * o * (1.0 - squashed * squashed);
-            *carried = (dc * f) as f32;
+            *carried = flush((dc * f) as f32);
             let dz = [
                 dc * g * i * (1.0 - i),
                 dc * before * f * (1.0 - f),
@@ -186,7 +187,7 @@ pub fn lstm_backward(
                 dh * squashed * o * (1.0 - o),
             ];
             for (k, dz) in dz.into_iter().enumerate() {
-                tape.gates[row * 4 * u + k * u + unit] = dz as f32;
+                tape.gates[row * 4 * u + k * u + unit] = flush(dz as f32);
             }
         }
     }

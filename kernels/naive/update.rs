@@ -1,5 +1,6 @@
 //! Optimizer sweeps, a parameter at a time in f64; formulas as Keras 3.
 
+use crate::simd::flush;
 use crate::update::{Adam, Moving, Nesterov, RmsProp, Rule, Sgd};
 
 /// `v = momentum v - lr g`; `w += v`, or with Nesterov `w += momentum v - lr g`.
@@ -11,13 +12,13 @@ pub fn sgd(sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
             -step
         } else {
             let v = momentum * f64::from(velocity[i]) - step;
-            velocity[i] = v as f32;
+            velocity[i] = flush(v as f32);
             match sgd.nesterov {
                 Nesterov::No => v,
                 Nesterov::Yes => momentum * v - step,
             }
         };
-        params[i] = (f64::from(params[i]) + change) as f32;
+        params[i] = flush((f64::from(params[i]) + change) as f32);
     }
 }
 
@@ -32,14 +33,15 @@ pub fn rmsprop(
     let (rho, momentum) = (f64::from(rms.rho), f64::from(rms.momentum));
     for i in 0..params.len() {
         let g = f64::from(grads[i]);
-        let s = rho * f64::from(mean_square[i]) + (1.0 - rho) * g * g;
-        mean_square[i] = s as f32;
-        let mut v = f64::from(rms.learning_rate) * g / (s + f64::from(rms.epsilon)).sqrt();
+        let s = rho * f64::from(mean_square[i]) + f64::from(((1.0 - rho) * g * g) as f32);
+        mean_square[i] = flush(s as f32);
+        let root = finite((s + f64::from(rms.epsilon)).sqrt(), mean_square[i]);
+        let mut v = f64::from(rms.learning_rate) * g / root;
         if momentum != 0.0 {
             v += momentum * f64::from(velocity[i]);
-            velocity[i] = v as f32;
+            velocity[i] = flush(v as f32);
         }
-        params[i] = (f64::from(params[i]) - v) as f32;
+        params[i] = flush((f64::from(params[i]) - v) as f32);
     }
 }
 
@@ -52,13 +54,19 @@ pub fn adam(adam: &Adam, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &m
         f64::from(adam.learning_rate) * (1.0 - beta2.powf(t)).sqrt() / (1.0 - beta1.powf(t));
     for i in 0..params.len() {
         let g = f64::from(grads[i]);
+        let square = f64::from((g * g) as f32);
         let first = f64::from(m[i]) + (1.0 - beta1) * (g - f64::from(m[i]));
-        let second = f64::from(v[i]) + (1.0 - beta2) * (g * g - f64::from(v[i]));
-        m[i] = first as f32;
-        v[i] = second as f32;
-        params[i] = (f64::from(params[i])
-            - alpha * first / (second.sqrt() + f64::from(adam.epsilon))) as f32;
+        let second = f64::from(v[i]) + (1.0 - beta2) * (square - f64::from(v[i]));
+        m[i] = flush(first as f32);
+        v[i] = flush(second as f32);
+        let root = finite(second.sqrt(), v[i]) + f64::from(adam.epsilon);
+        params[i] = flush((f64::from(params[i]) - alpha * first / root) as f32);
     }
+}
+
+/// A root, or NaN if the mean square it is of has overflowed: see `crate::update`.
+fn finite(root: f64, mean_square: f32) -> f64 {
+    if mean_square.is_infinite() { f64::NAN } else { root }
 }
 
 /// One step of whatever the rule is: the twin of [`Moving::step`].

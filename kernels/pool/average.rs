@@ -43,8 +43,9 @@ impl Kernel for AverageForward<'_> {
                         }
                         // SAFETY: c + min(left, LANES) <= channels, the length of y.
                         unsafe {
-                            simd.store_first(y.as_mut_ptr().add(c), simd.mul(sum, share), left)
-                        };
+                            let mean = simd.flush(simd.mul(sum, share));
+                            simd.store_first(y.as_mut_ptr().add(c), mean, left);
+                        }
                         c += S::LANES;
                     }
                     out += g.channels;
@@ -82,14 +83,12 @@ impl Kernel for AverageBackward<'_> {
                         // channels.
                         unsafe {
                             let value = simd.mul(simd.load_first(dy.as_ptr().add(c), left), share);
+                            let value = simd.flush(value);
                             for i in 0..window.rows {
                                 for j in 0..window.cols {
                                     let p = dx.as_mut_ptr().add(window.offset(g, i, j) + c);
-                                    simd.store_first(
-                                        p,
-                                        simd.add(simd.load_first(p, left), value),
-                                        left,
-                                    );
+                                    let sum = simd.add(simd.load_first(p, left), value);
+                                    simd.store_first(p, simd.flush(sum), left);
                                 }
                             }
                         }

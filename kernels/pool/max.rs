@@ -155,7 +155,7 @@ fn max_back<S: Simd, const OVERLAP: bool>(
                     rest = simd.select(later, rest, zero);
                     let p = dx.as_mut_ptr().add(window.offset(g, i, j) + c);
                     if OVERLAP {
-                        value = simd.add(simd.load_first(p, left), value);
+                        value = simd.flush(simd.add(simd.load_first(p, left), value));
                     }
                     simd.store_first(p, value, left);
                 }

@@ -154,12 +154,14 @@ impl Kernel for Forward<'_> {
                     let i = math::sigmoid(simd, simd.load_masked(gate, mask));
                     let f = math::sigmoid(simd, simd.load_masked(gate.add(units), mask));
                     let g = math::tanh(simd, simd.load_masked(gate.add(2 * units), mask));
+                    let g = simd.flush(g);
                     let o = math::sigmoid(simd, simd.load_masked(gate.add(3 * units), mask));
                     let mut c = simd.mul(i, g);
                     if let Some(before) = before {
                         c = simd.mul_add(f, simd.load_masked(before.as_ptr().add(at), mask), c);
                     }
-                    let h = simd.mul(o, math::tanh(simd, c));
+                    let c = simd.flush(c);
+                    let h = simd.flush(simd.mul(o, math::tanh(simd, c)));
                     simd.store_masked(gate, i, mask);
                     simd.store_masked(gate.add(units), f, mask);
                     simd.store_masked(gate.add(2 * units), g, mask);
@@ -219,11 +221,11 @@ impl Kernel for Backward<'_> {
                     let df = Activation::Sigmoid.chain(simd, f, simd.mul(dc, c));
                     let dg = Activation::Tanh.chain(simd, g, simd.mul(dc, i));
                     let d_o = Activation::Sigmoid.chain(simd, o, simd.mul(dh, squashed));
-                    simd.store_masked(carried, simd.mul(dc, f), mask);
-                    simd.store_masked(gate, di, mask);
-                    simd.store_masked(gate.add(units), df, mask);
-                    simd.store_masked(gate.add(2 * units), dg, mask);
-                    simd.store_masked(gate.add(3 * units), d_o, mask);
+                    simd.store_masked(carried, simd.flush(simd.mul(dc, f)), mask);
+                    simd.store_masked(gate, simd.flush(di), mask);
+                    simd.store_masked(gate.add(units), simd.flush(df), mask);
+                    simd.store_masked(gate.add(2 * units), simd.flush(dg), mask);
+                    simd.store_masked(gate.add(3 * units), simd.flush(d_o), mask);
                 }
                 unit += S::LANES;
             }

@@ -6,12 +6,12 @@ use common::{SIZES, assert_close, noise, run_everywhere};
 use threadcount_kernels::gemm::{Epilogue, Write};
 use threadcount_kernels::naive;
 use threadcount_kernels::update::{self, Adam, Moving, Nesterov, RmsProp, Rule, Sgd};
-use threadcount_kernels::{Mat, MatMut};
+use threadcount_kernels::{Isa, Mat, MatMut, Team};
 
 /// Three steps of a sweep over parameters, gradients and two arrays of the optimizer's.
 fn check(
     name: &str,
-    sweep: impl Fn(&threadcount_kernels::Team, u64, [&mut [f32]; 3], &[f32]) + Sync,
+    sweep: impl Fn(&Team, u64, [&mut [f32]; 3], &[f32]) + Sync,
     twin: impl Fn(u64, [&mut [f32]; 3], &[f32]),
 ) {
     for len in SIZES {
@@ -153,5 +153,118 @@ fn step_by_product() {
                 }
             }
         }
+    }
+}
+
+/// All rules that there are.
+fn rules() -> [Rule; 6] {
+    let sgd = |momentum, nesterov| Rule::Sgd(Sgd { learning_rate: 0.1, momentum, nesterov });
+    let rms = |momentum| RmsProp { learning_rate: 0.001, rho: 0.9, momentum, epsilon: 1e-7 };
+    let adam = Adam { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, step: 1 };
+    [
+        sgd(0.0, Nesterov::No),
+        sgd(0.9, Nesterov::No),
+        sgd(0.9, Nesterov::Yes),
+        Rule::RmsProp(rms(0.0)),
+        Rule::RmsProp(rms(0.9)),
+        Rule::Adam(adam),
+    ]
+}
+
+/// Gradients that are not numbers, that overflow or vanish when squared, at each place of a vector and
+/// its tail: what they make of their parameter, alike on every instruction set and in the twin, and
+/// nothing of its neighbours.
+#[test]
+fn special_gradients() {
+    use std::num::FpCategory::{Infinite, Nan, Normal};
+    // Length of two vectors of the widest set, one of the narrowest, and a tail.
+    const LEN: usize = 39;
+    let specials = [
+        (f32::NAN, [Nan; 2]),
+        (f32::INFINITY, [Infinite, Nan]),
+        (f32::NEG_INFINITY, [Infinite, Nan]),
+        (1e20, [Normal, Nan]),
+        (-1e30, [Normal, Nan]),
+        (1e-30, [Normal; 2]),
+        (-1e-19, [Normal; 2]),
+        (0.0, [Normal; 2]),
+        (-0.0, [Normal; 2]),
+        (1e-40, [Normal; 2]),
+        (-1e-45, [Normal; 2]),
+    ];
+    for rule in rules() {
+        for (special, [of_sums, of_squares]) in specials {
+            let expected = if matches!(rule, Rule::Sgd(_)) { of_sums } else { of_squares };
+            for at in 0..LEN {
+                let mut grads = vec![0.5; LEN];
+                grads[at] = special;
+                let run = |step: &dyn Fn(Moving)| {
+                    let [mut params, mut first, mut second] =
+                        [vec![0.25; LEN], vec![0.0; LEN], vec![0.0; LEN]];
+                    step(Moving { rule, params: &mut params, memory: [&mut first, &mut second] });
+                    params
+                };
+                let twin = run(&|moving| naive::update::step(moving, &grads));
+                let ordinary = twin[(at + 1) % LEN];
+                assert!(ordinary.is_normal() && ordinary < 0.25);
+                let mut all = vec![("twin", twin)];
+                for isa in Isa::detected() {
+                    let team = Team::solo(isa);
+                    all.push((isa.name(), run(&|moving| moving.step(&team, &grads))));
+                }
+                for (who, params) in &all {
+                    let name = format!("{who}: {special:e} at {at}, {rule:?}");
+                    assert_eq!(params[at].classify(), expected, "{name}: {}", params[at]);
+                    if expected == Normal {
+                        assert_close(&params[at..=at], &all[0].1[at..=at], 1e-6, 2e-7, &name);
+                    }
+                    for (i, param) in params.iter().enumerate().filter(|(i, _)| *i != at) {
+                        assert!((param - ordinary).abs() < 1e-6, "{name}: element {i}: {param}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// NaN of what a rule remembers is NaN of the parameter, not a step of ordinary size.
+#[test]
+fn special_memories() {
+    for rule in rules() {
+        let remembers = match rule {
+            Rule::Sgd(sgd) => usize::from(sgd.momentum > 0.0),
+            Rule::RmsProp(rms) => 1 + usize::from(rms.momentum > 0.0),
+            Rule::Adam(_) => 2,
+        };
+        for which in 0..remembers {
+            for isa in Isa::detected() {
+                let mut memory = [vec![0.5; 21], vec![0.5; 21]];
+                memory[which][20] = f32::NAN;
+                memory[which][3] = f32::NAN;
+                let [first, second] = &mut memory;
+                let mut params = vec![0.25; 21];
+                let team = Team::solo(isa);
+                let moving = Moving { rule, params: &mut params, memory: [first, second] };
+                moving.step(&team, &[0.5; 21]);
+                for (i, param) in params.iter().enumerate() {
+                    assert_eq!(param.is_nan(), i == 3 || i == 20, "{isa} {rule:?}, element {i}");
+                }
+            }
+        }
+    }
+}
+
+/// The last step that can be counted is one like its predecessor.
+#[test]
+fn steps_that_cannot_be_counted_further() {
+    let adam = |step| Adam { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, step };
+    for isa in Isa::detected() {
+        let team = Team::solo(isa);
+        let params = [u64::MAX, u64::MAX - 1, 1 << 40].map(|step| {
+            let (mut params, mut m, mut v) = ([0.5], [0.1], [0.01]);
+            update::adam(&team, &adam(step), &mut params, &[0.1], &mut m, &mut v);
+            params[0]
+        });
+        assert!(params.iter().all(|w| *w == params[0] && *w < 0.5), "{isa}: {params:?}");
     }
 }

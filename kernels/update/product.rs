@@ -6,6 +6,7 @@
 
 use super::{Moving, Rule};
 use crate::gemm::{Epilogue, Write, gemm, product_in_task, rows_of_task};
+use crate::simd::flush;
 use crate::sweep::Hands;
 use crate::team::{Parts, Team};
 use crate::{Mat, MatMut};
@@ -46,7 +47,7 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
         // That step is a product itself, of the scaled gradients.
         Rule::Sgd(sgd) if sgd.momentum == 0.0 && n <= inputs => {
             let scaled = &mut room[..n * units];
-            scaled.iter_mut().zip(dz).for_each(|(s, d)| *s = -sgd.learning_rate * d);
+            scaled.iter_mut().zip(dz).for_each(|(s, d)| *s = flush(-sgd.learning_rate * d));
             Step::Product { scaled }
         }
         _ => Step::Sweep { room: Parts::new(room) },
