@@ -18,10 +18,17 @@
 //! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
 //! # The numeric contract
-//! - **Same bits at any thread count**: sums are cut by the shape alone, and their parts added in a
-//!   fixed order. Another ISA may round differently.
-//! - **Accuracy of every GEMM**: `|C - ref| <= 8 eps (|alpha| |A||B| + |beta||C|)` elementwise at
-//!   every K up to 65,536 (`eps = 2^-23`). Max-pooling and ReLU are exact.
+//! - **Same bits at any thread count and on every machine**: sums are cut by the shape alone, and
+//!   their parts added in a fixed order. Nothing that is measured or read from the machine (caches,
+//!   cores, what a phase costs) changes a sum. Another ISA may round differently.
+//! - **Accuracy of every GEMM**: `|C - ref| <= (R / 2) eps (|alpha| |A||B| + |beta||C|)` elementwise
+//!   for all data, where R counts the roundings in a row: 258 at K = 256, 288 at 65,536 ([`gemm`]
+//!   derives it; `eps = 2^-23`). Where rounding errors have random signs, `8 eps` instead, at every
+//!   K up to 65,536. Max-pooling and ReLU are exact.
+//! - **Accuracy of every convolution**: the same with R of its own. Forward and the gradient of the
+//!   data: `min(K, 256) + ceil(K / 256)` for K elements under a window (or filters times taps). Where
+//!   that gradient is scattered tap by tap: `min(filters, 256)` and 1 for each tap and block of 256
+//!   filters. The gradient of the weights: that of a GEMM whose K is the windows.
 //! - **Accuracy of elementary functions**, on every float and instruction set: exp within 1.2 ULP,
 //!   tanh 1.4, the logistic function 2.0, ln 1.1, ln(1 + x) on `0 ..= 1` 1.5.
 //! - `f32` only. Lengths that do not fit together are the caller's bug: kernels check them once, at
