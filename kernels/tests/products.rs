@@ -10,6 +10,9 @@ use common::{bits, made_up_machines, on_every_isa, same_bits_at_any_thread_count
 use threadcount_kernels::gemm::{Blocking, Epilogue, ThreadCosts, Write, gemm};
 use threadcount_kernels::{Activation, Isa, Mat, MatMut, Pool, Team, naive};
 
+/// With an old C.
+const ADD: Write = Write::Add { beta: 1.0 };
+
 /// Random choices.
 struct Dice(u64);
 
@@ -205,7 +208,7 @@ fn alpha_scales_the_complete_sum() {
     }
     for isa in Isa::detected() {
         for product in &products {
-            let operands = Operands::of(product);
+            let operands = Operands::of(&Product { write: ADD, ..*product });
             let team = &Team::solo(isa);
             let sums = product.compute(team, Blocking::of_machine(), &operands);
             for (alpha, beta) in
@@ -237,7 +240,7 @@ fn alpha_scales_the_complete_sum() {
 fn same_bits_whatever_the_factors_and_their_order() {
     for (m, n, k) in [(64, 784, 512), (34, 331, 3911), (130, 193, 2045)] {
         for layout in [BY_ROW, BY_COLUMN] {
-            let product = Product { a: layout, ..Product::plain(m, n, k) };
+            let product = Product { a: layout, write: ADD, ..Product::plain(m, n, k) };
             let Operands { data: [a, b, old], .. } = &Operands::of(&product);
             same_bits_at_any_thread_count(|team| {
                 let factors =
@@ -274,7 +277,7 @@ fn adversarial_data_keeps_the_bound() {
                 ] {
                     for data in Data::BAD {
                         let mut product = Product { a, c, data, ..Product::plain(m, n, k) };
-                        let operands = Operands::of(&product);
+                        let operands = Operands::of(&Product { write: ADD, ..product });
                         let factors = [(1.0, Write::Set), (0.7, Write::Add { beta: 0.3 })];
                         for (alpha, write) in factors {
                             (product.alpha, product.write) = (alpha, write);

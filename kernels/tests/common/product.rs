@@ -254,7 +254,7 @@ pub fn finished(finish: Finish, x: f64, bias: f32, y: f32) -> (f64, f64, f64) {
     }
 }
 
-/// A, B and the old C, and what epilogues read.
+/// A, B and the old C (NaN if it may not be read), and what epilogues read.
 pub struct Operands {
     pub data: [Vec<f32>; 3],
     pub bias: Vec<f32>,
@@ -266,6 +266,10 @@ impl Operands {
         let Product { m, n, c, .. } = *product;
         let y = noise(4, m * n);
         let y = c.filled(m, n, |i, j| y[i * n + j]);
-        Self { data: product.data.fill(product), bias: noise(5, n), y }
+        let mut data = product.data.fill(product);
+        if product.beta() == 0.0 {
+            data[2].fill(f32::NAN);
+        }
+        Self { data, bias: noise(5, n), y }
     }
 }
