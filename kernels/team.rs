@@ -24,6 +24,7 @@ mod phase;
 mod place;
 
 use crate::Isa;
+use crate::gemm::Blocking;
 use crowd::Crowd;
 pub(crate) use memory::Parts;
 pub use memory::Scratch;
@@ -38,6 +39,7 @@ use std::time::Instant;
 pub struct Pool {
     isa: Isa,
     threads: usize,
+    blocking: Blocking,
     rayon: Option<rayon::ThreadPool>,
 }
 
@@ -57,7 +59,15 @@ impl Pool {
                     .build()?,
             ),
         };
-        Ok(Self { isa, threads, rayon })
+        Ok(Self { isa, threads, blocking: *Blocking::of_machine(), rayon })
+    }
+
+    /// The same with the sizes and costs of another machine: for tests, which find the same bits on
+    /// every one.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_blocking(self, blocking: Blocking) -> Self {
+        Self { blocking, ..self }
     }
 
     /// The number of threads.
@@ -76,7 +86,7 @@ impl Pool {
     /// A panic in `lead` or in a task comes out of here.
     pub fn enter<R: Send>(&self, lead: impl FnOnce(&Team) -> R + Send) -> R {
         let Some(rayon) = &self.rayon else {
-            return lead(&Team::solo(self.isa));
+            return lead(&Team::new(self.isa, self.blocking, 1, None));
         };
         let (shared, places) = (Shared::new(self.threads), Places::default());
         let lead = Mutex::new(Some(lead));
@@ -88,7 +98,7 @@ impl Pool {
             }
             let _dismiss = Dismiss(&shared);
             let lead = lead.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-            Some(lead(&Team::new(self.isa, self.threads, Some(&shared))))
+            Some(lead(&Team::new(self.isa, self.blocking, self.threads, Some(&shared))))
         });
         results.swap_remove(0).expect("rayon runs a broadcast once on each thread")
     }
@@ -98,6 +108,7 @@ impl Pool {
 /// argument.
 pub struct Team<'pool> {
     isa: Isa,
+    blocking: Blocking,
     threads: usize,
     shared: Option<&'pool Shared>,
     generation: Cell<u32>,
@@ -112,14 +123,15 @@ pub struct Team<'pool> {
 impl Team<'static> {
     /// A team of the calling thread alone.
     pub fn solo(isa: Isa) -> Self {
-        Self::new(isa, 1, None)
+        Self::new(isa, *Blocking::of_machine(), 1, None)
     }
 }
 
 impl<'pool> Team<'pool> {
-    fn new(isa: Isa, threads: usize, shared: Option<&'pool Shared>) -> Self {
+    fn new(isa: Isa, blocking: Blocking, threads: usize, shared: Option<&'pool Shared>) -> Self {
         Self {
             isa,
+            blocking,
             threads,
             shared,
             generation: Cell::new(0),
@@ -144,7 +156,12 @@ impl<'pool> Team<'pool> {
 
     /// The leader as a team of its own, for work that is too small to be shared.
     pub fn alone(&self) -> &Team<'static> {
-        self.alone.get_or_init(|| Box::new(Team::solo(self.isa)))
+        self.alone.get_or_init(|| Box::new(Team::new(self.isa, self.blocking, 1, None)))
+    }
+
+    /// The sizes and costs of the machine. No bit may depend on them.
+    pub(crate) fn blocking(&self) -> &Blocking {
+        &self.blocking
     }
 
     /// What starting a phase costs, measured once for each time that the pool is entered. May not be

@@ -5,7 +5,7 @@
 use super::images::{Framed, Grid, images_per_task};
 use super::moments::{Moments, MomentsOfTasks, ROWS_AT_ONCE};
 use super::one_channel::{Lines, OneChannel, PIXELS};
-use crate::gemm::blocking::Blocking;
+use crate::gemm::blocking::Cut;
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
 use crate::simd::{Kernel, Simd};
@@ -40,7 +40,7 @@ impl Correlation<'_> {
         let images = y.len() / out_len;
         let floats = self.images.framed_len() + out_len;
         let images_at_once = match &moments {
-            None => images_per_task(images, floats, team.threads()),
+            None => images_per_task(team, images, floats),
             Some(moments) => moments.images_per_task,
         };
         let moments = moments.as_ref();
@@ -219,7 +219,7 @@ impl<'a> Panel<'a> {
         for i in height..MAX_MR {
             (input.rows[i], output.rows[i]) = (input.rows[height - 1], *spare_row);
         }
-        let kc = Blocking::of_machine().even_kc(steps.len());
+        let kc = Cut::of(steps.len()).kc;
         for (block, block_steps) in steps.chunks(kc).enumerate() {
             let is_last = (block + 1) * kc >= steps.len();
             input.steps = block_steps;

@@ -1,8 +1,7 @@
 //! Images in memory as the convolutions walk them: pixel after pixel, and with a frame of zeros
 //! where a window may hang over the edge.
 
-use crate::Geometry;
-use crate::machine::machine;
+use crate::{Geometry, Team};
 
 /// A grid of pixels in each of several images, such as the places of a window: line after line, as
 /// offsets in elements.
@@ -117,10 +116,10 @@ impl Pointer for *mut f32 {
 
 /// How many images a task takes: so many that they fill a quarter of the second-level cache, and
 /// tiles run on from image to image, but the same for every thread. No bits depend on it.
-pub(super) fn images_per_task(images: usize, floats_per_image: usize, threads: usize) -> usize {
-    let l2 = machine().l2.unwrap_or(512 << 10) / size_of::<f32>();
+pub(super) fn images_per_task(team: &Team, images: usize, floats_per_image: usize) -> usize {
+    let l2 = team.blocking().l2 / size_of::<f32>();
     let most = (l2 / 4 / floats_per_image.max(1)).max(1);
-    let tasks = images.div_ceil(most).next_multiple_of(threads);
+    let tasks = images.div_ceil(most).next_multiple_of(team.threads());
     images.div_ceil(tasks.max(1)).max(1)
 }
 

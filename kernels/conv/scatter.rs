@@ -5,7 +5,7 @@
 //! for a 3 x 3 output.
 
 use super::images::{Framed, images_per_task};
-use crate::gemm::blocking::Blocking;
+use crate::gemm::blocking::Cut;
 use crate::gemm::pack::{contiguous_steps, row_pointers};
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
@@ -29,8 +29,7 @@ impl Scatter<'_> {
         let in_len = self.g.in_len();
         let images = dx.len() / in_len;
         let floats = Framed::input(self.g).framed_len() + self.g.out_pixels() * self.filters;
-        // Eight tasks suit one, two, four and eight threads.
-        let images_at_once = images_per_task(images, floats, 8);
+        let images_at_once = images_per_task(team, images, floats);
         let (isa, parts) = (team.isa(), Parts::new(dx));
         team.run_chunks(images, images_at_once, |images, scratch| {
             // SAFETY: each image is one task's.
@@ -65,7 +64,7 @@ impl Kernel for ImagesOfScatter<'_> {
         let target = if framed.has_frame() { &mut *copies } else { &mut *dx };
         target.fill(0.0);
         let (to, spare) = (target.as_mut_ptr(), spare.as_mut_ptr());
-        let kc = Blocking::of_machine().even_kc(filters);
+        let kc = Cut::of(filters).kc;
         let mut walk = framed.windows(g.out_h, g.out_w, g.stride).walk(0);
         let pixels = images.len() * g.out_pixels();
         let height = tile.even_height(pixels);
@@ -83,8 +82,10 @@ impl Kernel for ImagesOfScatter<'_> {
                 beta: Some(1.0),
                 epilogue: &StripEpilogue::None,
             };
-            // The last tap first: a pixel then gets what the windows that met it carry in the order of
-            // the windows, wherever panels and tasks begin, so no bits depend on the tile or the cut.
+            // A pixel is met by windows in their order, however many are in a panel: in one panel a
+            // later window meets it with an earlier tap, so the last tap is the first. And each
+            // window brings all its blocks of filters before the next comes. So no bit depends on
+            // how windows are cut into panels and tasks.
             for tap in (0..g.kernel_h * g.kernel_w).rev() {
                 // The pixels that a tap met stand as far from the window's first as the tap does: as if
                 // they were columns further right.

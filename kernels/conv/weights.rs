@@ -3,7 +3,7 @@
 //! are summed apart, and added up in order.
 
 use super::images::{Framed, Grid};
-use crate::gemm::blocking::{Blocking, share};
+use crate::gemm::blocking::{Cut, share};
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileFacts, TileShape, strip};
 use crate::simd::{Kernel, Simd};
@@ -30,7 +30,7 @@ impl WeightGradient<'_> {
     #[track_caller]
     pub(super) fn run(&self, team: &Team, sums: &mut [f32], dw: &mut [f32]) {
         let (rows, filters) = (self.window_len, self.dz.cols());
-        let (blocks, slices) = self.cut();
+        let Cut { blocks, slices, .. } = self.cut();
         self.check_steps();
         // Slices are cut by the shape alone; rows so that every thread has as many tasks.
         let (isa, threads) = (team.isa(), team.threads());
@@ -68,7 +68,7 @@ impl WeightGradient<'_> {
     fn check_steps(&self) {
         let windows = self.dz.rows();
         let per_image = self.windows.pixels_per_image();
-        let kc = Blocking::of_machine().even_kc(windows);
+        let kc = self.cut().kc;
         // A block that begins at an image's last window reaches into so many more.
         let images = kc.div_ceil(per_image) + 1;
         let reach = images.min(windows / per_image).saturating_mul(self.windows.image_step);
@@ -78,17 +78,14 @@ impl WeightGradient<'_> {
         );
     }
 
-    /// Blocks of windows, and slices of blocks.
-    fn cut(&self) -> (usize, usize) {
-        let blocking = Blocking::of_machine();
-        let windows = self.dz.rows();
-        let blocks = windows.div_ceil(blocking.even_kc(windows)).max(1);
-        (blocks, blocks.div_ceil(blocking.slice_blocks))
+    /// How the sums over windows are cut.
+    fn cut(&self) -> Cut {
+        Cut::of(self.dz.rows())
     }
 
     /// Elements of the sums of all slices.
     pub(super) fn sums_len(&self) -> usize {
-        match self.cut().1 {
+        match self.cut().slices {
             1 => 0,
             slices => slices * self.window_len * self.dz.cols(),
         }
@@ -117,7 +114,7 @@ impl Kernel for RowsOfGradient<'_> {
         let Self { job, rows, blocks, dw, scratch } = self;
         let (WeightGradient { images, windows, dz, .. }, tile) = (job, TileShape::of::<S>());
         let (count, filters) = (dz.rows(), dz.cols());
-        let kc = Blocking::of_machine().even_kc(count);
+        let kc = job.cut().kc;
         let run = job.kernel_w * images.channels;
         let (spare_row, steps) = scratch.floats(filters + kc).split_at_mut(filters);
         let (dw, spare_row) = (dw.as_mut_ptr(), spare_row.as_mut_ptr());

@@ -28,13 +28,13 @@ impl Kernel for BlockOfC<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { job, target, rows: task_rows, cols, blocks, scratch } = self;
         let (Product { a, b, .. }, tile) = (job.product, TileShape::of::<S>());
-        let (k, kc) = (job.work.k, job.blocking.even_kc(job.work.k));
+        let (k, kc) = (job.work.k, job.blocking.cut(job.work.k).kc);
         let nc = job.blocking.nc.min(cols.len()).next_multiple_of(tile.nr);
         let copies_b = copies_b(&b, task_rows.len(), tile, job.blocking);
         let copy_rs = nc + if is_narrow(tile) { 16 } else { 0 };
         let block_len = if copies_b { kc * copy_rs } else { 0 };
         // Rows of partial sums, and one that is written in place of rows that C does not have.
-        let sums_apart = blocks.len() > 1 && target.prefers_sums_apart();
+        let sums_apart = blocks.len() > 1 && target.keeps_sums_apart();
         let sums_len = nc * (1 + if sums_apart { task_rows.len() } else { 0 });
         let (panel_of_a, rest) =
             scratch.floats(PANEL_OF_A + sums_len + block_len).split_at_mut(PANEL_OF_A);
@@ -78,7 +78,7 @@ impl Kernel for BlockOfC<'_> {
                         let partial = std::array::from_fn(|i| {
                             if i < rows.len() { first.wrapping_add(i * nc) } else { sums }
                         });
-                        output = output.with_sums_apart(partial, is_first, is_last);
+                        output = output.with_sums_apart(partial, is_first, is_last, target.beta);
                     }
                     let input = StripInput {
                         rows: panel.rows,

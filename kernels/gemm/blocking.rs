@@ -3,23 +3,31 @@
 use super::pack::KC;
 use super::tile::TileShape;
 use crate::Team;
-use crate::machine::machine;
+use crate::machine::{Machine, machine};
 use crate::peak::phase_cost;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// The sizes that the loops step by, in elements.
-#[derive(Clone, Copy, Debug)]
+/// Blocks of K summed one by one before a new partial sum is begun: so many that neither chains of
+/// blocks nor of slices are longer than 16 at K = 65,536.
+const SLICE_BLOCKS: usize = 16;
+
+/// The sizes that the loops step by, in elements, and what the machine is like.
+///
+/// `kc` and `slice_blocks` cut sums, and `copy_b_rows` has a say in which kernel makes them, so these
+/// are the same on every machine. The rest follows the machine, and no bit depends on it.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Blocking {
-    /// Steps of K in one block; at most 256.
+    /// Steps of K in one block; at most 256. Cuts sums.
     pub kc: usize,
+    /// Blocks of K summed one by one before a new partial sum is begun. Cuts sums.
+    pub slice_blocks: usize,
+    /// Bytes of second-level cache.
+    pub l2: usize,
     /// Columns of B in one block: with `kc` rows they fill half of the second-level cache.
     pub nc: usize,
     /// Rows of a task from which on a copy of B pays.
     pub copy_b_rows: usize,
-    /// Blocks of K summed one by one in C before a new partial sum is begun: so many that chains of
-    /// blocks stay as short as the accuracy contract needs at K = 65,536.
-    pub slice_blocks: usize,
     /// Floats of partial sums held at once.
     pub buffer: usize,
     /// What several threads cost; `None` if that is to be measured.
@@ -30,25 +38,46 @@ impl Blocking {
     /// What [`super::gemm`] uses on this machine.
     pub fn of_machine() -> &'static Self {
         static BLOCKING: OnceLock<Blocking> = OnceLock::new();
-        BLOCKING.get_or_init(|| {
-            let l2 = machine().l2.unwrap_or(512 << 10);
-            // 512 columns with 1 MiB; a multiple of every tile's width.
-            let nc = (l2 / 2 / size_of::<f32>() / KC / 64).max(1) * 64;
-            Self {
-                kc: KC,
-                nc,
-                copy_b_rows: 97,
-                slice_blocks: 16,
-                buffer: 1 << 24,
-                thread_costs: None,
-            }
-        })
+        BLOCKING.get_or_init(|| Self::for_machine(machine(), None))
     }
 
-    /// `0..k` cut into equal blocks of at most `kc`: 784 is 4 x 196, not 3 x 256 + 16.
-    pub(crate) fn even_kc(&self, k: usize) -> usize {
-        let blocks = k.div_ceil(self.kc).max(1);
-        k.div_ceil(blocks).max(1)
+    /// What suits a machine, which may be made up: tests ask for the same bits on all of them.
+    #[doc(hidden)]
+    pub fn for_machine(machine: &Machine, thread_costs: Option<ThreadCosts>) -> Self {
+        let l2 = machine.l2.unwrap_or(512 << 10);
+        // 512 columns with 1 MiB; a multiple of every tile's width.
+        let nc = (l2 / 2 / size_of::<f32>() / KC / 64).max(1) * 64;
+        let (kc, slice_blocks) = (KC, SLICE_BLOCKS);
+        Self { kc, slice_blocks, l2, nc, copy_b_rows: 97, buffer: 1 << 24, thread_costs }
+    }
+
+    /// How a sum of `k` products is cut.
+    pub(crate) fn cut(&self, k: usize) -> Cut {
+        Cut::new(k, self.kc, self.slice_blocks)
+    }
+}
+
+/// How a sum over K is cut, by K alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Steps of a block; of the last perhaps fewer. Equal blocks: 784 is 4 x 196, not 3 x 256 + 16.
+    pub(crate) kc: usize,
+    /// Blocks.
+    pub(crate) blocks: usize,
+    /// Slices of blocks.
+    pub(crate) slices: usize,
+}
+
+impl Cut {
+    /// That of `k` products on every machine.
+    pub(crate) fn of(k: usize) -> Self {
+        Self::new(k, KC, SLICE_BLOCKS)
+    }
+
+    fn new(k: usize, most: usize, slice_blocks: usize) -> Self {
+        let kc = k.div_ceil(k.div_ceil(most).max(1)).max(1);
+        let blocks = k.div_ceil(kc).max(1);
+        Self { kc, blocks, slices: blocks.div_ceil(slice_blocks) }
     }
 }
 
@@ -68,21 +97,25 @@ impl ThreadCosts {
     /// No cost at all.
     pub const NONE: Self = Self { phase: 0.0, shared_row: 0.0, remote_float: 0.0 };
 
-    /// Those of a team. An empty phase was seen to cost 500 multiply-adds, or 2,500 on the same
-    /// machine at another time, when the system had moved the threads to cores far apart. Products
-    /// pay from sixteen times that on, because the next kernel then has half of its input in the
-    /// other core's cache, a line at a time (at eight times, a product of 80 x 80 gained 1.6 us and
-    /// the one behind it lost 6); and only the far cores suffer from shared rows, by 200 ns each.
-    /// What one core wrote another reads at 100 GB/s, or at 25.
+    /// Those of cores beside each other. An empty phase was seen to cost 500 multiply-adds, and what
+    /// one core wrote another reads at 100 GB/s.
+    pub const NEAR: Self = Self { phase: 8e3, shared_row: 0.0, remote_float: 0.15 };
+
+    /// Those of cores far apart: 2,500 multiply-adds and 25 GB/s, on the same machine at another
+    /// time. Only these suffer from shared rows, by 200 ns each.
+    pub const FAR: Self = Self { phase: 4e4, shared_row: 700.0, remote_float: 0.6 };
+
+    /// Those of a team. Products pay from sixteen times an empty phase on, because the next kernel
+    /// then has half of its input in the other core's cache, a line at a time (at eight times, a
+    /// product of 80 x 80 gained 1.6 us and the one behind it lost 6).
     pub(crate) fn of(team: &Team, blocking: &Blocking) -> Self {
         if team.threads() == 1 {
             return Self::NONE;
         }
         blocking.thread_costs.unwrap_or_else(|| {
             let phase = team.phase_cost(phase_cost);
-            let (shared_row, remote_float) =
-                if phase < 1_500.0 { (0.0, 0.15) } else { (700.0, 0.6) };
-            Self { phase: (16.0 * phase).clamp(4e3, 6e4), shared_row, remote_float }
+            let apart = if phase < 1_500.0 { Self::NEAR } else { Self::FAR };
+            Self { phase: (16.0 * phase).clamp(4e3, 6e4), ..apart }
         })
     }
 }
@@ -271,6 +304,7 @@ mod tests {
                 let covered: usize = (0..grid.row_groups * grid.col_groups)
                     .map(|task| {
                         let (rows, cols) = grid.block(task, m, n, work.tile);
+                        assert!(!rows.is_empty() && !cols.is_empty(), "{grid:?}, task {task}");
                         rows.len() * cols.len()
                     })
                     .sum();
@@ -291,10 +325,28 @@ mod tests {
 
     #[test]
     fn blocks_of_k_are_even() {
-        let blocking = Blocking::of_machine();
-        assert_eq!(blocking.even_kc(784), 196);
-        assert_eq!(blocking.even_kc(256), 256);
-        assert_eq!(blocking.even_kc(257), 129);
-        assert_eq!(blocking.even_kc(0), 1);
+        let cut = |k| {
+            let Cut { kc, blocks, slices } = Cut::of(k);
+            (kc, blocks, slices)
+        };
+        assert_eq!(cut(784), (196, 4, 1));
+        assert_eq!(cut(256), (256, 1, 1));
+        assert_eq!(cut(257), (129, 2, 1));
+        assert_eq!(cut(4097), (241, 17, 2));
+        assert_eq!(cut(65_536), (256, 256, 16));
+        assert_eq!(cut(0), (1, 1, 1));
+    }
+
+    #[test]
+    fn no_machine_cuts_sums_differently() {
+        for l2 in [None, Some(1), Some(256 << 10), Some(2 << 20), Some(1 << 30)] {
+            for costs in [None, Some(ThreadCosts::NONE), Some(ThreadCosts::FAR)] {
+                let machine = Machine { l2, ..machine().clone() };
+                let blocking = Blocking::for_machine(&machine, costs);
+                for k in 0..10_000 {
+                    assert_eq!(blocking.cut(k), Cut::of(k), "{k} on {machine:?}");
+                }
+            }
+        }
     }
 }

@@ -41,18 +41,23 @@ pub(super) struct Target<'a> {
 unsafe impl Sync for Target<'_> {}
 
 impl<'a> Product<'a> {
-    /// The problem as given. Shapes have been checked.
+    /// The problem as given. Shapes have been checked. As in BLAS, what is multiplied with zero is
+    /// not read: with alpha = 0 the sums are those of no products, and beta = 0 sets C.
     pub(super) fn new(
-        alpha: f32,
-        a: Mat<'a>,
-        b: Mat<'a>,
+        mut alpha: f32,
+        mut a: Mat<'a>,
+        mut b: Mat<'a>,
         write: Write,
         c: &'a mut MatMut,
         epilogue: Epilogue<'a>,
     ) -> Self {
+        if alpha == 0.0 || a.cols() == 0 {
+            (a, b) = (a.block(0..a.rows(), 0..0), b.block(0..0, 0..b.cols()));
+            alpha = 1.0;
+        }
         let beta = match write {
             Write::Set => None,
-            Write::Add { beta } => Some(beta),
+            Write::Add { beta } => (beta != 0.0).then_some(beta),
         };
         let (rs, cs) = (c.rs(), c.cs());
         let is_transposed = false;
@@ -79,16 +84,14 @@ impl<'a> Target<'a> {
         self.is_transposed && self.cs != 1 && self.rs == 1
     }
 
-    /// Whether sums of several blocks of K are kept apart until the last: where each would be
-    /// turned, or where C's rows are pages apart and share few sets of every cache (1024^3: 95 %
-    /// of the peak, not 89).
-    pub(super) fn prefers_sums_apart(&self) -> bool {
-        self.beta.is_none() && (self.is_by_column() || self.cs == 1 && self.rs.is_multiple_of(1024))
-    }
-
-    /// Whether the product is scaled, or added to something.
-    pub(super) fn adds_or_scales(&self) -> bool {
-        self.beta.is_some() || self.alpha != 1.0
+    /// Whether sums of several blocks of K are kept apart until the last: where only the complete
+    /// sum may be scaled, or meet the old C; where each would be turned; or where C's rows are pages
+    /// apart and share few sets of every cache (1024^3: 95 % of the peak, not 89).
+    pub(super) fn keeps_sums_apart(&self) -> bool {
+        self.beta.is_some()
+            || self.alpha != 1.0
+            || self.is_by_column()
+            || self.cs == 1 && self.rs.is_multiple_of(1024)
     }
 
     /// The same pointing `elements` further on.
@@ -127,8 +130,8 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Where the strip goes whose first element is `row, col`. The first block of K scales or
-    /// replaces the old C, later ones add to it.
+    /// Where the strip goes whose first element is `row, col`. The first block of K replaces the old
+    /// C, or if it is the only one adds to it; later ones add to its sums.
     pub(super) fn strip<'e>(
         &self,
         (row, height): (usize, usize),
@@ -158,7 +161,8 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
         return;
     }
     assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
-    let plan = Plan::of(Crew::of(team, blocking), blocking, &given);
+    let crew = Crew::of(team, blocking);
+    let plan = Plan::of(crew, blocking, &given);
     let product = if plan.is_transposed { given.transposed() } else { given };
     let (work, grid) = match plan.method {
         Method::Dots { tasks } => {
@@ -174,16 +178,22 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
     };
     for start in (0..work.n).step_by(band) {
         let cols = start..work.n.min(start + band);
+        // A narrow band has fewer tiles than all of C, and is cut by itself.
+        let grid = if cols.len() == work.n { grid } else { crew.grid(&work, cols.len()) };
         Job { product, work, grid, cols, blocking }.run(team);
     }
 }
 
 /// Computes a product whose K is one slice on the calling thread alone.
-pub(super) fn multiply_in_task(isa: Isa, given: Product, scratch: &mut Scratch) {
+pub(super) fn multiply_in_task(
+    isa: Isa,
+    blocking: &Blocking,
+    given: Product,
+    scratch: &mut Scratch,
+) {
     if given.a.rows() == 0 || given.b.cols() == 0 {
         return;
     }
-    let blocking = Blocking::of_machine();
     let plan = Plan::of(Crew::alone(isa), blocking, &given);
     let product = if plan.is_transposed { given.transposed() } else { given };
     match plan.method {
@@ -223,6 +233,7 @@ impl Job<'_> {
             c: sums.as_mut_ptr().wrapping_sub(self.cols.start),
             rs: n,
             cs: 1,
+            alpha: 1.0,
             beta: None,
             epilogue: Epilogue::None,
             ..self.product.target
@@ -263,7 +274,7 @@ impl Job<'_> {
     }
 }
 
-/// Finishes some rows of C from their sums, which alpha has scaled already.
+/// Finishes some rows of C from their sums.
 struct FinishRows<'a> {
     job: &'a Job<'a>,
     rows: Range<usize>,
@@ -280,7 +291,7 @@ impl Kernel for FinishRows<'_> {
         let n = job.cols.len();
         for (i, row) in rows.enumerate() {
             let epilogue = job.product.target.epilogue(row, job.cols.start);
-            let output = StripOutput { alpha: 1.0, ..job.product.target.row(&epilogue) };
+            let output = job.product.target.row(&epilogue);
             let c = c.wrapping_add(row * rs + job.cols.start * cs);
             let row = Row { at: 0, c, cs, cols: n, output: &output };
             // SAFETY: the row is inside C, bias and y, and its sums inside this task's.

@@ -3,7 +3,7 @@
 //! microsecond, and many products of small networks take no longer.
 
 use super::Epilogue;
-use super::blocking::{Blocking, Grid, Store, ThreadCosts, Work};
+use super::blocking::{Blocking, Cut, Grid, Store, ThreadCosts, Work};
 use super::dot::DotProduct;
 use super::loops::{Product, Target};
 use super::tile::{TileFacts, TileShape};
@@ -42,19 +42,24 @@ impl Crew {
         Self { isa: team.isa(), threads: team.threads(), costs }
     }
 
+    /// How it cuts a band of so many columns.
+    pub(super) fn grid(&self, work: &Work, cols: usize) -> Grid {
+        Work { n: cols, ..*work }.grid(self.threads, self.costs).0
+    }
+
     /// One thread.
     pub(super) fn alone(isa: Isa) -> Self {
         Self { isa, threads: 1, costs: ThreadCosts::NONE }
     }
 }
 
-/// All that a plan depends on.
+/// All that a plan depends on. Neither alpha nor beta: the complete sum is scaled, however it is cut.
 #[derive(Clone, Copy, PartialEq)]
 struct Key {
     crew: Crew,
+    blocking: Blocking,
     /// m, n, k, and the row and column strides of A, B and C.
     sizes: [usize; 9],
-    adds: bool,
     epilogue: EpilogueKind,
 }
 
@@ -74,12 +79,12 @@ thread_local! {
 }
 
 impl Key {
-    fn of(crew: Crew, Product { a, b, target }: &Product) -> Self {
+    fn of(crew: Crew, blocking: Blocking, Product { a, b, target }: &Product) -> Self {
         let (m, n, k) = (a.rows(), b.cols(), a.cols());
         Self {
             crew,
+            blocking,
             sizes: [m, n, k, a.rs(), a.cs(), b.rs(), b.cs(), target.rs, target.cs],
-            adds: target.beta.is_some(),
             epilogue: match target.epilogue {
                 Epilogue::None => EpilogueKind::None,
                 Epilogue::Bias { .. } => EpilogueKind::Bias,
@@ -100,11 +105,7 @@ impl Key {
 impl Plan {
     /// That of a product, made or remembered.
     pub(super) fn of(crew: Crew, blocking: &Blocking, given: &Product) -> Self {
-        // Other sizes of blocks are those of tests.
-        if !std::ptr::eq(blocking, Blocking::of_machine()) {
-            return Self::new(crew, blocking, given);
-        }
-        let key = Key::of(crew, given);
+        let key = Key::of(crew, *blocking, given);
         KEPT.with_borrow_mut(|plans| {
             plans.resize_with(PLANS, || None);
             let kept = &mut plans[key.place()];
@@ -133,7 +134,8 @@ impl Plan {
             let tasks = ((cost / costs.phase.max(1.0)) as usize).clamp(1, threads);
             return Self { is_transposed, method: Method::Dots { tasks } };
         }
-        let by_blocks = given.by_blocks(isa, blocking).filter(|_| threads > 1);
+        let by_blocks = given.work(isa, blocking).and_then(|work| work.by_blocks());
+        let by_blocks = by_blocks.filter(|_| threads > 1);
         let works = works.chain(by_blocks.map(|work| (false, work)));
         let plans = works.map(|(is_transposed, work)| {
             let (grid, cost) = work.grid(threads, costs);
@@ -157,16 +159,6 @@ fn dot_products(blocking: &Blocking, both: [(bool, Product); 2]) -> Option<(bool
 }
 
 impl Product<'_> {
-    /// Its work by blocks of K, if that gives the same bits.
-    fn by_blocks(&self, isa: Isa, blocking: &Blocking) -> Option<Work> {
-        // With an old C the first block would be added to it in another order, and alpha applied
-        // to each.
-        if self.target.adds_or_scales() {
-            return None;
-        }
-        self.work(isa, blocking)?.by_blocks()
-    }
-
     /// The cost model's view of it, if the kernels can compute it: a bias for each row needs the
     /// store by column.
     fn work(&self, isa: Isa, blocking: &Blocking) -> Option<Work> {
@@ -177,8 +169,7 @@ impl Product<'_> {
             _ => Store::Scattered,
         };
         let by_column = store == Store::ByColumn;
-        let blocks = k.div_ceil(blocking.even_kc(k)).max(1);
-        let slices = blocks.div_ceil(blocking.slice_blocks);
+        let Cut { blocks, slices, .. } = blocking.cut(k);
         if by_column && slices > 1 {
             return None;
         }

@@ -46,19 +46,20 @@ pub(crate) struct StripOutput<'a> {
 }
 
 impl<'a> StripOutput<'a> {
-    /// The same with the sums of all but the last block of K in these rows instead of C.
+    /// The same with the sums of all but the last block of K in these rows instead of C, whose old
+    /// values meet the complete sum.
     pub(crate) fn with_sums_apart(
         self,
         rows: [*mut f32; MAX_MR],
         is_first: bool,
         is_last: bool,
+        beta: Option<f32>,
     ) -> Self {
-        let beta = (!is_first).then_some(1.0);
         if is_last {
             let partial = (!is_first).then_some(rows);
-            return Self { partial, beta: None, ..self };
+            return Self { partial, beta, ..self };
         }
-        let epilogue = &StripEpilogue::None;
+        let (beta, epilogue) = ((!is_first).then_some(1.0), &StripEpilogue::None);
         Self { rows, cs: 1, by_column: false, alpha: 1.0, beta, epilogue, ..self }
     }
 }
@@ -81,7 +82,8 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
 ) {
     // By far the most products have no scale: a multiplication of each vector would be 1.5 % at
     // K = 64.
-    let is_plain = output.cs == 1 && output.alpha == 1.0 && matches!(output.beta, None | Some(1.0));
+    let adds_plainly = output.beta == Some(1.0) && output.partial.is_none();
+    let is_plain = output.cs == 1 && output.alpha == 1.0 && (output.beta.is_none() || adds_plainly);
     let old = match &output.partial {
         None if is_plain && output.beta.is_some() => Some(&output.rows),
         partial => partial.as_ref(),
@@ -120,7 +122,7 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
         }
     }
     // What has been added is not added again.
-    let output = &StripOutput { beta: if old.is_some() { None } else { output.beta }, ..*output };
+    let output = &StripOutput { beta: if is_plain { None } else { output.beta }, ..*output };
     let mut copy = Sums { tile, spare: MaybeUninit::<[[S::V; NV]; 15]>::uninit() };
     if output.by_column {
         // As many rows as a whole vector of them has too many: it is turned with the others.

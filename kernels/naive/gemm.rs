@@ -5,16 +5,18 @@ use crate::gemm::{Epilogue, Write};
 use crate::simd::flush;
 use crate::{Mat, MatMut};
 
-/// `C = epilogue(alpha A B + beta C)`, one sum after the other.
+/// `C = epilogue(alpha A B + beta C)`, one sum after the other. With alpha = 0 neither A nor B is
+/// read, with beta = 0 C is not.
 pub fn gemm(alpha: f32, a: Mat, b: Mat, write: Write, mut c: MatMut, epilogue: Epilogue) {
     for i in 0..a.rows() {
         for j in 0..b.cols() {
-            let mut sum = 0.0;
-            for p in 0..a.cols() {
-                sum += a.at(i, p) * b.at(p, j);
+            let mut x = [0.0];
+            if alpha != 0.0 && a.cols() > 0 {
+                x[0] = alpha * (0..a.cols()).map(|p| a.at(i, p) * b.at(p, j)).sum::<f32>();
             }
-            let mut x = [alpha * sum];
-            if let Write::Add { beta } = write {
+            if let Write::Add { beta } = write
+                && beta != 0.0
+            {
                 x[0] += beta * c.as_ref().at(i, j);
             }
             match epilogue {

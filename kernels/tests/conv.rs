@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{assert_close, noise, on_every_isa, same_bits_at_any_thread_count};
+use common::{
+    assert_close, noise, on_every_isa, same_bits_at_any_thread_count, same_bits_on_any_machine,
+};
 use threadcount_kernels::conv::{self, Convolution};
 use threadcount_kernels::{Activation, Geometry, Padding, naive};
 
@@ -187,4 +189,81 @@ fn same_bits_with_any_number_of_threads() {
             out
         });
     }
+}
+
+/// Many images to a task or few, one thread or four: nothing of it may change a sum. Gradients that are
+/// scattered tap by tap, also over more filters than a block of K has.
+#[test]
+fn same_bits_on_every_machine() {
+    for (input, stride, filters, batch) in [
+        ([9, 8, 5], 1, 300, 13),
+        ([28, 28, 3], 2, 33, 21),
+        ([5, 5, 64], 1, 64, 64),
+        ([7, 7, 9], 1, 10, 97),
+    ] {
+        let geometry = Geometry::new(input, [3, 3], stride, Padding::Valid).unwrap();
+        let case = Case { geometry, batch, filters };
+        let (g, x, w, bias, dz) = (&case.geometry, case.x(), case.w(), case.bias(), case.dz());
+        same_bits_on_any_machine(|team| {
+            let activation = Activation::Relu;
+            let job = Convolution { geometry: g, x: &x, w: &w, bias: &bias, activation };
+            let (mut y, mut with_moments) = (vec![f32::NAN; dz.len()], vec![f32::NAN; dz.len()]);
+            let (mut mean, mut variance) = (vec![f32::NAN; filters], vec![f32::NAN; filters]);
+            conv::forward(team, &job, &mut y);
+            conv::forward_with_moments(team, &job, &mut with_moments, &mut mean, &mut variance);
+            let (mut dx, mut dw) = (vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]);
+            let mut db = vec![f32::NAN; filters];
+            conv::backward_data(team, g, &dz, &w, &mut dx);
+            conv::backward_weights(team, g, &x, &dz, &mut dw, &mut db);
+            [y, with_moments, mean, variance, dx, dw, db].concat()
+        });
+    }
+}
+
+/// Sums of `1 + 2^-17` are rounded, mostly the same way. The bounds are those of the crate's contract;
+/// what the sums should be follows from those of ones, which are exact.
+#[test]
+fn sums_that_round_badly_keep_the_bound() {
+    let step = 1.0 + 2.0_f32.powi(-17);
+    let check = |sums: &[f32], ones: &[f32], roundings: usize, what: &str| {
+        for (i, (&sum, &ones)) in sums.iter().zip(ones).enumerate() {
+            let size = f64::from(ones) * f64::from(step);
+            let bound = 0.5001 * roundings as f64 * f64::from(f32::EPSILON) * size;
+            let error = (f64::from(sum) - size).abs();
+            assert!(error <= bound, "{what} at {i}: {sum}, not {size}: beyond {bound:e}");
+        }
+    };
+    on_every_isa(|team| {
+        for mut case in Case::all().into_iter().chain(Case::of_the_reports()) {
+            if case.batch == 3 {
+                (case.batch, case.filters) = (24, 300);
+            }
+            let (g, filters) = (&case.geometry, case.filters);
+            let ones = |len: usize| vec![1.0_f32; len];
+            let (x, dz) = (ones(case.batch * g.in_len()), ones(case.y_len()));
+            let w = ones(g.window_len() * filters);
+            let compute = |w: &[f32], dz: &[f32]| {
+                let bias = vec![0.0; filters];
+                let activation = Activation::Linear;
+                let job = Convolution { geometry: g, x: &x, w, bias: &bias, activation };
+                let (mut y, mut dx) = (vec![f32::NAN; dz.len()], vec![f32::NAN; x.len()]);
+                let (mut dw, mut db) = (vec![f32::NAN; w.len()], vec![f32::NAN; filters]);
+                conv::forward(team, &job, &mut y);
+                conv::backward_data(team, g, &ones(dz.len()), w, &mut dx);
+                conv::backward_weights(team, g, &x, dz, &mut dw, &mut db);
+                [y, dx, dw]
+            };
+            let exact = compute(&w, &dz);
+            let sums = compute(&vec![step; w.len()], &vec![step; dz.len()]);
+            let name = format!("{}: {}", team.isa(), case.name());
+            let run = |k: usize| k.min(256) + k.div_ceil(256);
+            let taps = g.kernel_h() * g.kernel_w();
+            let scattered = filters.min(256) + taps * filters.div_ceil(256);
+            let windows = case.batch * g.out_pixels();
+            let of_weights = run(windows.min(4096)) + windows.div_ceil(4096);
+            check(&sums[0], &exact[0], run(g.window_len()), &format!("{name}: y"));
+            check(&sums[1], &exact[1], scattered.max(run(taps * filters)), &format!("{name}: dx"));
+            check(&sums[2], &exact[2], of_weights, &format!("{name}: dw"));
+        }
+    });
 }

@@ -1,6 +1,6 @@
-//! GEMM against its accuracy contract, on every instruction set: `|C - ref| <= 8 eps (|alpha|
-//! |A||B| + |beta||C|)`, the reference summed in f64. Outputs start as NaN where they must not be
-//! read.
+//! GEMM against its accuracy contract for random data, on every instruction set: `|C - ref| <= 8 eps
+//! (|alpha| |A||B| + |beta||C|)`, the reference summed in f64. Outputs start as NaN where they must not
+//! be read. (Other data: `products`.)
 
 mod common;
 
@@ -11,9 +11,10 @@ use threadcount_kernels::{Activation, Mat, MatMut, Team, naive};
 /// Small blocks, so that small matrices reach every edge of every loop.
 const TINY: Blocking = Blocking {
     kc: 5,
+    slice_blocks: 2,
+    l2: 1 << 16,
     nc: 64,
     copy_b_rows: 20,
-    slice_blocks: 2,
     buffer: 500,
     thread_costs: Some(ThreadCosts::NONE),
 };

@@ -57,7 +57,7 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
         _ => INPUT_SHARES * len.div_ceil(INPUT_SHARES * TASK),
     };
     let Moving { rule, params, memory } = moving;
-    let (isa, params) = (team.isa(), Parts::new(params));
+    let (isa, blocking, params) = (team.isa(), *team.blocking(), Parts::new(params));
     let memory = memory.map(|memory| (memory.len(), Parts::new(memory)));
     team.run(tasks, |task, scratch| {
         let rows = rows_of_task(isa, inputs, task, tasks);
@@ -68,7 +68,7 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
         match &step {
             Step::Product { scaled } => {
                 let (dz, w) = (Mat::new(scaled, n, units), MatMut::new(params, rows.len(), units));
-                product_in_task(isa, x, dz, Write::Add { beta: 1.0 }, w, scratch);
+                product_in_task(isa, &blocking, x, dz, Write::Add { beta: 1.0 }, w, scratch);
             }
             Step::Sweep { room } => {
                 // SAFETY: as above.
@@ -79,7 +79,8 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
                     _ => unsafe { memory.part(range.clone()) },
                 });
                 let dw = MatMut::new(&mut *grads, rows.len(), units);
-                product_in_task(isa, x, Mat::new(dz, n, units), Write::Set, dw, scratch);
+                let dz = Mat::new(dz, n, units);
+                product_in_task(isa, &blocking, x, dz, Write::Set, dw, scratch);
                 Moving { rule, params, memory }.step_by(Hands::Task(isa), grads);
             }
         }

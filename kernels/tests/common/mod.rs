@@ -3,9 +3,25 @@
 
 #[cfg(target_os = "linux")]
 mod guard;
+pub mod product;
 
 use std::sync::OnceLock;
+use threadcount_kernels::gemm::{Blocking, ThreadCosts};
+use threadcount_kernels::machine::{Machine, machine};
 use threadcount_kernels::{Isa, Pool, Team};
+
+/// What kernels go by on machines that are not this one: second-level caches of 256 KiB to 8 MiB,
+/// threads that cost nothing, near and far ones, and costs that are measured.
+pub fn made_up_machines() -> Vec<Blocking> {
+    let costs = [Some(ThreadCosts::NONE), Some(ThreadCosts::NEAR), Some(ThreadCosts::FAR), None];
+    let l2 = [256 << 10, 512 << 10, 1 << 20, 2 << 20, 8 << 20];
+    // Each cache with each cost, no two alike beside each other.
+    let made_up = |i: usize| {
+        let machine = Machine { l2: Some(l2[i % 5]), ..machine().clone() };
+        Blocking::for_machine(&machine, costs[i % 4])
+    };
+    (0..20).map(made_up).collect()
+}
 
 /// `len` floats in `-1 .. 1`, a function of `seed` alone.
 pub fn noise(seed: u64, len: usize) -> Vec<f32> {
@@ -35,8 +51,9 @@ pub fn labels(seed: u64, len: usize, classes: usize) -> Vec<u8> {
     noise(seed, len).into_iter().map(|x| label(x) as u8).collect()
 }
 
-/// Runs `compute` on every instruction set, alone and in teams of 1, 2, 3 and 4 threads; asserts
-/// that all teams give the same bits, and all sets that fuse multiply-adds; returns what each set
+/// Runs `compute` on every instruction set, alone on this machine and in teams of 1, 2, 3 and 4 threads
+/// on a made-up machine each; asserts that all teams give the same bits, and all sets that fuse
+/// multiply-adds; returns what each set
 /// gave.
 pub fn run_everywhere(
     compute: impl Fn(&Team) -> Vec<Vec<f32>> + Sync,
@@ -44,7 +61,10 @@ pub fn run_everywhere(
     // Pools are kept: starting threads for every size would take longer than the kernels.
     static POOLS: OnceLock<Vec<Pool>> = OnceLock::new();
     let pools = POOLS.get_or_init(|| {
-        let pool = |isa, threads| Pool::new(isa, threads).unwrap();
+        let machines = made_up_machines();
+        let pool = |isa, threads| {
+            Pool::new(isa, threads).unwrap().with_blocking(machines[[0, 7, 14, 16][threads - 1]])
+        };
         Isa::detected().flat_map(|isa| (1..=4).map(move |threads| pool(isa, threads))).collect()
     });
     let mut fused: Option<(Isa, Vec<Vec<f32>>)> = None;
@@ -88,7 +108,23 @@ fn assert_same_bits(one: &[f32], other: &[f32], what: std::fmt::Arguments) {
     }
 }
 
-fn bits(values: &[f32]) -> Vec<u32> {
+/// Asserts that `compute` gives the same bits on every made-up machine, with 1 to 4 threads, on every
+/// instruction set.
+pub fn same_bits_on_any_machine(compute: impl Fn(&Team) -> Vec<f32> + Sync) {
+    for isa in Isa::detected() {
+        let alone = compute(&Team::solo(isa));
+        for (i, machine) in made_up_machines().into_iter().enumerate() {
+            let threads = [1, 2, 3, 4, 2, 3][i % 6];
+            let pool = Pool::new(isa, threads).unwrap().with_blocking(machine);
+            let other = pool.enter(|team| compute(team));
+            let same = bits(&alone) == bits(&other);
+            assert!(same, "{isa}: other bits with {threads} threads on {machine:?}");
+        }
+    }
+}
+
+/// The bits of floats.
+pub fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
