@@ -12,35 +12,43 @@
 //! the last one.
 //!
 //! Where other programs take the cores, a worker may be put to sleep in the middle of a task, for
-//! thousands of times as long as that would take. Where that takes half of the time, the leader does
-//! phases on its own for a while (`crowd`).
+//! thousands of times as long as that would take. Where a team is slower for it than one thread, the
+//! leader does phases on its own for a while, a second at most (`crowd`).
 //!
 //! **Same bits at any thread count**: where the bits depend on the cut, a kernel cuts its work into
 //! tasks by the shape alone, never by [`Team::threads`], and adds up in the order of the tasks.
 
 mod crowd;
+mod entry;
 mod memory;
+#[cfg(all(loom, test))]
+mod model;
 mod phase;
 mod place;
+mod sync;
 
 use crate::Isa;
 use crate::gemm::Blocking;
 use crowd::Crowd;
+use entry::{Chain, Entry};
 pub(crate) use memory::Parts;
 pub use memory::Scratch;
 use phase::{Body, Dismiss, Shared};
 use place::Places;
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use sync::now;
 
 /// The threads of a process that compute together, and the instruction set they use.
 pub struct Pool {
     isa: Isa,
     threads: usize,
     blocking: Blocking,
+    /// `None` for a pool of one thread, which is the caller's.
     rayon: Option<rayon::ThreadPool>,
+    entry: Entry,
+    phase_cost: OnceLock<f64>,
 }
 
 impl Pool {
@@ -59,7 +67,8 @@ impl Pool {
                     .build()?,
             ),
         };
-        Ok(Self { isa, threads, blocking: *Blocking::of_machine(), rayon })
+        let (entry, phase_cost) = (Entry::new(), OnceLock::new());
+        Ok(Self { isa, threads, blocking: *Blocking::of_machine(), rayon, entry, phase_cost })
     }
 
     /// The same with the sizes and costs of another machine: for tests, which find the same bits on
@@ -83,22 +92,33 @@ impl Pool {
     /// Runs `lead` as the leader of a team of all the pool's threads. Enter once per run, not once
     /// per step: entering wakes every thread.
     ///
-    /// A panic in `lead` or in a task comes out of here.
+    /// A pool serves one team at a time: a second thread of the program that enters it waits, as at a
+    /// lock, until the first has left. `lead` may enter another pool. A pool of one thread has no thread
+    /// of its own and makes nobody wait.
+    ///
+    /// # Panics
+    /// - If `lead` or a task panics; the pool can be entered again.
+    /// - Inside a team of the same pool, whose threads are all taken: pass the [`Team`] on instead.
+    /// - In the child of a `fork`, where the pool's threads do not exist: make a new pool there.
     pub fn enter<R: Send>(&self, lead: impl FnOnce(&Team) -> R + Send) -> R {
+        let chain = Chain::with(&self.entry);
         let Some(rayon) = &self.rayon else {
-            return lead(&Team::new(self.isa, self.blocking, 1, None));
+            return chain.hold(|| lead(&Team::alone_with(self.isa, self.blocking)));
         };
+        let _turn = self.entry.wait_for_turn();
         let (shared, places) = (Shared::new(self.threads), Places::default());
         let lead = Mutex::new(Some(lead));
         let mut results = rayon.broadcast(|context| {
             places.find_one();
-            if context.index() != 0 {
-                shared.serve(context.index());
-                return None;
-            }
-            let _dismiss = Dismiss(&shared);
-            let lead = lead.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-            Some(lead(&Team::new(self.isa, self.blocking, self.threads, Some(&shared))))
+            chain.hold(|| {
+                if context.index() != 0 {
+                    shared.serve(context.index());
+                    return None;
+                }
+                let _dismiss = Dismiss(&shared);
+                let lead = lead.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+                Some(lead(&Team::of_pool(self, &shared)))
+            })
         });
         results.swap_remove(0).expect("rayon runs a broadcast once on each thread")
     }
@@ -113,7 +133,8 @@ pub struct Team<'pool> {
     shared: Option<&'pool Shared>,
     generation: Cell<u32>,
     crowd: Cell<Crowd>,
-    phase_cost: OnceCell<f64>,
+    /// The pool's. A team of one has none: a phase costs it nothing.
+    phase_cost: Option<&'pool OnceLock<f64>>,
     /// The leader on its own.
     alone: OnceCell<Box<Team<'static>>>,
     task_scratch: RefCell<Scratch>,
@@ -123,20 +144,33 @@ pub struct Team<'pool> {
 impl Team<'static> {
     /// A team of the calling thread alone.
     pub fn solo(isa: Isa) -> Self {
-        Self::new(isa, *Blocking::of_machine(), 1, None)
+        Self::alone_with(isa, *Blocking::of_machine())
+    }
+
+    fn alone_with(isa: Isa, blocking: Blocking) -> Self {
+        Self::new(isa, blocking, 1, None)
     }
 }
 
 impl<'pool> Team<'pool> {
-    fn new(isa: Isa, blocking: Blocking, threads: usize, shared: Option<&'pool Shared>) -> Self {
+    fn of_pool(pool: &'pool Pool, shared: &'pool Shared) -> Self {
+        Self::new(pool.isa, pool.blocking, pool.threads, Some((shared, &pool.phase_cost)))
+    }
+
+    fn new(
+        isa: Isa,
+        blocking: Blocking,
+        threads: usize,
+        others: Option<(&'pool Shared, &'pool OnceLock<f64>)>,
+    ) -> Self {
         Self {
             isa,
             blocking,
             threads,
-            shared,
+            shared: others.map(|(shared, _)| shared),
             generation: Cell::new(0),
             crowd: Cell::default(),
-            phase_cost: OnceCell::new(),
+            phase_cost: others.map(|(_, cost)| cost),
             alone: OnceCell::new(),
             task_scratch: RefCell::default(),
             phase_scratch: RefCell::default(),
@@ -156,7 +190,7 @@ impl<'pool> Team<'pool> {
 
     /// The leader as a team of its own, for work that is too small to be shared.
     pub fn alone(&self) -> &Team<'static> {
-        self.alone.get_or_init(|| Box::new(Team::new(self.isa, self.blocking, 1, None)))
+        self.alone.get_or_init(|| Box::new(Team::alone_with(self.isa, self.blocking)))
     }
 
     /// The sizes and costs of the machine. No bit may depend on them.
@@ -164,10 +198,10 @@ impl<'pool> Team<'pool> {
         &self.blocking
     }
 
-    /// What starting a phase costs, measured once for each time that the pool is entered. May not be
-    /// asked for inside a kernel's own phase.
+    /// What starting a phase costs, measured once for each pool (that takes 0.2 to 4 ms); nothing for a
+    /// team of one. May not be asked for inside a kernel's own phase.
     pub(crate) fn phase_cost(&self, measure: impl FnOnce(&Self) -> f64) -> f64 {
-        *self.phase_cost.get_or_init(|| measure(self))
+        self.phase_cost.map_or(0.0, |cost| *cost.get_or_init(|| measure(self)))
     }
 
     /// Offers the next phase to the workers, even if they have come late: for what measures what all of
@@ -196,7 +230,7 @@ impl<'pool> Team<'pool> {
         let shared = self.shared.filter(|_| tasks > 1 && self.crowd.get().lets_share());
         let Some(shared) = shared else {
             if tasks > 1 {
-                self.crowd.set(self.crowd.get().after_phase_alone());
+                self.crowd.set(self.crowd.get().after_phase_alone(now));
             }
             return (0..tasks).for_each(|task| body(task, scratch));
         };
@@ -204,9 +238,9 @@ impl<'pool> Team<'pool> {
         let generation = self.generation.get().wrapping_add(1);
         self.generation.set(generation);
         shared.publish(generation, tasks, Body::of(&body));
-        shared.work(generation, 0, scratch);
+        let mine = shared.work(generation, 0, scratch);
         let workers = shared.finish(tasks);
-        self.crowd.set(self.crowd.get().after_phase(workers, Instant::now));
+        self.crowd.set(self.crowd.get().after_phase((mine, tasks - mine), workers, now));
     }
 
     /// Cuts `data` into chunks of `chunk` elements (the last may be shorter) and runs one task for
@@ -238,110 +272,5 @@ impl<'pool> Team<'pool> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::atomic::{AtomicUsize, Ordering::*};
-
-    #[test]
-    fn every_task_runs_once_at_any_thread_count() {
-        for threads in 1..=5 {
-            let pool = Pool::new(Isa::Portable, threads).unwrap();
-            pool.enter(|team| {
-                for tasks in [0, 1, 2, 3, 7, 64, 1000] {
-                    let mut counts = vec![0_u32; tasks];
-                    let parts = Parts::new(&mut counts);
-                    // SAFETY: each task reaches its own element.
-                    team.run(tasks, |task, _| unsafe { parts.part(task..task + 1)[0] += 1 });
-                    assert!(counts.iter().all(|&count| count == 1));
-                }
-            });
-        }
-    }
-
-    /// Phases of changing size, one right after the other: a worker that is late for one must not
-    /// take a task of the next under the old number.
-    #[test]
-    fn phases_follow_each_other() {
-        for threads in [2, 4, 7] {
-            let pool = Pool::new(Isa::Portable, threads).unwrap();
-            pool.enter(|team| {
-                let mut random = 1_u32;
-                for phase in 0..30_000 {
-                    random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    let tasks = 2 + (random >> 28) as usize;
-                    let counts: [AtomicUsize; 18] = Default::default();
-                    team.run(tasks, |task, _| {
-                        counts[task].fetch_add(1, Relaxed);
-                    });
-                    for (task, count) in counts.iter().enumerate() {
-                        let expected = usize::from(task < tasks);
-                        assert_eq!(count.load(Relaxed), expected, "phase {phase}, task {task}");
-                    }
-                }
-            });
-        }
-    }
-
-    #[test]
-    fn sleepers_wake_up_again() {
-        let pool = Pool::new(Isa::Portable, 3).unwrap();
-        pool.enter(|team| {
-            for _ in 0..3 {
-                std::thread::sleep(std::time::Duration::from_millis(60));
-                let sum = AtomicUsize::new(0);
-                team.run(100, |task, _| {
-                    sum.fetch_add(task, Relaxed);
-                });
-                assert_eq!(sum.into_inner(), 4950);
-            }
-        });
-    }
-
-    #[test]
-    fn a_leader_whose_worker_was_late_goes_on_alone_for_a_while() {
-        let pool = Pool::new(Isa::Portable, 2).unwrap();
-        pool.enter(|team| {
-            let leader = std::thread::current().id();
-            let shared = |pause: std::time::Duration| {
-                let helped = AtomicUsize::new(0);
-                team.run(2, |_, _| {
-                    if std::thread::current().id() != leader {
-                        helped.fetch_add(1, Relaxed);
-                        std::thread::sleep(pause);
-                    } else {
-                        // Long enough for the worker to come.
-                        std::thread::sleep(std::time::Duration::from_millis(1));
-                    }
-                });
-                helped.into_inner() > 0
-            };
-            // Until it has come, and the leader has seen it be late often enough. (Beside other programs
-            // the leader may be the late one.)
-            let late = std::time::Duration::from_millis(10);
-            let crowded = (0..1_000).any(|_| {
-                shared(late);
-                !team.crowd.get().lets_share()
-            });
-            assert!(crowded, "the worker never came, or was never late");
-            for phase in 0..128 {
-                assert!(!shared(late), "phase {phase} after the late one");
-            }
-            let in_time = std::time::Duration::ZERO;
-            assert!((0..1_000).any(|_| shared(in_time)), "the worker never came again");
-        });
-    }
-
-    #[test]
-    fn a_panic_in_a_task_comes_out_and_the_pool_lives_on() {
-        let pool = Pool::new(Isa::Portable, 3).unwrap();
-        for _ in 0..20 {
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                pool.enter(|team| team.run(50, |task, _| assert!(task != 33, "task 33")));
-            }));
-            assert!(outcome.is_err());
-        }
-        assert_eq!(pool.enter(|team| team.threads()), 3);
-    }
-}
+#[cfg(all(test, not(loom)))]
+mod tests;

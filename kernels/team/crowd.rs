@@ -2,12 +2,15 @@
 //! that the leader does alone.
 
 use super::phase::Workers;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Phases that the leader does alone at first: some training steps.
 const FIRST: u32 = 128;
-/// The most at a time: some seconds.
+/// The most at a time.
 const MOST: u32 = 4_096;
+/// The longest that it stays alone: large products take seconds each, and a core that was taken may be
+/// free again at once.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// What a leader remembers of late workers. (Without it, two threads beside two other busy ones trained
 /// a convolutional network at a twentieth of one thread's speed: every phase ended with a wait for a
@@ -19,8 +22,13 @@ pub(super) struct Crowd {
     alone: u32,
     /// How many it was the last time.
     before: u32,
+    /// When they end at the latest.
+    until: Option<Instant>,
     /// When a worker was last waited for.
     last_late: Option<Instant>,
+    /// Tasks of shared phases since then: the leader's, and the workers'.
+    mine: usize,
+    theirs: usize,
 }
 
 impl Crowd {
@@ -35,66 +43,185 @@ impl Crowd {
     }
 
     /// After a phase that was not offered to them.
-    pub(super) fn after_phase_alone(self) -> Self {
+    pub(super) fn after_phase_alone(self, now: impl FnOnce() -> Instant) -> Self {
+        let now = now();
+        if self.alone > 1 && self.until.is_some_and(|until| now < until) {
+            return Self { alone: self.alone - 1, ..self };
+        }
         // Time alone says nothing about the workers.
-        let last_late = if self.alone == 1 { Some(Instant::now()) } else { self.last_late };
-        Self { alone: self.alone.saturating_sub(1), last_late, ..self }
+        Self { alone: 0, last_late: Some(now), mine: 0, theirs: 0, ..self }
     }
 
-    /// After one that was. If half of the time since the last late worker went into waiting, two threads
-    /// are no faster than one.
-    pub(super) fn after_phase(self, workers: Workers, now: impl FnOnce() -> Instant) -> Self {
-        let Workers::Late(waited) = workers else { return self };
+    /// After one that was, of which the leader did `mine` of the tasks and the workers `theirs`.
+    pub(super) fn after_phase(
+        self,
+        (mine, theirs): (usize, usize),
+        workers: Workers,
+        now: impl FnOnce() -> Instant,
+    ) -> Self {
+        let (mine, theirs) = (self.mine.saturating_add(mine), self.theirs.saturating_add(theirs));
+        let Workers::Late(waited) = workers else { return Self { mine, theirs, ..self } };
         let now = now();
-        let last_late = Some(now);
-        match self.last_late.map(|last| now.saturating_duration_since(last)) {
-            Some(since) if 2 * waited > since => {
-                let alone = (2 * self.before).clamp(FIRST, MOST);
-                Self { alone, before: alone, last_late }
-            }
-            _ => Self { alone: 0, before: 0, last_late },
+        let since = self.last_late.map(|last| now.saturating_duration_since(last));
+        let crowded = since.is_some_and(|since| is_crowded(since, waited, mine, theirs));
+        let alone = if crowded { (2 * self.before).clamp(FIRST, MOST) } else { 0 };
+        Self {
+            alone,
+            before: alone,
+            until: Some(now + LONGEST),
+            last_late: Some(now),
+            mine: 0,
+            theirs: 0,
         }
     }
 }
 
-#[cfg(test)]
+/// Whether workers were taken off their cores, `since` being the time since the last late one, of which
+/// the leader `waited` a part. The rest it was busy, and from the tasks that it did follows what the
+/// workers' would have taken it: a worker on a slow core makes it wait for no more than that, or twice
+/// as long on a core of a third of the speed. Beyond that, one thread does better.
+fn is_crowded(since: Duration, waited: Duration, mine: usize, theirs: usize) -> bool {
+    let busy = since.saturating_sub(waited).as_secs_f64();
+    // A leader that did no task was late itself.
+    mine > 0 && waited.as_secs_f64() > 2.0 * busy * theirs as f64 / mine as f64
+}
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
-    const WAITED: Workers = Workers::Late(Duration::from_millis(10));
+    /// Phases on a clock that only they move.
+    struct Script {
+        now: Instant,
+        crowd: Crowd,
+    }
 
-    /// The phases until the workers are asked again.
-    fn alone(crowd: &mut Crowd) -> u32 {
-        let mut phases = 0;
-        while !crowd.lets_share() {
-            *crowd = crowd.after_phase_alone();
-            phases += 1;
+    impl Script {
+        fn new() -> Self {
+            Self { now: Instant::now(), crowd: Crowd::default() }
         }
-        phases
+
+        /// A shared phase in which the leader is busy for so many microseconds, and then waits.
+        fn phase(&mut self, tasks: (usize, usize), busy: u64, waited: u64) {
+            assert!(self.crowd.lets_share());
+            self.now += Duration::from_micros(busy + waited);
+            let workers = match waited {
+                ..=2_000 => Workers::InTime,
+                _ => Workers::Late(Duration::from_micros(waited)),
+            };
+            self.crowd = self.crowd.after_phase(tasks, workers, || self.now);
+        }
+
+        /// Phases of so many microseconds until the workers are asked again: their number.
+        fn alone(&mut self, micros: u64) -> u32 {
+            let mut phases = 0;
+            while !self.crowd.lets_share() {
+                self.now += Duration::from_micros(micros);
+                self.crowd = self.crowd.after_phase_alone(|| self.now);
+                phases += 1;
+            }
+            phases
+        }
     }
 
     #[test]
     fn ever_more_phases_alone_while_waiting_is_most_of_the_time() {
-        let mut crowd = Crowd::default().after_phase(WAITED, Instant::now);
-        assert!(crowd.lets_share(), "once is chance");
-        let seen: Vec<u32> = (0..9)
+        let mut script = Script::new();
+        script.phase((1, 1), 20, 10_000);
+        assert!(script.crowd.lets_share(), "once is chance");
+        let seen: Vec<u32> = (0..8)
             .map(|_| {
-                let soon = crowd.last_late.unwrap() + Duration::from_millis(11);
-                crowd = crowd.after_phase(WAITED, || soon);
-                alone(&mut crowd)
+                script.phase((1, 1), 20, 10_000);
+                script.alone(40)
             })
             .collect();
-        assert_eq!(seen, [128, 256, 512, 1024, 2048, 4096, 4096, 4096, 4096]);
+        assert_eq!(seen, [128, 256, 512, 1024, 2048, 4096, 4096, 4096]);
+    }
+
+    #[test]
+    fn as_much_time_in_step_after_them_begins_anew() {
+        let mut script = Script::new();
+        script.phase((1, 1), 20, 10_000);
+        for _ in 0..2 {
+            script.phase((1, 1), 20, 10_000);
+            assert_eq!(script.alone(40), 128);
+            // As long as the next wait, and each thread as fast as the other.
+            (0..500).for_each(|_| script.phase((1, 1), 20, 0));
+            script.phase((1, 1), 20, 10_000);
+            assert!(script.crowd.lets_share());
+        }
+    }
+
+    #[test]
+    fn no_exile_is_longer_than_a_second() {
+        for (micros, most) in [(300_000, 4), (1_000_000, 1), (5_000_000, 1), (20_000, 50)] {
+            let mut script = Script::new();
+            for _ in 0..10 {
+                script.phase((1, 1), micros, 10 * micros);
+                let phases = script.alone(2 * micros);
+                assert!(u64::from(phases) * 2 * micros < 1_000_000 + 2 * micros);
+                assert!(phases <= most, "{phases} phases of {} us", 2 * micros);
+            }
+            assert!(script.crowd.before >= FIRST, "was never alone");
+        }
     }
 
     #[test]
     fn now_and_then_is_no_crowd() {
-        let mut crowd = Crowd::default().after_phase(WAITED, Instant::now);
+        let mut script = Script::new();
         for _ in 0..5 {
-            let later = crowd.last_late.unwrap() + Duration::from_millis(50);
-            crowd = crowd.after_phase(WAITED, || later).after_phase(Workers::InTime, Instant::now);
-            assert!(crowd.lets_share());
+            // Beside a busy program, twenty phases of a millisecond for each that is late; in that one
+            // the leader does what the worker had left.
+            (0..20).for_each(|_| script.phase((4, 4), 1_000, 0));
+            script.phase((7, 1), 1_750, 10_000);
+            assert!(script.crowd.lets_share());
         }
+    }
+
+    /// Every phase ends with a wait, and every wait is what a slow core needs.
+    #[test]
+    fn a_slow_core_is_no_crowd() {
+        for micros in [3_000, 100_000, 3_000_000] {
+            // Two threads, one of them at two thirds, a half and two fifths of the leader's speed.
+            for waited in [micros / 2, micros, micros * 3 / 2] {
+                let mut script = Script::new();
+                for phase in 0..50 {
+                    // A worker that is a hundredth earlier or later than the last time.
+                    script.phase((1, 1), micros, waited + waited / 100 * (phase % 3));
+                }
+            }
+            // Eight, and those that the leader waits for at half and a quarter of its speed.
+            for waited in [micros, 3 * micros] {
+                let mut script = Script::new();
+                (0..50).for_each(|_| script.phase((1, 7), micros, waited));
+            }
+        }
+    }
+
+    #[test]
+    fn a_core_that_is_taken_is_a_crowd_at_any_task_size() {
+        for micros in [20, 1_000, 100_000] {
+            for (tasks, waited) in [((1, 1), 8), ((7, 1), 2), ((1, 3), 20)] {
+                let mut script = Script::new();
+                script.phase(tasks, micros, waited * micros.max(2_000));
+                script.phase(tasks, micros, waited * micros.max(2_000));
+                assert!(!script.crowd.lets_share(), "{tasks:?}, {waited} x {micros} us");
+            }
+        }
+    }
+
+    #[test]
+    fn a_leader_that_was_late_itself_blames_nobody() {
+        let mut script = Script::new();
+        (0..10).for_each(|_| script.phase((0, 8), 20, 10_000));
+    }
+
+    #[test]
+    fn called_back_shares_at_once() {
+        let mut script = Script::new();
+        script.phase((1, 1), 20, 10_000);
+        script.phase((1, 1), 20, 10_000);
+        assert!(!script.crowd.lets_share());
+        assert!(script.crowd.called_back().lets_share());
     }
 }

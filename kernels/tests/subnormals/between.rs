@@ -194,7 +194,7 @@ pub(crate) const KERNELS: [(&str, Run); 19] = [
     ("pool::max_forward", |runner, regime| {
         each_pool(|g| {
             let x = regime.numbers(1, 2 * g.in_len());
-            let len = 2 * g.out_pixels() * g.channels;
+            let len = 2 * g.out_pixels() * g.channels();
             let (mut y, mut argmax) = (untouched(len), vec![0; len]);
             match runner {
                 Some(team) => pool::max_forward(team, g, &x, &mut y, &mut argmax),
@@ -205,7 +205,7 @@ pub(crate) const KERNELS: [(&str, Run); 19] = [
     }),
     ("pool::max_backward", |runner, regime| {
         each_pool(|g| {
-            let len = 2 * g.out_pixels() * g.channels;
+            let len = 2 * g.out_pixels() * g.channels();
             let (dy, argmax) = (nearly_equal(regime, 1, len), vec![0; len]);
             let mut dx = untouched(2 * g.in_len());
             match runner {
@@ -218,7 +218,7 @@ pub(crate) const KERNELS: [(&str, Run); 19] = [
     ("pool::average_forward", |runner, regime| {
         each_pool(|g| {
             let x = regime.numbers(1, 2 * g.in_len());
-            let mut y = untouched(2 * g.out_pixels() * g.channels);
+            let mut y = untouched(2 * g.out_pixels() * g.channels());
             match runner {
                 Some(team) => pool::average_forward(team, g, &x, &mut y),
                 None => naive::pool::average_forward(g, &x, &mut y),
@@ -228,7 +228,7 @@ pub(crate) const KERNELS: [(&str, Run); 19] = [
     }),
     ("pool::average_backward", |runner, regime| {
         each_pool(|g| {
-            let dy = regime.numbers(1, 2 * g.out_pixels() * g.channels);
+            let dy = regime.numbers(1, 2 * g.out_pixels() * g.channels());
             let mut dx = untouched(2 * g.in_len());
             match runner {
                 Some(team) => pool::average_backward(team, g, &dy, &mut dx),

@@ -28,7 +28,7 @@ pub(crate) const KERNELS: [(&str, Run); 7] = [
     ("conv::forward_pooled", |runner, regime| {
         each_convolution_of(regime, |job, y| {
             let g = job.geometry;
-            let len = y.len() / g.out_pixels() * (g.out_h / 2) * (g.out_w / 2);
+            let len = y.len() / g.out_pixels() * (g.out_h() / 2) * (g.out_w() / 2);
             let rule = Dropout { rate: 0.3, key: 1, first_sample: 2 };
             let mut all = Vec::new();
             for dropout in [None, Some(&rule)] {
@@ -138,7 +138,7 @@ fn each_winners(
 ) -> Vec<Vec<f32>> {
     each_convolution_of(regime, |job, map| {
         let g = job.geometry;
-        let len = map.len() / g.out_pixels() * (g.out_h / 2) * (g.out_w / 2);
+        let len = map.len() / g.out_pixels() * (g.out_h() / 2) * (g.out_w() / 2);
         let (dy, y) = (regime.numbers(4, len), regime.numbers(5, len));
         let argmax: Vec<u8> = (0..len).map(|i| (i % 8) as u8).collect();
         let (activation, dropout_rate) = (job.activation, 0.3);
