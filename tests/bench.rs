@@ -65,11 +65,25 @@ fn one_row_for_each_recipe_and_number_of_threads() {
         let step = row["ms_per_step"].as_f64().unwrap() / 1e3;
         let images = row["images_per_second"].as_f64().unwrap() * step;
         assert!((images - batch).abs() < 1e-6, "{recipe}: {images} images in a step");
-        assert!(row["naive_ratio"].is_null());
+        assert!(row["naive_ratio"].is_null() && row["early_ratio"].is_null());
         if cfg!(target_os = "linux") {
             assert!(row["peak_rss_mib"].as_f64().unwrap() > 1.0);
         }
-        assert_eq!(row.as_object().unwrap().len(), 9);
+        assert_eq!(row.as_object().unwrap().len(), 10);
+    }
+}
+
+#[test]
+fn the_beginning_is_a_baseline() {
+    let folder = TempDir::new().unwrap();
+    let args = "biu-adam nlp-softmax --threads 1 --samples 1 --baseline early --json out.json";
+    let table = contains("| x early").and(contains("first second of training"));
+    bench(&folder, &args.split(' ').collect::<Vec<_>>()).assert().success().stdout(table);
+    let document = read(&folder, "out.json");
+    let rows = document["recipes"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for row in rows {
+        assert!(row["early_ratio"].as_f64().unwrap() > 0.0 && row["naive_ratio"].is_null());
     }
 }
 

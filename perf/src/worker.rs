@@ -26,7 +26,8 @@ const TIMING: Duration = Duration::from_millis(1);
 /// the ratios of pairs spread by 1 to 3 %, with it by 0.3 to 1.3 (a shared virtual machine).
 const TIMINGS: RangeInclusive<u32> = 3..=6;
 
-/// Runs before a step is timed: all memory is touched, and caches know the weights.
+/// Runs before a step is timed: all memory is touched, and caches know the weights. Then the
+/// optimizer is aged: what is timed is a step late in a training.
 const WARM_UP: Duration = Duration::from_millis(20);
 
 #[derive(clap::Args)]
@@ -241,9 +242,7 @@ impl Subject for Step<'_> {
         if twin == Twin::Compared {
             self.training.check(pool)?;
         }
-        let enough = |seconds| seconds >= WARM_UP.as_secs_f64();
-        pool.enter(|team| self.training.run_until(team, |done| enough(done.seconds)))?;
-        Ok(())
+        pool.enter(|team| self.training.warm_up(team, WARM_UP))
     }
 
     fn run(&mut self, team: &Team, runs: u32) -> Result<f64> {

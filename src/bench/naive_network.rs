@@ -125,7 +125,7 @@ impl NaiveNetwork {
     }
 
     fn update(&mut self) {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let Self { params, grads, buffers, .. } = self;
         let mut buffers = buffers.iter_mut().map(|buffer| &mut buffer[..]);
         let mut next = || buffers.next().unwrap_or_default();

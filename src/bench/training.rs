@@ -22,6 +22,9 @@ const WARM_UP: Duration = Duration::from_millis(150);
 const PEAKS: usize = 5;
 /// How far a step may end from that of the twin; [`NaiveNetwork::agrees_with`] says what chance makes.
 const TOLERANCE: f64 = 0.25;
+/// Steps without a gradient after which what is remembered of one is below the normal floats: 0.9^1000
+/// is 1e-46.
+const AGE: u32 = 1_000;
 /// Of the weights and of everything random.
 const SEED: u64 = 0;
 /// Of the twin's steps, for dropout.
@@ -52,6 +55,9 @@ pub struct TrainingRate {
     pub share_of_peak: f64,
     /// Times as fast as the naive twin on one thread, where that was asked for.
     pub naive_ratio: Option<f64>,
+    /// The rate as a share of that of a session whose optimizer has not been aged, the two in turn, where
+    /// that was asked for.
+    pub early_ratio: Option<f64>,
     /// The phases of a step, in order, where they were asked for.
     pub phases: Vec<Phase>,
     /// The most memory that the process has had until now, twin excluded; in bytes.
@@ -74,6 +80,8 @@ pub struct Extent {
 pub enum Baseline {
     /// The same network on the kernels' plain-loop twins, one thread
     Naive,
+    /// The same network in its first second, before its optimizer remembers dead weights
+    Early,
 }
 
 /// How far a step is taken apart.
@@ -139,6 +147,17 @@ impl<'a> Training<'a> {
         Ok(twin)
     }
 
+    /// Trains until all memory has been touched, and brings the optimizer into the state of a long
+    /// training: steps must not become slower when momenta die.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the loss stops being a finite number.
+    pub fn warm_up(&mut self, team: &Team, time: Duration) -> Result<()> {
+        self.rate(team, time)?;
+        self.session.age_optimizer(team, AGE);
+        Ok(())
+    }
+
     /// Goes on until that is enough; at least one step.
     ///
     /// # Errors
@@ -191,7 +210,8 @@ pub(super) fn fma_peak(team: &Team) -> f64 {
     median((0..PEAKS).map(|_| peak::fma_rate(team)).collect())
 }
 
-/// Measures the steps of an [`endless`] task on all of the pool's threads.
+/// Measures the steps of an [`endless`] task on all of the pool's threads, as late in a training as
+/// [`Training::warm_up`] makes it.
 ///
 /// # Errors
 /// [`Error::Usage`] if the network does not fit the images; [`Error::Failed`] if training diverges, or
@@ -206,7 +226,7 @@ pub fn measure_training(
     let flops = training.flops_per_sample();
     let (mut rates, mut shares) = (Vec::new(), Vec::new());
     pool.enter(|team| -> Result<()> {
-        training.rate(team, WARM_UP)?;
+        training.warm_up(team, WARM_UP)?;
         for _ in 0..extent.samples {
             let peak = fma_peak(team);
             let rate = training.rate(team, SAMPLE)?;
@@ -216,10 +236,14 @@ pub fn measure_training(
         Ok(())
     })?;
     let peak_memory = peak_memory();
-    let naive_ratio = match extent.baseline {
-        None => None,
-        Some(Baseline::Naive) => Some(naive_ratio(pool, &mut training)?),
-    };
+    let (mut naive, mut early) = (None, None);
+    match extent.baseline {
+        None => {}
+        Some(Baseline::Naive) => naive = Some(naive_ratio(pool, &mut training)?),
+        Some(Baseline::Early) => {
+            early = Some(early_ratio(pool, &mut training, task, split, extent.samples)?);
+        }
+    }
     let phases = match extent.detail {
         Detail::Steps => Vec::new(),
         Detail::Phases => profile::phases(pool, &mut training, extent.samples)?,
@@ -229,9 +253,29 @@ pub fn measure_training(
         images_per_second,
         flops_per_second: images_per_second * flops,
         share_of_peak: median(shares),
-        naive_ratio,
+        naive_ratio: naive,
+        early_ratio: early,
         phases,
         peak_memory,
+    })
+}
+
+/// The rate of a session as a share of that of a young one, the two in turn.
+fn early_ratio(
+    pool: &Pool,
+    training: &mut Training<'_>,
+    task: &Task,
+    split: &Split,
+    samples: usize,
+) -> Result<f64> {
+    let mut young = Training::new(task, split)?;
+    pool.enter(|team| {
+        young.rate(team, WARM_UP)?;
+        let mut ratios = Vec::new();
+        for _ in 0..samples {
+            ratios.push(training.rate(team, SAMPLE)? / young.rate(team, SAMPLE)?);
+        }
+        Ok(median(ratios))
     })
 }
 

@@ -5,6 +5,8 @@ mod step;
 
 use std::ops::Range;
 
+use threadcount_kernels::Team;
+
 use super::buffer::Buffer;
 use super::laps::Laps;
 use super::layers::{Layer, StepIs};
@@ -203,6 +205,22 @@ impl Network {
     /// Sets the number of optimizer steps done so far, when training is taken up again.
     pub fn set_optimizer_steps(&mut self, steps: u64) {
         self.optimizer.steps = steps;
+    }
+
+    /// Ages what the optimizer remembers by so many steps with gradients of zero; parameters and
+    /// [`Self::optimizer_steps`] stay. Whatever has a gradient in the next steps forgets that soon; what
+    /// has none, as the weights of pixels that are hardly ever lit, is then as a long training
+    /// leaves it. For benchmarks.
+    pub fn age_optimizer(&mut self, team: &Team, steps: u32) {
+        // Before the first step nothing is remembered.
+        if self.optimizer.buffers.is_empty() || self.optimizer.steps == 0 {
+            return;
+        }
+        let len = self.params.len();
+        let (mut params, zeros) = (self.params.to_vec(), vec![0.0; len]);
+        for _ in 0..steps {
+            self.optimizer.moving(&mut params, 0..len).step(team, &zeros);
+        }
     }
 
     /// Named tensors to be saved.

@@ -206,6 +206,12 @@ impl OptimizerState {
         Ok(Self { rule, steps: 0, buffers })
     }
 
+    /// Counts steps. From 2^64 - 1 on, which only a file can hold, the number stays what it is: the
+    /// corrections that depend on it have been 1 for long.
+    pub(crate) fn count(&mut self, steps: u64) {
+        self.steps = self.steps.saturating_add(steps);
+    }
+
     /// These of all parameters, ready for the step that `steps` counts last.
     pub(crate) fn moving<'a>(
         &'a mut self,

@@ -281,6 +281,11 @@ impl<'a> Session<'a> {
         ))
     }
 
+    /// [`Network::age_optimizer`] of the session's network.
+    pub(crate) fn age_optimizer(&mut self, team: &Team, steps: u32) {
+        self.network.age_optimizer(team, steps);
+    }
+
     /// Loss and accuracy on the test samples.
     ///
     /// # Errors

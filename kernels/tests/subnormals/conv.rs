@@ -1,6 +1,6 @@
 //! Convolutions.
 
-use super::{ACTIVATIONS, Regime, Run, untouched};
+use super::{ACTIVATIONS, Regime, Run, noise, untouched};
 use threadcount_kernels::conv::{self, Convolution, Winners};
 use threadcount_kernels::dropout::Dropout;
 use threadcount_kernels::{Activation, Geometry, Padding, naive};
@@ -109,7 +109,11 @@ fn each_convolution_of(
         let geometry = &Geometry::new(input, kernel, stride, padding).unwrap();
         let (batch, filters) = (5, 21);
         let x = regime.numbers(1, batch * geometry.in_len());
-        let w = regime.numbers(2, geometry.window_len() * filters);
+        // Ordinary weights too: outputs are then of the inputs' size.
+        let ws = [
+            regime.numbers(2, geometry.window_len() * filters),
+            noise(2, geometry.window_len() * filters),
+        ];
         let zero = vec![0.0; filters];
         let bias = regime.numbers(3, filters);
         for (bias, activation) in ACTIVATIONS.map(|a| (&bias, a)).into_iter().chain([
@@ -117,8 +121,10 @@ fn each_convolution_of(
             (&zero, Activation::Relu),
             (&zero, Activation::LeakyRelu { slope: 0.1 }),
         ]) {
-            let y = untouched(batch * geometry.out_pixels() * filters);
-            all.extend(run(Convolution { geometry, x: &x, w: &w, bias, activation }, y));
+            for w in &ws {
+                let y = untouched(batch * geometry.out_pixels() * filters);
+                all.extend(run(Convolution { geometry, x: &x, w, bias, activation }, y));
+            }
         }
     }
     all

@@ -26,6 +26,7 @@ struct Row {
     gflops: f64,
     percent_of_peak: f64,
     naive_ratio: Option<f64>,
+    early_ratio: Option<f64>,
     peak_rss_mib: Option<f64>,
     /// Only where it was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -75,8 +76,10 @@ fn measure_elsewhere(
             progress.begin(&what);
             let mut command = again::bench(conditions, threads)?;
             command.arg(recipe.id).arg("--data").arg(data);
-            if args.baseline == Some(Baseline::Naive) {
-                command.args(["--baseline", "naive"]);
+            match args.baseline {
+                None => {}
+                Some(Baseline::Naive) => _ = command.args(["--baseline", "naive"]),
+                Some(Baseline::Early) => _ = command.args(["--baseline", "early"]),
             }
             if args.profile {
                 command.arg("--profile");
@@ -110,6 +113,7 @@ fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset
         gflops: measured.flops_per_second / 1e9,
         percent_of_peak: measured.share_of_peak * 100.0,
         naive_ratio: measured.naive_ratio,
+        early_ratio: measured.early_ratio,
         peak_rss_mib: measured.peak_memory.map(|bytes| bytes as f64 / f64::from(1 << 20)),
         profile: measured.phases.iter().map(profile::Row::of).collect(),
     })
@@ -118,6 +122,7 @@ fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset
 /// The table, what it was measured on above it, what its columns mean below it.
 fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
     let naive = args.baseline == Some(Baseline::Naive);
+    let early = args.baseline == Some(Baseline::Early);
     let mut header = vec![
         "recipe",
         "threads",
@@ -129,6 +134,7 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
         "peak MiB",
     ];
     header.extend(naive.then_some("x naive"));
+    header.extend(early.then_some("x early"));
     let mut table = table::markdown(&header, &["recipe"]);
     for row in rows {
         let mut cells = vec![
@@ -142,11 +148,13 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
             row.peak_rss_mib.map_or("-".to_owned(), |mib| format!("{mib:.0}")),
         ];
         cells.extend(naive.then(|| figure(row.naive_ratio)));
+        let share = |ratio: f64| format!("{ratio:.3}");
+        cells.extend(early.then(|| row.early_ratio.map_or("-".to_owned(), share)));
         table.add_row(cells);
     }
     let mut text = format!(
         "threadcount {}: {}, {}\n\n{table}\n\n\
-         Whole training steps, picking the batch included; medians of {}. GFLOP/s: the products\n\
+         Whole training steps late in a training, picking the batch included; medians of {}. GFLOP/s: the products\n\
          of dense, convolutional and recurrent layers by the plain algorithm, forward and backward, \
          without\nthe gradient by the images; nothing that is done to each element once counts. The \
          peak is that of FMA\non registers with the same threads, measured before each sample. \
@@ -159,6 +167,10 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
     );
     if naive {
         text += "x naive: times as fast as the same network by plain loops on one thread.\n";
+    }
+    if early {
+        text += "x early: times as fast as in the first second of training. Measured is the state after \
+                 1,000 steps\nin which what the optimizer remembers of dead weights has died too.\n";
     }
     for row in rows.iter().filter(|row| !row.profile.is_empty()) {
         let title = format!("{}, {}", row.recipe, table::threads(row.threads));

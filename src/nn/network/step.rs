@@ -62,7 +62,7 @@ impl Network {
         };
         let losses = &mut self.losses[..labels.len()];
         let logits = per_sample.train(team, &mut self.params, x, labels, losses);
-        self.optimizer.steps += labels.len() as u64;
+        self.optimizer.count(labels.len() as u64);
         let result = self.loss.result(losses, logits, labels);
         self.end_lap(Part::PerSample);
         Ok(result)
@@ -94,7 +94,7 @@ impl Network {
         then: Then,
     ) -> BatchResult {
         if then == Then::Step {
-            self.optimizer.steps += 1;
+            self.optimizer.count(1);
         }
         self.forward(team, x, Some(key));
         let result = self.compare(team, labels);
