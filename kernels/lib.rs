@@ -22,8 +22,8 @@
 //!   fixed order. Another ISA may round differently.
 //! - **Accuracy of every GEMM**: `|C - ref| <= 8 eps (|alpha| |A||B| + |beta||C|)` elementwise at
 //!   every K up to 65,536 (`eps = 2^-23`). Max-pooling and ReLU are exact.
-//! - **Accuracy of elementary functions**, on every float and instruction set: exp within 1.2 ULP,
-//!   tanh 1.4, the logistic function 2.0, ln 1.1, ln(1 + x) on `0 ..= 1` 1.5.
+//! - **Accuracy of elementary functions**: exp, tanh, the logistic function, ln and ln(1 + x) are within
+//!   the bounds of [`ulp`], on every float and instruction set.
 //! - `f32` only. Lengths that do not fit together are the caller's bug: kernels check them once, at
 //!   entry, and panic with both lengths.
 
@@ -59,6 +59,7 @@ pub mod update;
 pub use activation::Activation;
 pub use geometry::{Geometry, Padding};
 pub use isa::Isa;
+pub use math::ulp;
 pub use matrix::{Mat, MatMut};
 pub use team::{Pool, Team};
 

@@ -7,7 +7,7 @@
 )]
 
 use super::avx2::Avx2;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Tuning};
 use core::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, VL, BW and DQ.
@@ -49,7 +49,13 @@ unsafe impl Simd for Avx512 {
     type V = __m512;
     type M = __mmask16;
     const LANES: usize = 16;
-    const REGISTERS: usize = 32;
+    const TUNING: &'static Tuning = &Tuning {
+        heights: &[1, 2, 4, 8, 10, 12, 14],
+        dot_cols: 5,
+        filter_vectors: 2,
+        turn_b: 0.45,
+        store_by_column: 10.0,
+    };
     type Half = Avx2;
     const HALF_LANES: usize = 8;
 
