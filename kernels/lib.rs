@@ -30,8 +30,8 @@
 //!   data: `min(K, 256) + ceil(K / 256)` for K elements under a window (or filters times taps). Where
 //!   that gradient is scattered tap by tap: `min(filters, 256)` and 1 for each tap and block of 256
 //!   filters. The gradient of the weights: that of a GEMM whose K is the windows.
-//! - **Accuracy of elementary functions**, on every float and instruction set: exp within 1.2 ULP,
-//!   tanh 1.4, the logistic function 2.0, ln 1.1, ln(1 + x) on `0 ..= 1` 1.5.
+//! - **Accuracy of elementary functions**: exp, tanh, the logistic function, ln and ln(1 + x) are within
+//!   the bounds of [`ulp`], on every float and instruction set.
 //! - **No subnormals**: what a kernel stores is never subnormal. A result whose magnitude is below
 //!   `f32::MIN_POSITIVE` (1.2e-38), `-0` included, is stored as `+0`, with every kernel, on every
 //!   instruction set and in every twin, so the bounds above hold but for that much at each store. (What
@@ -82,6 +82,7 @@ pub mod update;
 pub use activation::Activation;
 pub use geometry::{Geometry, Padding};
 pub use isa::Isa;
+pub use math::ulp;
 pub use matrix::{Mat, MatMut};
 pub use team::{Pool, Team};
 

@@ -77,9 +77,10 @@ fn phase_share(team: &Team) -> f64 {
     (together / alone - 1.0).max(0.0)
 }
 
-/// Chains that are independent and fill the registers: more than the latency needs.
+/// Chains that are independent and fill the registers, as the sums of the highest tile do: more than
+/// the latency needs.
 const fn chains<S: Simd>() -> usize {
-    if S::REGISTERS == 32 { 28 } else { 12 }
+    if S::TUNING.mr() >= 14 { 28 } else { 12 }
 }
 
 /// The multiply-adds of a round, of vectors and of floats.
@@ -106,7 +107,7 @@ impl Kernel for FmaChains {
         // Factors that the compiler cannot see through, of values that neither vanish nor overflow.
         let factor = simd.splat(black_box(0.999));
         let addend = simd.splat(black_box(1e-3));
-        if S::REGISTERS == 32 {
+        if const { chains::<S>() == 28 } {
             run_chains::<S, 28>(simd, factor, addend, self.rounds)
         } else {
             run_chains::<S, 12>(simd, factor, addend, self.rounds)

@@ -22,6 +22,57 @@ pub fn flush(x: f32) -> f32 {
     if x.abs() < f32::MIN_POSITIVE { 0.0 } else { x }
 }
 
+/// What kernels know of an instruction set beside its operations: how they divide its registers, and
+/// costs in vector multiply-adds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tuning {
+    /// Rows that tiles of the GEMM micro-kernel can have, ascending from 1; even from 2 on, and among
+    /// those for which there is a kernel (`gemm::tile`). The largest tile is the last by two vectors:
+    /// with 32 registers 14 x 2 sums, two vectors of B and a broadcast of A; with 16, 6 x 2.
+    pub heights: &'static [usize],
+    /// Columns that meet four rows at once in products of few columns, 1 to 5: 4 x 5 sums, 4 vectors of
+    /// A and one of B are 25 of 32 registers; 4 x 2 sums are 13 of 16.
+    pub dot_cols: usize,
+    /// Vectors of filters, 1 or 2, whose nine weights stay in registers in convolutions of one channel.
+    pub filter_vectors: usize,
+    /// Turning an element of B, by column.
+    pub turn_b: f64,
+    /// Storing a vector of a tile that is turned. Rows of C get some columns at a time: of 64 rows
+    /// twice as dear as this, of 256, where C is beyond the second-level cache, four times as cheap.
+    pub store_by_column: f64,
+}
+
+impl Tuning {
+    /// That of sixteen lanes and 32 registers. On every machine it also decides where dot products have
+    /// other bits than tiles, so a new measurement of it changes results.
+    pub(crate) const WIDEST: Self = Self {
+        heights: &[1, 2, 4, 8, 10, 12, 14],
+        dot_cols: 5,
+        filter_vectors: 2,
+        turn_b: 0.45,
+        store_by_column: 10.0,
+    };
+
+    /// Rows of the largest tile.
+    pub(crate) const fn mr(&self) -> usize {
+        self.heights[self.heights.len() - 1]
+    }
+
+    /// Whether tiles can have so many rows.
+    pub(crate) const fn has_height(&self, rows: usize) -> bool {
+        self.height(rows) == rows
+    }
+
+    /// The least of the heights that is not smaller than `rows`; the largest, if all are.
+    pub(crate) const fn height(&self, rows: usize) -> usize {
+        let mut i = 0;
+        while i + 1 < self.heights.len() && self.heights[i] < rows {
+            i += 1;
+        }
+        self.heights[i]
+    }
+}
+
 /// The operations of one instruction set on vectors of `LANES` floats. A value of the implementing
 /// type proves that the CPU has the instructions.
 ///
@@ -43,8 +94,8 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     type M: Copy;
     /// Floats in a vector.
     const LANES: usize;
-    /// Vector registers there are: what bounds the tile of a GEMM micro-kernel.
-    const REGISTERS: usize;
+    /// How kernels use its registers, and what things cost on it.
+    const TUNING: &'static Tuning;
 
     /// The same instruction set on half as many lanes, for a last few columns; the set itself if
     /// [`Simd::HALF_LANES`] is zero.

@@ -54,11 +54,11 @@ pub(super) trait OnFilters {
     fn run<S: Simd, const NV: usize>(&mut self, simd: S, first: usize);
 }
 
-/// Does it to all filters, two vectors at a time where there are 32 registers.
+/// Does it to all filters, two vectors at a time where there are registers for them.
 #[inline(always)]
 pub(super) fn on_filters<S: Simd>(simd: S, filters: usize, work: &mut impl OnFilters) {
     let mut first = 0;
-    while S::REGISTERS == 32 && first + 2 * S::LANES <= filters {
+    while S::TUNING.filter_vectors == 2 && first + 2 * S::LANES <= filters {
         simd.call(Vectors::<_, 2> { work: &mut *work, first });
         first += 2 * S::LANES;
     }

@@ -163,7 +163,7 @@ pub(crate) struct Work {
 impl Work {
     /// What one task of `rows x cols` costs.
     pub(crate) fn task_cost(&self, rows: usize, cols: usize) -> f64 {
-        let TileShape { mr, nr } = self.tile;
+        let TileShape { mr, nr, tuning } = self.tile;
         let height = self.tile.even_height(rows);
         let panels = rows.div_ceil(height);
         let rows_done = (panels - 1) * height + self.tile.height(rows - (panels - 1) * height);
@@ -178,18 +178,14 @@ impl Work {
         let k = self.k as f64 / self.slices as f64;
         let multiply = rows_done as f64 * vectors * k;
         let copy_b = match (self.turns_b, rows >= self.copy_b_rows) {
-            (true, _) if lanes < 16 => 0.8,
-            (true, _) => 0.45,
+            (true, _) => tuning.turn_b,
             (false, true) => 0.12,
             (false, false) => 0.02,
         };
         let copies = (copy_b * cols as f64 + 0.1 * rows as f64) * k;
         let store = match self.store {
             Store::ByRow => 1.5,
-            Store::ByColumn if lanes < 16 => 22.0,
-            // Rows of C get some columns at a time: of 64 rows twice as dear as this, of 256, where C
-            // is beyond the second-level cache, four times as cheap.
-            Store::ByColumn => 10.0,
+            Store::ByColumn => tuning.store_by_column,
             Store::Scattered => 40.0,
         };
         let tiles = panels as f64 * vectors * mr as f64;
@@ -289,7 +285,7 @@ mod tests {
     use super::*;
 
     fn work(m: usize, n: usize, k: usize) -> Work {
-        let tile = TileShape { mr: 14, nr: 32 };
+        let tile = TileShape::WIDEST;
         let (blocks, slices, copy_b_rows) = (k.div_ceil(KC), 1, 97);
         let (has_half, turns_b, store) = (true, false, Store::ByRow);
         Work { m, n, k, blocks, slices, tile, has_half, turns_b, store, copy_b_rows }

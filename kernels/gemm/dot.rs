@@ -16,12 +16,6 @@ pub(super) const MAX_COLS: usize = 16;
 /// Rows of A that meet a column at once.
 const ROWS: usize = 4;
 
-/// Columns that meet those rows at once: 4 x 5 sums, 4 vectors of A and one of B are 25 of 32
-/// registers; 4 x 2 sums are 13 of 16.
-const fn cols_at_once<S: Simd>() -> usize {
-    if S::REGISTERS == 32 { 5 } else { 2 }
-}
-
 /// A product whose rows of A, and columns of B once copied, are contiguous.
 pub(super) struct DotProduct<'a> {
     pub(super) a: Mat<'a>,
@@ -87,7 +81,7 @@ impl Kernel for DotRows<'_> {
             let mut sums = [[0.0_f32; MAX_COLS]; ROWS];
             let mut col = 0;
             while col < n {
-                let cols = cols_at_once::<S>().min(n - col);
+                let cols = S::TUNING.dot_cols.min(n - col);
                 let b = columns.wrapping_add(col * stride);
                 let input = DotInput { a: rows_of_a, b, stride, k };
                 let sums = &mut sums;

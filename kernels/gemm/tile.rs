@@ -6,11 +6,14 @@
 //! under the window of a convolution, without a copy. B is read by vectors, row by row.
 
 use super::store::{StripOutput, store_tile};
-use crate::simd::{Kernel, SUM_LANES, Simd};
+use crate::simd::{Kernel, SUM_LANES, Simd, Tuning};
 use std::ops::Range;
 
 /// Rows of the highest tile of any instruction set.
 pub(crate) const MAX_MR: usize = 14;
+
+/// Rows of tiles that there are kernels for: the arms of [`by_height`].
+const HEIGHTS: [usize; 8] = [1, 2, 4, 6, 8, 10, 12, 14];
 
 /// Vectors of a tile of one or two rows.
 const THIN_NV: usize = 4;
@@ -35,35 +38,30 @@ pub(crate) struct StripInput<'a> {
 }
 
 /// The shape of an instruction set's largest tile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct TileShape {
     /// Rows.
     pub(crate) mr: usize,
     /// Columns.
     pub(crate) nr: usize,
+    /// Its instruction set's.
+    pub(crate) tuning: &'static Tuning,
 }
 
 impl TileShape {
-    /// That of the set with the widest vectors.
-    pub(crate) const WIDEST: Self = Self { mr: 14, nr: 2 * SUM_LANES };
+    /// That of the widest vectors, on any machine.
+    pub(crate) const WIDEST: Self =
+        Self { mr: Tuning::WIDEST.mr(), nr: 2 * SUM_LANES, tuning: &Tuning::WIDEST };
 
-    /// With 32 registers 14 x 2 vectors of accumulators, two vectors of B and a broadcast of A;
-    /// with 16 registers, 6 x 2.
+    /// That of an instruction set, whose data must fit the kernels.
     pub(crate) const fn of<S: Simd>() -> Self {
-        Self { mr: if S::REGISTERS == 32 { 14 } else { 6 }, nr: 2 * S::LANES }
+        const { assert_fits::<S>() };
+        Self { mr: S::TUNING.mr(), nr: 2 * S::LANES, tuning: S::TUNING }
     }
 
     /// The height of the micro-kernel that serves `rows` rows: the least that is not smaller.
     pub(crate) const fn height(self, rows: usize) -> usize {
-        match rows {
-            0 | 1 => 1,
-            2 => 2,
-            3 | 4 => 4,
-            5..=8 if self.mr == 14 => 8,
-            9 | 10 => 10,
-            11 | 12 => 12,
-            _ => self.mr,
-        }
+        self.tuning.height(rows)
     }
 
     /// `0..rows` cut into panels of nearly equal heights that micro-kernels have: 32 rows are
@@ -72,6 +70,29 @@ impl TileShape {
         let panels = rows.div_ceil(self.mr);
         if panels == 0 { 1 } else { self.height(rows.div_ceil(panels)) }
     }
+}
+
+/// Stops the build where an instruction set's data does not fit the kernels.
+const fn assert_fits<S: Simd>() {
+    let Tuning { heights, dot_cols, filter_vectors, .. } = *S::TUNING;
+    assert!(heights.len() >= 2 && heights[0] == 1, "heights begin with 1");
+    let mut i = 0;
+    while i < heights.len() {
+        assert!(i == 0 || heights[i] > heights[i - 1], "heights ascend");
+        let mut known = 0;
+        while known < HEIGHTS.len() && HEIGHTS[known] != heights[i] {
+            known += 1;
+        }
+        assert!(known < HEIGHTS.len(), "no micro-kernel has this height: give `by_height` an arm");
+        i += 1;
+    }
+    assert!(S::TUNING.has_height(2), "products of two rows have a kernel of their own");
+    assert!(S::TUNING.mr() <= MAX_MR, "raise MAX_MR");
+    assert!(1 <= dot_cols && dot_cols <= 5, "dot products have 1 to 5 columns at once");
+    assert!(1 <= filter_vectors && filter_vectors <= 2, "one or two vectors of filters");
+    assert!(S::LANES.is_power_of_two() && 4 <= S::LANES && S::LANES <= 16, "4 to 16 lanes");
+    let half = S::HALF_LANES;
+    assert!(half == 0 || (half == S::LANES / 2 && half == S::Half::LANES), "half a vector");
 }
 
 /// The tile of an instruction set, and whether half a vector costs half there.
@@ -136,15 +157,16 @@ struct Part<'a> {
 
 #[inline(always)]
 fn by_height<S: Simd, const NV: usize>(simd: S, part: Part) {
+    // Kernels are made only for the heights that the instruction set has.
     match TileShape::of::<S>().height(part.output.height) {
         1 => by_rows::<S, 1, NV>(simd, part),
         2 => by_rows::<S, 2, NV>(simd, part),
-        4 => by_rows::<S, 4, NV>(simd, part),
-        6 if S::REGISTERS < 32 => by_rows::<S, 6, NV>(simd, part),
-        8 if S::REGISTERS == 32 => by_rows::<S, 8, NV>(simd, part),
-        10 if S::REGISTERS == 32 => by_rows::<S, 10, NV>(simd, part),
-        12 if S::REGISTERS == 32 => by_rows::<S, 12, NV>(simd, part),
-        14 if S::REGISTERS == 32 => by_rows::<S, 14, NV>(simd, part),
+        4 if const { S::TUNING.has_height(4) } => by_rows::<S, 4, NV>(simd, part),
+        6 if const { S::TUNING.has_height(6) } => by_rows::<S, 6, NV>(simd, part),
+        8 if const { S::TUNING.has_height(8) } => by_rows::<S, 8, NV>(simd, part),
+        10 if const { S::TUNING.has_height(10) } => by_rows::<S, 10, NV>(simd, part),
+        12 if const { S::TUNING.has_height(12) } => by_rows::<S, 12, NV>(simd, part),
+        14 if const { S::TUNING.has_height(14) } => by_rows::<S, 14, NV>(simd, part),
         rows => unreachable!("no tile has {rows} rows"),
     }
 }

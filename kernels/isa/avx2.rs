@@ -6,7 +6,7 @@
               features, so its instructions may run; pointers are the caller's promise"
 )]
 
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Tuning};
 use core::arch::x86_64::*;
 
 /// Proof that the CPU has AVX2 and FMA.
@@ -52,7 +52,13 @@ unsafe impl Simd for Avx2 {
     type V = __m256;
     type M = __m256;
     const LANES: usize = 8;
-    const REGISTERS: usize = 16;
+    const TUNING: &'static Tuning = &Tuning {
+        heights: &[1, 2, 4, 6],
+        dot_cols: 2,
+        filter_vectors: 1,
+        turn_b: 0.8,
+        store_by_column: 22.0,
+    };
     type Half = Self;
     const HALF_LANES: usize = 0;
 

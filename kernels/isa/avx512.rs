@@ -7,7 +7,7 @@
 )]
 
 use super::avx2::Avx2;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Tuning};
 use core::arch::x86_64::*;
 
 /// Proof that the CPU has AVX-512 F, VL, BW and DQ.
@@ -49,7 +49,7 @@ unsafe impl Simd for Avx512 {
     type V = __m512;
     type M = __mmask16;
     const LANES: usize = 16;
-    const REGISTERS: usize = 32;
+    const TUNING: &'static Tuning = &Tuning::WIDEST;
     type Half = Avx2;
     const HALF_LANES: usize = 8;
 

@@ -9,7 +9,7 @@
 )]
 
 use super::avx2::Avx2;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Tuning};
 use core::arch::x86_64::__m256;
 
 /// Proof that the CPU has AVX2 and FMA.
@@ -61,7 +61,7 @@ unsafe impl Simd for Avx512 {
     type V = [__m256; 2];
     type M = [__m256; 2];
     const LANES: usize = 16;
-    const REGISTERS: usize = 32;
+    const TUNING: &'static Tuning = &Tuning::WIDEST;
     type Half = Avx2;
     const HALF_LANES: usize = 8;
 

@@ -1,6 +1,6 @@
 //! The one list of instruction sets. Dispatch, tests, benches and the command line all walk
-//! [`Isa::ALL`]. Adding a set is one file beside this one, a row in that list, and the match arms
-//! that the compiler then asks for.
+//! [`Isa::ALL`]. Adding a set is one file beside this one (and the `mod` line that names it), which
+//! implements [`crate::simd::Simd`] with the data that kernels ask for, and a row in the table below.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -13,53 +13,83 @@ use crate::Error;
 use crate::simd::Kernel;
 use std::fmt;
 
-/// An instruction set that kernels can run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Isa {
+/// Makes [`Isa`] from its rows: how a set is documented, its variant, its name on the command line, the
+/// type of its operations, whether it rounds a multiply-add once, and where it is compiled at all.
+///
+/// The type has `new() -> Option<Self>`, which is the detection, and `run`, which runs a kernel inside a
+/// function with the set's target features.
+macro_rules! instruction_sets {
+    ($($(#[$doc:meta])+ $variant:ident, $name:literal, $set:path, fused($fused:expr), cfg($on:meta);)+) => {
+        /// An instruction set that kernels can run on.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Isa {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl Isa {
+            /// Every instruction set, best first.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
+
+            /// The name on the command line.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// Whether it rounds a multiply-add once. All sets that do give the same bits.
+            pub fn fuses_multiply_add(self) -> bool {
+                match self {
+                    $(Self::$variant => $fused,)+
+                }
+            }
+
+            /// Whether this CPU has the set.
+            pub fn is_detected(self) -> bool {
+                match self {
+                    $(
+                        #[cfg($on)]
+                        Self::$variant => <$set>::new().is_some(),
+                        #[cfg(not($on))]
+                        Self::$variant => false,
+                    )+
+                }
+            }
+
+            /// Runs a kernel compiled for this set.
+            ///
+            /// # Panics
+            /// If this CPU lacks the set.
+            #[inline]
+            pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+                match self {
+                    $(
+                        #[cfg($on)]
+                        Self::$variant => match <$set>::new() {
+                            Some(set) => set.run(kernel),
+                            None => self.lacking(),
+                        },
+                        #[cfg(not($on))]
+                        Self::$variant => self.lacking(),
+                    )+
+                }
+            }
+        }
+    };
+}
+
+instruction_sets! {
     /// AVX-512 F, VL, BW and DQ: 32 registers of 16 floats.
-    Avx512,
+    Avx512, "avx512", avx512::Avx512, fused(true), cfg(target_arch = "x86_64");
     /// AVX2 and FMA: 16 registers of 8 floats.
-    Avx2,
+    Avx2, "avx2", avx2::Avx2, fused(true), cfg(target_arch = "x86_64");
     /// What every build has, through the crate `wide`: 4 floats (SSE2 on x86-64, NEON on Arm).
-    Portable,
+    Portable, "portable", portable::Portable, fused(cfg!(target_arch = "aarch64")), cfg(all());
 }
 
 impl Isa {
-    /// Every instruction set, best first.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
-
     /// The environment variable that forces a set.
     pub const ENV: &'static str = "THREADCOUNT_ISA";
-
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Avx512 => "avx512",
-            Self::Avx2 => "avx2",
-            Self::Portable => "portable",
-        }
-    }
-
-    /// Whether it rounds a multiply-add once. All sets that do give the same bits.
-    pub fn fuses_multiply_add(self) -> bool {
-        match self {
-            Self::Avx512 | Self::Avx2 => true,
-            Self::Portable => cfg!(target_arch = "aarch64"),
-        }
-    }
-
-    /// Whether this CPU has the set.
-    pub fn is_detected(self) -> bool {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::Avx512::new().is_some(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::Avx2::new().is_some(),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 | Self::Avx2 => false,
-            Self::Portable => true,
-        }
-    }
 
     /// The sets that this CPU has, best first.
     pub fn detected() -> impl Iterator<Item = Self> {
@@ -101,21 +131,9 @@ impl Isa {
         }
     }
 
-    /// Runs a kernel compiled for this set.
-    ///
-    /// # Panics
-    /// If this CPU lacks the set.
-    #[inline]
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::Avx512::new().expect("this CPU lacks AVX-512").run(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::Avx2::new().expect("this CPU lacks AVX2 and FMA").run(kernel),
-            #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 | Self::Avx2 => panic!("this CPU lacks {self}"),
-            Self::Portable => kernel.run(portable::Portable),
-        }
+    #[cold]
+    fn lacking(self) -> ! {
+        panic!("this CPU lacks the instruction set `{self}`");
     }
 }
 

@@ -1,13 +1,26 @@
 //! What every build has: 4 floats through the crate `wide`, which picks SSE2 on x86-64 and NEON on
 //! Arm at compile time. (NEON could not be run where this was written.)
 
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd, Tuning};
 use bytemuck::cast;
 use wide::{f32x4, i32x4};
 
 /// Needs no proof: its instructions are the build's own.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
+
+impl Portable {
+    #[inline]
+    #[expect(clippy::unnecessary_wraps, reason = "as every set's")]
+    pub(super) fn new() -> Option<Self> {
+        Some(Self)
+    }
+
+    #[inline]
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+}
 
 /// `u32::MAX` four times, then `0` four times: the four from `4 - n` on are the mask of the first
 /// `n`.
@@ -18,7 +31,13 @@ unsafe impl Simd for Portable {
     type V = f32x4;
     type M = f32x4;
     const LANES: usize = 4;
-    const REGISTERS: usize = 16;
+    const TUNING: &'static Tuning = &Tuning {
+        heights: &[1, 2, 4, 6],
+        dot_cols: 2,
+        filter_vectors: 1,
+        turn_b: 0.8,
+        store_by_column: 22.0,
+    };
     type Half = Self;
     const HALF_LANES: usize = 0;
 

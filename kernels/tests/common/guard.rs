@@ -46,7 +46,6 @@ fn is_operand(layout: Layout) -> bool {
 fn page() -> usize {
     match PAGE.load(Relaxed) {
         0 => {
-            install_handler();
             // SAFETY: sysconf reads a constant of the system.
             let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
             PAGE.store(page, Relaxed);
@@ -157,8 +156,14 @@ fn map(layout: Layout) -> *mut u8 {
     }
 }
 
+/// Runs before the runtime, which installs a handler of its own only where there is none.
+#[used]
+// SAFETY: the loader calls the functions of this section, of this type, once.
+#[unsafe(link_section = ".init_array")]
+static INSTALL: extern "C" fn() = install_handler;
+
 /// Names what a touched guard page means.
-fn install_handler() {
+extern "C" fn install_handler() {
     extern "C" fn on_fault(_: i32, info: *mut libc::siginfo_t, _: *mut c_void) {
         // SAFETY: the kernel gives a valid siginfo to handlers with SA_SIGINFO.
         let address = unsafe { (*info).si_addr() } as usize;
