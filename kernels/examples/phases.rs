@@ -2,9 +2,9 @@
 //! `cargo run --release -p threadcount-kernels --example phases`.
 //!
 //! The columns: a phase of one empty task for each thread, and one of 256 tasks of 4 us, in microseconds,
-//! each the median; and how many times as long the latter takes as the same tasks on as many threads as
-//! there are cores for, without a team. Before them, what a cache line costs that two threads write in
-//! turn.
+//! each the median; and how many times as long the latter takes as the tasks would, spread evenly over
+//! the cores. Before them, what a cache line costs that two threads write in turn. Only a quiet machine
+//! tells: beside other programs the leader does phases alone.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicUsize, Ordering::*};
@@ -12,21 +12,23 @@ use std::thread;
 use std::time::Instant;
 use threadcount_kernels::{Isa, Pool, machine};
 
-/// Nanoseconds for a line to get from one thread to another, of a thousand there and back; the median of
-/// a hundred times.
+/// Nanoseconds for a line to get from one thread to another, of a hundred there and back; the
+/// twentieth part of four hundred times, as other programs only add.
 fn line() -> f64 {
-    const TURNS: usize = 1_000;
+    const TURNS: usize = 100;
     let word = AtomicUsize::new(0);
     let play = |parity: usize| {
         for turn in (parity..2 * TURNS).step_by(2) {
-            // The other thread may have no core: then it is not the line that takes long.
+            let mut spins = 0;
             while word.load(Acquire) != turn {
-                spin_loop();
+                spins += 1;
+                // The other thread may have no core: without a yield it would wait for a time slice.
+                if spins % 1_000 == 0 { thread::yield_now() } else { spin_loop() }
             }
             word.store(turn + 1, Release);
         }
     };
-    median(100, || {
+    quantile(400, 0.05, || {
         word.store(0, Relaxed);
         thread::scope(|scope| {
             let other = scope.spawn(|| play(1));
@@ -41,9 +43,13 @@ fn line() -> f64 {
     })
 }
 
-fn median(samples: usize, measure: impl FnMut() -> f64) -> f64 {
+fn quantile(samples: usize, part: f64, measure: impl FnMut() -> f64) -> f64 {
     let mut seen: Vec<f64> = std::iter::repeat_with(measure).take(samples).collect();
-    *seen.select_nth_unstable_by(samples / 2, f64::total_cmp).1
+    *seen.select_nth_unstable_by((samples as f64 * part) as usize, f64::total_cmp).1
+}
+
+fn median(samples: usize, measure: impl FnMut() -> f64) -> f64 {
+    quantile(samples, 0.5, measure)
 }
 
 /// A dependent chain: as long on every ISA.
@@ -71,7 +77,7 @@ fn main() {
         let (empty, full) = pool.enter(|team| {
             let empty = || micros(&mut || team.run(threads, |_, _| ()));
             let full = || micros(&mut || team.run(256, |_, _| work(2_000)));
-            (median(2_000, empty), median(500, full))
+            (median(500, empty), median(100, full))
         });
         let ideal = task * 256.0 / cores.min(threads) as f64;
         println!("{threads:7} {empty:8.2} {full:12.0} {:24.2}", full / ideal);

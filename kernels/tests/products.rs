@@ -132,7 +132,7 @@ fn random_products(count: usize) {
 
 #[test]
 fn some_random_products() {
-    random_products(300);
+    random_products(200);
 }
 
 #[test]

@@ -154,8 +154,8 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
     }
     let mut text = format!(
         "threadcount {}: {}, {}\n\n{table}\n\n\
-         Whole training steps late in a training, picking the batch included; medians of {}. GFLOP/s: the products\n\
-         of dense, convolutional and recurrent layers by the plain algorithm, forward and backward, \
+         Whole training steps late in a training, picking the batch included; medians of {}.\n\
+         GFLOP/s: the products of dense, convolutional and recurrent layers by the plain algorithm, forward and backward, \
          without\nthe gradient by the images; nothing that is done to each element once counts. The \
          peak is that of FMA\non registers with the same threads, measured before each sample. \
          Efficiency: the rate as a share of\nthat of one thread, times the threads. Peak MiB: the most \
