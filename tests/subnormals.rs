@@ -62,9 +62,10 @@ fn no_recipe_leaves_any() {
     let pools: Vec<Pool> = Isa::detected().map(|isa| Pool::new(isa, 1).unwrap()).collect();
     for recipe in &recipes {
         let task = &recipe.task;
+        let plan = recipe.plan().unwrap();
         let classes = match task.loss {
             Loss::BinaryCrossEntropy => 2,
-            _ => 10,
+            _ => plan.output().len(),
         };
         let optimizers = [
             task.optimizer,

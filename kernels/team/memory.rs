@@ -6,15 +6,15 @@ use std::ops::Range;
 
 /// A growable buffer of floats, aligned to cache lines, that a worker keeps between tasks.
 ///
-/// With debug assertions it is as long as what was asked for last, and NaN until a task writes it: a
-/// task that relies on what another left there gets NaN, one that writes beyond its floats is found
-/// when the next asks for its own, and an allocator with guard pages sees the end of it.
+/// With debug assertions what was asked for last is NaN until a task writes it, and so is a line behind it: a
+/// task that relies on what another left there gets NaN, and one that writes beyond its floats is found
+/// when the next asks for its own.
 #[derive(Default)]
 pub struct Scratch {
     lines: Vec<Line>,
     /// The floats that were asked for last.
     #[cfg(debug_assertions)]
-    len: usize,
+    len: Option<usize>,
 }
 
 /// One cache line.
@@ -31,32 +31,30 @@ impl Scratch {
     /// The first `len` floats, with whatever an earlier task left in them.
     pub fn floats(&mut self, len: usize) -> &mut [f32] {
         let lines = len.div_ceil(16);
-        #[cfg(debug_assertions)]
-        self.renew(len, lines);
-        if self.lines.len() < lines {
-            self.lines.resize(lines, Line::default());
+        let behind = if cfg!(debug_assertions) { 1 } else { 0 };
+        if self.lines.len() < lines + behind {
+            self.lines.resize(lines + behind, Line::default());
         }
+        #[cfg(debug_assertions)]
+        self.renew(len, lines + behind);
         &mut bytemuck::cast_slice_mut(&mut self.lines[..lines])[..len]
     }
 
-    /// Looks for writes behind the last task's floats, and makes room for as many as are asked for.
+    /// Looks for writes behind the last task's floats, and makes what is asked for NaN.
     #[cfg(debug_assertions)]
     fn renew(&mut self, len: usize, lines: usize) {
         self.check();
-        if self.lines.len() != lines {
-            self.lines = Vec::new();
-            self.lines.resize(lines, Line::default());
-        }
-        bytemuck::cast_slice_mut::<_, u32>(&mut self.lines).fill(CANARY);
-        self.len = len;
+        bytemuck::cast_slice_mut::<_, u32>(&mut self.lines[..lines]).fill(CANARY);
+        self.len = Some(len);
     }
 
-    /// The rest of the last line is as `renew` left it.
+    /// The line behind the last task's floats is as `renew` left it.
     #[cfg(debug_assertions)]
     fn check(&self) {
-        let words: &[u32] = bytemuck::cast_slice(&self.lines);
-        let is_whole = words[self.len..].iter().all(|&word| word == CANARY);
-        assert!(is_whole, "a task wrote behind the {} floats of its scratch", self.len);
+        let Some(len) = self.len else { return };
+        let words: &[u32] = bytemuck::cast_slice(&self.lines[..len.div_ceil(16) + 1]);
+        let is_whole = words[len..].iter().all(|&word| word == CANARY);
+        assert!(is_whole, "a task wrote behind the {len} floats of its scratch");
     }
 }
 
