@@ -45,7 +45,8 @@ fn model(threads: usize, preemptions: usize, lead: impl Fn(&Team) + Sync + Send 
             })
             .collect();
         let dismiss = Dismiss(&shared);
-        lead(&Team::new(Isa::Portable, threads, Some(&shared), None));
+        let (blocking, cost) = (*Blocking::of_machine(), OnceLock::new());
+        lead(&Team::new(Isa::Portable, blocking, threads, Some((&shared, &cost))));
         drop(dismiss);
         workers.into_iter().for_each(|worker| worker.join().unwrap());
     });
