@@ -206,11 +206,7 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     fn abs(self, a: Self::V) -> Self::V;
     /// `+0` where `|a|` is below [`f32::MIN_POSITIVE`] (so for `-0` too), else `a`; NaN stays. What a
     /// kernel stores passes through it: see "the numeric contract" of this crate.
-    #[inline(always)]
-    fn flush(self, a: Self::V) -> Self::V {
-        let is_below = self.gt(self.splat(f32::MIN_POSITIVE), self.abs(a));
-        self.select(is_below, self.splat(0.0), a)
-    }
+    fn flush(self, a: Self::V) -> Self::V;
     /// `a` with the sign of `b`; `a` is not negative.
     fn with_sign(self, a: Self::V, b: Self::V) -> Self::V;
     /// Nearest integer, ties to even; for `|a| <= 2^22`.
