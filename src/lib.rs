@@ -3,6 +3,7 @@
 //!
 //! - [`data`]: memory-mapped IDX files, splits, scaling, batches
 //! - [`nn`]: layers, network, losses, optimizers
+//! - [`oracle`]: the same in plain loops, which everything is held to
 //! - [`train`]: the loop, early stopping, checkpoints, history
 //! - [`evaluate`]: confusion matrix, classification report, plots
 //! - [`reports`]: what each report trained and claimed
@@ -19,6 +20,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod nn;
+pub mod oracle;
 pub mod random;
 pub mod reports;
 pub mod train;

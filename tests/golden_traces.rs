@@ -30,9 +30,7 @@ fn layer(layer: &golden::Layer) -> Layer {
             conv2d(filters, kernel, padding, activation(act))
         }
         golden::Layer::LeakyRelu { slope } => leaky_relu(slope),
-        golden::Layer::BatchNorm { momentum, epsilon } => {
-            Layer::BatchNorm(BatchNorm { momentum, epsilon })
-        }
+        golden::Layer::BatchNorm { momentum, epsilon } => BatchNorm { momentum, epsilon }.into(),
         golden::Layer::MaxPool { size } => max_pool(size),
         golden::Layer::AveragePool { size } => average_pool(size),
         golden::Layer::Flatten => flatten(),

@@ -1,8 +1,9 @@
 //! Networks compute what their plain-loop twins compute, layer by layer: every recipe, at its own
 //! batch size, on every instruction set, on one thread and on several.
 
-use threadcount::bench::{NaiveNetwork, noise, same_loss};
+use threadcount::bench::noise;
 use threadcount::nn::*;
+use threadcount::oracle::{NaiveNetwork, same_loss};
 use threadcount::reports::{self, Recipe, SIDE};
 use threadcount::train::EVALUATION_BATCH;
 use threadcount_kernels::{Isa, Pool, Team};
@@ -63,7 +64,7 @@ impl Case {
     /// Trains both for some steps, the network on every team.
     fn compare(&self, seed: u64) -> Result<(), String> {
         let start = self.build(seed);
-        let mut twin = NaiveNetwork::of(&start, seed);
+        let mut twin = NaiveNetwork::of(&start, seed).unwrap();
         // As many as a session trains on at once. The last ones are fewer, as those of an epoch are.
         let most = self.batch * start.steps_at_once(self.batch);
         let calls = [most, most, most.div_ceil(2)];
@@ -137,7 +138,7 @@ fn a_difference_shows() {
     let recipe = reports::recipe("biu-base").unwrap();
     let case = Case { batch: 8, ..Case::of(&recipe) };
     let (mut network, team) = (case.build(SEEDS[0]), Team::solo(Isa::best()));
-    let mut twin = NaiveNetwork::of(&network, SEEDS[0]);
+    let mut twin = NaiveNetwork::of(&network, SEEDS[0]).unwrap();
     let (x, labels) = case.samples(0, 8);
     let key = BatchKey { epoch: 0, first_sample: 0 };
     let expected = twin.train_batch(&x, &labels, key);

@@ -14,11 +14,11 @@ fn build(layers: &[Layer], loss: Loss, max_batch: usize) -> Result<Network> {
 
 #[test]
 fn what_a_loss_cannot_use_is_refused() {
-    let relu = dense(3, Activation::Relu);
+    let relu = || dense(3, Activation::Relu);
     let cases: [(&[Layer], Loss, &str); 5] = [
         (&[dense(1, LINEAR)], SOFTMAX, "binary"),
         (&[dense(2, LINEAR)], Loss::BinaryCrossEntropy, "softmax"),
-        (&[relu], SOFTMAX, "linear"),
+        (&[relu()], SOFTMAX, "linear"),
         (&[dense(3, LINEAR), activation(Activation::Sigmoid)], SOFTMAX, "linear"),
         (&[dense(1, Activation::Sigmoid)], Loss::BinaryCrossEntropy, "linear"),
     ];
@@ -28,7 +28,7 @@ fn what_a_loss_cannot_use_is_refused() {
             other => panic!("{layers:?}: {other:?}"),
         }
     }
-    assert!(build(&[relu], Loss::MeanSquaredError, 8).is_ok());
+    assert!(build(&[relu()], Loss::MeanSquaredError, 8).is_ok());
     let conv = [conv2d(2, 3, Padding::Valid, LINEAR)];
     let image = Shape::Image([5, 5, 1]);
     let network = Network::build(image, &conv, SOFTMAX, Optimizer::sgd(), 8, 1);

@@ -89,6 +89,13 @@ fn steady_steps_allocate_nothing() {
         case(rows, &[simple_rnn(20), linear(10)], Optimizer::sgd()),
         per_sample,
     ];
+    // Every kind of layer, too.
+    let examples = KINDS.iter().flat_map(|kind| (kind.examples)());
+    let cases = cases.into_iter().chain(examples.map(|Example { input, layer }| {
+        let layers = [batch_norm(), layer, flatten(), linear(10)];
+        case(input, &layers, Optimizer::adam())
+    }));
+    let cases: Vec<Case> = cases.collect();
     let x: Vec<f32> = (0..N * 784).map(|i| (i * 37 % 256) as f32 / 255.0).collect();
     let labels: Vec<u8> = (0..N as u8).map(|i| i % 2).collect();
     for isa in Isa::detected() {
@@ -96,14 +103,15 @@ fn steady_steps_allocate_nothing() {
             let pool = Pool::new(isa, threads).unwrap();
             for Case { input, layers, loss, optimizer, batch_size } in &cases {
                 let mut network = Network::build(*input, layers, *loss, *optimizer, N, 1).unwrap();
+                let x = &x[..N * input.len()];
                 // All of the samples at once, in one step or in as many as there are.
                 assert_eq!(batch_size * network.steps_at_once(*batch_size), N);
                 network.time_laps();
                 let taken = pool.enter(|team| {
                     let mut step = |epoch| {
                         let key = BatchKey { epoch, first_sample: 0 };
-                        network.train_steps(team, &x, &labels, *batch_size, key).unwrap();
-                        network.evaluate_batch(team, &x, &labels).unwrap();
+                        network.train_steps(team, x, &labels, *batch_size, key).unwrap();
+                        network.evaluate_batch(team, x, &labels).unwrap();
                     };
                     // A worker's scratch grows when it first meets the largest task, which may
                     // take some steps: steady means that some ten steps in a row took nothing.

@@ -1,6 +1,7 @@
 //! A run that was stopped, saved and taken up again ends with the bits of one that never stopped,
 //! wherever it stopped and on however many threads it goes on.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use threadcount::nn::{
     Activation, Loss, Optimizer, Padding, batch_norm, conv2d, dense, dropout, flatten, max_pool,
 };
 use threadcount::train::{
-    EarlyStopping, Ended, Flow, Input, Keep, Moment, Order, Session, Task, write_atomically,
+    EarlyStopping, Ended, Input, Keep, Moment, Order, Session, Task, write_atomically,
 };
 use threadcount_kernels::{Isa, Pool};
 
@@ -83,7 +84,8 @@ fn pool(threads: usize) -> Pool {
 
 fn uninterrupted(task: &Task, split: &Split) -> Outcome {
     let mut session = Session::new(task, split, SEED).unwrap();
-    let ended = pool(1).enter(|team| session.train(team, &mut |_, _| Ok(Flow::GoOn)).unwrap());
+    let ended = pool(1)
+        .enter(|team| session.train(team, &mut |_, _| Ok(ControlFlow::Continue(()))).unwrap());
     assert_eq!(ended, Ended::Finished);
     outcome(&session)
 }
@@ -95,7 +97,7 @@ fn stopped_after(stop: usize, task: &Task, split: &Split, checkpoint: &Path) {
     let ended = pool(1).enter(|team| {
         let mut watch = |_: &Session<'_>, moment| {
             batches += usize::from(moment == Moment::Batch);
-            Ok(if batches == stop { Flow::Stop } else { Flow::GoOn })
+            Ok(if batches == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
         session.train(team, &mut watch).unwrap()
     });
@@ -123,8 +125,9 @@ fn a_resumed_run_ends_with_the_bits_of_one_that_never_stopped() {
             stopped_after(stop, &task, &split, &checkpoint);
             let mut session = Session::new(&task, &split, SEED).unwrap();
             session.resume(&checkpoint).unwrap();
-            let ended = pool(threads)
-                .enter(|team| session.train(team, &mut |_, _| Ok(Flow::GoOn)).unwrap());
+            let ended = pool(threads).enter(|team| {
+                session.train(team, &mut |_, _| Ok(ControlFlow::Continue(()))).unwrap()
+            });
             assert_eq!(ended, Ended::Finished);
             let found = outcome(&session);
             assert!(found == expected, "{optimizer}, stopped after batch {stop}");
@@ -151,7 +154,7 @@ fn the_best_epochs_weights_survive_a_checkpoint() {
     stopped_after(4 * best + 2, &task, &split, &checkpoint);
     let mut session = Session::new(&task, &split, SEED).unwrap();
     session.resume(&checkpoint).unwrap();
-    pool(1).enter(|team| session.train(team, &mut |_, _| Ok(Flow::GoOn)).unwrap());
+    pool(1).enter(|team| session.train(team, &mut |_, _| Ok(ControlFlow::Continue(()))).unwrap());
     assert!(outcome(&session) == expected);
 }
 

@@ -19,14 +19,14 @@ fn narrow(layers: &[Layer]) -> Vec<Layer> {
     let mut layers = layers.to_vec();
     let last = layers.len() - 1;
     for layer in &mut layers[..last] {
-        match layer {
-            Layer::Dense(Dense { units, .. })
-            | Layer::Lstm(Lstm { units })
-            | Layer::SimpleRnn(SimpleRnn { units }) => *units = 4.min(*units),
-            Layer::Conv2d(Conv2d { filters, padding, .. }) => {
-                (*filters, *padding) = (4.min(*filters), Padding::Same);
-            }
-            _ => {}
+        if let Some(&Dense { units, activation }) = layer.get() {
+            *layer = dense(units.min(4), activation);
+        } else if let Some(&Lstm { units }) = layer.get() {
+            *layer = lstm(units.min(4));
+        } else if let Some(&SimpleRnn { units }) = layer.get() {
+            *layer = simple_rnn(units.min(4));
+        } else if let Some(&Conv2d { filters, kernel, activation, .. }) = layer.get() {
+            *layer = conv2d(filters.min(4), kernel, Padding::Same, activation);
         }
     }
     layers

@@ -3,7 +3,8 @@
 
 use crate::Result;
 use crate::data::Split;
-use crate::train::{Ended, Flow, Moment, Session, Task, Watch};
+use crate::train::{Ended, Moment, Session, Task, Watch};
+use std::ops::ControlFlow;
 use threadcount_kernels::Team;
 
 /// One seed's run.
@@ -60,12 +61,12 @@ pub fn to_accuracy(
     let mut session = Session::new(task, split, seed)?;
     let mut best_accuracy: f64 = 0.0;
     let outcome = loop {
-        let mut stopped = Flow::GoOn;
+        let mut flow = ControlFlow::Continue(());
         let ended = session.train(team, &mut |session, moment| {
-            stopped = watch(session, moment)?;
-            Ok(if moment == Moment::Epoch { Flow::Stop } else { stopped })
+            flow = watch(session, moment)?;
+            Ok(if moment == Moment::Epoch { ControlFlow::Break(()) } else { flow })
         })?;
-        if stopped == Flow::Stop {
+        if flow.is_break() {
             break Outcome::Interrupted;
         }
         let now = session.test(team)?.accuracy;

@@ -1,8 +1,7 @@
 //! Convolutions.
 
 use super::case::{Case, Combine, Pieces, Work, noise};
-use super::shapes::{Convolution, Place};
-use crate::nn::Buffer;
+use crate::nn::{Buffer, ConvolutionSize, Position};
 use std::ops::Range;
 use threadcount_kernels::{Activation, Padding, Team, conv, naive};
 
@@ -31,7 +30,7 @@ impl Pass {
     }
 }
 
-impl Convolution {
+impl ConvolutionSize {
     /// Its size in tables: the input, the filters, the batch.
     pub fn size(&self) -> String {
         let g = &self.geometry;
@@ -52,8 +51,8 @@ impl Convolution {
     /// A pass's size in tables. Backward-data of a network's first layer is marked: no training
     /// step asks for it.
     pub fn shape(&self, pass: Pass) -> String {
-        let mark = match (pass, self.place) {
-            (Pass::BackwardData, Place::First) => " (unused)",
+        let mark = match (pass, self.position) {
+            (Pass::BackwardData, Position::First) => " (unused)",
             _ => "",
         };
         self.size() + mark
@@ -61,9 +60,7 @@ impl Convolution {
 
     /// A pass's work. Every tap counts, in the padding too.
     pub fn work(&self) -> Work {
-        let products =
-            self.batch * self.geometry.out_pixels() * self.geometry.window_len() * self.filters;
-        Work::Flops(2.0 * products as f64)
+        Work::Flops(2.0 * self.multiply_adds() as f64)
     }
 
     /// One of its passes as a case.
@@ -81,7 +78,7 @@ impl Convolution {
 }
 
 struct ConvolutionCase {
-    convolution: Convolution,
+    convolution: ConvolutionSize,
     pass: Pass,
     x: Buffer,
     w: Buffer,
@@ -143,7 +140,7 @@ impl Case for ConvolutionCase {
 
     fn twin(&self, images: Range<usize>, out: &mut [f32]) {
         let Self { pass, w, .. } = self;
-        let Convolution { geometry: g, filters, .. } = &self.convolution;
+        let ConvolutionSize { geometry: g, filters, .. } = &self.convolution;
         let of = |len: usize| images.start * len..images.end * len;
         let x = &self.x[of(g.in_len())];
         let dz = &self.dz[of(g.out_pixels() * filters)];

@@ -1,283 +1,304 @@
-//! What stands between the products: activations, dropout, pooling, normalisation, optimizers.
+//! What stands between the products: elementwise layers, whatever they are, and optimizers.
 
-use super::case::{Case, Combine, Pieces, Work, lock, mask, noise};
-use super::shapes::{Operation, Sweep};
-use crate::nn::{Buffer, Optimizer, Pooling};
+use super::case::{Case, Combine, Pieces, Work, lock, noise};
+use super::shapes::{Direction, Sweep};
+use crate::nn::{
+    Backward, Buffer, Buffers, Forward, Gradient, InputGradient, Layer, LayerPlan, Mode, Optimizer,
+    Params, Shape, Traffic, Twin, UnitLaps, elements,
+};
 use std::ops::Range;
 use std::sync::Mutex;
 use threadcount_kernels::update::Moving;
-use threadcount_kernels::{Geometry, Team, activation, dropout, naive, norm, pool};
-
-/// Batch normalisation's, as Keras has it.
-pub(super) const EPSILON: f32 = 1e-3;
-
-/// `y`, the mean and the variance in batch normalisation's outputs, or `dx`, `dgamma`, `dbeta`.
-pub(super) fn split_norm(channels: usize, out: &mut [f32]) -> (&mut [f32], &mut [f32], &mut [f32]) {
-    let (y, rest) = out.split_at_mut(out.len() - 2 * channels);
-    let (mean, variance) = rest.split_at_mut(channels);
-    (y, mean, variance)
-}
-
-/// The direction of an elementwise kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From `x` to `y`. An optimizer's step counts as forward.
-    Forward,
-    /// From `dy` to `dx`.
-    Backward,
-}
+use threadcount_kernels::{Activation, Isa, Team, naive};
 
 impl Sweep {
-    /// The directions that there are.
-    pub fn directions(&self) -> &'static [Direction] {
-        match self.operation {
-            Operation::Update(_) => &[Direction::Forward],
-            _ => &[Direction::Forward, Direction::Backward],
-        }
-    }
-
-    /// The kernel's name in tables.
-    pub fn kernel(&self, direction: Direction) -> String {
-        let name = self.operation.name();
-        match (direction, self.operation) {
-            (Direction::Forward, Operation::Update(_)) => name.to_owned(),
-            (Direction::Forward, _) => format!("{name}-forward"),
-            (Direction::Backward, _) => format!("{name}-backward"),
-        }
-    }
-
-    /// Its size in tables.
-    pub fn shape(&self) -> String {
-        match self.operation {
-            Operation::Update(_) => format!("{} parameters", self.elements),
-            _ => format!("{} x {}", self.batch, self.elements),
-        }
-    }
-
     /// It as a case.
+    ///
+    /// # Panics
+    /// If its layer does not take such samples, or has no twin.
     pub fn case(&self, direction: Direction) -> Box<dyn Case> {
-        let len = self.batch * self.elements;
-        let (x, outputs) = (noise(1, len), self.outputs());
-        let mut winners = vec![0; if self.is_max_pool() { outputs } else { 0 }];
-        if let Operation::Pool(Pooling::Max, g) = self.operation {
-            naive::pool::max_forward(&g, &x, &mut vec![0.0; outputs], &mut winners);
-        }
-        Box::new(SweepCase {
-            sweep: *self,
-            direction,
-            dy: noise(2, outputs),
-            x,
-            fresh_winners: Mutex::new(winners.clone()),
-            winners,
-        })
-    }
-
-    fn is_max_pool(&self) -> bool {
-        matches!(self.operation, Operation::Pool(Pooling::Max, _))
-    }
-
-    /// Elements of the whole batch on the output's side.
-    fn outputs(&self) -> usize {
-        match self.operation {
-            Operation::Pool(_, g) => self.batch * g.out_pixels() * g.channels(),
-            _ => self.batch * self.elements,
+        match self {
+            Self::Update { optimizer, parameters } => Box::new(UpdateCase {
+                optimizer: *optimizer,
+                params: noise(1, *parameters),
+                grads: noise(2, *parameters),
+            }),
+            Self::Layer { layer, input, batch } => {
+                Box::new(LayerCase::new(layer, *input, *batch, direction))
+            }
         }
     }
 }
 
-/// A sweep with its inputs.
-struct SweepCase {
-    sweep: Sweep,
+/// A layer with its inputs. Forward writes `y`; backward `dx`, and behind it the gradients of the
+/// parameters.
+struct LayerCase {
+    layer: Layer,
+    plan: LayerPlan,
+    input: Shape,
+    batch: usize,
     direction: Direction,
-    /// What goes in; of an optimizer, the parameters; of an activation's backward pass, `y`.
+    params: Buffer,
     x: Buffer,
-    /// What comes back; of an optimizer, the gradients.
     dy: Buffer,
-    /// The places of max-pooling's winners, which its backward pass reads.
+    /// What the twin's forward pass leaves behind, for backward.
+    y: Buffer,
+    kept: Buffer,
     winners: Vec<u8>,
-    /// Those that its forward pass writes.
-    fresh_winners: Mutex<Vec<u8>>,
+    /// What runs write beside their outputs.
+    beside: Mutex<Beside>,
 }
 
-impl SweepCase {
-    /// The buffers that an optimizer keeps beside the parameters.
-    fn buffers(&self) -> usize {
-        match self.sweep.operation {
-            Operation::Update(Optimizer::Sgd { momentum: 0.0, .. }) => 0,
-            Operation::Update(Optimizer::Sgd { .. }) => 1,
-            Operation::Update(Optimizer::RmsProp { momentum: 0.0, .. }) => 1,
-            Operation::Update(_) => 2,
-            _ => 0,
+/// Of all samples. A layer may overwrite `dy` and `kept` on its way back.
+struct Beside {
+    dy: Buffer,
+    state: Buffer,
+    kept: Buffer,
+    winners: Vec<u8>,
+}
+
+impl LayerCase {
+    fn new(layer: &Layer, input: Shape, batch: usize, direction: Direction) -> Self {
+        let plan = layer.plan(input).expect("a layer of a plan");
+        let len = |tensors: &[crate::nn::TensorPlan]| -> usize {
+            tensors.iter().map(|tensor| elements(&tensor.shape)).sum()
+        };
+        let (outputs, kept) = (batch * plan.output.len(), plan.kept.floats(batch));
+        let winners = vec![0; batch * plan.kept.winners];
+        let beside = Beside {
+            dy: noise(2, outputs),
+            state: noise(4, len(&plan.state)),
+            kept: noise(5, kept),
+            winners: winners.clone(),
+        };
+        let mut case = Self {
+            layer: layer.clone(),
+            input,
+            batch,
+            direction,
+            params: noise(3, len(&plan.params)),
+            x: noise(1, batch * input.len()),
+            dy: noise(2, outputs),
+            y: noise(5, outputs),
+            kept: noise(5, kept),
+            winners,
+            beside: Mutex::new(beside),
+            plan,
+        };
+        let Self { params, x, y, kept, winners, beside, .. } = &mut case;
+        layer.twin().expect("a twin to compare with").naive_forward(Forward {
+            team: &Team::solo(Isa::Portable),
+            mode: mode(0),
+            input,
+            params,
+            state: &mut lock(beside).state,
+            x,
+            y,
+            kept,
+            winners,
+        });
+        case
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.plan.buffers == Buffers::GradientInPlace
+    }
+
+    fn twin_of_layer(&self) -> &dyn Twin {
+        self.layer.twin().expect("a twin to compare with")
+    }
+
+    /// The backward pass of these samples, from `dy` and what forward has kept of them, which may be
+    /// overwritten; into `dx` and `grads`.
+    fn backward<'a>(
+        &'a self,
+        team: &'a Team<'a>,
+        samples: Range<usize>,
+        (dy, kept): (&'a mut [f32], &'a mut [f32]),
+        (dx, grads): (Option<&'a mut [f32]>, &'a mut [f32]),
+    ) -> Backward<'a> {
+        let of = |len: usize| samples.start * len..samples.end * len;
+        Backward {
+            team,
+            mode: mode(samples.start),
+            input: self.input,
+            params: Params::Fixed(&self.params),
+            grads,
+            x: &self.x[of(self.input.len())],
+            y: &self.y[of(self.plan.output.len())],
+            kept,
+            winners: &self.winners[of(self.plan.kept.winners)],
+            dy,
+            dy_is: Gradient::OfOutput,
+            dx,
+            below: Activation::Linear,
+            laps: UnitLaps::NONE,
         }
     }
-
-    /// Gamma, and something of its size.
-    fn of_channels(&self, channels: usize) -> (&[f32], &[f32]) {
-        (&self.dy[..channels], &self.x[..channels])
-    }
 }
 
-impl Case for SweepCase {
+/// Training, from this sample on.
+fn mode(first: usize) -> Mode {
+    Mode::Train { key: 1, first_sample: first as u64 }
+}
+
+impl Case for LayerCase {
     /// The copy of `dy` before a kernel that works in place counts.
     fn work(&self) -> Work {
-        let (x, y, winners) = (self.x.len(), self.sweep.outputs(), self.winners.len());
-        let floats = match (self.sweep.operation, self.direction) {
-            (Operation::Activation(_) | Operation::Dropout(_), Direction::Forward) => 2 * x,
-            (Operation::Activation(_), Direction::Backward) => 2 * x + 3 * x,
-            (Operation::Dropout(_), Direction::Backward) => 2 * x + 2 * x,
-            (Operation::Pool(..), _) => x + y,
-            // Statistics first, then the elements: the inputs are read twice.
-            (Operation::BatchNorm(_), Direction::Forward) => 3 * x,
-            (Operation::BatchNorm(_), Direction::Backward) => 5 * x,
-            (Operation::Update(_), _) => (3 + 2 * self.buffers()) * x,
+        let (input, output) = (self.input, self.plan.output);
+        let traffic = match self.direction {
+            Direction::Forward => self.layer.forward_traffic(input, output),
+            Direction::Backward if self.is_in_place() => {
+                let copy = Traffic::floats(2 * input.len(), 0);
+                self.layer.backward_traffic(input, output) + copy
+            }
+            Direction::Backward => self.layer.backward_traffic(input, output),
         };
-        Work::Bytes((4 * floats + winners) as f64)
+        Work::Bytes((traffic * self.batch as f64).bytes)
     }
 
     fn inputs(&self) -> usize {
-        match (self.sweep.operation, self.direction) {
-            (Operation::Update(_), _) => (2 + self.buffers()) * self.x.len(),
-            (Operation::Activation(_) | Operation::BatchNorm(_), Direction::Backward) => {
-                self.x.len() + self.dy.len()
-            }
-            (_, Direction::Forward) => self.x.len(),
-            (_, Direction::Backward) => self.dy.len(),
+        match self.direction {
+            Direction::Forward => self.x.len(),
+            Direction::Backward => self.x.len() + self.dy.len(),
         }
     }
 
     fn outputs(&self) -> usize {
-        match (self.sweep.operation, self.direction) {
-            (Operation::BatchNorm(channels), _) => self.x.len() + 2 * channels,
-            (Operation::Update(_), _) => (1 + self.buffers()) * self.x.len(),
-            (_, Direction::Forward) => self.sweep.outputs(),
-            (_, Direction::Backward) => self.x.len(),
+        match self.direction {
+            Direction::Forward => self.dy.len(),
+            Direction::Backward => self.x.len() + self.params.len(),
         }
     }
 
     fn prepare(&self, out: &mut [f32]) {
         out.fill(f32::NAN);
-        if let Operation::Update(_) = self.sweep.operation {
-            let (params, buffers) = out.split_at_mut(self.x.len());
-            params.copy_from_slice(&self.x);
-            buffers.fill(0.0);
-        }
+        let beside = &mut *lock(&self.beside);
+        beside.dy.copy_from_slice(&self.dy);
+        beside.kept.copy_from_slice(&self.kept);
     }
 
     fn run(&self, team: &Team, out: &mut [f32]) {
-        let (x, dy) = (&self.x[..], &self.dy[..]);
-        match (self.sweep.operation, self.direction) {
-            (Operation::Activation(act), Direction::Forward) => {
-                activation::forward(team, act, x, out);
-            }
-            (Operation::Activation(act), Direction::Backward) => {
-                out.copy_from_slice(dy);
-                activation::backward(team, act, x, out);
-            }
-            (Operation::Dropout(rate), direction) => {
-                let (mask, elements) = (mask(rate, 0), self.sweep.elements);
-                if direction == Direction::Forward {
-                    return dropout::forward(team, &mask, elements, x, out);
-                }
-                out.copy_from_slice(dy);
-                dropout::backward(team, &mask, elements, out);
-            }
-            (Operation::Pool(Pooling::Max, g), Direction::Forward) => {
-                pool::max_forward(team, &g, x, out, &mut lock(&self.fresh_winners));
-            }
-            (Operation::Pool(Pooling::Max, g), Direction::Backward) => {
-                pool::max_backward(team, &g, &self.winners, dy, out);
-            }
-            (Operation::Pool(Pooling::Average, g), Direction::Forward) => {
-                pool::average_forward(team, &g, x, out);
-            }
-            (Operation::Pool(Pooling::Average, g), Direction::Backward) => {
-                pool::average_backward(team, &g, dy, out);
-            }
-            (Operation::BatchNorm(channels), direction) => {
-                let (gamma, other) = self.of_channels(channels);
-                let (y, mean, variance) = split_norm(channels, out);
-                if direction == Direction::Forward {
-                    return norm::train_forward(team, x, gamma, other, EPSILON, y, mean, variance);
-                }
-                let (dx, dgamma, dbeta) = (y, mean, variance);
-                // Any numbers do for the statistics; a variance is positive.
-                norm::backward(team, x, dy, gamma, other, gamma, 2.0, dx, dgamma, dbeta);
-            }
-            (Operation::Update(optimizer), _) => {
-                let (params, memory) = self.split_update(out);
-                Moving { rule: optimizer.kernel(1), params, memory }.step(team, dy);
-            }
+        let beside = &mut *lock(&self.beside);
+        if self.direction == Direction::Forward {
+            return self.layer.forward(Forward {
+                team,
+                mode: mode(0),
+                input: self.input,
+                params: &self.params,
+                state: &mut beside.state,
+                x: &self.x,
+                y: out,
+                kept: &mut beside.kept,
+                winners: &mut beside.winners,
+            });
         }
+        let (dx, grads) = out.split_at_mut(self.x.len());
+        let samples = 0..self.batch;
+        if self.is_in_place() {
+            dx.copy_from_slice(&self.dy);
+            let pass = self.backward(team, samples, (dx, &mut beside.kept), (None, grads));
+            return self.layer.backward(pass);
+        }
+        let Beside { dy, kept, .. } = beside;
+        let pass = self.backward(team, samples, (dy, kept), (Some(dx), grads));
+        self.layer.backward(pass);
+    }
+
+    /// Samples, unless sums go over the whole batch.
+    fn pieces(&self) -> Pieces {
+        let is_apart = self.plan.params.is_empty()
+            && self.plan.kept.per_batch == 0
+            && self.plan.input_gradient != InputGradient::Always;
+        match is_apart {
+            true => Pieces { count: self.batch, combine: Combine::Beside },
+            false => Pieces::WHOLE,
+        }
+    }
+
+    fn twin(&self, pieces: Range<usize>, out: &mut [f32]) {
+        let samples = if self.pieces() == Pieces::WHOLE { 0..self.batch } else { pieces };
+        let of = |len: usize| samples.start * len..samples.end * len;
+        let kept = &self.kept[samples.start * self.plan.kept.per_sample..];
+        let mut kept = kept[..self.plan.kept.floats(samples.len())].to_vec();
+        let team = &Team::solo(Isa::Portable);
+        if self.direction == Direction::Forward {
+            let mut winners = vec![0; samples.len() * self.plan.kept.winners];
+            return self.twin_of_layer().naive_forward(Forward {
+                team,
+                mode: mode(samples.start),
+                input: self.input,
+                params: &self.params,
+                state: &mut lock(&self.beside).state.clone(),
+                x: &self.x[of(self.input.len())],
+                y: out,
+                kept: &mut kept,
+                winners: &mut winners,
+            });
+        }
+        let (dx, grads) = out.split_at_mut(samples.len() * self.input.len());
+        let dy = &self.dy[of(self.plan.output.len())];
+        if self.is_in_place() {
+            dx.copy_from_slice(dy);
+            let pass = self.backward(team, samples, (dx, &mut kept), (None, grads));
+            return self.twin_of_layer().naive_backward(pass);
+        }
+        let dy = &mut dy.to_vec()[..];
+        let pass = self.backward(team, samples, (dy, &mut kept), (Some(dx), grads));
+        self.twin_of_layer().naive_backward(pass);
+    }
+}
+
+/// An optimizer's step over parameters, which lie in the outputs with what it keeps beside them.
+struct UpdateCase {
+    optimizer: Optimizer,
+    params: Buffer,
+    grads: Buffer,
+}
+
+impl UpdateCase {
+    /// The buffers that the optimizer keeps beside the parameters.
+    fn buffers(&self) -> usize {
+        self.optimizer.buffers().len()
+    }
+
+    /// Parameters, and up to two buffers; those that the rule lacks are empty.
+    fn moving<'a>(&self, out: &'a mut [f32]) -> Moving<'a> {
+        let len = self.params.len();
+        let (params, rest) = out.split_at_mut(len);
+        let (first, second) = rest.split_at_mut(rest.len().min(len));
+        Moving { rule: self.optimizer.kernel(1), params, memory: [first, second] }
+    }
+}
+
+impl Case for UpdateCase {
+    fn work(&self) -> Work {
+        Work::Bytes(Traffic::FLOAT * ((3 + 2 * self.buffers()) * self.params.len()) as f64)
+    }
+
+    fn inputs(&self) -> usize {
+        (2 + self.buffers()) * self.params.len()
+    }
+
+    fn outputs(&self) -> usize {
+        (1 + self.buffers()) * self.params.len()
+    }
+
+    fn prepare(&self, out: &mut [f32]) {
+        let (params, buffers) = out.split_at_mut(self.params.len());
+        params.copy_from_slice(&self.params);
+        buffers.fill(0.0);
+    }
+
+    fn run(&self, team: &Team, out: &mut [f32]) {
+        self.moving(out).step(team, &self.grads);
     }
 
     fn pieces(&self) -> Pieces {
-        match self.sweep.operation {
-            Operation::Activation(_) | Operation::Dropout(_) | Operation::Pool(..) => {
-                Pieces { count: self.sweep.batch, combine: Combine::Beside }
-            }
-            Operation::BatchNorm(_) | Operation::Update(_) => Pieces::WHOLE,
-        }
+        Pieces::WHOLE
     }
 
-    fn twin(&self, samples: Range<usize>, out: &mut [f32]) {
-        let part = |data: &[f32]| {
-            let len = data.len() / self.pieces().count;
-            samples.start * len..samples.end * len
-        };
-        let (x, dy) = (&self.x[part(&self.x)], &self.dy[part(&self.dy)]);
-        match (self.sweep.operation, self.direction) {
-            (Operation::Activation(act), Direction::Forward) => {
-                naive::activation::forward(act, x, out);
-            }
-            (Operation::Activation(act), Direction::Backward) => {
-                out.copy_from_slice(dy);
-                naive::activation::backward(act, x, out);
-            }
-            (Operation::Dropout(rate), direction) => {
-                let mask = mask(rate, samples.start);
-                out.copy_from_slice(if direction == Direction::Forward { x } else { dy });
-                naive::dropout::backward(&mask, self.sweep.elements, out);
-            }
-            (Operation::Pool(pooling, g), Direction::Forward) => {
-                naive_pool(pooling, &g, x, out);
-            }
-            (Operation::Pool(Pooling::Max, g), Direction::Backward) => {
-                let winners = &self.winners[part(&self.dy)];
-                naive::pool::max_backward(&g, winners, dy, out);
-            }
-            (Operation::Pool(Pooling::Average, g), Direction::Backward) => {
-                naive::pool::average_backward(&g, dy, out);
-            }
-            (Operation::BatchNorm(channels), direction) => {
-                let (gamma, other) = self.of_channels(channels);
-                let (y, mean, variance) = split_norm(channels, out);
-                if direction == Direction::Forward {
-                    return naive::norm::train_forward(x, gamma, other, EPSILON, y, mean, variance);
-                }
-                let (dx, dgamma, dbeta) = (y, mean, variance);
-                naive::norm::backward(x, dy, gamma, other, gamma, 2.0, dx, dgamma, dbeta);
-            }
-            (Operation::Update(optimizer), _) => {
-                let (params, memory) = self.split_update(out);
-                naive::update::step(Moving { rule: optimizer.kernel(1), params, memory }, dy);
-            }
-        }
-    }
-}
-
-impl SweepCase {
-    /// Parameters, and up to two buffers; those that the rule lacks are empty.
-    fn split_update<'a>(&self, out: &'a mut [f32]) -> (&'a mut [f32], [&'a mut [f32]; 2]) {
-        let (params, rest) = out.split_at_mut(self.x.len());
-        let (first, second) = rest.split_at_mut(rest.len().min(self.x.len()));
-        (params, [first, second])
-    }
-}
-
-/// Pooling forward; the winners are thrown away.
-fn naive_pool(pooling: Pooling, g: &Geometry, x: &[f32], y: &mut [f32]) {
-    match pooling {
-        Pooling::Max => naive::pool::max_forward(g, x, y, &mut vec![0; y.len()]),
-        Pooling::Average => naive::pool::average_forward(g, x, y),
+    fn twin(&self, _: Range<usize>, out: &mut [f32]) {
+        naive::update::step(self.moving(out), &self.grads);
     }
 }

@@ -7,8 +7,7 @@ mod moments;
 mod pooled;
 
 use super::case::{Case, quarters};
-use super::shapes::{Convolution, Next};
-use crate::nn::Buffer;
+use crate::nn::{Buffer, ConvolutionSize, Next};
 use moments::MomentsForward;
 use pooled::{PoolBackwardWeights, PoolForward};
 use std::ops::Range;
@@ -17,13 +16,13 @@ use threadcount_kernels::{Activation, Geometry, conv};
 /// What is fused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fusion {
-    /// Convolution, bias, ReLU and max-pool. A network with dropout is evaluated so.
+    /// ConvolutionSize, bias, ReLU and max-pool. A network with dropout is evaluated so.
     PoolForward,
     /// The same with dropout before the pool.
     DropoutPoolForward,
     /// The gradients by weights and bias from that by the pooled output.
     PoolBackwardWeights,
-    /// Convolution, bias, ReLU and the statistics of batch normalisation; then its elements, which
+    /// ConvolutionSize, bias, ReLU and the statistics of batch normalisation; then its elements, which
     /// nothing can be fused with.
     MomentsForward,
 }
@@ -76,7 +75,7 @@ impl Fusion {
     }
 }
 
-impl Convolution {
+impl ConvolutionSize {
     /// It with what follows, as a case.
     pub fn fused_case(&self, fusion: Fusion, execution: Execution) -> Box<dyn Case> {
         let inputs = Inputs::new(self);
@@ -94,7 +93,7 @@ impl Convolution {
 
 /// The inputs of a convolution.
 struct Inputs {
-    convolution: Convolution,
+    convolution: ConvolutionSize,
     x: Buffer,
     w: Buffer,
     bias: Buffer,
@@ -102,8 +101,8 @@ struct Inputs {
 
 impl Inputs {
     /// Sums that are exact: the winners of pooling are the same whichever kernel sums up.
-    fn new(convolution: &Convolution) -> Self {
-        let Convolution { geometry: g, filters, batch, .. } = *convolution;
+    fn new(convolution: &ConvolutionSize) -> Self {
+        let ConvolutionSize { geometry: g, filters, batch, .. } = *convolution;
         Self {
             convolution: *convolution,
             x: quarters(1, batch * g.in_len()),
@@ -156,16 +155,16 @@ impl Inputs {
 mod tests {
     use super::super::case::{agree, twin_on_all_cores, untouched};
     use super::*;
-    use crate::bench::shapes::Place;
+    use crate::nn::Position;
     use threadcount_kernels::{Isa, Padding, Pool};
 
     /// Small ones, with a map of an odd number of lines.
-    fn convolutions(next: Next) -> [Convolution; 2] {
+    fn convolutions(next: Next) -> [ConvolutionSize; 2] {
         [1, 5].map(|channels| {
             let padding = Padding::Same;
             let geometry = Geometry::new([7, 6, channels], [3, 3], 1, padding).unwrap();
-            let place = Place::Inner;
-            Convolution { geometry, padding, filters: 10, batch: 9, place, next }
+            let position = Position::Inner;
+            ConvolutionSize { geometry, padding, filters: 10, batch: 9, position, next }
         })
     }
 

@@ -63,7 +63,8 @@ pub fn all() -> Result<Vec<Entry>> {
     }
     for sweep in shapes.largest_sweeps() {
         for &direction in sweep.directions() {
-            let case = move || sweep.case(direction);
+            let of = sweep.clone();
+            let case = move || of.case(direction);
             entries.push(Entry::new(sweep.kernel(direction), sweep.shape(), case));
         }
     }

@@ -1,10 +1,9 @@
 //! What is measured, and the instrument.
 //!
 //! - [`Training`]: whole training steps of a recipe, and [`measure_training`], their rate in turn with
-//!   the FMA peak; [`Flops`] says what their operations are
+//!   the FMA peak; [`Plan::flops`](crate::nn::Plan::flops) says what their operations are
 //! - [`Phase`]: a step taken apart, each phase beside what bounds it
 //! - [`to_accuracy`]: how long a recipe trains until its report's accuracy
-//! - [`NaiveNetwork`]: the twin of a whole network
 //! - [`shapes`]: the sizes that kernels are measured at, asked from the recipes
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
 //! - [`Facts`], [`Limits`]: what machine it is, and what that can do at most
@@ -19,14 +18,12 @@ mod case;
 pub mod convolution;
 pub mod elementwise;
 mod facts;
-mod flops;
 pub mod fused;
 pub mod gather;
 pub mod kernels;
 mod limits;
 pub mod matrixmultiply;
 mod measure;
-mod naive_network;
 mod product;
 mod profile;
 pub mod shapes;
@@ -36,10 +33,8 @@ mod training;
 pub use accuracy::{Attempt, Outcome, to_accuracy};
 pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores, untouched};
 pub use facts::{Facts, Fingerprint};
-pub use flops::Flops;
 pub use limits::{Limits, ReadRates};
 pub use measure::{Measured, check, measure, runs_for, seconds, warm_up};
-pub use naive_network::{NaiveNetwork, same_loss};
 pub use profile::{Bound, Limit, Phase};
 pub use training::{
     Baseline, Detail, Extent, Stretch, Training, TrainingRate, endless, measure_training,

@@ -2,13 +2,12 @@
 //! do at most.
 
 use super::case::Work;
-use super::flops::Flops;
 use super::limits::ReadRates;
 use super::measure::median;
-use super::traffic::Traffic;
+use super::traffic;
 use super::training::{SAMPLE, Training, fma_peak};
 use crate::Result;
-use crate::nn::{Network, Part, PlannedLayer};
+use crate::nn::{Flops, Network, Part, PlannedLayer, Traffic};
 use crate::train::Session;
 use threadcount_kernels::Pool;
 use threadcount_kernels::machine::machine;
@@ -147,7 +146,7 @@ fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> 
     let plan = network.plan();
     let unit = |first: usize| network.unit(first).unwrap_or_default();
     let flops = |first: usize, of: fn(&Flops) -> f64| {
-        let layers = &Flops::of_layers(plan)[first..][..unit(first).len()];
+        let layers = &plan.flops()[first..][..unit(first).len()];
         layers.iter().map(of).sum::<f64>() * batch
     };
     let what = |first: usize, of: fn(&Flops) -> f64, traffic: fn(&PlannedLayer) -> Traffic| {
@@ -165,15 +164,15 @@ fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> 
     match part {
         Part::Gather => {
             let samples = session.batches_per_epoch() as f64 * batch;
-            let gather = Traffic::gather(plan.input(), batch, samples);
+            let gather = traffic::gather(plan.input(), batch, samples);
             ("gather".to_owned(), What::Traffic(gather))
         }
         Part::Forward(first) => {
-            (name(first, "forward"), what(first, |flops| flops.forward, Traffic::forward))
+            (name(first, "forward"), what(first, |flops| flops.forward, traffic::forward))
         }
-        Part::Loss => ("loss".to_owned(), What::Traffic(Traffic::loss(plan) * batch)),
+        Part::Loss => ("loss".to_owned(), What::Traffic(traffic::loss(plan) * batch)),
         Part::BackwardInput(first) => {
-            (name(first, "dx"), what(first, |flops| flops.by_input, Traffic::backward))
+            (name(first, "dx"), what(first, |flops| flops.by_input, traffic::backward))
         }
         Part::Backward(first) => {
             let (pass, of): (_, fn(&Flops) -> f64) = match apart(Part::BackwardInput(first)) {
@@ -183,14 +182,15 @@ fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> 
             let mut params = unit(first).iter().flat_map(|layer| layer.params.clone());
             let swept = |at| network.swept().iter().any(|range| range.contains(&at));
             let step = params.next().filter(|&at| !swept(at)).map_or("", |_| " and step");
-            (name(first, &format!("{pass}{step}")), what(first, of, Traffic::backward))
+            (name(first, &format!("{pass}{step}")), what(first, of, traffic::backward))
         }
         Part::Update => {
             let name = network.optimizer().name().to_owned();
-            (name, What::Traffic(Traffic::update(network)))
+            (name, What::Traffic(traffic::update(network)))
         }
         Part::PerSample => {
-            ("forward to update".to_owned(), What::Flops(Flops::of_step(plan) * batch))
+            let flops: f64 = plan.flops().iter().map(Flops::total).sum();
+            ("forward to update".to_owned(), What::Flops(flops * batch))
         }
     }
 }

@@ -2,94 +2,23 @@
 //! no bench can disagree with what is trained. Beside them stands one list that is no recipe's:
 //! [`CLASSES`].
 
-mod next;
 mod products;
+mod sweep;
 
 use super::fused::Fusion;
 use crate::Result;
-use crate::nn::{Conv2d, Layer, Optimizer, PlannedLayer, Pooling, Shape};
+use crate::nn::{ConvolutionSize, KernelCall, PlannedLayer, Position, WeightMatrix};
 use crate::reports::{self, Recipe};
-pub use next::Next;
-pub use products::{CLASSES, Class, Product, Role, Weights};
-use threadcount_kernels::{Activation, Geometry, Padding};
-
-/// Whether a layer's gradient by its input is needed in training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Nothing below has parameters: that gradient is never computed.
-    First,
-    /// It is.
-    Inner,
-}
-
-/// A convolution over a batch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Convolution {
-    /// How its window slides.
-    pub geometry: Geometry,
-    /// What happens at the border.
-    pub padding: Padding,
-    /// Output channels.
-    pub filters: usize,
-    /// Images.
-    pub batch: usize,
-    /// Where in its network it stands.
-    pub place: Place,
-    /// What follows it there.
-    pub next: Next,
-}
-
-/// What is done to every element between the products.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sweep {
-    /// What is done.
-    pub operation: Operation,
-    /// Samples of a batch; 1 for an optimizer.
-    pub batch: usize,
-    /// Elements of one sample on the input's side; parameters of an optimizer.
-    pub elements: usize,
-}
-
-/// The operation of a [`Sweep`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Operation {
-    /// An activation other than linear, of its own or at the end of another layer.
-    Activation(Activation),
-    /// Batch normalisation over the last axis, of that many channels.
-    BatchNorm(usize),
-    /// Dropout at that rate.
-    Dropout(f32),
-    /// Pooling.
-    Pool(Pooling, Geometry),
-    /// An optimizer's step over all parameters.
-    Update(Optimizer),
-}
-
-impl Operation {
-    /// Its name in tables.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Activation(Activation::Linear) => "linear",
-            Self::Activation(Activation::Relu) => "relu",
-            Self::Activation(Activation::LeakyRelu { .. }) => "leaky-relu",
-            Self::Activation(Activation::Sigmoid) => "sigmoid",
-            Self::Activation(Activation::Tanh) => "tanh",
-            Self::BatchNorm(_) => "batch-norm",
-            Self::Dropout(_) => "dropout",
-            Self::Pool(Pooling::Max, _) => "max-pool",
-            Self::Pool(Pooling::Average, _) => "average-pool",
-            Self::Update(optimizer) => optimizer.name(),
-        }
-    }
-}
+pub use products::{CLASSES, Class, Product, Role};
+pub use sweep::{Direction, Sweep};
 
 /// What a training step is made of, in the order of the layers.
 #[derive(Clone, Debug, Default)]
 pub struct Shapes {
     /// Matrices of weights.
-    pub weights: Vec<Weights>,
+    pub weights: Vec<WeightMatrix>,
     /// Convolutions.
-    pub convolutions: Vec<Convolution>,
+    pub convolutions: Vec<ConvolutionSize>,
     /// Everything elementwise; the optimizer's step last.
     pub sweeps: Vec<Sweep>,
 }
@@ -103,16 +32,13 @@ impl Shapes {
         let plan = recipe.plan()?;
         let batch = recipe.task.batch_size;
         let mut shapes = Self::default();
-        let layers: Vec<Layer> = plan.layers().iter().map(|planned| planned.layer).collect();
-        let mut place = Place::First;
-        for (index, layer) in plan.layers().iter().enumerate() {
-            shapes.add(layer, &layers[index + 1..], batch, place);
-            if !layer.params.is_empty() {
-                place = Place::Inner;
+        for (index, planned) in plan.layers().iter().enumerate() {
+            for kernel in plan.kernels(index, batch) {
+                shapes.add(kernel, planned, batch);
             }
         }
-        let operation = Operation::Update(recipe.task.optimizer);
-        shapes.sweeps.push(Sweep { operation, batch: 1, elements: plan.trainable_count() });
+        let (optimizer, parameters) = (recipe.task.optimizer, plan.trainable_count());
+        shapes.sweeps.push(Sweep::Update { optimizer, parameters });
         Ok(shapes)
     }
 
@@ -126,22 +52,25 @@ impl Shapes {
         for recipe in reports::ALL.iter().flat_map(|report| (report.recipes)()) {
             let Self { weights, convolutions, sweeps } = Self::of(&recipe)?;
             for new in weights {
-                let equal = |old: &&mut Weights| Weights { place: new.place, ..**old } == new;
+                let equal = |old: &&mut WeightMatrix| {
+                    WeightMatrix { position: new.position, ..**old } == new
+                };
                 match all.weights.iter_mut().find(equal) {
-                    Some(old) => old.place = old.place.or(new.place),
+                    Some(old) => old.position = inner(old.position, new.position),
                     None => all.weights.push(new),
                 }
             }
             for new in convolutions {
-                let equal =
-                    |old: &&mut Convolution| Convolution { place: new.place, ..**old } == new;
+                let equal = |old: &&mut ConvolutionSize| {
+                    ConvolutionSize { position: new.position, ..**old } == new
+                };
                 match all.convolutions.iter_mut().find(equal) {
-                    Some(old) => old.place = old.place.or(new.place),
+                    Some(old) => old.position = inner(old.position, new.position),
                     None => all.convolutions.push(new),
                 }
             }
             for new in sweeps {
-                if !all.sweeps.contains(&new) {
+                if !all.sweeps.iter().any(|old| old.name() == new.name()) {
                     all.sweeps.push(new);
                 }
             }
@@ -153,7 +82,7 @@ impl Shapes {
     pub fn products(&self) -> Vec<Product> {
         let classes = CLASSES.iter().flat_map(Class::products);
         let mut products = Vec::new();
-        for product in classes.chain(self.weights.iter().flat_map(Weights::products)) {
+        for product in classes.chain(self.weights.iter().flat_map(WeightMatrix::products)) {
             if !products.contains(&product) {
                 products.push(product);
             }
@@ -162,99 +91,54 @@ impl Shapes {
     }
 
     /// Of convolutions that differ in the batch, or in what follows them, only, the largest.
-    pub fn largest_convolutions(&self) -> Vec<Convolution> {
-        largest(&self.convolutions, Convolution::has_shape_of, |convolution| convolution.batch)
+    pub fn largest_convolutions(&self) -> Vec<ConvolutionSize> {
+        largest(&self.convolutions, same_shape, |convolution| convolution.batch)
     }
 
     /// The same of those that can be fused with what follows them in this way.
-    pub fn largest_fused(&self, fusion: Fusion) -> Vec<Convolution> {
+    pub fn largest_fused(&self, fusion: Fusion) -> Vec<ConvolutionSize> {
         let fused: Vec<_> =
             self.convolutions.iter().filter(|c| fusion.applies_to(c.next)).copied().collect();
-        largest(&fused, Convolution::has_shape_of, |convolution| convolution.batch)
+        largest(&fused, same_shape, |convolution| convolution.batch)
     }
 
     /// Of each elementwise operation, the largest.
     pub fn largest_sweeps(&self) -> Vec<Sweep> {
-        let same = |a: &Sweep, b: &Sweep| a.operation.name() == b.operation.name();
-        largest(&self.sweeps, same, |sweep| sweep.batch * sweep.elements)
+        largest(&self.sweeps, |a, b| a.operation() == b.operation(), Sweep::elements)
     }
 
-    /// Adds what a layer, with those behind it, is made of.
-    fn add(&mut self, layer: &PlannedLayer, behind: &[Layer], batch: usize, place: Place) {
-        let PlannedLayer { input, output, .. } = *layer;
-        let mut recurrent = |gates: usize, units: usize| {
-            let Shape::Rows([steps, inputs]) = input else { return };
-            let outputs = gates * units;
-            // The inputs of all steps at once; the state step by step.
-            self.weights.push(Weights { inputs, outputs, batch: steps * batch, place });
-            self.weights.push(Weights { inputs: units, outputs, batch, place: Place::Inner });
-        };
-        let operation = match layer.layer {
-            Layer::Dense(dense) => {
-                let (inputs, outputs) = (input.len(), dense.units);
-                self.weights.push(Weights { inputs, outputs, batch, place });
-                Operation::Activation(dense.activation)
+    /// Adds what a kernel does for a layer.
+    fn add(&mut self, kernel: KernelCall, planned: &PlannedLayer, batch: usize) {
+        let sweep = |layer, input| Sweep::Layer { layer, input, batch };
+        match kernel {
+            KernelCall::Products { weights, .. } => self.weights.push(weights),
+            KernelCall::Convolution(convolution) => self.convolutions.push(convolution),
+            KernelCall::Activation(activation) => {
+                self.sweeps.push(sweep(activation.into(), planned.output));
             }
-            Layer::Conv2d(conv) => {
-                let Some(geometry) = window(input, conv.kernel, 1, conv.padding) else { return };
-                let Conv2d { filters, padding, .. } = conv;
-                let next = Next::of(behind);
-                let convolution = Convolution { geometry, padding, filters, batch, place, next };
-                self.convolutions.push(convolution);
-                Operation::Activation(conv.activation)
-            }
-            Layer::Pool2d(pool) => {
-                let Some(g) = window(input, pool.size, pool.size, Padding::Valid) else { return };
-                Operation::Pool(pool.pooling, g)
-            }
-            Layer::Activation(activation) => Operation::Activation(activation),
-            Layer::BatchNorm(_) => Operation::BatchNorm(input.last()),
-            Layer::Dropout(dropout) => Operation::Dropout(dropout.rate),
-            Layer::Flatten => return,
-            Layer::SimpleRnn(rnn) => return recurrent(1, rnn.units),
-            Layer::Lstm(lstm) => return recurrent(4, lstm.units),
-        };
-        let elements = match operation {
-            Operation::Activation(Activation::Linear) => return,
-            Operation::Activation(_) => output.len(),
-            _ => input.len(),
-        };
-        self.sweeps.push(Sweep { operation, batch, elements });
+            KernelCall::Layer => self.sweeps.push(sweep(planned.layer.clone(), planned.input)),
+        }
     }
 }
 
-impl Convolution {
-    fn has_shape_of(&self, other: &Self) -> bool {
-        (self.geometry, self.filters) == (other.geometry, other.filters)
-    }
+/// Inner if one of the two is.
+fn inner(a: Position, b: Position) -> Position {
+    if a == Position::First { b } else { a }
 }
 
-impl Place {
-    /// Inner if one of the two is.
-    fn or(self, other: Self) -> Self {
-        if self == Self::First { other } else { self }
-    }
-}
-
-/// A square window over the images of that shape.
-pub(super) fn window(
-    input: Shape,
-    size: usize,
-    stride: usize,
-    padding: Padding,
-) -> Option<Geometry> {
-    let Shape::Image(dims) = input else { return None };
-    Geometry::new(dims, [size; 2], stride, padding)
+/// Whether two convolutions differ in the batch, or in what follows them, only.
+fn same_shape(a: &ConvolutionSize, b: &ConvolutionSize) -> bool {
+    (a.geometry, a.filters) == (b.geometry, b.filters)
 }
 
 /// Of the items that are the same, the one of the largest size, in the order of the first of each.
-fn largest<T: Copy>(items: &[T], same: fn(&T, &T) -> bool, size: fn(&T) -> usize) -> Vec<T> {
+fn largest<T: Clone>(items: &[T], same: fn(&T, &T) -> bool, size: fn(&T) -> usize) -> Vec<T> {
     let mut picked: Vec<T> = Vec::new();
     for item in items {
         match picked.iter_mut().find(|other| same(other, item)) {
-            Some(other) if size(other) < size(item) => *other = *item,
+            Some(other) if size(other) < size(item) => *other = item.clone(),
             Some(_) => {}
-            None => picked.push(*item),
+            None => picked.push(item.clone()),
         }
     }
     picked
@@ -264,6 +148,7 @@ fn largest<T: Copy>(items: &[T], same: fn(&T, &T) -> bool, size: fn(&T) -> usize
 mod tests {
     use super::products::weights;
     use super::*;
+    use crate::nn::{Flops, Next};
 
     fn shapes(recipe: &str) -> Shapes {
         Shapes::of(&reports::recipe(recipe).unwrap()).unwrap()
@@ -277,9 +162,9 @@ mod tests {
         // The images need no gradient.
         let counts: Vec<_> = shapes.weights.iter().map(|w| w.products().len()).collect();
         assert_eq!(counts, [2, 3, 3, 3]);
-        let names: Vec<_> = shapes.sweeps.iter().map(|s| s.operation.name()).collect();
+        let names: Vec<_> = shapes.sweeps.iter().map(|s| s.operation()).collect();
         assert_eq!(names, ["relu", "relu", "relu", "adam"]);
-        assert_eq!(shapes.sweeps[3].elements, 567_434);
+        assert_eq!(shapes.sweeps[3].elements(), 567_434);
     }
 
     #[test]
@@ -288,11 +173,11 @@ mod tests {
         let sizes: Vec<_> = shapes
             .convolutions
             .iter()
-            .map(|c| (c.geometry.in_h(), c.geometry.channels(), c.filters, c.batch, c.place))
+            .map(|c| (c.geometry.in_h(), c.geometry.channels(), c.filters, c.batch, c.position))
             .collect();
-        assert_eq!(sizes, [(28, 1, 64, 64, Place::First), (14, 64, 32, 64, Place::Inner)]);
+        assert_eq!(sizes, [(28, 1, 64, 64, Position::First), (14, 64, 32, 64, Position::Inner)]);
         assert_eq!(shapes.weights[0], weights(1568, 256, 64));
-        let names: Vec<_> = shapes.sweeps.iter().map(|s| s.operation.name()).collect();
+        let names: Vec<_> = shapes.sweeps.iter().map(|s| s.operation()).collect();
         let stage = ["relu", "dropout", "max-pool"];
         assert_eq!(names, [&stage[..], &stage, &["relu", "adam"]].concat());
     }
@@ -323,7 +208,7 @@ mod tests {
     #[test]
     fn a_recurrent_network() {
         let [x, h, head] = shapes("nlp-rnn").weights[..] else { panic!("three matrices") };
-        assert_eq!(x, Weights { place: Place::First, ..weights(28, 256, 28 * 32) });
+        assert_eq!(x, WeightMatrix { position: Position::First, ..weights(28, 256, 28 * 32) });
         assert_eq!((h, head), (weights(64, 256, 32), weights(64, 10, 32)));
     }
 
@@ -335,19 +220,50 @@ mod tests {
         for recipe in reports::select(&[]).unwrap() {
             let own = Shapes::of(&recipe).unwrap();
             assert!(!own.weights.is_empty() && !own.sweeps.is_empty(), "{}", recipe.id);
-            for product in own.weights.iter().flat_map(Weights::products) {
+            for product in own.weights.iter().flat_map(WeightMatrix::products) {
                 assert!(products.contains(&product), "{}: {product:?}", recipe.id);
             }
-            assert!(own.sweeps.iter().all(|sweep| all.sweeps.contains(sweep)), "{}", recipe.id);
+            let is_known =
+                |sweep: &Sweep| all.sweeps.iter().any(|other| other.name() == sweep.name());
+            assert!(own.sweeps.iter().all(is_known), "{}", recipe.id);
         }
         for (i, product) in products.iter().enumerate() {
             assert!(!products[..i].contains(product), "{product:?}");
         }
         assert_eq!(all.largest_convolutions().len(), 5);
         assert!(all.convolutions.len() >= 5);
-        let names: Vec<_> = all.largest_sweeps().iter().map(|s| s.operation.name()).collect();
+        let names: Vec<_> = all.largest_sweeps().iter().map(|s| s.operation()).collect();
         for name in ["relu", "leaky-relu", "sigmoid", "batch-norm", "dropout", "max-pool", "adam"] {
             assert_eq!(names.iter().filter(|other| **other == name).count(), 1, "{name}");
         }
+    }
+
+    /// The same products, one by one, as the kernels are measured.
+    #[test]
+    fn they_are_those_of_the_kernels() {
+        for recipe in reports::select(&[]).unwrap() {
+            if recipe.id == "nlp-rnn" {
+                continue;
+            }
+            let shapes = Shapes::of(&recipe).unwrap();
+            let products = shapes.weights.iter().flat_map(|weights| weights.products());
+            let mut expected: f64 = products.map(|product| product.flops()).sum();
+            for convolution in &shapes.convolutions {
+                let passes = if convolution.position == Position::First { 2.0 } else { 3.0 };
+                expected += passes * convolution.work().amount();
+            }
+            let flops = recipe.plan().unwrap().flops().iter().map(Flops::total).sum::<f64>()
+                * recipe.task.batch_size as f64;
+            assert_eq!(flops, expected, "{}", recipe.id);
+        }
+    }
+
+    #[test]
+    fn a_recurrent_layer_goes_through_its_states() {
+        let plan = reports::recipe("nlp-rnn").unwrap().plan().unwrap();
+        let [lstm, head] = plan.flops()[..] else { panic!("two layers") };
+        let (inputs, states) = (2.0 * 28.0 * 28.0 * 256.0, 2.0 * 27.0 * 64.0 * 256.0);
+        assert_eq!((lstm.forward, lstm.by_weights), (inputs + states, inputs + states));
+        assert_eq!((lstm.by_input, head.by_input), (states, 2.0 * 640.0));
     }
 }

@@ -1,15 +1,15 @@
 //! Whole training steps of a recipe, as a session runs them: picking the batch in shuffled order,
 //! forward, loss, backward, update.
 
-use super::flops::Flops;
 use super::measure::{TWIN_SAMPLE, TWIN_SAMPLES, median, runs_for, seconds};
-use super::naive_network::{NaiveNetwork, same_loss};
 use super::profile::{self, Phase};
-use super::traffic::Traffic;
+use super::traffic;
 use crate::data::{Samples, Scale, Split};
-use crate::nn::{BatchKey, BatchResult};
-use crate::train::{Flow, Session, Task};
+use crate::nn::{BatchKey, BatchResult, Flops};
+use crate::oracle::{NaiveNetwork, same_loss};
+use crate::train::{Session, Task};
 use crate::{Error, Result};
+use std::ops::ControlFlow;
 use std::time::Duration;
 use threadcount_kernels::machine::peak_memory;
 use threadcount_kernels::{Pool, Team, naive, peak};
@@ -49,7 +49,7 @@ pub struct Stretch {
 pub struct TrainingRate {
     /// Samples trained on, per second.
     pub images_per_second: f64,
-    /// Operations of the products, as [`Flops`] counts them, per second.
+    /// Operations of the products, as [`Plan::flops`](crate::nn::Plan::flops) counts them, per second.
     pub flops_per_second: f64,
     /// Their share of the FMA peak on as many threads.
     pub share_of_peak: f64,
@@ -113,9 +113,9 @@ impl<'a> Training<'a> {
         batch_size * self.session.network().steps_at_once(batch_size)
     }
 
-    /// Operations of the products for one sample, as [`Flops`] counts them.
+    /// Operations of the products for one sample, as [`Plan::flops`](crate::nn::Plan::flops) counts them.
     pub fn flops_per_sample(&self) -> f64 {
-        Flops::of_step(self.session.network().plan())
+        self.session.network().plan().flops().iter().map(Flops::total).sum()
     }
 
     /// Bytes that the steps of [`Self::samples_at_once`] read and write if each layer does so once
@@ -123,7 +123,7 @@ impl<'a> Training<'a> {
     pub fn bytes_at_once(&self) -> f64 {
         let network = self.session.network();
         let steps = self.samples_at_once() / self.session.task().batch_size;
-        Traffic::step(network, self.session.task().batch_size).bytes * steps as f64
+        traffic::step(network, self.session.task().batch_size).bytes * steps as f64
     }
 
     /// Makes the same step with a copy of the network and with its naive twin.
@@ -137,7 +137,7 @@ impl<'a> Training<'a> {
     /// The twin, after that.
     fn checked_twin(&self, pool: &Pool) -> Result<Twin<'a>> {
         let mut network = self.session.network().clone();
-        let mut twin = Twin::new(&self.session);
+        let mut twin = Twin::new(&self.session)?;
         let expected = twin.step();
         let Twin { x, labels, batch_size, .. } = &twin;
         let result = pool.enter(|team| network.train_steps(team, x, labels, *batch_size, KEY))?;
@@ -179,7 +179,11 @@ impl<'a> Training<'a> {
         let start = Stretch::until(&self.session);
         self.session.train(team, &mut |session, _| {
             let stretch = Stretch::until(session).since(start);
-            Ok(if enough(session, stretch) { Flow::Stop } else { Flow::GoOn })
+            Ok(if enough(session, stretch) {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         })?;
         Ok(Stretch::until(&self.session).since(start))
     }
@@ -305,25 +309,25 @@ struct Twin<'a> {
 }
 
 impl<'a> Twin<'a> {
-    fn new(session: &Session<'a>) -> Self {
+    fn new(session: &Session<'a>) -> Result<Self> {
         let samples = &session.split().train;
         let batch_size = session.task().batch_size;
         let n = batch_size * session.network().steps_at_once(batch_size);
         let n = n.min(samples.len());
-        Self {
-            network: NaiveNetwork::of(session.network(), SEED),
+        Ok(Self {
+            network: NaiveNetwork::of(session.network(), SEED)?,
             batch_size,
             samples,
             scale: session.scale().clone(),
             x: vec![0.0; n * samples.pixels()],
             labels: (0..n).map(|i| samples.label(i)).collect(),
-        }
+        })
     }
 
     /// The samples picked, and trained on.
     fn step(&mut self) -> BatchResult {
         let Self { network, samples, scale, x, labels, batch_size } = self;
         naive::gather::scaled(|i| samples.image(i), scale.factors(), scale.offsets(), x);
-        network.train_steps(x, labels, *batch_size, KEY)
+        network.train_steps(x, &*labels, *batch_size, KEY)
     }
 }

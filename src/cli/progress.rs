@@ -3,8 +3,9 @@
 use super::interrupt;
 use super::table;
 use crate::console;
-use crate::train::{Epoch, Flow, Moment, Session};
+use crate::train::{Epoch, Moment, Session};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Between two looks of the bar.
@@ -69,11 +70,16 @@ impl Progress {
     }
 
     /// Takes note of where the session is, and says whether Ctrl-C wants it to stop.
-    pub(super) fn watch(&mut self, name: &str, session: &Session<'_>, moment: Moment) -> Flow {
+    pub(super) fn watch(
+        &mut self,
+        name: &str,
+        session: &Session<'_>,
+        moment: Moment,
+    ) -> ControlFlow<()> {
         if moment == Moment::Batch && self.bar.is_some() && self.drawn.elapsed() >= REDRAW {
             self.draw(name, session);
         }
-        if interrupt::asked() { Flow::Stop } else { Flow::GoOn }
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn draw(&mut self, name: &str, session: &Session<'_>) {

@@ -154,7 +154,7 @@ impl Bench {
             train_seconds: done.train_seconds,
             images_per_second: done.images_per_second(),
             epochs: done.history.epochs.len(),
-            parameters: session.network().parameter_count(),
+            parameters: session.network().plan().parameter_count(),
             seed,
             threads: self.pool.threads(),
             isa: self.pool.isa().name(),

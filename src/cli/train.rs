@@ -9,8 +9,8 @@ use crate::data::{Dataset, Split};
 use crate::evaluate::plots::{self, Curves, Series};
 use crate::reports::{self, Recipe};
 use crate::train::{
-    Changes, DataRecord, Ended, Flow, History, Moment, Record, ResultRecord, RunFolder, Session,
-    Task, TaskRecord,
+    Changes, DataRecord, Ended, History, Moment, Record, ResultRecord, RunFolder, Session, Task,
+    TaskRecord,
 };
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -201,7 +201,7 @@ impl Run {
             "{}: {}\n{} parameters; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
             recipe.id,
             recipe.about,
-            table::grouped(session.network().parameter_count() as u64),
+            table::grouped(session.network().plan().parameter_count() as u64),
             table::grouped(split.train.len() as u64),
             table::grouped(split.validation.len() as u64),
             table::grouped(split.test.len() as u64),
@@ -238,7 +238,7 @@ impl Run {
                     progress.epoch_line(self.task.epochs, epoch);
                 }
                 self.folder.save(session)?;
-            } else if flow == Flow::Stop {
+            } else if flow.is_break() {
                 self.folder.save(session)?;
             }
             Ok(flow)

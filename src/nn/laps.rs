@@ -1,10 +1,6 @@
 //! Where the time of a training step goes: a stop-watch that a network carries where it is asked to.
 
-use std::ops::Range;
 use std::time::Instant;
-
-use super::layers::Flow;
-use super::program::Unit;
 
 /// A part of a training step. Layers that are executed as one have their parts together, under the
 /// number of the first of them.
@@ -35,14 +31,12 @@ pub struct Laps {
 }
 
 impl Laps {
-    /// Before the first step of these units.
-    pub(crate) fn new(program: &[Unit]) -> Self {
-        let units = || program.iter().filter(|unit| unit.flow != Flow::Reshape);
-        let forward = units().map(|unit| Part::Forward(unit.layers.start));
-        let backward = units().rev().flat_map(|unit| {
-            let Range { start, .. } = unit.layers;
-            [Part::BackwardInput(start), Part::Backward(start)]
-        });
+    /// Before the first step of a network that does something in these layers.
+    pub(crate) fn new(layers: &[usize]) -> Self {
+        let forward = layers.iter().map(|&layer| Part::Forward(layer));
+        let backward = layers.iter().rev();
+        let backward =
+            backward.flat_map(|&layer| [Part::BackwardInput(layer), Part::Backward(layer)]);
         let parts = std::iter::once(Part::Gather)
             .chain(forward)
             .chain([Part::Loss])

@@ -6,6 +6,7 @@ use threadcount_kernels::{Activation, Team, activation, loss};
 
 use super::plan::Plan;
 use super::shape::Shape;
+use super::targets::Targets;
 use crate::error::{Error, Result};
 
 /// What training makes small.
@@ -16,8 +17,8 @@ pub enum Loss {
     SoftmaxCrossEntropy,
     /// Cross-entropy of the sigmoid of the one output with a label of 0 or 1.
     BinaryCrossEntropy,
-    /// Mean over the outputs of the squared distance to the one-hot label; with a single output,
-    /// to the label itself as a number.
+    /// Mean over the outputs of the squared distance to the target values. Of a class these are the
+    /// one-hot vector, or with a single output its number.
     MeanSquaredError,
 }
 
@@ -26,7 +27,7 @@ pub enum Loss {
 pub struct BatchResult {
     /// The sum of the samples' losses.
     pub loss_sum: f64,
-    /// Samples whose class was predicted.
+    /// Samples whose class was predicted; none where targets are values.
     pub correct: usize,
     /// Samples.
     pub count: usize,
@@ -76,7 +77,7 @@ impl Loss {
                 "this loss needs {wants}, the network has {outputs}: use {other} cross-entropy"
             )));
         }
-        let last = plan.layers().last().map(|layer| layer.layer.ops().activation());
+        let last = plan.layers().last().map(|layer| layer.layer.activation());
         match (self, last) {
             (Self::MeanSquaredError, _) | (_, None | Some(Activation::Linear)) => Ok(()),
             (_, Some(activation)) => Err(Error::Usage(format!(
@@ -95,56 +96,61 @@ impl Loss {
     }
 
     /// Losses and hits of a batch, and the gradient of the mean loss by `outputs` (`[n, width]`).
-    /// `losses` is `[n]`; `targets` is scratch of the size of `outputs`, or empty where
-    /// [`Self::needs_targets`] says no.
+    /// `losses` is `[n]`; `room` is scratch of the size of `outputs`, or empty where
+    /// [`Self::needs_targets`] says no. The targets have been checked.
     pub(crate) fn apply(
         self,
         team: &Team,
         outputs: &[f32],
-        labels: &[u8],
+        targets: Targets<'_>,
         losses: &mut [f32],
-        targets: &mut [f32],
+        room: &mut [f32],
         gradient: &mut [f32],
     ) -> BatchResult {
-        let width = outputs.len() / labels.len();
-        match self {
-            Self::SoftmaxCrossEntropy => {
+        let width = outputs.len() / losses.len();
+        match (self, targets) {
+            (Self::SoftmaxCrossEntropy, Targets::Classes(labels)) => {
                 loss::softmax_cross_entropy(team, outputs, width, labels, losses, gradient);
             }
-            Self::BinaryCrossEntropy => {
+            (Self::BinaryCrossEntropy, Targets::Classes(labels)) => {
                 loss::binary_cross_entropy(team, outputs, labels, losses, gradient);
             }
-            Self::MeanSquaredError => {
-                self.fill_targets(labels, targets);
-                loss::mean_squared_error(team, outputs, targets, width, losses, gradient);
+            (Self::MeanSquaredError, Targets::Classes(labels)) => {
+                fill_targets(labels, room);
+                loss::mean_squared_error(team, outputs, room, width, losses, gradient);
             }
-        }
-        self.result(losses, outputs, labels)
-    }
-
-    /// What squared errors are the distance to: `targets` is of the size of the outputs.
-    pub(crate) fn fill_targets(self, labels: &[u8], targets: &mut [f32]) {
-        let width = targets.len() / labels.len();
-        for (row, &label) in targets.chunks_exact_mut(width).zip(labels) {
-            match row {
-                [only] => *only = f32::from(label),
-                _ => {
-                    row.fill(0.0);
-                    row[usize::from(label)] = 1.0;
-                }
+            (Self::MeanSquaredError, Targets::Values(values)) => {
+                loss::mean_squared_error(team, outputs, values, width, losses, gradient);
             }
+            (_, Targets::Values(_)) => unreachable!("a loss of classes takes no values"),
         }
+        self.result(losses, outputs, targets)
     }
 
     /// The sum of `losses`, and how many of `outputs` name their label.
-    pub(crate) fn result(self, losses: &[f32], outputs: &[f32], labels: &[u8]) -> BatchResult {
+    pub(crate) fn result(
+        self,
+        losses: &[f32],
+        outputs: &[f32],
+        targets: Targets<'_>,
+    ) -> BatchResult {
+        let count = losses.len();
         let loss_sum = losses.iter().map(|&loss| f64::from(loss)).sum();
-        let rows = outputs.chunks_exact(outputs.len() / labels.len()).zip(labels);
+        let labels = match targets {
+            Targets::Classes(labels) => labels,
+            Targets::Values(_) => &[],
+        };
+        let rows = outputs.chunks_exact(outputs.len() / count).zip(labels);
         let correct = rows.filter(|&(row, &label)| self.hit(row, label)).count();
-        BatchResult { loss_sum, correct, count: labels.len() }
+        BatchResult { loss_sum, correct, count }
     }
 
-    /// Whether [`Self::apply`] needs room for targets.
+    /// Whether targets may be values.
+    pub(crate) fn takes_values(self) -> bool {
+        self == Self::MeanSquaredError
+    }
+
+    /// Whether [`Self::apply`] needs room for classes as numbers.
     pub(crate) fn needs_targets(self) -> bool {
         self == Self::MeanSquaredError
     }
@@ -173,6 +179,21 @@ impl Loss {
                 activation::forward(team, Activation::Sigmoid, outputs, predictions);
             }
             Self::MeanSquaredError => predictions.copy_from_slice(outputs),
+        }
+    }
+}
+
+/// Classes as the numbers that squared errors are the distance to: `targets` is of the size of the
+/// outputs.
+pub(crate) fn fill_targets(labels: &[u8], targets: &mut [f32]) {
+    let width = targets.len() / labels.len();
+    for (row, &label) in targets.chunks_exact_mut(width).zip(labels) {
+        match row {
+            [only] => *only = f32::from(label),
+            _ => {
+                row.fill(0.0);
+                row[usize::from(label)] = 1.0;
+            }
         }
     }
 }

@@ -28,31 +28,44 @@
 mod buffer;
 mod init;
 mod laps;
+mod layer;
 mod layers;
+mod layout;
 mod loss;
-mod memory;
+mod model;
+mod named;
 mod network;
 mod optimizer;
 mod per_sample;
 mod plan;
+mod predictor;
 mod program;
 mod shape;
 mod summary;
-mod tensors;
+mod targets;
+mod work;
+mod workspace;
 
 pub use buffer::Buffer;
 pub use init::Initializer;
 pub use laps::{Laps, Part};
-pub use layers::{
-    BatchNorm, Conv2d, Dense, Dropout, Layer, Lstm, Pool2d, Pooling, SimpleRnn, activation,
-    average_pool, batch_norm, conv2d, dense, dropout, flatten, leaky_relu, lstm, max_pool,
-    simple_rnn,
+pub use layer::{
+    Backward, Buffers, Forward, Fused, Gradient, InputGradient, Kept, Layer, LayerKind,
+    LayerOption, LayerPlan, Mode, Params, StepIs, TensorPlan, Twin, UnitLaps,
 };
+pub use layers::*;
+pub(crate) use loss::fill_targets;
 pub use loss::{BatchResult, Loss};
-pub use network::{BatchKey, Network};
+pub use model::Model;
+pub use named::{Saved, TensorMut, TensorRef};
+pub use network::{Network, Stepping};
 pub use optimizer::Optimizer;
 pub use plan::{Plan, PlannedLayer, Tensor};
+pub use predictor::Predictor;
 pub use shape::Shape;
+pub(crate) use shape::elements;
 pub use summary::summary;
-pub use tensors::{Saved, TensorMut, TensorRef};
+pub use targets::Targets;
 pub use threadcount_kernels::{Activation, Padding};
+pub use work::{ConvolutionSize, Flops, KernelCall, Next, Position, Site, Traffic, WeightMatrix};
+pub use workspace::BatchKey;

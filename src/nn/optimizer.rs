@@ -106,6 +106,17 @@ impl Optimizer {
         }
     }
 
+    /// The names of what it keeps beside the parameters, each as long as they are.
+    pub fn buffers(&self) -> &'static [&'static str] {
+        match self {
+            Self::Sgd { momentum: 0.0, .. } => &[],
+            Self::Sgd { .. } => &["velocity"],
+            Self::RmsProp { momentum: 0.0, .. } => &["mean_square"],
+            Self::RmsProp { .. } => &["mean_square", "velocity"],
+            Self::Adam { .. } => &["m", "v"],
+        }
+    }
+
     /// The kernels' rule for step number `step`, from 1.
     pub(crate) const fn kernel(&self, step: u64) -> Rule {
         match *self {
@@ -192,13 +203,7 @@ impl OptimizerState {
     /// A rule before its first step, for `len` parameters.
     pub(crate) fn new(rule: Optimizer, len: usize) -> Result<Self> {
         rule.check()?;
-        let names: &[&'static str] = match rule {
-            Optimizer::Sgd { momentum: 0.0, .. } => &[],
-            Optimizer::Sgd { .. } => &["velocity"],
-            Optimizer::RmsProp { momentum: 0.0, .. } => &["mean_square"],
-            Optimizer::RmsProp { .. } => &["mean_square", "velocity"],
-            Optimizer::Adam { .. } => &["m", "v"],
-        };
+        let names = rule.buffers();
         let mut buffers = Vec::with_capacity(names.len());
         for &name in names {
             buffers.push((name, Buffer::zeroed(len)?));

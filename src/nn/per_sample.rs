@@ -4,7 +4,7 @@ use threadcount_kernels::per_sample::{self, BLOCK, OneHidden};
 use threadcount_kernels::{Mat, Team};
 
 use super::buffer::Buffer;
-use super::layers::{Dense, Layer};
+use super::layers::Dense;
 use super::loss::Loss;
 use super::optimizer::Optimizer;
 use super::plan::Plan;
@@ -14,7 +14,6 @@ use crate::error::Result;
 #[derive(Clone, Debug)]
 pub(crate) struct PerSample {
     hidden: Dense,
-    learning_rate: f32,
     scratch: Buffer,
     logits: Buffer,
 }
@@ -30,19 +29,19 @@ impl PerSample {
         optimizer: Optimizer,
         max_batch: usize,
     ) -> Result<Option<Self>> {
-        let (Loss::BinaryCrossEntropy, Optimizer::Sgd { learning_rate, momentum: 0.0 }) =
-            (loss, optimizer)
+        let (Loss::BinaryCrossEntropy, Optimizer::Sgd { momentum: 0.0, .. }) = (loss, optimizer)
         else {
             return Ok(None);
         };
         // The loss has seen to it that the second one is linear, and has one unit.
         let [hidden, logit] = plan.layers() else { return Ok(None) };
-        let (Layer::Dense(hidden), Layer::Dense(_)) = (hidden.layer, logit.layer) else {
+        let (Some(&hidden), Some(_)) = (hidden.layer.get::<Dense>(), logit.layer.get::<Dense>())
+        else {
             return Ok(None);
         };
         let scratch = Buffer::zeroed(per_sample::scratch_len(hidden.units))?;
         let logits = Buffer::zeroed(max_batch)?;
-        Ok(Some(Self { hidden, learning_rate, scratch, logits }))
+        Ok(Some(Self { hidden, scratch, logits }))
     }
 
     /// One step for each sample, `max_batch` at most. Returns their logits.
@@ -50,6 +49,7 @@ impl PerSample {
         &mut self,
         team: &Team,
         params: &mut [f32],
+        learning_rate: f32,
         x: &[f32],
         labels: &[u8],
         losses: &mut [f32],
@@ -64,7 +64,7 @@ impl PerSample {
         let x = Mat::new(x, n, inputs);
         let outputs = [losses, &mut self.logits[..n]];
         let scratch = &mut self.scratch;
-        per_sample::descend(team, network, self.learning_rate, x, labels, outputs, scratch);
+        per_sample::descend(team, network, learning_rate, x, labels, outputs, scratch);
         &self.logits[..n]
     }
 }

@@ -4,8 +4,9 @@
 use std::ops::Range;
 
 use super::init::Initializer;
-use super::layers::{Flow, InputGradient, Kept, Layer, TensorPlan};
+use super::layer::{Buffers, InputGradient, Kept, Layer, Position, TensorPlan};
 use super::shape::{Shape, elements};
+use super::work::{Flops, KernelCall, Site};
 use crate::error::{Error, Result};
 
 /// A named slice of a flat buffer.
@@ -36,14 +37,14 @@ pub struct PlannedLayer {
     /// Its moving statistics in the flat buffer.
     pub state: Range<usize>,
     pub(crate) kept: Kept,
-    pub(crate) flow: Flow,
+    pub(crate) buffers: Buffers,
     pub(crate) input_gradient: InputGradient,
 }
 
 impl PlannedLayer {
     /// Keras's name of the kind of layer.
     pub fn class_name(&self) -> &'static str {
-        self.layer.ops().names().0
+        self.layer.names().0
     }
 
     /// All the numbers it holds: trained ones and moving statistics.
@@ -72,7 +73,7 @@ impl Plan {
         }
         let mut plan = Self { input, layers: Vec::new(), params: Vec::new(), state: Vec::new() };
         for layer in layers {
-            plan.push(*layer)?;
+            plan.push(layer)?;
         }
         if plan.params.is_empty() {
             return Err(Error::Usage("a network needs a layer with parameters".into()));
@@ -80,15 +81,15 @@ impl Plan {
         Ok(plan)
     }
 
-    fn push(&mut self, layer: Layer) -> Result<()> {
+    fn push(&mut self, layer: &Layer) -> Result<()> {
         let input = self.output();
-        let (_, stem) = layer.ops().names();
-        let name = match self.layers.iter().filter(|l| l.layer.ops().names().1 == stem).count() {
+        let (_, stem) = layer.names();
+        let name = match self.layers.iter().filter(|l| l.layer.names().1 == stem).count() {
             0 => stem.to_owned(),
             earlier => format!("{stem}_{earlier}"),
         };
         let at = |fault: &str| Error::Usage(format!("layer {}, {fault}", self.layers.len() + 1));
-        let plan = layer.ops().plan(input).map_err(|error| at(&error.to_string()))?;
+        let plan = layer.plan(input).map_err(|error| at(&error.to_string()))?;
         let too_large =
             || at(&format!("{stem} would hold more elements than memory has addresses"));
         let params = append(&mut self.params, &name, plan.params);
@@ -98,14 +99,14 @@ impl Plan {
         }
         let (Some(params), Some(state)) = (params, state) else { return Err(too_large()) };
         self.layers.push(PlannedLayer {
-            layer,
+            layer: layer.clone(),
             name,
             input,
             output: plan.output,
             params,
             state,
             kept: plan.kept,
-            flow: plan.flow,
+            buffers: plan.buffers,
             input_gradient: plan.input_gradient,
         });
         Ok(())
@@ -124,6 +125,28 @@ impl Plan {
     /// The layers in order.
     pub fn layers(&self) -> &[PlannedLayer] {
         &self.layers
+    }
+
+    /// Whether the gradient by the input of layer number `index` is needed in training.
+    pub fn position(&self, index: usize) -> Position {
+        match self.layers[..index].iter().all(|below| below.params.is_empty()) {
+            true => Position::First,
+            false => Position::Inner,
+        }
+    }
+
+    /// The kernels that a training step with `batch` samples runs for layer number `index`.
+    pub fn kernels(&self, index: usize, batch: usize) -> Vec<KernelCall> {
+        let PlannedLayer { layer, input, output, .. } = &self.layers[index];
+        let behind: Vec<Layer> = self.layers[index + 1..].iter().map(|l| l.layer.clone()).collect();
+        let (input, output, position) = (*input, *output, self.position(index));
+        layer.kernels(&Site { input, output, batch, position }, &behind)
+    }
+
+    /// The operations of each layer's products in a training step, for one sample.
+    pub fn flops(&self) -> Vec<Flops> {
+        let of = |index| self.kernels(index, 1).iter().map(KernelCall::flops).sum();
+        (0..self.layers.len()).map(of).collect()
     }
 
     /// What the optimizer trains, in the order of the flat buffer, without gaps.

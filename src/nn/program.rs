@@ -3,14 +3,17 @@
 
 use std::ops::Range;
 
-use super::layers::{ConvPool, Flow, Gradients, InputGradient, Kept, Layer, LayerOps};
+use super::layer::{Buffers, Fused, InputGradient, Kept, Layer};
 use super::plan::{Plan, PlannedLayer};
 use super::shape::Shape;
 
 /// One thing to do: a layer, or layers as one.
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
-    operation: Operation,
+    /// What it does.
+    pub(crate) layer: Layer,
+    /// The layer whose dropout masks are drawn.
+    pub(crate) masked_layer: usize,
     /// The layers of the plan.
     pub(crate) layers: Range<usize>,
     /// Shape of one sample that comes in.
@@ -22,44 +25,22 @@ pub(crate) struct Unit {
     /// Moving statistics in the flat buffer.
     pub(crate) state: Range<usize>,
     pub(crate) kept: Kept,
-    pub(crate) flow: Flow,
+    pub(crate) buffers: Buffers,
     pub(crate) input_gradient: InputGradient,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Operation {
-    Layer(Layer),
-    ConvPool(ConvPool),
-}
-
 impl Unit {
-    /// What it does.
-    pub(crate) fn ops(&self) -> &dyn LayerOps {
-        match &self.operation {
-            Operation::Layer(layer) => layer.ops(),
-            Operation::ConvPool(layers) => layers,
-        }
-    }
-
-    /// The layer whose dropout masks are drawn.
-    pub(crate) fn masked_layer(&self) -> usize {
-        match self.operation {
-            Operation::Layer(_) => self.layers.start,
-            // The one in the middle, if there is one.
-            Operation::ConvPool(_) => self.layers.start + 1,
-        }
-    }
-
     fn of(layer: &PlannedLayer, index: usize) -> Self {
         Self {
-            operation: Operation::Layer(layer.layer),
+            layer: layer.layer.clone(),
+            masked_layer: index,
             layers: index..index + 1,
             input: layer.input,
             output: layer.output,
             params: layer.params.clone(),
             state: layer.state.clone(),
             kept: layer.kept,
-            flow: layer.flow,
+            buffers: layer.buffers,
             input_gradient: layer.input_gradient,
         }
     }
@@ -68,35 +49,32 @@ impl Unit {
 /// The units of a plan, in order.
 pub(crate) fn program(plan: &Plan) -> Vec<Unit> {
     let planned = plan.layers();
-    let layers: Vec<Layer> = planned.iter().map(|layer| layer.layer).collect();
+    let layers: Vec<Layer> = planned.iter().map(|layer| layer.layer.clone()).collect();
     let mut units = Vec::with_capacity(layers.len());
     let mut index = 0;
     while index < layers.len() {
-        let unit =
-            conv_pool(planned, &layers, index).unwrap_or_else(|| Unit::of(&planned[index], index));
+        let unit = fused(plan, &layers, index).unwrap_or_else(|| Unit::of(&planned[index], index));
         index = unit.layers.end;
         units.push(unit);
     }
     units
 }
 
-/// The layers from `index` on as a convolution with its pool, if they are that.
-fn conv_pool(planned: &[PlannedLayer], layers: &[Layer], index: usize) -> Option<Unit> {
-    let gradients = match planned[..index].iter().all(|below| below.params.is_empty()) {
-        true => Gradients::Weights,
-        false => Gradients::WeightsAndInput,
-    };
-    let (operation, count) = ConvPool::first_of(&layers[index..], gradients)?;
-    let first = &planned[index];
+/// The layers from `index` on as one, if a kernel computes them so.
+fn fused(plan: &Plan, layers: &[Layer], index: usize) -> Option<Unit> {
+    let (layer, behind) = layers[index..].split_first()?;
+    let Fused { layer, count, masked } = layer.fuse(behind, plan.position(index))?;
+    let first = &plan.layers()[index];
     // The plan was made layer by layer, so this one has no error.
-    let plan = operation.plan(first.input).ok()?;
+    let planned = layer.plan(first.input).ok()?;
     Some(Unit {
-        operation: Operation::ConvPool(operation),
+        layer,
+        masked_layer: index + masked,
         layers: index..index + count,
-        output: plan.output,
-        kept: plan.kept,
-        flow: plan.flow,
-        input_gradient: plan.input_gradient,
+        output: planned.output,
+        kept: planned.kept,
+        buffers: planned.buffers,
+        input_gradient: planned.input_gradient,
         ..Unit::of(first, index)
     })
 }
@@ -115,19 +93,19 @@ mod tests {
 
     #[test]
     fn a_convolution_and_its_pool_are_one() {
-        let conv = conv2d(3, 3, Padding::Same, Activation::Relu);
+        let conv = || conv2d(3, 3, Padding::Same, Activation::Relu);
         assert_eq!(
-            units(&[conv, max_pool(2), conv, dropout(0.5), max_pool(2), conv, flatten()]),
+            units(&[conv(), max_pool(2), conv(), dropout(0.5), max_pool(2), conv(), flatten()]),
             [0..2, 2..5, 5..6, 6..7]
         );
     }
 
     #[test]
     fn what_no_kernel_does_stays_apart() {
-        let conv = conv2d(3, 3, Padding::Same, Activation::Relu);
-        let layers = [conv, max_pool(3), conv, average_pool(2), conv, batch_norm()];
+        let conv = || conv2d(3, 3, Padding::Same, Activation::Relu);
+        let layers = [conv(), max_pool(3), conv(), average_pool(2), conv(), batch_norm()];
         assert_eq!(units(&layers), [0..1, 1..2, 2..3, 3..4, 4..5, 5..6]);
-        let layers = [conv, dropout(0.5), dropout(0.5), max_pool(2)];
+        let layers = [conv(), dropout(0.5), dropout(0.5), max_pool(2)];
         assert_eq!(units(&layers), [0..1, 1..2, 2..3, 3..4]);
     }
 }

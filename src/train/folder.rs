@@ -6,7 +6,7 @@ use super::session::Session;
 use super::task::{Changes, Input, Keep, Order, Task};
 use super::tensors::{Tensor, TensorFile, encode};
 use crate::data::{Dataset, Scale, Scaling, Selection, Split};
-use crate::nn::{Layer, Loss, Optimizer, Saved, TensorRef};
+use crate::nn::{Loss, Optimizer, Saved, TensorRef};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -120,20 +120,10 @@ impl TaskRecord {
             selection: task.selection,
             scaling: task.scaling,
             input: task.input,
-            layers: task.layers.iter().map(spell).collect(),
+            layers: task.layers.iter().map(|layer| format!("{layer:?}")).collect(),
             loss: task.loss,
             optimizer: task.optimizer,
         }
-    }
-}
-
-/// `Dense { units: 10, activation: Linear }`: the layer's own fields, without the list's name for
-/// its kind around them.
-fn spell(layer: &Layer) -> String {
-    let text = format!("{layer:?}");
-    match text.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')')) {
-        Some(inner) => inner.to_owned(),
-        None => text,
     }
 }
 

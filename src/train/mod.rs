@@ -17,5 +17,5 @@ pub use files::{write_atomically, write_new};
 pub use folder::{DataRecord, Record, ResultRecord, RunFolder, TaskRecord};
 pub use history::{Epoch, History};
 pub use score::{Batch, EVALUATION_BATCH, Score, predictions, score};
-pub use session::{Ended, Flow, Moment, Progress, Session, Watch};
+pub use session::{Ended, Moment, Progress, Session, Watch};
 pub use task::{Changes, EarlyStopping, Input, Keep, Order, Task};

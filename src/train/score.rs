@@ -54,7 +54,7 @@ pub fn score(
     batch: &mut Batch,
 ) -> Result<Score> {
     let (mut loss, mut correct) = (0.0, 0);
-    let cut = network.batch_cut();
+    let cut = network.stepping(team, EVALUATION_BATCH).cut;
     in_batches(team, samples, scale, cut, batch, |x, labels| {
         let result = network.evaluate_batch(team, x, labels)?;
         loss += result.loss_sum;
@@ -79,7 +79,7 @@ pub fn predictions(
     let outputs = network.plan().output().len();
     let mut probabilities = vec![0.0; EVALUATION_BATCH * outputs];
     let mut classes = Vec::with_capacity(samples.len());
-    let cut = network.batch_cut();
+    let cut = network.stepping(team, EVALUATION_BATCH).cut;
     in_batches(team, samples, scale, cut, batch, |x, labels| {
         let probabilities = &mut probabilities[..labels.len() * outputs];
         network.predict(team, x, probabilities)?;

@@ -6,10 +6,11 @@ use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
 use super::task::{Order, Task};
 use crate::data::{Picks, Scale, Split, gather};
-use crate::nn::{BatchKey, Network};
+use crate::nn::{BatchKey, Network, Stepping};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::time::Instant;
 use threadcount_kernels::Team;
 
@@ -69,24 +70,16 @@ pub enum Moment {
     Epoch,
 }
 
-/// Asked after every [`Moment`] whether to go on; may save the session.
-pub type Watch<'a> = dyn FnMut(&Session<'_>, Moment) -> Result<Flow> + Send + 'a;
-
-/// Whether a session goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// With the next batch.
-    GoOn,
-    /// Not now: the session can be saved and taken up again later.
-    Stop,
-}
+/// Asked after every [`Moment`] whether to go on; may save the session. After a break it can be saved
+/// and taken up again later.
+pub type Watch<'a> = dyn FnMut(&Session<'_>, Moment) -> Result<ControlFlow<()>> + Send + 'a;
 
 /// How [`Session::train`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// All epochs are trained, or early stopping has ended them.
     Finished,
-    /// The watcher said [`Flow::Stop`].
+    /// The watcher said [`ControlFlow::Break`].
     Interrupted,
 }
 
@@ -173,11 +166,11 @@ impl<'a> Session<'a> {
     /// [`Error::Failed`] if the loss stops being a finite number; whatever `watch` fails with.
     pub fn train(&mut self, team: &Team, watch: &mut Watch<'_>) -> Result<Ended> {
         while !self.is_finished() {
-            if self.train_epoch(team, watch)? == Flow::Stop {
+            if self.train_epoch(team, watch)?.is_break() {
                 return Ok(Ended::Interrupted);
             }
             self.end_epoch(team)?;
-            if watch(self, Moment::Epoch)? == Flow::Stop && !self.is_finished() {
+            if watch(self, Moment::Epoch)?.is_break() && !self.is_finished() {
                 return Ok(Ended::Interrupted);
             }
         }
@@ -189,7 +182,7 @@ impl<'a> Session<'a> {
     }
 
     /// The batches that the epoch under way still lacks.
-    fn train_epoch(&mut self, team: &Team, watch: &mut Watch<'_>) -> Result<Flow> {
+    fn train_epoch(&mut self, team: &Team, watch: &mut Watch<'_>) -> Result<ControlFlow<()>> {
         let samples = &self.split.train;
         let epoch = self.progress.history.epochs.len() as u64;
         let order = match self.task.order {
@@ -199,9 +192,9 @@ impl<'a> Session<'a> {
             Order::AsSplit => (0..samples.len() as u32).collect(),
         };
         let size = self.task.batch_size;
-        // Counted from the epoch's first batch, so a resumed run does the same ones together.
-        let at_once = self.network.steps_at_once(size);
-        let team = self.network.team(team, size);
+        // Those at once are counted from the epoch's first batch, so a resumed run does the same ones
+        // together.
+        let Stepping { team, at_once, cut } = self.network.stepping(team, size);
         let may_choose = team.threads() > 1;
         while self.progress.batches < self.batches_per_epoch() {
             let crew = match self.crew.next() {
@@ -214,11 +207,11 @@ impl<'a> Session<'a> {
             let next = (first - first % at_once + at_once).min(self.batches_per_epoch());
             let (now, behind) =
                 order[first * size..].split_at(samples.len().min(next * size) - first * size);
-            let picks = Picks { now, next: behind, cut: self.network.batch_cut() };
+            let picks = Picks { now, next: behind, cut };
             let (x, labels) = self.batch.of(now.len());
             gather(crew, samples, &self.scale, picks, x, labels);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };
-            let result = self.network.train_steps(crew, x, labels, size, key)?;
+            let result = self.network.train_steps(crew, x, &*labels, size, key)?;
             if !result.loss_sum.is_finite() {
                 return Err(self.diverged());
             }
@@ -233,11 +226,11 @@ impl<'a> Session<'a> {
             if may_choose && now.len() == at_once * size {
                 self.crew.took(seconds);
             }
-            if watch(self, Moment::Batch)? == Flow::Stop {
-                return Ok(Flow::Stop);
+            if watch(self, Moment::Batch)?.is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(Flow::GoOn)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Validates, and takes the epoch into the history.

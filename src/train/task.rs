@@ -3,7 +3,7 @@
 //! starts.
 
 use crate::data::{Scaling, Selection};
-use crate::nn::{Layer, Loss, Optimizer, Shape};
+use crate::nn::{Layer, LayerOption, Loss, Optimizer, Shape};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::Activation;
@@ -133,19 +133,15 @@ impl Changes {
             if !(0.0..1.0).contains(&rate) {
                 return Err(usage(format!("--dropout {rate}: a rate is from 0 to below 1")));
             }
-            let mut rates = task.layers.iter_mut().filter_map(dropout_rate).peekable();
-            if rates.peek().is_none() {
+            if !change(&mut task.layers, LayerOption::DropoutRate(rate)) {
                 return Err(usage("--dropout: this network has no dropout layer"));
             }
-            rates.for_each(|r| *r = rate);
         }
         if let Some(name) = &self.activation {
             let activation = activation(name)?;
-            let mut hidden = task.layers.iter_mut().filter_map(hidden_activation).peekable();
-            if hidden.peek().is_none() {
+            if !change(&mut task.layers, LayerOption::HiddenActivation(activation)) {
                 return Err(usage("--activation: this network has no hidden activation"));
             }
-            hidden.for_each(|a| *a = activation);
         }
         Ok(task)
     }
@@ -193,23 +189,15 @@ impl Changes {
     }
 }
 
-fn dropout_rate(layer: &mut Layer) -> Option<&mut f32> {
-    match layer {
-        Layer::Dropout(dropout) => Some(&mut dropout.rate),
-        _ => None,
+/// Changes every layer that has this option; false if none has.
+fn change(layers: &mut [Layer], option: LayerOption) -> bool {
+    let mut any = false;
+    for layer in layers {
+        if let Some(changed) = layer.with_option(option) {
+            (*layer, any) = (changed, true);
+        }
     }
-}
-
-/// The activation of a layer, if it has one; the last layer of every task is linear. The tanh of
-/// recurrent layers is part of what they are.
-fn hidden_activation(layer: &mut Layer) -> Option<&mut Activation> {
-    let activation = match layer {
-        Layer::Dense(layer) => &mut layer.activation,
-        Layer::Conv2d(layer) => &mut layer.activation,
-        Layer::Activation(activation) => activation,
-        _ => return None,
-    };
-    (*activation != Activation::Linear).then_some(activation)
+    any
 }
 
 fn at_least_one(option: &str, value: usize) -> Result<usize> {

@@ -2,11 +2,20 @@
 
 use super::{Execution, Inputs};
 use crate::bench::case::{Case, Pieces, Work, lock, noise, untouched};
-use crate::bench::elementwise::{EPSILON, split_norm};
 use crate::nn::Buffer;
 use std::ops::Range;
 use std::sync::Mutex;
 use threadcount_kernels::{Team, conv, naive, norm};
+
+/// Batch normalisation's, as Keras has it.
+const EPSILON: f32 = 1e-3;
+
+/// `y`, the mean and the variance.
+fn split_norm(channels: usize, out: &mut [f32]) -> (&mut [f32], &mut [f32], &mut [f32]) {
+    let (y, rest) = out.split_at_mut(out.len() - 2 * channels);
+    let (mean, variance) = rest.split_at_mut(channels);
+    (y, mean, variance)
+}
 
 /// To the normalised map, and the means and variances behind it. No kernel takes the statistics of
 /// a finished map without normalising it too, so both executions do that.

@@ -3,8 +3,7 @@
 
 use super::{Execution, Inputs};
 use crate::bench::case::{Case, Combine, Pieces, Work, lock, mask, noise, untouched};
-use crate::bench::shapes::Next;
-use crate::nn::Buffer;
+use crate::nn::{Buffer, Next};
 use std::ops::Range;
 use std::sync::Mutex;
 use threadcount_kernels::conv::{self, Winners};

@@ -1,6 +1,6 @@
 //! Matrix products: those of layers with a matrix of weights, and the list that is no recipe's.
 
-use super::Place;
+use crate::nn::{Position, WeightMatrix};
 
 /// The matrix products that stand for their classes, whatever the recipes are at the moment:
 /// squares, wide layers at three batch sizes, narrow layers.
@@ -27,26 +27,12 @@ pub enum Class {
     /// m = n = k.
     Square(usize),
     /// The three products of a dense layer.
-    Weights(Weights),
-}
-
-/// A matrix of weights `[inputs, outputs]` that `batch` rows pass in a training step: a dense
-/// layer, or one of the two matrices of a recurrent layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weights {
-    /// Rows of the matrix.
-    pub inputs: usize,
-    /// Columns of the matrix.
-    pub outputs: usize,
-    /// Rows that pass it at once.
-    pub batch: usize,
-    /// Where in its network it stands.
-    pub place: Place,
+    Weights(WeightMatrix),
 }
 
 /// A layer that is no recipe's.
-pub(super) const fn weights(inputs: usize, outputs: usize, batch: usize) -> Weights {
-    Weights { inputs, outputs, batch, place: Place::Inner }
+pub(super) const fn weights(inputs: usize, outputs: usize, batch: usize) -> WeightMatrix {
+    WeightMatrix { inputs, outputs, batch, position: Position::Inner }
 }
 
 /// A matrix product: A of `m x k` times B of `k x n`.
@@ -85,17 +71,17 @@ impl Class {
     }
 }
 
-impl Weights {
+impl WeightMatrix {
     /// The products of a training step: forward, by the weights, and by the input where that is
     /// needed.
     pub fn products(&self) -> Vec<Product> {
-        let Self { inputs, outputs, batch, place } = *self;
+        let Self { inputs, outputs, batch, position } = *self;
         let forward = Product { role: Role::Forward, m: batch, n: outputs, k: inputs };
         let by_weights = Product { role: Role::WeightGradient, m: inputs, n: outputs, k: batch };
         let by_input = Product { role: Role::InputGradient, m: batch, n: inputs, k: outputs };
-        match place {
-            Place::First => vec![forward, by_weights],
-            Place::Inner => vec![forward, by_weights, by_input],
+        match position {
+            Position::First => vec![forward, by_weights],
+            Position::Inner => vec![forward, by_weights, by_input],
         }
     }
 }

@@ -1,22 +1,22 @@
-//! An activation as a layer of its own.
+//! An activation as a layer.
 
-use threadcount_kernels::{Activation, activation as kernel};
+use threadcount_kernels::{Activation, activation as kernel, naive};
 
-use super::{Backward, Flow, Forward, Layer, LayerOps, LayerPlan, check_activation};
+use super::*;
 use crate::error::Result;
-use crate::nn::shape::Shape;
 
-/// Any activation as a layer.
-pub const fn activation(activation: Activation) -> Layer {
-    Layer::Activation(activation)
+/// Any activation as a layer of its own, for where a layer in between keeps it from being fused into
+/// the one that feeds it.
+pub fn activation(activation: Activation) -> Layer {
+    Layer::new(activation)
 }
 
 /// `max(x, slope x)` as a layer.
-pub const fn leaky_relu(slope: f32) -> Layer {
-    Layer::Activation(Activation::LeakyRelu { slope })
+pub fn leaky_relu(slope: f32) -> Layer {
+    activation(Activation::LeakyRelu { slope })
 }
 
-impl LayerOps for Activation {
+impl LayerKind for Activation {
     fn names(&self) -> (&'static str, &'static str) {
         match self {
             Self::Relu => ("ReLU", "re_lu"),
@@ -27,7 +27,7 @@ impl LayerOps for Activation {
 
     fn plan(&self, input: Shape) -> Result<LayerPlan> {
         check_activation(*self)?;
-        Ok(LayerPlan::new(input, Flow::GradientInPlace))
+        Ok(LayerPlan::new(input, Buffers::GradientInPlace))
     }
 
     fn activation(&self) -> Activation {
@@ -41,4 +41,51 @@ impl LayerOps for Activation {
     fn backward(&self, mut pass: Backward<'_>) {
         pass.dz(*self);
     }
+
+    fn twin(&self) -> Option<&dyn Twin> {
+        Some(self)
+    }
+
+    fn with_option(&self, option: LayerOption) -> Option<Layer> {
+        match option {
+            LayerOption::HiddenActivation(new) if *self != Self::Linear => Some(activation(new)),
+            _ => None,
+        }
+    }
+
+    fn kernel_name(&self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Relu => "relu",
+            Self::LeakyRelu { .. } => "leaky-relu",
+            Self::Sigmoid => "sigmoid",
+            Self::Tanh => "tanh",
+        }
+    }
+
+    fn kernels(&self, _: &Site, _: &[Layer]) -> Vec<KernelCall> {
+        sweep_of(*self).into_iter().collect()
+    }
+}
+
+/// The pass over a layer's outputs, where its activation is one.
+pub(super) fn sweep_of(activation: Activation) -> Option<KernelCall> {
+    (activation != Activation::Linear).then_some(KernelCall::Activation(activation))
+}
+
+impl Twin for Activation {
+    fn naive_forward(&self, pass: Forward<'_>) {
+        naive::activation::forward(*self, pass.x, pass.y);
+    }
+
+    fn naive_backward(&self, pass: Backward<'_>) {
+        naive::activation::backward(*self, pass.y, pass.dy);
+    }
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    let [relu, leaky] = [Activation::Relu, Activation::LeakyRelu { slope: 0.2 }];
+    [relu, leaky, Activation::Sigmoid, Activation::Tanh, Activation::Linear]
+        .map(|activation| Example::new(Shape::Image([2, 3, 2]), activation))
+        .into()
 }

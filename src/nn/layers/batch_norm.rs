@@ -1,14 +1,10 @@
 //! Batch normalisation (Ioffe & Szegedy 2015) over the last axis.
 
-use threadcount_kernels::norm;
+use threadcount_kernels::{naive, norm};
 
-use super::{
-    Backward, Flow, Forward, InputGradient, Kept, Layer, LayerOps, LayerPlan, Mode, TensorPlan,
-    refuse,
-};
+use super::*;
 use crate::error::Result;
 use crate::nn::init::Initializer;
-use crate::nn::shape::Shape;
 
 /// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` for every channel, with the statistics
 /// of the batch in training and their moving averages otherwise.
@@ -21,11 +17,11 @@ pub struct BatchNorm {
 }
 
 /// Batch normalisation with Keras's defaults: momentum 0.99, epsilon 0.001.
-pub const fn batch_norm() -> Layer {
-    Layer::BatchNorm(BatchNorm { momentum: 0.99, epsilon: 1e-3 })
+pub fn batch_norm() -> Layer {
+    BatchNorm { momentum: 0.99, epsilon: 1e-3 }.into()
 }
 
-impl LayerOps for BatchNorm {
+impl LayerKind for BatchNorm {
     fn names(&self) -> (&'static str, &'static str) {
         ("BatchNormalization", "batch_normalization")
     }
@@ -50,7 +46,7 @@ impl LayerOps for BatchNorm {
             ],
             kept: Kept { per_batch: channels.saturating_mul(2), ..Kept::default() },
             input_gradient: InputGradient::Always,
-            ..LayerPlan::new(input, Flow::Buffered)
+            ..LayerPlan::new(input, Buffers::Apart)
         })
     }
 
@@ -92,4 +88,58 @@ impl LayerOps for BatchNorm {
             dbeta,
         );
     }
+
+    fn twin(&self) -> Option<&dyn Twin> {
+        Some(self)
+    }
+
+    fn kernel_name(&self) -> &'static str {
+        "batch-norm"
+    }
+
+    fn kernels(&self, _: &Site, _: &[Layer]) -> Vec<KernelCall> {
+        vec![KernelCall::Layer]
+    }
+
+    /// Statistics first, then the elements: `x` is read twice.
+    fn forward_traffic(&self, input: Shape, _: Shape) -> Traffic {
+        Traffic::floats(3 * input.len(), 2 * input.len())
+    }
+
+    /// Sums first, then the elements: `x` and `dy` are read twice, `dx` is written.
+    fn backward_traffic(&self, input: Shape, _: Shape) -> Traffic {
+        Traffic::floats(5 * input.len(), 3 * input.len())
+    }
+}
+
+impl Twin for BatchNorm {
+    fn naive_forward(&self, pass: Forward<'_>) {
+        let channels = pass.input.last();
+        let (gamma, beta) = pass.params.split_at(channels);
+        let (moving_mean, moving_variance) = pass.state.split_at_mut(channels);
+        let (mean, variance) = pass.kept.split_at_mut(channels);
+        let (x, y) = (pass.x, pass.y);
+        if pass.mode == Mode::Evaluate {
+            let (mean, variance) = (moving_mean, moving_variance);
+            return naive::norm::eval_forward(x, gamma, beta, mean, variance, self.epsilon, y);
+        }
+        naive::norm::train_forward(x, gamma, beta, self.epsilon, y, mean, variance);
+        naive::norm::update_moving(self.momentum, mean, moving_mean);
+        naive::norm::update_moving(self.momentum, variance, moving_variance);
+    }
+
+    fn naive_backward(&self, pass: Backward<'_>) {
+        let Some(dx) = pass.dx else { return };
+        let channels = pass.input.last();
+        let gamma = &pass.params[..channels];
+        let (dgamma, dbeta) = pass.grads.split_at_mut(channels);
+        let (mean, variance) = pass.kept.split_at(channels);
+        let (x, dy, epsilon) = (pass.x, &*pass.dy, self.epsilon);
+        naive::norm::backward(x, dy, gamma, mean, variance, epsilon, dx, dgamma, dbeta);
+    }
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    let quick = BatchNorm { momentum: 0.8, epsilon: 1e-5 };
+    vec![Example::new(Shape::Image([4, 3, 5]), batch_norm()), Example::new(Shape::Flat(7), quick)]
 }

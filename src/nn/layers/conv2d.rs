@@ -1,15 +1,14 @@
 //! The convolutional layer.
 
 use threadcount_kernels::conv::{self, Convolution};
-use threadcount_kernels::{Activation, Geometry, Padding};
+use threadcount_kernels::{Activation, Geometry, Padding, naive};
 
-use super::{
-    Backward, Flow, Forward, Layer, LayerOps, LayerPlan, TensorPlan, check_activation, refuse,
-    wrong_input,
-};
+use super::activation::sweep_of;
+use super::conv_pool::{ConvPool, next};
+use super::*;
 use crate::error::Result;
 use crate::nn::init::Initializer;
-use crate::nn::shape::{Shape, elements};
+use crate::nn::shape::elements;
 
 /// A convolution with stride 1 over `[height, width, channels]`: kernel
 /// `[size, size, channels, filters]`, Glorot uniform, zero bias, then the activation.
@@ -26,13 +25,8 @@ pub struct Conv2d {
 }
 
 /// A convolution with a square window of `kernel` by `kernel`.
-pub const fn conv2d(
-    filters: usize,
-    kernel: usize,
-    padding: Padding,
-    activation: Activation,
-) -> Layer {
-    Layer::Conv2d(Conv2d { filters, kernel, padding, activation })
+pub fn conv2d(filters: usize, kernel: usize, padding: Padding, activation: Activation) -> Layer {
+    Conv2d { filters, kernel, padding, activation }.into()
 }
 
 impl Conv2d {
@@ -63,7 +57,7 @@ impl Conv2d {
     }
 }
 
-impl LayerOps for Conv2d {
+impl LayerKind for Conv2d {
     fn names(&self) -> (&'static str, &'static str) {
         ("Conv2D", "conv2d")
     }
@@ -92,7 +86,7 @@ impl LayerOps for Conv2d {
                 TensorPlan::new("kernel", &self.weights(input), glorot),
                 TensorPlan::new("bias", &[self.filters], Initializer::Zeros),
             ],
-            ..LayerPlan::new(Shape::Image([g.out_h(), g.out_w(), self.filters]), Flow::Buffered)
+            ..LayerPlan::new(Shape::Image([g.out_h(), g.out_w(), self.filters]), Buffers::Apart)
         })
     }
 
@@ -116,4 +110,62 @@ impl LayerOps for Conv2d {
         }
         conv::backward_weights(pass.team, &g, pass.x, pass.dy, dw, db);
     }
+
+    fn twin(&self) -> Option<&dyn Twin> {
+        Some(self)
+    }
+
+    fn fuse(&self, behind: &[Layer], position: Position) -> Option<Fused> {
+        ConvPool::of(*self, behind, position)
+    }
+
+    fn is_worth_sharing(&self, _: &Team, _rows: usize, _: Shape) -> bool {
+        true
+    }
+
+    fn with_option(&self, option: LayerOption) -> Option<Layer> {
+        match option {
+            LayerOption::HiddenActivation(activation) if self.activation != Activation::Linear => {
+                Some(Self { activation, ..*self }.into())
+            }
+            _ => None,
+        }
+    }
+
+    fn kernels(&self, site: &Site, behind: &[Layer]) -> Vec<KernelCall> {
+        let Some(geometry) = self.geometry(site.input) else { return Vec::new() };
+        let Self { filters, padding, .. } = *self;
+        let (batch, position, next) = (site.batch, site.position, next(behind));
+        let convolution = ConvolutionSize { geometry, padding, filters, batch, position, next };
+        let mut kernels = vec![KernelCall::Convolution(convolution)];
+        kernels.extend(sweep_of(self.activation));
+        kernels
+    }
+}
+
+impl Twin for Conv2d {
+    fn naive_forward(&self, pass: Forward<'_>) {
+        let Some(g) = self.geometry(pass.input) else { return };
+        naive::conv::forward(&self.convolution(&g, pass.x, pass.params), pass.y);
+    }
+
+    fn naive_backward(&self, pass: Backward<'_>) {
+        let Some(g) = self.geometry(pass.input) else { return };
+        naive::activation::backward(self.activation, pass.y, pass.dy);
+        let weights = self.kernel_len(pass.input);
+        let (dw, db) = pass.grads.split_at_mut(weights);
+        naive::conv::backward_weights(&g, pass.x, pass.dy, dw, db);
+        if let Some(dx) = pass.dx {
+            naive::conv::backward_data(&g, pass.dy, &pass.params[..weights], dx);
+        }
+    }
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    let (valid, same) = (Padding::Valid, Padding::Same);
+    vec![
+        Example::new(Shape::Image([7, 6, 3]), conv2d(5, 3, same, Activation::Tanh)),
+        Example::new(Shape::Image([4, 5, 1]), conv2d(2, 3, valid, Activation::Relu)),
+        Example::new(Shape::Image([5, 5, 2]), conv2d(3, 5, valid, Activation::Linear)),
+    ]
 }

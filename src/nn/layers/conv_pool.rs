@@ -3,49 +3,46 @@
 
 use threadcount_kernels::conv::{self, Winners};
 
-use super::{
-    Backward, Conv2d, Dropout, Flow, Forward, Kept, Layer, LayerOps, LayerPlan, Pool2d, Pooling,
-};
+use super::*;
 use crate::error::Result;
-use crate::nn::shape::Shape;
 
 /// The pool that there is a kernel for.
 const POOL: Pool2d = Pool2d { pooling: Pooling::Max, size: 2 };
 
 /// Those layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct ConvPool {
+pub(super) struct ConvPool {
     conv: Conv2d,
     dropout: Option<Dropout>,
-    gradients: Gradients,
+    position: Position,
 }
 
-/// Which gradients are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gradients {
-    /// Those by the weights: nothing below is trained.
-    Weights,
-    /// That by the input too.
-    WeightsAndInput,
+/// What follows a convolution, as far as a kernel does both at once.
+pub(super) fn next(behind: &[Layer]) -> Next {
+    let is_pool = |layer: Option<&Layer>| layer.and_then(Layer::get) == Some(&POOL);
+    let Some(first) = behind.first() else { return Next::Other };
+    match first.get::<Dropout>() {
+        _ if is_pool(Some(first)) => Next::MaxPool,
+        _ if first.get::<BatchNorm>().is_some() => Next::BatchNorm,
+        Some(dropout) if is_pool(behind.get(1)) => Next::DropoutMaxPool(dropout.rate),
+        _ => Next::Other,
+    }
 }
 
 impl ConvPool {
-    /// The first of these layers as one, and how many they are.
-    pub(crate) fn first_of(layers: &[Layer], gradients: Gradients) -> Option<(Self, usize)> {
-        match *layers {
-            [Layer::Conv2d(conv), Layer::Pool2d(POOL), ..] => {
-                Some((Self { conv, dropout: None, gradients }, 2))
-            }
-            [Layer::Conv2d(conv), Layer::Dropout(dropout), Layer::Pool2d(POOL), ..] => {
-                Some((Self { conv, dropout: Some(dropout), gradients }, 3))
-            }
-            _ => None,
-        }
+    /// A convolution and the first of the layers behind it as one.
+    pub(super) fn of(conv: Conv2d, behind: &[Layer], position: Position) -> Option<Fused> {
+        let (dropout, count) = match next(behind) {
+            Next::MaxPool => (None, 2),
+            Next::DropoutMaxPool(rate) => (Some(Dropout { rate }), 3),
+            Next::BatchNorm | Next::Other => return None,
+        };
+        Some(Fused { layer: Self { conv, dropout, position }.into(), count, masked: 1 })
     }
 
     /// Whether the weights' gradient needs no map either.
     fn is_direct(&self, input: Shape) -> bool {
-        self.gradients == Gradients::Weights
+        self.position == Position::First
             && self.conv.geometry(input).is_some_and(|g| conv::is_one_channel(&g))
     }
 
@@ -56,7 +53,7 @@ impl ConvPool {
     }
 }
 
-impl LayerOps for ConvPool {
+impl LayerKind for ConvPool {
     fn names(&self) -> (&'static str, &'static str) {
         self.conv.names()
     }
@@ -67,7 +64,7 @@ impl LayerOps for ConvPool {
         // The gradient at full resolution. Nothing of the kind is kept of the forward pass.
         let per_sample = if self.is_direct(input) { 0 } else { self.map_len(input) };
         let kept = Kept { winners: pool.output.len(), per_sample, ..Kept::default() };
-        Ok(LayerPlan { params: conv.params, kept, ..LayerPlan::new(pool.output, Flow::Buffered) })
+        Ok(LayerPlan { params: conv.params, kept, ..LayerPlan::new(pool.output, Buffers::Apart) })
     }
 
     fn forward(&self, pass: Forward<'_>) {
@@ -99,5 +96,29 @@ impl LayerOps for ConvPool {
             pass.laps.input_done();
         }
         conv::backward_weights(pass.team, &g, pass.x, dz, dw, db);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use threadcount_kernels::{Activation, Padding};
+
+    #[test]
+    fn only_what_a_kernel_fuses() {
+        assert_eq!(next(&[max_pool(2), dropout(0.2)]), Next::MaxPool);
+        assert_eq!(next(&[dropout(0.2), max_pool(2)]), Next::DropoutMaxPool(0.2));
+        assert_eq!(next(&[batch_norm(), max_pool(2)]), Next::BatchNorm);
+        for other in [max_pool(3), average_pool(2), flatten(), leaky_relu(0.1), dropout(0.2)] {
+            assert_eq!(next(std::slice::from_ref(&other)), Next::Other, "{other:?}");
+            let with_dropout = next(&[dropout(0.2), other.clone(), max_pool(2)]);
+            assert_eq!(with_dropout, Next::Other, "dropout, {other:?}");
+        }
+        assert_eq!(next(&[]), Next::Other);
+        let conv = conv2d(1, 3, Padding::Same, Activation::Relu);
+        let count = |behind: &[Layer]| conv.fuse(behind, Position::First).map(|f| f.count);
+        assert_eq!(count(&[max_pool(2), flatten()]), Some(2));
+        assert_eq!(count(&[dropout(0.2), max_pool(2)]), Some(3));
+        assert_eq!(count(&[batch_norm(), max_pool(2)]), None);
     }
 }

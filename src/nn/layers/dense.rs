@@ -1,16 +1,13 @@
 //! The fully connected layer.
 
-use threadcount_kernels::gemm::{Epilogue, Write, gemm};
+use threadcount_kernels::gemm::{Epilogue, Write, gemm, is_worth_sharing};
 use threadcount_kernels::update::step_by_product;
-use threadcount_kernels::{Activation, Mat, MatMut, sums};
+use threadcount_kernels::{Activation, Mat, MatMut, naive, sums};
 
-use super::{
-    Backward, Flow, Forward, InputGradient, Layer, LayerOps, LayerPlan, Params, StepIs, TensorPlan,
-    check_activation, refuse, wrong_input,
-};
+use super::activation::sweep_of;
+use super::*;
 use crate::error::Result;
 use crate::nn::init::Initializer;
-use crate::nn::shape::Shape;
 
 /// `y = activation(x w + b)` with `w` `[inputs, units]`, Glorot uniform, and `b` zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,11 +19,11 @@ pub struct Dense {
 }
 
 /// A fully connected layer.
-pub const fn dense(units: usize, activation: Activation) -> Layer {
-    Layer::Dense(Dense { units, activation })
+pub fn dense(units: usize, activation: Activation) -> Layer {
+    Dense { units, activation }.into()
 }
 
-impl LayerOps for Dense {
+impl LayerKind for Dense {
     fn names(&self) -> (&'static str, &'static str) {
         ("Dense", "dense")
     }
@@ -47,7 +44,7 @@ impl LayerOps for Dense {
                 TensorPlan::new("bias", &[fan_out], Initializer::Zeros),
             ],
             input_gradient: InputGradient::TimesDerivative,
-            ..LayerPlan::new(Shape::Flat(fan_out), Flow::Buffered)
+            ..LayerPlan::new(Shape::Flat(fan_out), Buffers::Apart)
         })
     }
 
@@ -100,4 +97,67 @@ impl LayerOps for Dense {
     fn step_is(&self) -> StepIs {
         StepIs::PartOfBackward
     }
+
+    fn twin(&self) -> Option<&dyn Twin> {
+        Some(self)
+    }
+
+    /// The weights are cut by inputs.
+    fn input_cut(&self) -> Cut {
+        Cut::Columns
+    }
+
+    fn is_worth_sharing(&self, team: &Team, rows: usize, input: Shape) -> bool {
+        is_worth_sharing(team, rows, self.units, input.len())
+    }
+
+    fn with_option(&self, option: LayerOption) -> Option<Layer> {
+        match option {
+            LayerOption::HiddenActivation(activation) if self.activation != Activation::Linear => {
+                Some(Self { activation, ..*self }.into())
+            }
+            _ => None,
+        }
+    }
+
+    fn kernels(&self, site: &Site, _: &[Layer]) -> Vec<KernelCall> {
+        let (inputs, outputs) = (site.input.len(), self.units);
+        let weights = WeightMatrix { inputs, outputs, batch: site.batch, position: site.position };
+        let mut kernels = vec![KernelCall::Products { weights, times: 1 }];
+        kernels.extend(sweep_of(self.activation));
+        kernels
+    }
+}
+
+impl Twin for Dense {
+    fn naive_forward(&self, pass: Forward<'_>) {
+        let (inputs, units) = (pass.input.len(), self.units);
+        let n = pass.x.len() / inputs;
+        let (w, bias) = pass.params.split_at(inputs * units);
+        let (x, w) = (Mat::new(pass.x, n, inputs), Mat::new(w, inputs, units));
+        let epilogue = Epilogue::Bias { bias, activation: self.activation };
+        naive::gemm::gemm(1.0, x, w, Write::Set, MatMut::new(pass.y, n, units), epilogue);
+    }
+
+    fn naive_backward(&self, pass: Backward<'_>) {
+        let (inputs, units) = (pass.input.len(), self.units);
+        let n = pass.x.len() / inputs;
+        naive::activation::backward(self.activation, pass.y, pass.dy);
+        let (x, dz) = (Mat::new(pass.x, n, inputs), Mat::new(pass.dy, n, units));
+        let (dw, db) = pass.grads.split_at_mut(inputs * units);
+        let dw = MatMut::new(dw, inputs, units);
+        naive::gemm::gemm(1.0, x.t(), dz, Write::Set, dw, Epilogue::None);
+        naive::sums::columns(dz, db);
+        if let Some(dx) = pass.dx {
+            let w = Mat::new(&pass.params[..inputs * units], inputs, units);
+            let dx = MatMut::new(dx, n, inputs);
+            naive::gemm::gemm(1.0, dz, w.t(), Write::Set, dx, Epilogue::None);
+        }
+    }
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    [Activation::Linear, Activation::Sigmoid, Activation::LeakyRelu { slope: 0.1 }]
+        .map(|activation| Example::new(Shape::Flat(11), dense(6, activation)))
+        .into()
 }

@@ -1,10 +1,9 @@
 //! Inverted dropout (Srivastava et al. 2014).
 
-use threadcount_kernels::{Activation, activation, dropout as kernel};
+use threadcount_kernels::{Activation, activation, dropout as kernel, naive};
 
-use super::{Backward, Flow, Forward, Layer, LayerOps, LayerPlan, Mode, refuse};
+use super::*;
 use crate::error::Result;
-use crate::nn::shape::Shape;
 
 /// In training, sets each element to zero with probability `rate` and divides the others by
 /// `1 - rate`; otherwise passes everything on. The mask is a function of the seed, the epoch, the
@@ -17,8 +16,8 @@ pub struct Dropout {
 }
 
 /// Drops elements with probability `rate` in training.
-pub const fn dropout(rate: f32) -> Layer {
-    Layer::Dropout(Dropout { rate })
+pub fn dropout(rate: f32) -> Layer {
+    Dropout { rate }.into()
 }
 
 impl Dropout {
@@ -33,7 +32,7 @@ impl Dropout {
     }
 }
 
-impl LayerOps for Dropout {
+impl LayerKind for Dropout {
     fn names(&self) -> (&'static str, &'static str) {
         ("Dropout", "dropout")
     }
@@ -42,7 +41,7 @@ impl LayerOps for Dropout {
         if !(0.0..1.0).contains(&self.rate) {
             return refuse(format!("dropout: the rate must be in [0, 1), not {}", self.rate));
         }
-        Ok(LayerPlan::new(input, Flow::GradientInPlace))
+        Ok(LayerPlan::new(input, Buffers::GradientInPlace))
     }
 
     fn forward(&self, pass: Forward<'_>) {
@@ -57,4 +56,46 @@ impl LayerOps for Dropout {
             kernel::backward(pass.team, &mask, pass.input.len(), pass.dy);
         }
     }
+
+    fn twin(&self) -> Option<&dyn Twin> {
+        Some(self)
+    }
+
+    fn with_option(&self, option: LayerOption) -> Option<Layer> {
+        match option {
+            LayerOption::DropoutRate(rate) => Some(dropout(rate)),
+            LayerOption::HiddenActivation(_) => None,
+        }
+    }
+
+    fn kernels(&self, _: &Site, _: &[Layer]) -> Vec<KernelCall> {
+        vec![KernelCall::Layer]
+    }
+
+    /// The mask is drawn again.
+    fn backward_traffic(&self, input: Shape, _: Shape) -> Traffic {
+        Traffic::floats(2 * input.len(), input.len())
+    }
+}
+
+impl Twin for Dropout {
+    fn naive_forward(&self, pass: Forward<'_>) {
+        match self.mask(pass.mode) {
+            Some(mask) => naive::dropout::forward(&mask, pass.input.len(), pass.x, pass.y),
+            None => pass.y.copy_from_slice(pass.x),
+        }
+    }
+
+    fn naive_backward(&self, pass: Backward<'_>) {
+        if let Some(mask) = self.mask(pass.mode) {
+            naive::dropout::backward(&mask, pass.input.len(), pass.dy);
+        }
+    }
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    vec![
+        Example::new(Shape::Flat(9), dropout(0.4)),
+        Example::new(Shape::Image([3, 4, 2]), dropout(0.0)),
+    ]
 }

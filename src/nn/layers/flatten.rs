@@ -1,28 +1,42 @@
 //! Samples of any shape as vectors.
 
-use super::{Backward, Flow, Forward, Layer, LayerOps, LayerPlan};
+use super::*;
 use crate::error::Result;
-use crate::nn::shape::Shape;
 
 /// The same elements as one vector. Data is row-major with the channels last everywhere, so
 /// nothing moves.
-pub(super) struct Flatten;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flatten;
 
 /// Samples of any shape as vectors.
-pub const fn flatten() -> Layer {
-    Layer::Flatten
+pub fn flatten() -> Layer {
+    Flatten.into()
 }
 
-impl LayerOps for Flatten {
+impl LayerKind for Flatten {
     fn names(&self) -> (&'static str, &'static str) {
         ("Flatten", "flatten")
     }
 
     fn plan(&self, input: Shape) -> Result<LayerPlan> {
-        Ok(LayerPlan::new(Shape::Flat(input.len()), Flow::Reshape))
+        Ok(LayerPlan::new(Shape::Flat(input.len()), Buffers::Reshape))
     }
 
     fn forward(&self, _: Forward<'_>) {}
 
     fn backward(&self, _: Backward<'_>) {}
+
+    fn twin(&self) -> Option<&dyn Twin> {
+        Some(self)
+    }
+}
+
+impl Twin for Flatten {
+    fn naive_forward(&self, _: Forward<'_>) {}
+
+    fn naive_backward(&self, _: Backward<'_>) {}
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    vec![Example::new(Shape::Image([2, 3, 4]), flatten())]
 }

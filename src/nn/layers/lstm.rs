@@ -1,12 +1,12 @@
 //! The long short-term memory (Hochreiter & Schmidhuber 1997; forget gate by Gers et al. 2000).
 
+use threadcount_kernels::naive;
 use threadcount_kernels::recurrent::{self, LstmTape};
 
-use super::recurrent::{gradients, plan_params, shape, weights};
-use super::{Backward, Flow, Forward, Kept, Layer, LayerOps, LayerPlan};
+use super::recurrent::{gradients, kernels, plan_params, shape, weights};
+use super::*;
 use crate::error::Result;
 use crate::nn::init::Initializer;
-use crate::nn::shape::Shape;
 
 /// Gates `i, f, o = sigmoid(z)`, candidate `g = tanh(z)` of `z = x_t wx + h_{t-1} wh + b`; then
 /// `c_t = f c_{t-1} + i g` and `h_t = o tanh(c_t)`, from zero; the output is the last `h`. The
@@ -19,8 +19,8 @@ pub struct Lstm {
 }
 
 /// An LSTM that returns its last hidden state.
-pub const fn lstm(units: usize) -> Layer {
-    Layer::Lstm(Lstm { units })
+pub fn lstm(units: usize) -> Layer {
+    Lstm { units }.into()
 }
 
 impl Lstm {
@@ -40,7 +40,7 @@ impl Lstm {
     }
 }
 
-impl LayerOps for Lstm {
+impl LayerKind for Lstm {
     fn names(&self) -> (&'static str, &'static str) {
         ("LSTM", "lstm")
     }
@@ -53,7 +53,7 @@ impl LayerOps for Lstm {
         let carry = units.saturating_mul(2);
         let per_sample = s.steps.saturating_mul(per_step).saturating_add(carry);
         let kept = Kept { per_sample, ..Kept::default() };
-        Ok(LayerPlan { params, kept, ..LayerPlan::new(Shape::Flat(units), Flow::Buffered) })
+        Ok(LayerPlan { params, kept, ..LayerPlan::new(Shape::Flat(units), Buffers::Apart) })
     }
 
     fn forward(&self, pass: Forward<'_>) {
@@ -73,4 +73,40 @@ impl LayerOps for Lstm {
         let d_last = &*pass.dy;
         recurrent::lstm_backward(pass.team, &s, &weights, &mut tape, d_last, carry, &mut gradients);
     }
+
+    fn twin(&self) -> Option<&dyn Twin> {
+        Some(self)
+    }
+
+    fn is_worth_sharing(&self, _: &Team, _rows: usize, _: Shape) -> bool {
+        true
+    }
+
+    fn kernels(&self, site: &Site, _: &[Layer]) -> Vec<KernelCall> {
+        kernels(site, self.units, 4)
+    }
+}
+
+impl Twin for Lstm {
+    fn naive_forward(&self, pass: Forward<'_>) {
+        let s = shape(pass.input, self.units);
+        let n = pass.y.len() / self.units;
+        let (mut tape, _) = self.tape(&s, n, pass.kept);
+        naive::recurrent::lstm_forward(&s, pass.x, &weights(pass.params, &s), &mut tape);
+        pass.y.copy_from_slice(&tape.hidden[tape.hidden.len() - n * self.units..]);
+    }
+
+    fn naive_backward(&self, pass: Backward<'_>) {
+        let s = shape(pass.input, self.units);
+        let n = pass.y.len() / self.units;
+        let (mut tape, carry) = self.tape(&s, n, pass.kept);
+        let weights = weights(&pass.params, &s);
+        let mut out = gradients(pass.grads, pass.dx, &s);
+        let d_last = &*pass.dy;
+        naive::recurrent::lstm_backward(&s, &weights, &mut tape, d_last, carry, &mut out);
+    }
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    [Shape::Rows([4, 5]), Shape::Rows([2, 3])].map(|input| Example::new(input, lstm(4))).into()
 }

@@ -1,10 +1,9 @@
 //! Max and average pooling.
 
-use threadcount_kernels::{Geometry, Padding, pool};
+use threadcount_kernels::{Geometry, Padding, naive, pool};
 
-use super::{Backward, Flow, Forward, Kept, Layer, LayerOps, LayerPlan, refuse, wrong_input};
+use super::*;
 use crate::error::Result;
-use crate::nn::shape::Shape;
 
 /// What becomes of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +25,13 @@ pub struct Pool2d {
 }
 
 /// The largest element of each window of `size` by `size`.
-pub const fn max_pool(size: usize) -> Layer {
-    Layer::Pool2d(Pool2d { pooling: Pooling::Max, size })
+pub fn max_pool(size: usize) -> Layer {
+    Pool2d { pooling: Pooling::Max, size }.into()
 }
 
 /// The mean of each window of `size` by `size`.
-pub const fn average_pool(size: usize) -> Layer {
-    Layer::Pool2d(Pool2d { pooling: Pooling::Average, size })
+pub fn average_pool(size: usize) -> Layer {
+    Pool2d { pooling: Pooling::Average, size }.into()
 }
 
 impl Pool2d {
@@ -42,7 +41,7 @@ impl Pool2d {
     }
 }
 
-impl LayerOps for Pool2d {
+impl LayerKind for Pool2d {
     fn names(&self) -> (&'static str, &'static str) {
         match self.pooling {
             Pooling::Max => ("MaxPooling2D", "max_pooling2d"),
@@ -70,7 +69,7 @@ impl LayerOps for Pool2d {
             Pooling::Average => 0,
         };
         let kept = Kept { winners, ..Kept::default() };
-        Ok(LayerPlan { kept, ..LayerPlan::new(output, Flow::Buffered) })
+        Ok(LayerPlan { kept, ..LayerPlan::new(output, Buffers::Apart) })
     }
 
     fn forward(&self, pass: Forward<'_>) {
@@ -88,4 +87,64 @@ impl LayerOps for Pool2d {
             Pooling::Average => pool::average_backward(pass.team, &g, pass.dy, dx),
         }
     }
+
+    fn twin(&self) -> Option<&dyn Twin> {
+        Some(self)
+    }
+
+    fn kernel_name(&self) -> &'static str {
+        match self.pooling {
+            Pooling::Max => "max-pool",
+            Pooling::Average => "average-pool",
+        }
+    }
+
+    fn kernels(&self, _: &Site, _: &[Layer]) -> Vec<KernelCall> {
+        vec![KernelCall::Layer]
+    }
+
+    fn forward_traffic(&self, input: Shape, output: Shape) -> Traffic {
+        let floats = input.len() + output.len();
+        Traffic::floats(floats, floats) + self.winners(output)
+    }
+
+    fn backward_traffic(&self, input: Shape, output: Shape) -> Traffic {
+        self.forward_traffic(input, output)
+    }
+}
+
+impl Pool2d {
+    /// The places of max-pooling's winners, a byte each.
+    fn winners(&self, output: Shape) -> Traffic {
+        match self.pooling {
+            Pooling::Max => Traffic::bytes(output.len()),
+            Pooling::Average => Traffic::default(),
+        }
+    }
+}
+
+impl Twin for Pool2d {
+    fn naive_forward(&self, pass: Forward<'_>) {
+        let Some(g) = self.geometry(pass.input) else { return };
+        match self.pooling {
+            Pooling::Max => naive::pool::max_forward(&g, pass.x, pass.y, pass.winners),
+            Pooling::Average => naive::pool::average_forward(&g, pass.x, pass.y),
+        }
+    }
+
+    fn naive_backward(&self, pass: Backward<'_>) {
+        let (Some(g), Some(dx)) = (self.geometry(pass.input), pass.dx) else { return };
+        match self.pooling {
+            Pooling::Max => naive::pool::max_backward(&g, pass.winners, pass.dy, dx),
+            Pooling::Average => naive::pool::average_backward(&g, pass.dy, dx),
+        }
+    }
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    vec![
+        Example::new(Shape::Image([7, 6, 3]), max_pool(2)),
+        Example::new(Shape::Image([7, 6, 3]), average_pool(3)),
+        Example::new(Shape::Image([3, 4, 2]), max_pool(1)),
+    ]
 }

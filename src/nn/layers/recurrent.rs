@@ -3,10 +3,9 @@
 
 use threadcount_kernels::recurrent::{self, Gradients, Weights};
 
-use super::{TensorPlan, refuse, wrong_input};
+use super::{KernelCall, Position, Shape, Site, TensorPlan, WeightMatrix, refuse, wrong_input};
 use crate::error::Result;
 use crate::nn::init::Initializer;
-use crate::nn::shape::Shape;
 
 /// The kernels' view of a layer's sizes. `input` is a sequence: `plan_params` has seen to that.
 pub(super) fn shape(input: Shape, units: usize) -> recurrent::Shape {
@@ -56,4 +55,17 @@ pub(super) fn gradients<'a>(
     let (dwx, rest) = grads.split_at_mut(shape.inputs * width);
     let (dwh, db) = rest.split_at_mut(shape.units * width);
     Gradients { dwx, dwh, db, dx }
+}
+
+/// The products of a training step: the inputs of all steps at once, the state step by step. The
+/// first step has no state before it.
+pub(super) fn kernels(site: &Site, units: usize, gates: usize) -> Vec<KernelCall> {
+    let Shape::Rows([steps, inputs]) = site.input else { return Vec::new() };
+    let (outputs, batch) = (gates * units, site.batch);
+    let weights = WeightMatrix { inputs, outputs, batch: steps * batch, position: site.position };
+    let recurrent = WeightMatrix { inputs: units, outputs, batch, position: Position::Inner };
+    vec![
+        KernelCall::Products { weights, times: 1 },
+        KernelCall::Products { weights: recurrent, times: steps - 1 },
+    ]
 }

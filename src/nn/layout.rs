@@ -4,12 +4,12 @@
 use threadcount_kernels::Activation;
 
 use super::buffer::lines;
-use super::layers::{Flow, Gradient, InputGradient};
+use super::layer::{Buffers, Gradient, InputGradient};
 use super::program::Unit;
 
 /// The places of all layers' data, and the sizes of the buffers that hold them.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory {
+pub(crate) struct Layout {
     pub(crate) steps: Vec<Step>,
     /// Index of the first layer with parameters: below it no gradient is needed.
     pub(crate) first_trainable: usize,
@@ -51,24 +51,24 @@ pub(crate) enum InputBuffer {
     Other,
 }
 
-impl Memory {
+impl Layout {
     /// Lays the layers out one behind the other, each beginning on a cache line.
-    pub(crate) fn lay_out(layers: &[Unit], max_batch: usize) -> Self {
+    pub(crate) fn new(layers: &[Unit], max_batch: usize) -> Self {
         let first_trainable = layers.iter().position(|l| !l.params.is_empty()).unwrap_or(0);
         let (mut arena, mut kept, mut winners) = (0, 0, 0);
         let mut gradient = layers.last().map_or(0, |last| last.output.len());
         let mut steps: Vec<Step> = Vec::with_capacity(layers.len());
         for (index, layer) in layers.iter().enumerate() {
             let x = steps.last().and_then(|below| below.y);
-            let y = match layer.flow {
-                Flow::Reshape => x,
+            let y = match layer.buffers {
+                Buffers::Reshape => x,
                 _ => Some(take(&mut arena, layer.output.len(), max_batch)),
             };
             let dx = input_buffer(layer, index > first_trainable);
             if dx == InputBuffer::Other {
                 gradient = gradient.max(layer.input.len());
             }
-            let dy_is = match layer.ops().activation() {
+            let dy_is = match layer.layer.activation() {
                 // Nothing to take it through.
                 Activation::Linear => Gradient::OfPreActivation,
                 _ => Gradient::OfOutput,
@@ -96,11 +96,11 @@ fn take(end: &mut usize, per_sample: usize, max_batch: usize) -> usize {
 }
 
 fn input_buffer(layer: &Unit, wanted: bool) -> InputBuffer {
-    match (layer.flow, layer.input_gradient) {
-        (Flow::GradientInPlace | Flow::Reshape, _) => InputBuffer::InPlace,
-        (Flow::Buffered, InputGradient::Always) => InputBuffer::Other,
-        (Flow::Buffered, _) if wanted => InputBuffer::Other,
-        (Flow::Buffered, _) => InputBuffer::None,
+    match (layer.buffers, layer.input_gradient) {
+        (Buffers::GradientInPlace | Buffers::Reshape, _) => InputBuffer::InPlace,
+        (Buffers::Apart, InputGradient::Always) => InputBuffer::Other,
+        (Buffers::Apart, _) if wanted => InputBuffer::Other,
+        (Buffers::Apart, _) => InputBuffer::None,
     }
 }
 
@@ -110,12 +110,12 @@ fn fuse(layers: &[Unit], steps: &mut [Step], first_trainable: usize, index: usiz
     if layers[index].input_gradient != InputGradient::TimesDerivative {
         return Activation::Linear;
     }
-    let below = layers[..index].iter().rposition(|layer| layer.flow != Flow::Reshape);
+    let below = layers[..index].iter().rposition(|layer| layer.buffers != Buffers::Reshape);
     match below.filter(|&below| below >= first_trainable) {
         None => Activation::Linear,
         Some(below) => {
             steps[below].dy_is = Gradient::OfPreActivation;
-            layers[below].ops().activation()
+            layers[below].layer.activation()
         }
     }
 }

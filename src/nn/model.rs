@@ -1,0 +1,90 @@
+//! What a network is: its layers, and the numbers that they have learnt. Nothing here depends on a
+//! batch or on how it is trained.
+
+use super::buffer::Buffer;
+use super::layer::Layer;
+use super::named::{TensorMut, TensorRef, named, named_mut};
+use super::plan::{Plan, PlannedLayer, Tensor};
+use super::program::{Unit, program};
+use super::shape::Shape;
+use crate::error::Result;
+use crate::random::{Key, Purpose};
+
+/// Layers with their parameters and moving statistics.
+#[derive(Clone, Debug)]
+pub struct Model {
+    plan: Plan,
+    pub(super) program: Vec<Unit>,
+    pub(super) seed: u64,
+    pub(super) params: Buffer,
+    pub(super) state: Buffer,
+}
+
+impl Model {
+    /// Plans `layers` for samples of shape `input`, and fills the parameters from `seed`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::Error::Usage) if the layers do not fit each other;
+    /// [`Error::Failed`](crate::Error::Failed) if the memory cannot be had.
+    pub fn new(input: Shape, layers: &[Layer], seed: u64) -> Result<Self> {
+        let plan = Plan::new(input, layers)?;
+        let mut params = Buffer::zeroed(plan.trainable_count())?;
+        let mut state = Buffer::zeroed(plan.non_trainable_count())?;
+        let key = Key::new(seed, Purpose::Init);
+        fill(plan.params(), key, &mut params);
+        fill(plan.state(), key, &mut state);
+        Ok(Self { program: program(&plan), plan, seed, params, state })
+    }
+
+    /// The layers with their shapes and tensors.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// All parameters; [`Plan::params`] names the slices.
+    pub fn params(&self) -> &[f32] {
+        &self.params
+    }
+
+    /// The same, to be changed.
+    pub fn params_mut(&mut self) -> &mut [f32] {
+        &mut self.params
+    }
+
+    /// All moving statistics; [`Plan::state`] names the slices.
+    pub fn state(&self) -> &[f32] {
+        &self.state
+    }
+
+    /// The same, to be changed.
+    pub fn state_mut(&mut self) -> &mut [f32] {
+        &mut self.state
+    }
+
+    /// The plan's layers that are executed as one, from number `first` on.
+    pub fn unit(&self, first: usize) -> Option<&[PlannedLayer]> {
+        let unit = self.program.iter().find(|unit| unit.layers.start == first)?;
+        Some(&self.plan.layers()[unit.layers.clone()])
+    }
+
+    /// All tensors by their names, to be saved: parameters, then moving statistics.
+    pub fn tensors(&self) -> Vec<TensorRef<'_>> {
+        let mut tensors = named("", self.plan.params(), &self.params);
+        tensors.extend(named("", self.plan.state(), &self.state));
+        tensors
+    }
+
+    /// The same in the same order, to be filled with what was saved.
+    pub fn tensors_mut(&mut self) -> Vec<TensorMut<'_>> {
+        let mut tensors = named_mut("", self.plan.params(), &mut self.params);
+        tensors.extend(named_mut("", self.plan.state(), &mut self.state));
+        tensors
+    }
+}
+
+/// Fills every tensor from its own stream.
+fn fill(tensors: &[Tensor], key: Key, data: &mut [f32]) {
+    for (index, tensor) in tensors.iter().enumerate() {
+        tensor.initializer.fill(key.with(index as u64), &mut data[tensor.range.clone()]);
+    }
+}

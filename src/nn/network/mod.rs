@@ -1,0 +1,276 @@
+//! A network that learns: a model, the memory of its passes, a loss and an optimizer. Everything is
+//! taken once, in [`Network::build`]; a training step (`step`) is a list of calls into it.
+
+mod step;
+
+use std::ops::Range;
+
+use threadcount_kernels::Team;
+
+pub use step::Stepping;
+
+use super::buffer::Buffer;
+use super::laps::Laps;
+use super::layer::{Buffers, Layer, StepIs};
+use super::loss::Loss;
+use super::model::Model;
+use super::named::{Saved, TensorMut, TensorRef, named, named_mut};
+use super::optimizer::{Optimizer, OptimizerState};
+use super::per_sample::PerSample;
+use super::plan::{Plan, PlannedLayer};
+use super::program::Unit;
+use super::shape::Shape;
+use super::workspace::Workspace;
+use crate::error::Result;
+
+/// A model, and all that training it takes.
+#[derive(Clone, Debug)]
+pub struct Network {
+    model: Model,
+    workspace: Workspace,
+    gradients: BackwardMemory,
+    loss: Loss,
+    optimizer: OptimizerState,
+    /// For batches of one sample, where a kernel trains many of them at once.
+    per_sample: Option<PerSample>,
+    /// The parameters that no layer moves itself.
+    moved_apart: Vec<Range<usize>>,
+    laps: Option<Laps>,
+}
+
+/// Memory of the way back.
+#[derive(Clone, Debug)]
+struct BackwardMemory {
+    /// By the parameters.
+    params: Buffer,
+    /// By a layer's output and input; they change places from layer to layer.
+    dy: Buffer,
+    dx: Buffer,
+    /// Of each sample.
+    losses: Buffer,
+    /// Classes as numbers, for losses that compare with numbers.
+    targets: Buffer,
+}
+
+impl BackwardMemory {
+    fn new(model: &Model, workspace: &Workspace, loss: Loss) -> Result<Self> {
+        let max_batch = workspace.max_batch;
+        let outputs = model.plan().output().len().saturating_mul(max_batch);
+        let targets = if loss.needs_targets() { outputs } else { 0 };
+        Ok(Self {
+            params: Buffer::zeroed(model.plan().trainable_count())?,
+            dy: Buffer::zeroed(workspace.layout.gradient)?,
+            dx: Buffer::zeroed(workspace.layout.gradient)?,
+            losses: Buffer::zeroed(max_batch)?,
+            targets: Buffer::zeroed(targets)?,
+        })
+    }
+}
+
+impl Network {
+    /// Plans `layers` for samples of shape `input`, takes the memory for batches of up to
+    /// `max_batch` samples (the larger of training's and evaluation's), and fills the parameters
+    /// from `seed`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::Error::Usage) if the layers do not fit each other or the loss, or the
+    /// optimizer's constants make no sense; [`Error::Failed`](crate::Error::Failed) if the memory
+    /// cannot be had.
+    pub fn build(
+        input: Shape,
+        layers: &[Layer],
+        loss: Loss,
+        optimizer: Optimizer,
+        max_batch: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        Self::of(Model::new(input, layers, seed)?, loss, optimizer, max_batch)
+    }
+
+    /// The same for a model that is there already.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn of(model: Model, loss: Loss, optimizer: Optimizer, max_batch: usize) -> Result<Self> {
+        loss.check(model.plan())?;
+        let workspace = Workspace::new(&model, max_batch)?;
+        Ok(Self {
+            gradients: BackwardMemory::new(&model, &workspace, loss)?,
+            loss,
+            optimizer: OptimizerState::new(optimizer, model.plan().trainable_count())?,
+            per_sample: PerSample::new(model.plan(), loss, optimizer, max_batch)?,
+            moved_apart: moved_apart(&model.program),
+            laps: None,
+            workspace,
+            model,
+        })
+    }
+
+    /// What has been learnt.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The same, to be changed.
+    pub fn model_mut(&mut self) -> &mut Model {
+        &mut self.model
+    }
+
+    /// The model alone; what only training needs is given back.
+    pub fn into_model(self) -> Model {
+        self.model
+    }
+
+    /// The layers with their shapes and tensors.
+    pub fn plan(&self) -> &Plan {
+        self.model.plan()
+    }
+
+    /// All parameters; [`Plan::params`] names the slices.
+    pub fn params(&self) -> &[f32] {
+        self.model.params()
+    }
+
+    /// The same, to be changed.
+    pub fn params_mut(&mut self) -> &mut [f32] {
+        self.model.params_mut()
+    }
+
+    /// All moving statistics; [`Plan::state`] names the slices.
+    pub fn state(&self) -> &[f32] {
+        self.model.state()
+    }
+
+    /// The same, to be changed.
+    pub fn state_mut(&mut self) -> &mut [f32] {
+        self.model.state_mut()
+    }
+
+    /// From the next step on, measures how long each part of a step takes.
+    pub fn time_laps(&mut self) {
+        let program = self.model.program.iter();
+        let working = program.filter(|unit| unit.buffers != Buffers::Reshape);
+        self.laps = Some(Laps::new(&working.map(|unit| unit.layers.start).collect::<Vec<_>>()));
+    }
+
+    /// The times of the last step's parts, if they are measured.
+    pub fn laps(&self) -> Option<&Laps> {
+        self.laps.as_ref()
+    }
+
+    /// A step begins, with picking its batch.
+    pub(crate) fn begin_laps(&mut self) {
+        if let Some(laps) = &mut self.laps {
+            laps.begin();
+        }
+    }
+
+    /// The parameters that the optimizer moves in a sweep when all gradients are there; the others are
+    /// moved as part of their layers' backward passes.
+    pub fn swept(&self) -> &[Range<usize>] {
+        &self.moved_apart
+    }
+
+    /// The plan's layers that are executed as one, from number `first` on.
+    pub fn unit(&self, first: usize) -> Option<&[PlannedLayer]> {
+        self.model.unit(first)
+    }
+
+    /// The most samples a batch may have.
+    pub fn max_batch(&self) -> usize {
+        self.workspace.max_batch
+    }
+
+    /// What training makes small.
+    pub fn loss(&self) -> Loss {
+        self.loss
+    }
+
+    /// The update rule.
+    pub fn optimizer(&self) -> Optimizer {
+        self.optimizer.rule
+    }
+
+    /// Steps of this size from the next one on.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::Error::Usage) if it is not a positive number; the old one stays then.
+    pub fn set_learning_rate(&mut self, rate: f32) -> Result<()> {
+        let rule = self.optimizer.rule.with_learning_rate(rate);
+        rule.check()?;
+        self.optimizer.rule = rule;
+        Ok(())
+    }
+
+    /// What [`Self::gradients`] left, in the order of the parameters; a training step uses it as
+    /// room for gradients that need not last.
+    pub fn grads(&self) -> &[f32] {
+        &self.gradients.params
+    }
+
+    /// The same, to be changed before [`Self::apply_gradients`]: summed over processes, clipped.
+    pub fn grads_mut(&mut self) -> &mut [f32] {
+        &mut self.gradients.params
+    }
+
+    /// Optimizer steps done so far.
+    pub fn optimizer_steps(&self) -> u64 {
+        self.optimizer.steps
+    }
+
+    /// Sets the number of optimizer steps done so far, when training is taken up again.
+    pub fn set_optimizer_steps(&mut self, steps: u64) {
+        self.optimizer.steps = steps;
+    }
+
+    /// Ages what the optimizer remembers by so many steps with gradients of zero; parameters and
+    /// [`Self::optimizer_steps`] stay. Whatever has a gradient in the next steps forgets that soon; what
+    /// has none, as the weights of pixels that are hardly ever lit, is then as a long training
+    /// leaves it. For benchmarks.
+    pub fn age_optimizer(&mut self, team: &Team, steps: u32) {
+        // Before the first step nothing is remembered.
+        if self.optimizer.buffers.is_empty() || self.optimizer.steps == 0 {
+            return;
+        }
+        let len = self.params().len();
+        let (mut params, zeros) = (self.params().to_vec(), vec![0.0; len]);
+        for _ in 0..steps {
+            self.optimizer.moving(&mut params, 0..len).step(team, &zeros);
+        }
+    }
+
+    /// Named tensors to be saved.
+    pub fn tensors(&self, saved: Saved) -> Vec<TensorRef<'_>> {
+        if saved == Saved::Model {
+            return self.model.tensors();
+        }
+        let (rule, params) = (self.optimizer.rule.name(), self.plan().params());
+        let buffers = self.optimizer.buffers.iter();
+        buffers.flat_map(|(name, data)| named(&format!("{rule}/{name}/"), params, data)).collect()
+    }
+
+    /// The same tensors in the same order, to be filled with what was saved.
+    pub fn tensors_mut(&mut self, saved: Saved) -> Vec<TensorMut<'_>> {
+        if saved == Saved::Model {
+            return self.model.tensors_mut();
+        }
+        let (rule, params) = (self.optimizer.rule.name(), self.model.plan().params());
+        let buffers = self.optimizer.buffers.iter_mut();
+        buffers
+            .flat_map(|(name, data)| named_mut(&format!("{rule}/{name}/"), params, data))
+            .collect()
+    }
+}
+
+/// The parameters of units whose step is not part of their backward pass; neighbours as one range.
+fn moved_apart(program: &[Unit]) -> Vec<Range<usize>> {
+    let apart = program.iter().filter(|unit| unit.layer.step_is() == StepIs::Apart);
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for range in apart.map(|unit| unit.params.clone()).filter(|range| !range.is_empty()) {
+        match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        }
+    }
+    ranges
+}

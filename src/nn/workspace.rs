@@ -1,0 +1,116 @@
+//! What a run of a network needs: memory for a batch on its way from input to output.
+
+use threadcount_kernels::Team;
+
+use super::buffer::Buffer;
+use super::laps::{Laps, Part};
+use super::layer::{Buffers, Forward, Mode};
+use super::layout::Layout;
+use super::model::Model;
+use crate::error::{Error, Result};
+use crate::random::{Key, Purpose};
+
+/// Where in its run a training batch stands: with the seed and the layer, all that dropout masks
+/// depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchKey {
+    /// The epoch.
+    pub epoch: u64,
+    /// Position in the epoch of the batch's first sample.
+    pub first_sample: u64,
+}
+
+/// Memory for a forward pass of one model, and for what its layers keep for backward.
+#[derive(Clone, Debug)]
+pub(super) struct Workspace {
+    pub(super) layout: Layout,
+    pub(super) max_batch: usize,
+    /// The layers' outputs, in order.
+    pub(super) arena: Buffer,
+    /// What the layers keep from forward to backward.
+    pub(super) kept: Buffer,
+    pub(super) winners: Vec<u8>,
+}
+
+impl Workspace {
+    /// For batches of up to `max_batch` samples.
+    pub(super) fn new(model: &Model, max_batch: usize) -> Result<Self> {
+        if max_batch == 0 {
+            return Err(Error::Usage("a batch needs at least one sample".into()));
+        }
+        let layout = Layout::new(&model.program, max_batch);
+        // The memory of bytes goes the same fallible way as the floats'.
+        Buffer::zeroed(layout.winners.div_ceil(size_of::<f32>()))?;
+        Ok(Self {
+            max_batch,
+            arena: Buffer::zeroed(layout.arena)?,
+            kept: Buffer::zeroed(layout.kept)?,
+            winners: vec![0; layout.winners],
+            layout,
+        })
+    }
+
+    /// From `x` (`[n, input]`) to [`Self::outputs`]: in training under `key`, else evaluating.
+    pub(super) fn forward(
+        &mut self,
+        team: &Team,
+        model: &mut Model,
+        x: &[f32],
+        key: Option<BatchKey>,
+        mut laps: Option<&mut Laps>,
+    ) {
+        let n = x.len() / model.plan().input().len();
+        for (unit, step) in model.program.iter().zip(&self.layout.steps) {
+            let Some(y) = step.y.filter(|_| unit.buffers != Buffers::Reshape) else { continue };
+            let (before, after) = self.arena.split_at_mut(y);
+            unit.layer.forward(Forward {
+                team,
+                mode: mode(model.seed, unit.masked_layer, key),
+                input: unit.input,
+                params: &model.params[unit.params.clone()],
+                state: &mut model.state[unit.state.clone()],
+                x: step.x.map_or(x, |at| &before[at..][..n * unit.input.len()]),
+                y: &mut after[..n * unit.output.len()],
+                kept: &mut self.kept[step.kept..][..unit.kept.floats(n)],
+                winners: &mut self.winners[step.winners..][..n * unit.kept.winners],
+            });
+            if let Some(laps) = &mut laps {
+                laps.end(Part::Forward(unit.layers.start));
+            }
+        }
+    }
+
+    /// The last layer's outputs for a batch of `n`, of `width` each.
+    pub(super) fn outputs(&self, n: usize, width: usize) -> &[f32] {
+        let at = self.layout.steps.last().and_then(|step| step.y).unwrap_or(0);
+        &self.arena[at..][..n * width]
+    }
+
+    /// How many samples `x` holds.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if they do not fit.
+    pub(super) fn check_batch(&self, model: &Model, x: &[f32]) -> Result<usize> {
+        let input = model.plan().input();
+        let n = x.len() / input.len();
+        if n == 0 || n > self.max_batch || n * input.len() != x.len() {
+            return Err(Error::Failed(format!(
+                "a batch of {} numbers is not 1 to {} samples of shape {input}",
+                x.len(),
+                self.max_batch
+            )));
+        }
+        Ok(n)
+    }
+}
+
+/// What one layer is doing: training under the key of its masks, or evaluating.
+pub(super) fn mode(seed: u64, layer: usize, key: Option<BatchKey>) -> Mode {
+    match key {
+        None => Mode::Evaluate,
+        Some(BatchKey { epoch, first_sample }) => {
+            let key = Key::new(seed, Purpose::Dropout).with(epoch).with(layer as u64).bits();
+            Mode::Train { key, first_sample }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The oracle: the twin of a whole [`Network`], every layer, the loss and the optimizer by the kernels'
+//! plain-loop twins, one after the other on one thread. It is what whatever a network fuses is held to,
+//! and the baseline that a recipe's speed is compared with; it knows plans, and nothing of how they are
+//! run.
+
+use threadcount_kernels::update::Moving;
+use threadcount_kernels::{Activation, Isa, Team, naive};
+
+use crate::nn::{
+    Backward, BatchKey, BatchResult, Buffers, Forward, Gradient, InputGradient, Loss, Mode,
+    Network, Optimizer, Params, Plan, PlannedLayer, Position, Saved, Targets, Twin, UnitLaps,
+    fill_targets,
+};
+use crate::random::{Key, Purpose};
+use crate::{Error, Result};
+
+/// What one layer leaves behind.
+struct Pass {
+    y: Vec<f32>,
+    kept: Vec<f32>,
+    winners: Vec<u8>,
+}
+
+/// A layer's twin.
+fn twin(planned: &PlannedLayer) -> &dyn Twin {
+    planned.layer.twin().expect("the network was made of layers that have one")
+}
+
+/// A network on the naive twins.
+#[derive(Clone, Debug)]
+pub struct NaiveNetwork {
+    plan: Plan,
+    loss: Loss,
+    optimizer: Optimizer,
+    /// Optimizer steps done.
+    steps: u64,
+    seed: u64,
+    params: Vec<f32>,
+    grads: Vec<f32>,
+    state: Vec<f32>,
+    /// What the optimizer keeps beside the parameters, in the order of its names.
+    buffers: Vec<Vec<f32>>,
+    /// Parameters and moving statistics before the first step.
+    start: (Vec<f32>, Vec<f32>),
+}
+
+impl NaiveNetwork {
+    /// A network's twin, as far as that has come. `seed` is the one that it was built with: dropout
+    /// masks depend on it.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if a layer has no [`LayerKind::twin`](crate::nn::LayerKind::twin).
+    pub fn of(network: &Network, seed: u64) -> Result<Self> {
+        let plan = network.plan().clone();
+        if let Some(layer) = plan.layers().iter().find(|layer| layer.layer.twin().is_none()) {
+            let name = &layer.name;
+            return Err(Error::Failed(format!("layer {name} has no naive twin to compare with")));
+        }
+        let (params, state) = (network.params().to_vec(), network.state().to_vec());
+        let saved = network.tensors(Saved::Optimizer);
+        let buffers = saved
+            .chunks(plan.params().len())
+            .map(|tensors| tensors.iter().flat_map(|tensor| tensor.data).copied().collect())
+            .collect();
+        Ok(Self {
+            loss: network.loss(),
+            optimizer: network.optimizer(),
+            steps: network.optimizer_steps(),
+            seed,
+            grads: vec![0.0; params.len()],
+            buffers,
+            start: (params.clone(), state.clone()),
+            params,
+            state,
+            plan,
+        })
+    }
+
+    /// One step of the optimizer on the mean loss of a batch: `x` is `[n, input]`, with targets for
+    /// `n`. The result is that of the parameters before the step.
+    ///
+    /// # Panics
+    /// If the two do not fit the network.
+    pub fn train_batch<'t>(
+        &mut self,
+        x: &[f32],
+        targets: impl Into<Targets<'t>>,
+        key: BatchKey,
+    ) -> BatchResult {
+        let n = x.len() / self.plan.input().len();
+        let dropout = Key::new(self.seed, Purpose::Dropout).with(key.epoch);
+        let mode = |index: usize| Mode::Train {
+            key: dropout.with(index as u64).bits(),
+            first_sample: key.first_sample,
+        };
+        let mut passes = self.forward(x, mode);
+        let outputs = passes.last().map_or(x, |pass| &pass.y);
+        let (result, mut dy) = compare(self.loss, outputs, targets.into(), n);
+        for (index, planned) in self.plan.layers().iter().enumerate().rev() {
+            let (below, this) = passes.split_at_mut(index);
+            let Pass { y, kept, winners } = &mut this[0];
+            let position = self.plan.position(index);
+            let needs_dx = planned.buffers == Buffers::Apart
+                && (position == Position::Inner || planned.input_gradient == InputGradient::Always);
+            let mut dx = vec![f32::NAN; if needs_dx { n * planned.input.len() } else { 0 }];
+            if planned.buffers != Buffers::Reshape {
+                twin(planned).naive_backward(Backward {
+                    team: &Team::solo(Isa::Portable),
+                    mode: mode(index),
+                    input: planned.input,
+                    params: Params::Fixed(&self.params[planned.params.clone()]),
+                    grads: &mut self.grads[planned.params.clone()],
+                    x: below.last().map_or(x, |pass| &pass.y),
+                    y,
+                    kept,
+                    winners,
+                    dy: &mut dy,
+                    dy_is: Gradient::OfOutput,
+                    dx: needs_dx.then_some(&mut dx[..]),
+                    below: Activation::Linear,
+                    laps: UnitLaps::NONE,
+                });
+            }
+            if planned.buffers == Buffers::Apart {
+                if position == Position::First {
+                    break;
+                }
+                dy = dx;
+            }
+        }
+        self.update();
+        result
+    }
+
+    /// All layers in turn.
+    fn forward(&mut self, x: &[f32], mode: impl Fn(usize) -> Mode) -> Vec<Pass> {
+        let n = x.len() / self.plan.input().len();
+        let mut passes: Vec<Pass> = Vec::new();
+        for (index, planned) in self.plan.layers().iter().enumerate() {
+            let x = passes.last().map_or(x, |pass| &pass.y);
+            let mut pass = Pass {
+                y: vec![f32::NAN; n * planned.output.len()],
+                kept: vec![f32::NAN; planned.kept.floats(n)],
+                winners: vec![0; planned.kept.winners * n],
+            };
+            match planned.buffers {
+                Buffers::Reshape => pass.y.copy_from_slice(x),
+                _ => twin(planned).naive_forward(Forward {
+                    team: &Team::solo(Isa::Portable),
+                    mode: mode(index),
+                    input: planned.input,
+                    params: &self.params[planned.params.clone()],
+                    state: &mut self.state[planned.state.clone()],
+                    x,
+                    y: &mut pass.y,
+                    kept: &mut pass.kept,
+                    winners: &mut pass.winners,
+                }),
+            }
+            passes.push(pass);
+        }
+        passes
+    }
+
+    /// That for each `batch_size` samples in turn, one by one. `key` is that of the first. The result is
+    /// the sum of theirs.
+    ///
+    /// # Panics
+    /// As [`Self::train_batch`].
+    pub fn train_steps<'t>(
+        &mut self,
+        x: &[f32],
+        targets: impl Into<Targets<'t>>,
+        batch_size: usize,
+        key: BatchKey,
+    ) -> BatchResult {
+        let (inputs, outputs) = (self.plan.input().len(), self.plan.output().len());
+        let (targets, samples) = (targets.into(), x.len() / inputs);
+        let mut sum = BatchResult::default();
+        for first in (0..samples).step_by(batch_size) {
+            let batch = first..samples.min(first + batch_size);
+            let x = &x[batch.start * inputs..batch.end * inputs];
+            let key = BatchKey { first_sample: key.first_sample + first as u64, ..key };
+            sum += self.train_batch(x, targets.of(batch, outputs), key);
+        }
+        sum
+    }
+
+    fn update(&mut self) {
+        self.steps = self.steps.saturating_add(1);
+        let Self { params, grads, buffers, .. } = self;
+        let mut buffers = buffers.iter_mut().map(|buffer| &mut buffer[..]);
+        let mut next = || buffers.next().unwrap_or_default();
+        let (rule, memory) = (self.optimizer.kernel(self.steps), [next(), next()]);
+        naive::update::step(Moving { rule, params, memory }, grads);
+    }
+
+    /// Compares what a network has become with what this has: both began as the same, and trained on
+    /// the same batches. Every tensor must have ended within `tolerance` of where it ended here, as a
+    /// share of the way that it has gone since.
+    ///
+    /// Rounding in another order makes 1e-6 of the way, or 1e-3 where Adam divides a tiny gradient by
+    /// its own size; a wrong gradient makes something like 1. In between lies chance: a ReLU whose
+    /// input is within rounding of 0 may open in one of the two only, which is a hundredth of a
+    /// gradient, and a tenth of the way of Adam, whose steps are as long for small gradients as for
+    /// large ones.
+    ///
+    /// # Errors
+    /// The first tensor that ended somewhere else, in words.
+    pub fn agrees_with(
+        &self,
+        network: &Network,
+        tolerance: f64,
+    ) -> std::result::Result<(), String> {
+        let (start_params, start_state) = &self.start;
+        let params = (self.plan.params(), network.params(), &self.params[..], &start_params[..]);
+        let state = (self.plan.state(), network.state(), &self.state[..], &start_state[..]);
+        for (tensors, actual, expected, start) in [params, state] {
+            for tensor in tensors {
+                let at = tensor.range.clone();
+                let apart = distance(&actual[at.clone()], &expected[at.clone()]);
+                let way = distance(&expected[at.clone()], &start[at]);
+                let near = apart <= tolerance * way;
+                if !near {
+                    return Err(format!(
+                        "{} ended {apart:.1e} from its twin, which has gone {way:.1e}",
+                        tensor.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two results of the same steps name the same loss.
+///
+/// # Errors
+/// Both, in words.
+pub fn same_loss(network: BatchResult, twin: BatchResult) -> std::result::Result<(), String> {
+    let (loss, expected) = (network.loss(), twin.loss());
+    match (loss - expected).abs() <= 1e-5 * expected.abs().max(1e-2) {
+        true => Ok(()),
+        false => Err(format!("the loss is {loss}, its twin says {expected}")),
+    }
+}
+
+/// Losses and hits of a batch of `n`, and the gradient of the mean loss by the outputs.
+fn compare(loss: Loss, outputs: &[f32], targets: Targets<'_>, n: usize) -> (BatchResult, Vec<f32>) {
+    let width = outputs.len() / n;
+    let (mut losses, mut gradient) = (vec![0.0; n], vec![0.0; outputs.len()]);
+    match (loss, targets) {
+        (Loss::SoftmaxCrossEntropy, Targets::Classes(labels)) => {
+            naive::loss::softmax_cross_entropy(outputs, width, labels, &mut losses, &mut gradient);
+        }
+        (Loss::BinaryCrossEntropy, Targets::Classes(labels)) => {
+            naive::loss::binary_cross_entropy(outputs, labels, &mut losses, &mut gradient);
+        }
+        (Loss::MeanSquaredError, targets) => {
+            let mut values = vec![0.0; outputs.len()];
+            match targets {
+                Targets::Classes(labels) => fill_targets(labels, &mut values),
+                Targets::Values(given) => values.copy_from_slice(given),
+            }
+            let (losses, gradient) = (&mut losses, &mut gradient);
+            naive::loss::mean_squared_error(outputs, &values, width, losses, gradient);
+        }
+        (_, Targets::Values(_)) => panic!("{loss:?} compares with classes, not with values"),
+    }
+    (loss.result(&losses, outputs, targets), gradient)
+}
+
+/// Of two points.
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let squares = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
+    squares.sum::<f64>().sqrt()
+}
