@@ -64,7 +64,9 @@ fn max_is_exact() {
 
 #[test]
 fn average() {
-    for g in geometries() {
+    // Whole images too, of more places than a byte could name.
+    let whole = |channels| Geometry::new([19, 23, channels], [19, 23], 23, Padding::Valid).unwrap();
+    for g in geometries().into_iter().chain([1, 17, 33].map(whole)) {
         for n in [0, 1, 3, 13] {
             let x = noise(1, n * g.in_len());
             let out = n * g.out_pixels() * g.channels();

@@ -17,6 +17,7 @@ mod conv_pool;
 mod dense;
 mod dropout;
 mod flatten;
+mod global_average_pool2d;
 mod lstm;
 mod pool2d;
 mod recurrent;
@@ -28,6 +29,7 @@ pub use conv2d::*;
 pub use dense::*;
 pub use dropout::*;
 pub use flatten::*;
+pub use global_average_pool2d::*;
 pub use lstm::*;
 pub use pool2d::*;
 pub use simple_rnn::*;
@@ -64,6 +66,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "dense", examples: dense::examples },
     Kind { name: "dropout", examples: dropout::examples },
     Kind { name: "flatten", examples: flatten::examples },
+    Kind { name: "global_average_pool2d", examples: global_average_pool2d::examples },
     Kind { name: "lstm", examples: lstm::examples },
     Kind { name: "pool2d", examples: pool2d::examples },
     Kind { name: "simple_rnn", examples: simple_rnn::examples },
