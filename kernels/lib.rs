@@ -10,7 +10,7 @@
 //! - [`team`]: the threads, who does which task, and the waiting between phases
 //! - [`gemm`], [`conv`]: matrix multiplication, and convolution on the same micro-kernel, alone or
 //!   fused with what follows it
-//! - [`activation`], [`pool`], [`norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
+//! - [`activation`], [`pool`], [`norm`], [`row_norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
 //!   between the multiplications
 //! - [`gather`]: bytes to a batch of floats
 //! - [`recurrent`]: a simple layer and an LSTM, built of all these
@@ -73,6 +73,7 @@ pub mod peak;
 pub mod per_sample;
 pub mod pool;
 pub mod recurrent;
+pub mod row_norm;
 pub mod simd;
 pub mod sums;
 mod sweep;

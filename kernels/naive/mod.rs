@@ -13,5 +13,6 @@ pub mod norm;
 pub mod per_sample;
 pub mod pool;
 pub mod recurrent;
+pub mod row_norm;
 pub mod sums;
 pub mod update;

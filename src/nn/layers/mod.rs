@@ -18,6 +18,7 @@ mod dense;
 mod dropout;
 mod flatten;
 mod global_average_pool2d;
+mod layer_norm;
 mod lstm;
 mod pool2d;
 mod recurrent;
@@ -30,6 +31,7 @@ pub use dense::*;
 pub use dropout::*;
 pub use flatten::*;
 pub use global_average_pool2d::*;
+pub use layer_norm::*;
 pub use lstm::*;
 pub use pool2d::*;
 pub use simple_rnn::*;
@@ -67,6 +69,7 @@ pub const KINDS: &[Kind] = &[
     Kind { name: "dropout", examples: dropout::examples },
     Kind { name: "flatten", examples: flatten::examples },
     Kind { name: "global_average_pool2d", examples: global_average_pool2d::examples },
+    Kind { name: "layer_norm", examples: layer_norm::examples },
     Kind { name: "lstm", examples: lstm::examples },
     Kind { name: "pool2d", examples: pool2d::examples },
     Kind { name: "simple_rnn", examples: simple_rnn::examples },

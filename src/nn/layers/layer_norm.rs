@@ -1,0 +1,111 @@
+//! Layer normalisation (Ba, Kiros & Hinton 2016) over the last axis.
+
+use threadcount_kernels::{naive, row_norm};
+
+use super::*;
+use crate::error::Result;
+use crate::nn::init::Initializer;
+
+/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` with the statistics of each sample's own
+/// last axis: of all features of a vector, of the channels of each pixel. The same in training and
+/// evaluating.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerNorm {
+    /// Keeps the quotient finite.
+    pub epsilon: f32,
+}
+
+/// Layer normalisation with Keras's default: epsilon 0.001.
+pub fn layer_norm() -> Layer {
+    LayerNorm { epsilon: 1e-3 }.into()
+}
+
+/// The normalised `x`, and of each row the inverse deviation.
+fn split_kept(pass_input: Shape, kept: &mut [f32]) -> (&mut [f32], &mut [f32]) {
+    let c = pass_input.last();
+    let rows = kept.len() / (c + 1);
+    kept.split_at_mut(rows * c)
+}
+
+impl LayerKind for LayerNorm {
+    fn names(&self) -> (&'static str, &'static str) {
+        ("LayerNormalization", "layer_normalization")
+    }
+
+    fn plan(&self, input: Shape) -> Result<LayerPlan> {
+        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
+            return refuse(format!("layer norm: epsilon must be positive, not {}", self.epsilon));
+        }
+        let c = input.last();
+        let tensor = |name, initializer| TensorPlan::new(name, &[c], initializer);
+        let per_sample = input.len().saturating_add(input.len() / c);
+        Ok(LayerPlan {
+            params: vec![tensor("gamma", Initializer::Ones), tensor("beta", Initializer::Zeros)],
+            kept: Kept { per_sample, ..Kept::default() },
+            input_gradient: InputGradient::Always,
+            ..LayerPlan::new(input, Buffers::Apart)
+        })
+    }
+
+    fn forward(&self, pass: Forward<'_>) {
+        let (gamma, beta) = pass.params.split_at(pass.input.last());
+        let (normal, inverse) = split_kept(pass.input, pass.kept);
+        row_norm::forward(pass.team, pass.x, gamma, beta, self.epsilon, pass.y, normal, inverse);
+    }
+
+    fn backward(&self, pass: Backward<'_>) {
+        let Some(dx) = pass.dx else { return };
+        let c = pass.input.last();
+        let (dgamma, dbeta) = pass.grads.split_at_mut(c);
+        let (normal, inverse) = split_kept(pass.input, pass.kept);
+        let gamma = &pass.params[..c];
+        row_norm::backward(pass.team, pass.dy, gamma, normal, inverse, dx, dgamma, dbeta);
+    }
+
+    fn twin(&self) -> Option<&dyn Twin> {
+        Some(self)
+    }
+
+    fn kernel_name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn kernels(&self, _: &Site, _: &[Layer]) -> Vec<KernelCall> {
+        vec![KernelCall::Layer]
+    }
+
+    /// The normalised `x` is written too.
+    fn forward_traffic(&self, input: Shape, _: Shape) -> Traffic {
+        Traffic::floats(3 * input.len(), 3 * input.len())
+    }
+
+    /// `dy` and the normalised `x` to `dx` and to the products that `dgamma` is the sum of; then the
+    /// sums of those and of `dy`.
+    fn backward_traffic(&self, input: Shape, _: Shape) -> Traffic {
+        Traffic::floats(6 * input.len(), 3 * input.len())
+    }
+}
+
+impl Twin for LayerNorm {
+    fn naive_forward(&self, pass: Forward<'_>) {
+        let (gamma, beta) = pass.params.split_at(pass.input.last());
+        let (normal, inverse) = split_kept(pass.input, pass.kept);
+        naive::row_norm::forward(pass.x, gamma, beta, self.epsilon, pass.y, normal, inverse);
+    }
+
+    fn naive_backward(&self, pass: Backward<'_>) {
+        let Some(dx) = pass.dx else { return };
+        let c = pass.input.last();
+        let (dgamma, dbeta) = pass.grads.split_at_mut(c);
+        let (normal, inverse) = split_kept(pass.input, pass.kept);
+        naive::row_norm::backward(pass.dy, &pass.params[..c], normal, inverse, dx, dgamma, dbeta);
+    }
+}
+
+pub(super) fn examples() -> Vec<Example> {
+    vec![
+        Example::new(Shape::Flat(9), layer_norm()),
+        Example::new(Shape::Image([3, 2, 5]), LayerNorm { epsilon: 1e-5 }),
+        Example::new(Shape::Rows([3, 4]), layer_norm()),
+    ]
+}
