@@ -1,8 +1,10 @@
-//! Rows of bytes, picked from all over memory, as rows of floats: how images become a batch.
+//! Rows of bytes or floats, picked from all over memory, as rows of scaled floats: how samples become a
+//! batch.
 
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Team};
 use crate::update::INPUT_SHARES;
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows of one task: 16 images of 784 bytes are some 5 us of work.
@@ -11,6 +13,38 @@ const TASK: usize = 16;
 /// Rows between the one that is converted and the one that is asked for. A picked row is where no
 /// CPU expects it: waiting for its first lines took three quarters of the time.
 const AHEAD: usize = 4;
+
+/// What rows are made of.
+pub trait Element: Copy + Sync + private::Sealed {
+    /// The first `n` elements from `p` on as floats, as many as a vector has at most.
+    ///
+    /// # Safety
+    /// `p` is valid for reads of `min(n, LANES)` elements.
+    #[doc(hidden)]
+    unsafe fn load<S: Simd>(simd: S, p: *const Self, n: usize) -> S::V;
+}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for u8 {}
+    impl Sealed for f32 {}
+}
+
+impl Element for u8 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, p: *const u8, n: usize) -> S::V {
+        // SAFETY: by this function's contract.
+        unsafe { simd.load_u8(p, n) }
+    }
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, p: *const f32, n: usize) -> S::V {
+        // SAFETY: by this function's contract.
+        unsafe { simd.load_first(p, n) }
+    }
+}
 
 /// How the work of several threads is cut: so that each writes what it is going to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +74,9 @@ pub struct Batch<'a> {
 /// # Panics
 /// If a row, or the offsets, are not as long as the factors, or `out` is not whole rows.
 #[track_caller]
-pub fn scaled<'a>(
+pub fn scaled<'a, T: Element + 'a>(
     team: &Team,
-    row: impl Fn(usize) -> &'a [u8] + Sync,
+    row: impl Fn(usize) -> &'a [T] + Sync,
     Batch { factors, offsets, cut }: Batch,
     out: &mut [f32],
 ) {
@@ -60,13 +94,14 @@ pub fn scaled<'a>(
         let (piece, task) = (task / row_tasks, task % row_tasks);
         let rows = rows * task / row_tasks..rows * (task + 1) / row_tasks;
         let columns = cols * piece / pieces..cols * (piece + 1) / pieces;
-        isa.run(Block { row, in_all, rows, columns, factors, offsets, out: &out });
+        isa.run(Block { row, in_all, rows, columns, factors, offsets, out: &out, of: PhantomData });
     });
 }
 
 /// The rows and columns of one task.
-struct Block<'a, F> {
+struct Block<'a, T, F> {
     row: &'a F,
+    of: PhantomData<T>,
     /// Rows of the batch.
     in_all: usize,
     rows: Range<usize>,
@@ -76,12 +111,12 @@ struct Block<'a, F> {
     out: &'a Parts<'a, f32>,
 }
 
-impl<'b, F: Fn(usize) -> &'b [u8]> Kernel for Block<'_, F> {
+impl<'b, T: Element + 'b, F: Fn(usize) -> &'b [T]> Kernel for Block<'_, T, F> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { row, in_all, rows, columns, factors, offsets, out } = self;
+        let Self { row, in_all, rows, columns, factors, offsets, out, .. } = self;
         let cols = factors.len();
         // One line of each row of the next batch, in a burst: a row is on a page of its own, and a core
         // looks up several pages at a time, but not across the work between two rows. (Lines asked
@@ -97,15 +132,15 @@ impl<'b, F: Fn(usize) -> &'b [u8]> Kernel for Block<'_, F> {
                 ask_for(simd, row(i + AHEAD), &columns);
             }
             ask_for(simd, row(i + in_all), &columns);
-            let bytes = row(i);
-            assert_eq!(bytes.len(), cols, "row {i} has another length");
+            let elements = row(i);
+            assert_eq!(elements.len(), cols, "row {i} has another length");
             // SAFETY: tasks have disjoint rows or columns.
             let out = unsafe { out.part(i * cols + columns.start..i * cols + columns.end) };
             for j in columns.clone().step_by(S::LANES) {
                 let n = columns.end - j;
                 // SAFETY: min(n, LANES) elements from j on are in each of the four.
                 unsafe {
-                    let x = simd.load_u8(bytes.as_ptr().add(j), n);
+                    let x = T::load(simd, elements.as_ptr().add(j), n);
                     let factor = simd.load_first(factors.as_ptr().add(j), n);
                     let offset = simd.load_first(offsets.as_ptr().add(j), n);
                     let y = simd.add(simd.mul(x, factor), offset);
@@ -119,9 +154,9 @@ impl<'b, F: Fn(usize) -> &'b [u8]> Kernel for Block<'_, F> {
 
 /// Prefetches those columns of a row, a cache line at a time.
 #[inline(always)]
-fn ask_for<S: Simd>(simd: S, row: &[u8], columns: &Range<usize>) {
+fn ask_for<S: Simd, T>(simd: S, row: &[T], columns: &Range<usize>) {
     let end = columns.end.min(row.len());
-    for at in (columns.start..end).step_by(64) {
+    for at in (columns.start..end).step_by(64 / size_of::<T>()) {
         simd.prefetch(row.as_ptr().wrapping_add(at).cast());
     }
 }

@@ -30,7 +30,44 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// The work itself failed: training diverged, a run folder does not fit its recipe.
+    /// A setting has a value that it cannot have, or does not fit what is to be trained.
+    #[error("{name}: {fault}")]
+    Setting {
+        /// Its name, as `learning-rate`.
+        name: &'static str,
+        /// What is wrong with it, and what to do.
+        fault: String,
+    },
+    /// Arrays that do not fit each other or the network. Nothing was changed.
+    #[error("{0}")]
+    Mismatch(String),
+    /// Memory that cannot be had.
+    #[error(
+        "this network and batch need a buffer of {gib:.1} GiB, more than there is: choose a smaller \
+         batch or smaller layers"
+    )]
+    Memory {
+        /// The size that was asked for, in GiB.
+        gib: f64,
+    },
+    /// A folder that was to be a new run's holds one already, which is left as it is.
+    #[error("{} already holds a run", path.display())]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The loss of an epoch is no finite number.
+    #[error(
+        "training diverged: the loss of epoch {epoch} is not a finite number; try a learning rate \
+         below {learning_rate}"
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The rate that was too high.
+        learning_rate: f32,
+    },
+    /// The work itself failed: a run folder does not fit its recipe.
     #[error("{0}")]
     Failed(String),
     /// The user stopped the work; everything up to that point is saved.
@@ -53,8 +90,13 @@ impl Error {
     /// interrupted after saving.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(_) | Self::Io { .. } => 1,
-            Self::Usage(_) => 2,
+            Self::Failed(_)
+            | Self::Io { .. }
+            | Self::Mismatch(_)
+            | Self::Memory { .. }
+            | Self::RunExists { .. }
+            | Self::Diverged { .. } => 1,
+            Self::Usage(_) | Self::Setting { .. } => 2,
             Self::Data { .. } => 3,
             Self::Interrupted(_) => 130,
         }

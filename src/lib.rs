@@ -13,12 +13,17 @@
 //! [`random`], [`error`] and [`console`] serve them all. A room uses only what stands above it in
 //! this list.
 
+#[cfg(feature = "program")]
 pub mod bench;
+#[cfg(feature = "program")]
 pub mod cli;
+#[cfg(feature = "program")]
 pub mod console;
 pub mod data;
 pub mod error;
 pub mod evaluate;
+pub mod files;
+mod names;
 pub mod nn;
 pub mod oracle;
 pub mod random;
@@ -26,3 +31,4 @@ pub mod reports;
 pub mod train;
 
 pub use error::{Error, Result};
+pub use threadcount_kernels as kernels;

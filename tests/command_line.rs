@@ -89,9 +89,9 @@ fn usage_errors_are_one_line_and_exit_2() {
     desk.refuses("reproduce nlp2025", 2, "did you mean 'nlp2024'?");
     desk.refuses("trian biu-base", 2, "'train'");
     desk.refuses("train biu-base --epoch 3", 2, "'--epochs'");
-    desk.refuses("train biu-base --epochs 0", 2, "--epochs 0: at least 1");
+    desk.refuses("train biu-base --epochs 0", 2, "--epochs: at least 1, not 0");
     desk.refuses("train biu-base --epochs three", 2, "invalid value 'three'");
-    desk.refuses("train biu-base --batch-size 0", 2, "--batch-size 0: at least 1");
+    desk.refuses("train biu-base --batch-size 0", 2, "--batch-size: at least 1, not 0");
     desk.refuses("train biu-base --learning-rate 0", 2, "learning rate");
     desk.refuses("train biu-base --learning-rate nan", 2, "learning rate");
     desk.refuses("train biu-base --optimizer adamw", 2, "adamw");

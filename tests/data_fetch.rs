@@ -101,14 +101,23 @@ fn files_arrive_and_are_not_fetched_twice() {
     let folder = tempfile::tempdir().unwrap();
     let into = folder.path().join("deep/set");
     let (good, asked) = server(Mood::Good);
-    assert_eq!(fetch(&into, &[&good]).run().unwrap(), Fetched { downloaded: 2, kept: 0 });
+    assert_eq!(
+        fetch(&into, &[&good]).run(&mut |_| ()).unwrap(),
+        Fetched { downloaded: 2, kept: 0 }
+    );
     assert_eq!(names(&into), NAMES);
     assert!(NAMES.iter().all(|name| fs::read(into.join(name)).unwrap() == content(name)));
     // The second run finds them; a damaged one is fetched again.
-    assert_eq!(fetch(&into, &[&good]).run().unwrap(), Fetched { downloaded: 0, kept: 2 });
+    assert_eq!(
+        fetch(&into, &[&good]).run(&mut |_| ()).unwrap(),
+        Fetched { downloaded: 0, kept: 2 }
+    );
     assert_eq!(asked.load(Ordering::Relaxed), 2);
     fs::write(into.join(NAMES[1]), "damaged").unwrap();
-    assert_eq!(fetch(&into, &[&good]).run().unwrap(), Fetched { downloaded: 1, kept: 1 });
+    assert_eq!(
+        fetch(&into, &[&good]).run(&mut |_| ()).unwrap(),
+        Fetched { downloaded: 1, kept: 1 }
+    );
     assert_eq!(fs::read(into.join(NAMES[1])).unwrap(), content(NAMES[1]));
 }
 
@@ -121,7 +130,8 @@ fn bad_mirrors_are_passed_over() {
     for mood in [Mood::NotFound, Mood::WrongBytes, Mood::TooShort, Mood::Endless] {
         let folder = tempfile::tempdir().unwrap();
         let (bad, asked) = server(mood);
-        let fetched = fetch(folder.path(), &[&closed, "nonsense", &bad, &good]).run().unwrap();
+        let fetched =
+            fetch(folder.path(), &[&closed, "nonsense", &bad, &good]).run(&mut |_| ()).unwrap();
         assert_eq!(fetched, Fetched { downloaded: 2, kept: 0 });
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         assert_eq!(names(folder.path()), NAMES);
@@ -136,7 +146,7 @@ fn without_a_good_mirror_nothing_is_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let (wrong, _) = server(Mood::WrongBytes);
     let (missing, _) = server(Mood::NotFound);
-    let error = fetch(folder.path(), &[&wrong, &missing]).run().unwrap_err();
+    let error = fetch(folder.path(), &[&wrong, &missing]).run(&mut |_| ()).unwrap_err();
     let line = error.to_string();
     assert!(matches!(error, Error::Failed(_)), "{line}");
     for part in [NAMES[0], &wrong, "wrong checksum", &missing, "404"] {
@@ -144,7 +154,13 @@ fn without_a_good_mirror_nothing_is_left_behind() {
     }
     assert_eq!(line.lines().count(), 1);
     assert!(names(folder.path()).is_empty());
-    assert!(fetch(folder.path(), &[]).run().unwrap_err().to_string().contains("none is named"));
+    assert!(
+        fetch(folder.path(), &[])
+            .run(&mut |_| ())
+            .unwrap_err()
+            .to_string()
+            .contains("none is named")
+    );
 }
 
 #[test]
@@ -158,7 +174,7 @@ fn a_silent_mirror_is_left_in_time() {
     fetch.patience = Duration::from_secs(1);
     fetch.files.truncate(1);
     let start = Instant::now();
-    assert_eq!(fetch.run().unwrap(), Fetched { downloaded: 1, kept: 0 });
+    assert_eq!(fetch.run(&mut |_| ()).unwrap(), Fetched { downloaded: 1, kept: 0 });
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
 }
 
@@ -168,7 +184,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let (good, asked) = server(Mood::Good);
-    let error = fetch(&file.join("set"), &[&good]).run().unwrap_err();
+    let error = fetch(&file.join("set"), &[&good]).run(&mut |_| ()).unwrap_err();
     assert!(error.to_string().contains("cannot be written") && error.exit_code() == 3, "{error}");
     assert_eq!(asked.load(Ordering::Relaxed), 0);
 }

@@ -16,7 +16,11 @@ use std::time::Duration;
 
 use sets::{NAMES, Scratch, gzip, idx, images, pixel};
 use threadcount::Error;
-use threadcount::data::{Cache, Dataset, Half, Identity, Places, Source, fashion_mnist, synthetic};
+#[cfg(feature = "program")]
+use threadcount::cli::open_places;
+use threadcount::data::{
+    Cache, Dataset, Half, Identity, Places, Source, exit_on_lost_pages, fashion_mnist, synthetic,
+};
 
 /// Opens the set, which must fail, about this file, in one line that holds `fault`.
 #[track_caller]
@@ -489,6 +493,7 @@ fn child_folder() -> Option<PathBuf> {
 #[test]
 fn child_reads_a_file_that_is_cut_short() {
     let Some(folder) = child_folder() else { return };
+    exit_on_lost_pages().unwrap();
     let set = Dataset::open_folder(&folder, &Cache::at("/nonexistent")).unwrap();
     let file = fs::File::options().write(true).open(set.train.images.path()).unwrap();
     file.set_len(100).unwrap();
@@ -513,8 +518,34 @@ fn a_file_cut_short_while_in_use_ends_in_one_line() {
 }
 
 #[test]
+fn child_of_a_host_with_a_handler() {
+    let Some(folder) = child_folder() else { return };
+    extern "C" fn handler(_: i32) {
+        std::process::exit(77);
+    }
+    // SAFETY: the handler has the form that `signal` asks for.
+    unsafe { libc::signal(libc::SIGBUS, handler as *const () as usize) };
+    let set = Dataset::open_folder(&folder, &Cache::at("/nonexistent")).unwrap();
+    let file = fs::File::options().write(true).open(set.train.images.path()).unwrap();
+    file.set_len(100).unwrap();
+    let sum: u64 = set.train.images.as_slice().iter().map(|&byte| u64::from(byte)).sum();
+    panic!("read pages that are gone: {sum}");
+}
+
+/// A library leaves its host's signals alone.
+#[test]
+fn opening_a_set_installs_no_handler() {
+    let scratch = Scratch::good();
+    scratch.put(NAMES[0], &images(20, 300, 400));
+    scratch.put(NAMES[2], &images(10, 300, 400));
+    let output = child("child_of_a_host_with_a_handler", &scratch.folder).output().unwrap();
+    assert_eq!(output.status.code(), Some(77), "{output:?}");
+}
+
+#[test]
 fn child_is_sent_a_signal() {
     let Some(folder) = child_folder() else { return };
+    exit_on_lost_pages().unwrap();
     let _set = Dataset::open_folder(&folder, &Cache::at("/nonexistent")).unwrap();
     let me = std::process::id().to_string();
     assert!(Command::new("kill").args(["-BUS", &me]).status().unwrap().success());
@@ -556,6 +587,7 @@ fn processes_may_unpack_at_once() {
 }
 
 #[test]
+#[cfg(feature = "program")]
 fn child_finds_no_data() {
     let Some(folder) = child_folder() else { return };
     let places = Places {
@@ -563,11 +595,14 @@ fn child_finds_no_data() {
         local: folder.join("nothing"),
         cache: Cache::at(folder.join("cache")),
     };
+    assert_eq!(open_places(&places).unwrap().identity, Identity::Synthetic);
+    // The library opens it too, and says nothing.
     assert_eq!(places.open().unwrap().identity, Identity::Synthetic);
 }
 
 /// At full size, so this also says that drawing 70,000 images is a matter of seconds.
 #[test]
+#[cfg(feature = "program")]
 fn without_data_the_synthetic_set_is_drawn_once_and_announced() {
     let scratch = Scratch::empty();
     let run = || {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use sets::{NAMES, Scratch, idx, pixel};
 use threadcount::Error;
 use threadcount::data::{
-    Classes, Dataset, Half, Partition, Picks, Samples, Scale, Scaling, Selection, Split,
-    Validation, gather, show, synthetic,
+    Classes, Dataset, Half, Partition, Picks, Row, Samples, Scale, Scaling, Selection, Shape,
+    Split, TargetBuffer, Targets, Validation, gather, show, synthetic,
 };
 use threadcount::random::{Key, Purpose};
 use threadcount_kernels::gather::Cut;
@@ -45,9 +45,17 @@ fn image(n: usize) -> Vec<u8> {
     (0..12).map(|i| pixel(n, i)).collect()
 }
 
+/// The bytes of a sample.
+fn bytes(samples: &Samples, i: usize) -> &[u8] {
+    match samples.row(i) {
+        Row::Bytes(bytes) => bytes,
+        Row::Floats(_) => panic!("samples of files are bytes"),
+    }
+}
+
 /// Where a sample comes from, by the address of its pixels: no copy has any.
 fn addresses(samples: &Samples) -> Vec<usize> {
-    (0..samples.len()).map(|i| samples.image(i).as_ptr() as usize).collect()
+    (0..samples.len()).map(|i| bytes(samples, i).as_ptr() as usize).collect()
 }
 
 #[test]
@@ -57,10 +65,14 @@ fn parts_as_filed() {
     assert_eq!([split.train.len(), split.validation.len(), split.test.len()], [200, 100, 100]);
     for (samples, count) in [(&split.train, 200), (&split.test, 100), (&split.validation, 100)] {
         for i in 0..count {
-            assert_eq!((samples.image(i), samples.label(i)), (&image(i)[..], (i % 10) as u8));
+            assert_eq!((bytes(samples, i), samples.labels()[i]), (&image(i)[..], (i % 10) as u8));
         }
     }
-    assert_eq!(split.train.image(5).as_ptr(), dataset.train.images.image(5).as_ptr(), "was copied");
+    assert_eq!(
+        bytes(&split.train, 5).as_ptr(),
+        dataset.train.images.image(5).as_ptr(),
+        "was copied"
+    );
     assert_eq!((split.train.classes(), split.train.class_names()[3].as_str()), (10, "class 3"));
     assert!(!split.train.is_empty());
 }
@@ -72,11 +84,11 @@ fn a_tail_is_held_out_in_file_order() {
         apply(&dataset, Classes::All, Partition::AsFiled(Validation::Tail(0.2)), 1).unwrap();
     assert_eq!([split.train.len(), split.validation.len(), split.test.len()], [160, 40, 100]);
     for i in 0..160 {
-        assert_eq!(split.train.image(i), image(i));
+        assert_eq!(bytes(&split.train, i), image(i));
     }
     for i in 0..40 {
         assert_eq!(
-            (split.validation.image(i), split.validation.label(i)),
+            (bytes(&split.validation, i), split.validation.labels()[i]),
             (&image(160 + i)[..], (i % 10) as u8)
         );
     }
@@ -91,8 +103,8 @@ fn pairs_are_renumbered() {
         let expected: Vec<usize> =
             (0..200).filter(|i| [zero, one].contains(&((i % 10) as u8))).collect();
         for (i, &n) in expected.iter().enumerate() {
-            assert_eq!(split.train.image(i), image(n));
-            assert_eq!(split.train.label(i), u8::from(n % 10 == usize::from(one)));
+            assert_eq!(bytes(&split.train, i), image(n));
+            assert_eq!(split.train.labels()[i], u8::from(n % 10 == usize::from(one)));
         }
         assert_eq!(split.test.class_names(), [format!("class {zero}"), format!("class {one}")]);
     }
@@ -111,7 +123,7 @@ fn shuffled_parts_are_disjoint_and_cover_the_set() {
         for i in 0..part.len() {
             // Every label still belongs to its image.
             let n = (0..200)
-                .find(|&n| part.image(i) == image(n) && n % 10 == usize::from(part.label(i)));
+                .find(|&n| bytes(part, i) == image(n) && n % 10 == usize::from(part.labels()[i]));
             assert!(n.is_some(), "sample {i}");
         }
     }
@@ -178,10 +190,7 @@ fn selections_that_cannot_be() {
     apply(&small, Classes::All, TEST, 1).unwrap();
 
     let train = apply(&dataset, Classes::All, TEST, 1).unwrap().train;
-    train.require_size(3, 4).unwrap();
-    let error = train.require_size(28, 28).unwrap_err();
-    assert_eq!(error.exit_code(), 3);
-    assert!(error.to_string().contains("measure 3x4, this recipe needs 28x28"), "{error}");
+    assert_eq!(train.shape(), Shape::Image([3, 4, 1]));
 }
 
 /// One image, scaled.
@@ -196,7 +205,7 @@ fn unit_scaling_divides_by_255() {
     let scale = Scale::fit(Scaling::Unit, &train);
     let mut row = [0.0; 12];
     for n in 0..200 {
-        scaled(&scale, train.image(n), &mut row);
+        scaled(&scale, bytes(&train, n), &mut row);
         for (i, value) in row.into_iter().enumerate() {
             // One rounding of 1/255 and one of the product.
             assert!((value - f32::from(pixel(n, i)) / 255.0).abs() <= f32::EPSILON);
@@ -209,8 +218,8 @@ fn standardisation_is_fitted_on_the_training_samples_only() {
     let scratch = Scratch::good();
     // 30 images of 2x2: a constant pixel, a nearly constant one, and two that vary.
     let pixels = |n: usize| [200, u8::from(n == 3), (n * 8) as u8, (n * n % 251) as u8];
-    let bytes: Vec<u8> = (0..30).flat_map(pixels).collect();
-    scratch.put(NAMES[0], &idx(&[30, 2, 2], &bytes));
+    let all: Vec<u8> = (0..30).flat_map(pixels).collect();
+    scratch.put(NAMES[0], &idx(&[30, 2, 2], &all));
     scratch.put(NAMES[1], &idx(&[30], &[1; 30]));
     scratch.put(NAMES[2], &idx(&[10, 2, 2], &[255; 40]));
     let split =
@@ -226,8 +235,8 @@ fn standardisation_is_fitted_on_the_training_samples_only() {
         for samples in [&split.train, &split.validation, &split.test] {
             for n in 0..samples.len() {
                 let mut row = [f32::NAN; 4];
-                scaled(&scale, samples.image(n), &mut row);
-                let value = f64::from(samples.image(n)[i]) / 255.0;
+                scaled(&scale, bytes(samples, n), &mut row);
+                let value = f64::from(bytes(samples, n)[i]) / 255.0;
                 let expected = if i == 0 { 0.0 } else { (value - mean) / deviation };
                 let tolerance = 1e-6 * (1.0 + value / deviation.max(1e-9));
                 assert!(
@@ -259,14 +268,16 @@ fn a_batch_is_what_its_picks_say() {
         let scale = Scale::fit(scaling, &train);
         // 240 picks in batches of 64: the last has 48.
         for (batch, now) in order.chunks(64).enumerate() {
-            let (mut out, mut labels) = (vec![f32::NAN; now.len() * 12], vec![99; now.len()]);
+            let (mut out, mut labels) =
+                (vec![f32::NAN; now.len() * 12], TargetBuffer::new(&train, 64));
             let next = &order[order.len().min(64 * (batch + 1))..];
             let picks = Picks { now, next, cut: Cut::Rows };
             gather(&team, &train, &scale, picks, &mut out, &mut labels);
+            let Targets::Classes(labels) = labels.first(now.len()) else { panic!("classes") };
             for (row, &pick) in now.iter().enumerate() {
-                assert_eq!(labels[row], train.label(pick as usize));
+                assert_eq!(labels[row], train.labels()[pick as usize]);
                 for i in 0..12 {
-                    let byte = f32::from(train.image(pick as usize)[i]);
+                    let byte = f32::from(bytes(&train, pick as usize)[i]);
                     assert_eq!(out[row * 12 + i], byte * scale.factors()[i] + scale.offsets()[i]);
                 }
             }

@@ -39,14 +39,14 @@ fn what_a_loss_cannot_use_is_refused() {
 fn impossible_sizes_and_rates_are_refused() {
     let layers = [dense(3, LINEAR)];
     assert!(matches!(build(&layers, SOFTMAX, 0), Err(Error::Usage(_))));
-    assert!(matches!(build(&layers, SOFTMAX, usize::MAX), Err(Error::Failed(_))));
-    assert!(matches!(build(&layers, SOFTMAX, usize::MAX / 8), Err(Error::Failed(_))));
+    assert!(matches!(build(&layers, SOFTMAX, usize::MAX), Err(Error::Memory { .. })));
+    assert!(matches!(build(&layers, SOFTMAX, usize::MAX / 8), Err(Error::Memory { .. })));
     let wide = [dense(1 << 60, LINEAR)];
-    assert!(matches!(build(&wide, SOFTMAX, 1), Err(Error::Failed(_))));
+    assert!(matches!(build(&wide, SOFTMAX, 1), Err(Error::Memory { .. })));
     let pool = [max_pool(1), flatten(), dense(2, LINEAR)];
     let image = Shape::Image([1 << 20, 1 << 20, 1 << 10]);
     let network = Network::build(image, &pool, SOFTMAX, Optimizer::sgd(), 1 << 10, 1);
-    assert!(matches!(network, Err(Error::Failed(_))));
+    assert!(matches!(network, Err(Error::Memory { .. })));
     let rate = Optimizer::sgd().with_learning_rate(-1.0);
     let network = Network::build(Shape::Flat(4), &layers, SOFTMAX, rate, 1, 1);
     assert!(matches!(network, Err(Error::Usage(_))));
@@ -61,8 +61,8 @@ fn batches_that_do_not_fit_change_nothing() {
     let cases: [(&[f32], &[u8]); 5] =
         [(&x, &[0, 1, 2]), (&x[..0], &[]), (&x[..7], &[0, 1]), (&x[..8], &[0]), (&x[..8], &[0, 3])];
     for (x, labels) in cases {
-        assert!(matches!(network.train_batch(&team, x, labels, KEY), Err(Error::Failed(_))));
-        assert!(matches!(network.evaluate_batch(&team, x, labels), Err(Error::Failed(_))));
+        assert!(matches!(network.train_batch(&team, x, labels, KEY), Err(Error::Mismatch(_))));
+        assert!(matches!(network.evaluate_batch(&team, x, labels), Err(Error::Mismatch(_))));
     }
     assert!(network.predict(&team, &x[..8], &mut [0.0; 5]).is_err());
     assert_eq!(network.params(), before);

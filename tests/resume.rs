@@ -8,12 +8,11 @@ use tempfile::TempDir;
 use threadcount::data::{
     Cache, Classes, Dataset, Partition, Scaling, Selection, Split, Validation, synthetic,
 };
+use threadcount::files::write_atomically;
 use threadcount::nn::{
     Activation, Loss, Optimizer, Padding, batch_norm, conv2d, dense, dropout, flatten, max_pool,
 };
-use threadcount::train::{
-    EarlyStopping, Ended, Input, Keep, Moment, Order, Session, Task, write_atomically,
-};
+use threadcount::train::{EarlyStopping, Ended, Input, Keep, Moment, Order, Session, Task};
 use threadcount_kernels::{Isa, Pool};
 
 const SEED: u64 = 7;

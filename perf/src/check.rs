@@ -2,7 +2,7 @@
 
 use crate::program::{Pair, Program, Workers};
 use crate::protocol::{Benchmark, Twin};
-use crate::report::{Report, Row};
+use crate::report::{Report, Row, too_noisy};
 use crate::suite::SENTINELS;
 use crate::verdict::{Margin, Verdict, confirm, log_ratios};
 use rand_chacha::ChaCha8Rng;
@@ -183,18 +183,6 @@ impl Check<'_> {
         }
         Ok(noise)
     }
-}
-
-/// Whether most of the sentinels of some number of threads are beyond their margins.
-pub fn too_noisy(noise: &[Row]) -> bool {
-    noise.iter().any(|one| {
-        let alike = |other: &&Row| {
-            (&other.benchmark.isa, other.benchmark.threads)
-                == (&one.benchmark.isa, one.benchmark.threads)
-        };
-        let group: Vec<_> = noise.iter().filter(alike).collect();
-        2 * group.iter().filter(|row| row.could_be_a_change()).count() > group.len()
-    })
 }
 
 /// A seed that nobody has chosen: the clock's.

@@ -6,7 +6,7 @@ use crate::builds::Workshop;
 use crate::change_points::{ChangePoint, change_points};
 use crate::picture::{Area, COLOURS, Drawn, GRID, INK, font, svg};
 use crate::protocol::Benchmark;
-use crate::record::Line;
+use crate::record::{FolderFlag, Line};
 use crate::suite;
 use plotters::prelude::*;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use threadcount::cli::markdown;
-use threadcount::train::write_atomically;
+use threadcount::files::write_atomically;
 use threadcount::{Error, Result, console};
 
 #[derive(clap::Args)]
@@ -25,21 +25,6 @@ pub struct Args {
     only: Vec<String>,
     #[command(flatten)]
     folder: FolderFlag,
-}
-
-/// Where the history is.
-#[derive(clap::Args, Clone, Debug)]
-pub struct FolderFlag {
-    /// Folder of the history [default: perf/history in the repository]
-    #[arg(long, value_name = "DIR")]
-    folder: Option<PathBuf>,
-}
-
-impl FolderFlag {
-    /// That of a repository, unless another was named.
-    pub fn path(&self, root: &Path) -> PathBuf {
-        self.folder.clone().unwrap_or_else(|| root.join("perf/history"))
-    }
 }
 
 /// What one benchmark did in each run that recorded it, oldest first.

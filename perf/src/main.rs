@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use suite::Selection;
 use threadcount::cli::{DataFlag, JsonFlag};
-use threadcount::train::write_atomically;
+use threadcount::files::write_atomically;
 use threadcount::{Result, console};
 use verdict::Margin;
 

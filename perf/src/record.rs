@@ -1,7 +1,6 @@
 //! `cargo perf record`: what one build does today, as lines that are kept with the sources.
 
 use crate::builds::Workshop;
-use crate::history;
 use crate::program::Program;
 use crate::protocol::{self, Benchmark, Limit, Prepared, Sampled};
 use crate::statistics::Interval;
@@ -10,11 +9,11 @@ use crate::verdict::ERROR;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use threadcount::bench::Fingerprint;
 use threadcount::cli::{DataFlag, Steps};
-use threadcount::train::write_new;
+use threadcount::files::write_new;
 use threadcount::{Error, Result, console};
 
 /// Samples of each benchmark.
@@ -27,7 +26,22 @@ pub struct Args {
     #[command(flatten)]
     data: DataFlag,
     #[command(flatten)]
-    folder: history::FolderFlag,
+    folder: FolderFlag,
+}
+
+/// Where the history is.
+#[derive(clap::Args, Clone, Debug)]
+pub struct FolderFlag {
+    /// Folder of the history [default: perf/history in the repository]
+    #[arg(long, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+impl FolderFlag {
+    /// That of a repository, unless another was named.
+    pub fn path(&self, root: &Path) -> PathBuf {
+        self.folder.clone().unwrap_or_else(|| root.join("perf/history"))
+    }
 }
 
 /// One benchmark of one run; a line of a file of the history.

@@ -1,6 +1,5 @@
 //! What a check has found: as a table for people, which is Markdown too, and as JSON.
 
-use crate::check::too_noisy;
 use crate::program::Pair;
 use crate::protocol::{Benchmark, Sampled};
 use crate::statistics::Interval;
@@ -280,4 +279,15 @@ impl<'a> JsonRow<'a> {
             head_percent_of_limit: head,
         }
     }
+}
+/// Whether most of the sentinels of some number of threads are beyond their margins.
+pub fn too_noisy(noise: &[Row]) -> bool {
+    noise.iter().any(|one| {
+        let alike = |other: &&Row| {
+            (&other.benchmark.isa, other.benchmark.threads)
+                == (&one.benchmark.isa, one.benchmark.threads)
+        };
+        let group: Vec<_> = noise.iter().filter(alike).collect();
+        2 * group.iter().filter(|row| row.could_be_a_change()).count() > group.len()
+    })
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use threadcount::bench::{Limits, warm_up};
 use threadcount::cli::{self, DataFlag, Steps, markdown};
-use threadcount::train::write_atomically;
+use threadcount::files::write_atomically;
 use threadcount::{Result, console};
 use threadcount_kernels::Isa;
 use threadcount_kernels::peak::Level;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use threadcount::bench::{self, Case, ReadRates, Training, kernels, untouched};
+use threadcount::cli::open_data;
 use threadcount::data::Dataset;
 use threadcount::nn::Buffer;
 use threadcount::{Error, Result, cli, console, reports};
@@ -100,7 +101,7 @@ impl Worker {
             let recipe = reports::recipe(id)?;
             let dataset = match &self.dataset {
                 Some(dataset) => Arc::clone(dataset),
-                None => Arc::clone(self.dataset.insert(Dataset::open(self.data.as_deref())?)),
+                None => Arc::clone(self.dataset.insert(open_data(self.data.as_deref())?)),
             };
             let task = bench::endless(&recipe.task);
             let split = task.selection.apply(&dataset, 0)?;

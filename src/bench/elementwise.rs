@@ -2,9 +2,10 @@
 
 use super::case::{Case, Combine, Pieces, Work, lock, noise};
 use super::shapes::{Direction, Sweep};
+use crate::data::elements;
 use crate::nn::{
     Backward, Buffer, Buffers, Forward, Gradient, InputGradient, Layer, LayerPlan, Mode, Optimizer,
-    Params, Shape, Traffic, Twin, UnitLaps, elements,
+    Params, Shape, Traffic, Twin, UnitLaps,
 };
 use std::ops::Range;
 use std::sync::Mutex;

@@ -26,6 +26,7 @@ pub mod matrixmultiply;
 mod measure;
 mod product;
 mod profile;
+mod rate;
 pub mod shapes;
 mod traffic;
 mod training;
@@ -36,6 +37,5 @@ pub use facts::{Facts, Fingerprint};
 pub use limits::{Limits, ReadRates};
 pub use measure::{Measured, check, measure, runs_for, seconds, warm_up};
 pub use profile::{Bound, Limit, Phase};
-pub use training::{
-    Baseline, Detail, Extent, Stretch, Training, TrainingRate, endless, measure_training,
-};
+pub use rate::{Baseline, Detail, Extent, TrainingRate, measure_training};
+pub use training::{Stretch, Training, endless};

@@ -3,8 +3,14 @@
 use super::settings::{DataFlag, Settings};
 use crate::Result;
 use crate::console;
-use crate::data::{Cache, Fetch, Half, Places, Source, show};
-use std::path::PathBuf;
+use crate::data::fetch::Wanted;
+use crate::data::{
+    Cache, Dataset, Fetch, FetchEvent, Half, Identity, Location, Places, Source,
+    exit_on_lost_pages, show,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -35,6 +41,7 @@ impl Command {
         match self {
             Self::Fetch { into } => fetch(into.clone()),
             Self::Verify(data) => {
+                exit_on_lost_pages()?;
                 let found = places(data)?.verify()?;
                 console::print(&found.to_string())?;
                 found.into_result()
@@ -42,7 +49,8 @@ impl Command {
             Self::Path(data) => path(data),
             Self::Show { number, test, data } => {
                 let half = if *test { Half::Test } else { Half::Train };
-                console::print(&show(&*places(data)?.open()?, half, *number)?)
+                let folder = Settings::load()?.data(data)?;
+                console::print(&show(&*open(folder.as_deref())?, half, *number)?)
             }
         }
     }
@@ -57,13 +65,78 @@ fn fetch(into: Option<PathBuf>) -> Result<()> {
         Some(folder) => folder,
         None => Cache::user().fashion_mnist()?,
     };
-    let fetched = Fetch::official(into.clone()).run()?;
+    let mut bar = None;
+    let fetched = Fetch::official(into.clone()).run(&mut |event| tell(event, &mut bar))?;
     console::print(&format!(
         "Fashion-MNIST is in {}: {} files downloaded, {} there already\n",
         into.display(),
         fetched.downloaded,
         fetched.kept
     ))
+}
+
+/// A bar on a terminal, and plain lines elsewhere.
+fn tell(event: FetchEvent<'_>, bar: &mut Option<ProgressBar>) {
+    match event {
+        FetchEvent::Kept(wanted) => {
+            console::note(&format!("{}: there already, checksum good", wanted.name));
+        }
+        FetchEvent::Begun(wanted) => *bar = Some(bar_of(wanted)),
+        FetchEvent::Received(bytes) => bar.iter().for_each(|bar| bar.set_position(bytes)),
+        FetchEvent::Ended => bar.take().iter().for_each(ProgressBar::finish),
+        FetchEvent::PassedOver { mirror, wanted, fault } => {
+            console::warn(&format!("{mirror}/{}: {fault}", wanted.name));
+        }
+    }
+}
+
+fn bar_of(wanted: &Wanted) -> ProgressBar {
+    // indicatif draws to stderr, and draws nothing when that is not a terminal.
+    let bar = ProgressBar::new(wanted.len);
+    if bar.is_hidden() {
+        console::note(&format!("{}: downloading {} bytes", wanted.name, wanted.len));
+    }
+    // The template is ours and good; should it not be, the default style serves as well.
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+    {
+        bar.set_style(style);
+    }
+    bar.with_message(wanted.name.clone())
+}
+
+/// The set that a command works on: the user's, or the synthetic one, announced loudly. From here on
+/// the program ends with a line that says why, should a file be cut short under it.
+///
+/// # Errors
+/// As [`Places::open`].
+pub fn open(folder: Option<&Path>) -> Result<Arc<Dataset>> {
+    open_places(&Places::user(folder))
+}
+
+/// The same, from these places.
+///
+/// # Errors
+/// As [`Places::open`].
+pub fn open_places(places: &Places) -> Result<Arc<Dataset>> {
+    exit_on_lost_pages()?;
+    let Location { folder, source } = places.locate()?;
+    if source == Source::Synthetic && !folder.exists() {
+        console::note(&format!(
+            "threadcount: drawing the synthetic set into {} (once)",
+            folder.display()
+        ));
+    }
+    let dataset = places.open()?;
+    if dataset.identity == Identity::Synthetic {
+        console::warn(&format!(
+            "THIS IS NOT FASHION-MNIST but a synthetic set of drawn garments ({}); results on it say \
+             nothing about the reports' claims. Get the real set with `threadcount data fetch`, or \
+             name its folder with --data",
+            dataset.origin.display()
+        ));
+    }
+    Ok(dataset)
 }
 
 fn path(data: &DataFlag) -> Result<()> {

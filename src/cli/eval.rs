@@ -1,9 +1,9 @@
 //! `threadcount eval`
 
+use super::data;
 use super::evaluation::Evaluation;
 use super::settings::{ComputeFlags, DataFlag, Settings};
 use crate::console;
-use crate::data::Dataset;
 use crate::reports;
 use crate::train::{DataRecord, RunFolder, Session, TaskRecord};
 use crate::{Error, Result};
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             recipe.id
         )));
     }
-    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let split = task.selection.apply(&dataset, record.seed)?;
     let data = DataRecord::of(&dataset, &split);
     if data.sha256 != record.data.sha256 {

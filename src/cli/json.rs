@@ -1,7 +1,7 @@
 //! The option `--json FILE` of the commands whose results take minutes.
 
 use crate::console;
-use crate::train::write_atomically;
+use crate::files::write_atomically;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 

@@ -2,13 +2,14 @@
 //! flag, how figures are written.
 
 mod bench;
-mod data;
+pub(crate) mod data;
 mod eval;
 mod evaluation;
 mod info;
 mod interrupt;
 mod json;
 mod list;
+mod network_table;
 mod progress;
 mod reproduce;
 mod settings;
@@ -16,6 +17,7 @@ mod summary;
 mod table;
 mod train;
 
+pub use data::{open as open_data, open_places};
 pub use json::JsonFlag;
 pub use progress::Steps;
 pub use settings::{DataFlag, IsaFlag, Settings, pool};
@@ -76,7 +78,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let line = error.to_string().replace(['\n', '\r'], " ");
+            let line = in_flags(&error).replace(['\n', '\r'], " ");
             match error {
                 Error::Interrupted(_) => console::note(&format!("threadcount: {line}")),
                 _ => console::note(&format!("threadcount: error: {line}")),
@@ -98,6 +100,18 @@ impl Command {
             Self::Bench(args) => bench::run(&args),
             Self::Data(command) => command.run(),
         }
+    }
+}
+
+/// An error of the library in the words of the command line.
+fn in_flags(error: &Error) -> String {
+    match error {
+        Error::Setting { .. } => format!("--{error}"),
+        Error::Diverged { .. } => error.to_string().replace("a learning rate", "a --learning-rate"),
+        Error::RunExists { path } => {
+            format!("{error} (choose another --out, or --resume {})", path.display())
+        }
+        _ => error.to_string(),
     }
 }
 

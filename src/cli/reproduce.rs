@@ -1,5 +1,6 @@
 //! `threadcount reproduce`: what the reports claimed beside what is measured here.
 
+use super::data;
 use super::json::JsonFlag;
 use super::progress::Progress;
 use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
@@ -80,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let seed = settings.seed(&args.seed)?;
     let pool = settings.pool(&args.compute)?;
     args.json.check()?;
-    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let claims = match dataset.identity {
         Identity::FashionMnist => Claims::Compared,
         Identity::Synthetic | Identity::Other => Claims::LeftOut,

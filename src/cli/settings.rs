@@ -2,7 +2,7 @@
 //! `./threadcount.toml` > default.
 
 use crate::console;
-use crate::reports::nearest;
+use crate::names::nearest;
 use crate::{Error, Result};
 use std::env;
 use std::ffi::OsString;

@@ -1,8 +1,8 @@
 //! `threadcount summary`
 
+use super::network_table::summary;
 use crate::Result;
 use crate::console;
-use crate::nn::summary;
 use crate::reports;
 
 #[derive(clap::Args)]

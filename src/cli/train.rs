@@ -1,11 +1,12 @@
 //! `threadcount train`
 
+use super::data;
 use super::evaluation::Evaluation;
 use super::progress::Progress;
 use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{interrupt, table};
 use crate::console;
-use crate::data::{Dataset, Split};
+use crate::data::Split;
 use crate::evaluate::plots::{self, Curves, Series};
 use crate::reports::{self, Recipe};
 use crate::train::{
@@ -102,7 +103,7 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
     let task = Changes::apply(&changes, recipe.task.clone())?;
     let seed = settings.seed(&args.seed)?;
     let pool = settings.pool(&args.compute)?;
-    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let split = task.selection.apply(&dataset, seed)?;
     let record = Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -139,7 +140,7 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
     let wanted = Changes::from(args.changes.clone());
     if let Some(option) = wanted.beyond_epochs(&record.changes) {
         return Err(Error::Usage(format!(
-            "{option}: a resumed run keeps what {shown} was started with; only --epochs may change"
+            "--{option}: a resumed run keeps what {shown} was started with; only --epochs may change"
         )));
     }
     if let Some(seed) = args.seed.given().filter(|&seed| seed != record.seed) {
@@ -156,7 +157,7 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
             record.recipe, record.version
         )));
     }
-    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let split = task.selection.apply(&dataset, record.seed)?;
     let data = DataRecord::of(&dataset, &split);
     if data.sha256 != record.data.sha256 {

@@ -1,47 +1,122 @@
-//! The one pass that turns picked samples into a batch of floats.
+//! The one pass that turns picked samples into a batch of floats and their targets.
 
-use threadcount_kernels::Team;
 use threadcount_kernels::gather::{self as kernel, Batch, Cut};
+use threadcount_kernels::{Team, naive};
 
+use super::samples::{Inputs, Row, Samples};
 use super::scale::Scale;
-use super::split::Samples;
+use super::targets::Targets;
 
 /// Picked samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Picks<'a> {
     /// Numbers of the samples of a batch.
     pub now: &'a [u32],
-    /// Those of the batch that will probably be next, none if there is none: their images are
+    /// Those of the batch that will probably be next, none if there is none: their inputs are
     /// asked for ahead.
     pub next: &'a [u32],
     /// How threads share the work.
     pub cut: Cut,
 }
 
-/// Gathers the samples picked now into a batch: `out` becomes `[picks, pixels]` floats, scaled, and
-/// `labels` their `[picks]` labels.
+/// Room for the targets of a batch, of one kind.
+#[derive(Clone, Debug)]
+pub enum TargetBuffer {
+    /// `[largest]`
+    Classes(Vec<u8>),
+    /// `[largest, width]`
+    Values {
+        /// The numbers.
+        values: Vec<f32>,
+        /// How many belong to each target.
+        width: usize,
+    },
+}
+
+impl TargetBuffer {
+    /// For up to `largest` of these samples.
+    pub fn new(samples: &Samples, largest: usize) -> Self {
+        let width = samples.target_width();
+        match samples.targets() {
+            Targets::Classes(_) => Self::Classes(vec![0; largest]),
+            Targets::Values(_) => Self::Values { values: vec![0.0; largest * width], width },
+        }
+    }
+
+    /// The first `n`.
+    ///
+    /// # Panics
+    /// If there is no room for as many.
+    pub fn first(&self, n: usize) -> Targets<'_> {
+        match self {
+            Self::Classes(labels) => Targets::Classes(&labels[..n]),
+            Self::Values { values, width } => Targets::Values(&values[..n * width]),
+        }
+    }
+
+    /// Copies the targets of these samples, which are of the same kind.
+    fn fill(&mut self, samples: &Samples, picks: &[u32]) {
+        match (self, samples.targets()) {
+            (Self::Classes(labels), Targets::Classes(all)) => {
+                assert!(labels.len() >= picks.len(), "room for a label per pick");
+                for (label, &pick) in labels.iter_mut().zip(picks) {
+                    *label = all[pick as usize];
+                }
+            }
+            (Self::Values { values, width }, Targets::Values(all)) => {
+                assert_eq!(*width, samples.target_width(), "targets of one width");
+                assert!(values.len() >= picks.len() * *width, "room for values of every pick");
+                for (to, &pick) in values.chunks_exact_mut(*width).zip(picks) {
+                    to.copy_from_slice(&all[pick as usize * *width..][..*width]);
+                }
+            }
+            _ => panic!("a batch's targets are classes or values, not both"),
+        }
+    }
+}
+
+/// Gathers the samples picked now into a batch: `out` becomes `[picks, inputs]` floats, scaled, and
+/// the first of `targets` theirs.
 ///
 /// # Panics
-/// If a pick, also of the next batch, is not below `samples.len()`, or `out`, `labels` or `scale` are not of those lengths.
+/// If a pick, also of the next batch, is not below `samples.len()`, or `out`, `targets` or `scale` do not
+/// fit.
 pub fn gather(
     team: &Team,
     samples: &Samples,
     scale: &Scale,
     Picks { now: picks, next, cut }: Picks<'_>,
     out: &mut [f32],
-    labels: &mut [u8],
+    targets: &mut TargetBuffer,
 ) {
-    let pixels = samples.pixels();
-    assert_eq!(out.len(), picks.len() * pixels, "a row of floats per pick");
-    assert_eq!(labels.len(), picks.len(), "a label per pick");
-    assert_eq!(scale.pixels(), pixels, "a factor per pixel");
-    for (&pick, label) in picks.iter().zip(labels) {
-        *label = samples.label(pick as usize);
-    }
-    let image = |i: usize| {
-        let pick = picks.get(i).or_else(|| next.get(i - picks.len()));
-        pick.map_or(&[][..], |&pick| samples.image(pick as usize))
-    };
+    let inputs = samples.shape().len();
+    assert_eq!(out.len(), picks.len() * inputs, "a row of floats per pick");
+    assert_eq!(scale.inputs(), inputs, "a factor per input");
+    targets.fill(samples, picks);
+    let pick = |i: usize| picks.get(i).or_else(|| next.get(i - picks.len())).map(|&p| p as usize);
     let batch = Batch { factors: scale.factors(), offsets: scale.offsets(), cut };
-    kernel::scaled(team, image, batch, out);
+    match samples.inputs {
+        Inputs::Floats(_) => {
+            let row = |i: usize| pick(i).map_or(&[][..], |pick| samples.floats(pick));
+            kernel::scaled(team, row, batch, out);
+        }
+        Inputs::Files(_) | Inputs::Bytes(_) => {
+            let row = |i: usize| pick(i).map_or(&[][..], |pick| samples.bytes(pick));
+            kernel::scaled(team, row, batch, out);
+        }
+    }
+}
+
+/// The inputs of the first samples, by plain loops: the twin of [`gather`].
+///
+/// # Panics
+/// If `out` is not whole rows, or there are fewer samples.
+pub fn naive_gather(samples: &Samples, scale: &Scale, out: &mut [f32]) {
+    for (i, out) in out.chunks_exact_mut(samples.shape().len()).enumerate() {
+        let (factors, offsets) = (scale.factors(), scale.offsets());
+        match samples.row(i) {
+            Row::Bytes(bytes) => naive::gather::scaled(|_| bytes, factors, offsets, out),
+            Row::Floats(floats) => naive::gather::scaled(|_| floats, factors, offsets, out),
+        }
+    }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::fashion_mnist::{self, FILES, Official, Verification};
+use super::fashion_mnist::{self, FILES, Half, Official, Verification};
 use super::idx::{CLASSES, Images, Labels};
 use super::synthetic;
-use crate::{Error, Result, console};
+use crate::{Error, Result};
 
 /// The classes of Fashion-MNIST, by label.
 pub const CLASS_NAMES: [&str; CLASSES] = [
@@ -48,15 +48,6 @@ impl Identity {
     }
 }
 
-/// One half of a set as it is filed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// The `train-` files.
-    Train = 0,
-    /// The `t10k-` files.
-    Test = 1,
-}
-
 /// Images and their labels, of equal count.
 #[derive(Debug)]
 pub struct Part {
@@ -81,7 +72,7 @@ pub struct Dataset {
 
 impl Dataset {
     /// Opens the set that the user means: `explicit` if there is one, else the first of
-    /// `./data/fashion-mnist`, the cache, and the synthetic set (which is announced on stderr).
+    /// `./data/fashion-mnist`, the cache, and the synthetic set.
     ///
     /// # Errors
     /// [`Error::Data`] if the folder that counts is missing, incomplete or holds a bad file.
@@ -89,8 +80,7 @@ impl Dataset {
         Places::user(explicit).open()
     }
 
-    /// Opens the four files of a folder; packed ones are unpacked into the cache. Announces
-    /// nothing.
+    /// Opens the four files of a folder; packed ones are unpacked into the cache.
     ///
     /// # Errors
     /// [`Error::Data`] if a file is missing or bad, or the four do not fit together.
@@ -132,6 +122,11 @@ impl Dataset {
             Half::Train => &self.train,
             Half::Test => &self.test,
         }
+    }
+
+    /// The names of all classes, by label.
+    pub fn class_names(&self) -> Arc<[String]> {
+        (0..CLASSES as u8).map(|label| self.class_name(label)).collect()
     }
 
     /// The name of a label: the garment, or the bare number where the classes are not known.
@@ -195,7 +190,7 @@ pub struct Location {
 /// The places that are searched, in order.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// `--data` or `THREADCOUNT_DATA`: never passed over.
+    /// The folder that the user named: never passed over.
     pub explicit: Option<PathBuf>,
     /// The folder below the working folder: passed over if it holds none of the four files.
     pub local: PathBuf,
@@ -237,32 +232,17 @@ impl Places {
         })
     }
 
-    /// Opens the set of [`Places::locate`]. A synthetic set, wherever it lies, is announced on
-    /// stderr.
+    /// Opens the set of [`Places::locate`]; the synthetic one is drawn if it is not there. Says nothing:
+    /// whoever compares results with others' looks at [`Dataset::identity`].
     ///
     /// # Errors
     /// As [`Dataset::open`].
     pub fn open(&self) -> Result<Arc<Dataset>> {
         let Location { mut folder, source } = self.locate()?;
         if source == Source::Synthetic {
-            if !folder.exists() {
-                console::note(&format!(
-                    "threadcount: drawing the synthetic set into {} (once)",
-                    folder.display()
-                ));
-            }
             folder = synthetic::ensure(&self.cache)?;
         }
-        let dataset = Dataset::open_folder(&folder, &self.cache)?;
-        if dataset.identity == Identity::Synthetic {
-            console::note(&format!(
-                "threadcount: warning: THIS IS NOT FASHION-MNIST but a synthetic set of drawn garments ({}); results on \
-                 it say nothing about the reports' claims. Get the real set with `threadcount data fetch`, or name its \
-                 folder with --data",
-                folder.display()
-            ));
-        }
-        Ok(dataset)
+        Dataset::open_folder(&folder, &self.cache)
     }
 
     /// Checks the files of the folder that would be used, for `threadcount data verify`.
@@ -275,7 +255,7 @@ impl Places {
         if source == Source::Synthetic {
             return Err(Error::data(
                 &self.local,
-                "no set to verify there, in the cache or under --data; run `threadcount data fetch`",
+                "no set to verify there or in the cache; run `threadcount data fetch`, or name its folder",
             ));
         }
         Ok(fashion_mnist::verify(&folder, &self.cache))

@@ -8,6 +8,15 @@ use super::cache::{Cache, file_sha256, sha256};
 use super::idx::{Form, Images, Labels};
 use crate::{Error, Result};
 
+/// One half of a set as it is filed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// The `train-` files.
+    Train = 0,
+    /// The `t10k-` files.
+    Test = 1,
+}
+
 /// One of the four files of a set, and what the official one looks like.
 #[derive(Clone, Copy, Debug)]
 pub struct Official {

@@ -15,7 +15,7 @@ pub const MIRRORS: [&str; 2] = [
 ];
 
 /// A file to download.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Its name, on the mirrors and in the folder.
     pub name: String,
@@ -47,6 +47,28 @@ pub struct Fetched {
     pub kept: usize,
 }
 
+/// What a download is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchEvent<'a> {
+    /// A file is there already, with the right checksum.
+    Kept(&'a Wanted),
+    /// A mirror begins to send a file.
+    Begun(&'a Wanted),
+    /// So many bytes of it have come.
+    Received(u64),
+    /// All of them have, or what has come is of no use.
+    Ended,
+    /// A mirror was passed over.
+    PassedOver {
+        /// Its address.
+        mirror: &'a str,
+        /// The file that it was asked for.
+        wanted: &'a Wanted,
+        /// Why.
+        fault: &'a str,
+    },
+}
+
 impl Fetch {
     /// The four official files from the well-known mirrors; ten minutes for each (26 MB at 45
     /// KB/s).
@@ -66,24 +88,24 @@ impl Fetch {
         }
     }
 
-    /// Downloads what is not there yet; progress goes to stderr. A second run after a failure goes
-    /// on where the first one stopped.
+    /// Downloads what is not there yet, and tells `watch` what happens. A second run after a failure
+    /// goes on where the first one stopped.
     ///
     /// # Errors
     /// [`Error::Failed`](crate::Error::Failed) if no mirror serves a file as it has to be;
     /// [`Error::Data`](crate::Error::Data) if the folder cannot be written;
     /// [`Error::Usage`](crate::Error::Usage) in a build without the feature `fetch`.
-    pub fn run(&self) -> Result<Fetched> {
-        imp::run(self)
+    pub fn run(&self, watch: &mut dyn FnMut(FetchEvent<'_>)) -> Result<Fetched> {
+        imp::run(self, watch)
     }
 }
 
 #[cfg(not(feature = "fetch"))]
 mod imp {
-    use super::{Fetch, Fetched};
+    use super::{Fetch, FetchEvent, Fetched};
     use crate::{Error, Result};
 
-    pub(super) fn run(fetch: &Fetch) -> Result<Fetched> {
+    pub(super) fn run(fetch: &Fetch, _: &mut dyn FnMut(FetchEvent<'_>)) -> Result<Fetched> {
         Err(Error::Usage(format!(
             "this build cannot download (it was made without the feature `fetch`); put the four .gz files into {}",
             fetch.into.display()
@@ -97,14 +119,13 @@ mod imp {
     use std::io::{Read, Write};
     use std::time::Duration;
 
-    use indicatif::{ProgressBar, ProgressStyle};
     use sha2::{Digest, Sha256};
     use tempfile::NamedTempFile;
     use ureq::Agent;
 
-    use super::{Fetch, Fetched, Wanted};
+    use super::{Fetch, FetchEvent, Fetched, Wanted};
     use crate::data::cache::{file_sha256, hex, not_writable, persist, temporary};
-    use crate::{Error, Result, console};
+    use crate::{Error, Result};
 
     /// A mirror that does not answer for so long is passed over.
     const CONNECT: Duration = Duration::from_secs(15);
@@ -115,7 +136,7 @@ mod imp {
         Folder(Error),
     }
 
-    pub(super) fn run(fetch: &Fetch) -> Result<Fetched> {
+    pub(super) fn run(fetch: &Fetch, watch: &mut dyn FnMut(FetchEvent<'_>)) -> Result<Fetched> {
         fs::create_dir_all(&fetch.into).map_err(not_writable(&fetch.into))?;
         let agent: Agent = Agent::config_builder()
             .timeout_global(Some(fetch.patience))
@@ -127,20 +148,17 @@ mod imp {
         for wanted in &fetch.files {
             let target = fetch.into.join(&wanted.name);
             if file_sha256(&target).is_ok_and(|found| found == wanted.sha256) {
-                console::note(&format!("{}: there already, checksum good", wanted.name));
+                watch(FetchEvent::Kept(wanted));
                 fetched.kept += 1;
                 continue;
             }
             let mut faults = Vec::new();
             let done = fetch.mirrors.iter().find_map(|mirror| {
-                match download(&agent, mirror, wanted, fetch) {
+                match download(&agent, mirror, wanted, fetch, watch) {
                     Ok(file) => Some(Ok(file)),
                     Err(Fault::Folder(error)) => Some(Err(error)),
                     Err(Fault::Mirror(fault)) => {
-                        console::note(&format!(
-                            "threadcount: warning: {mirror}/{}: {fault}",
-                            wanted.name
-                        ));
+                        watch(FetchEvent::PassedOver { mirror, wanted, fault: &fault });
                         faults.push(format!("{mirror}: {fault}"));
                         None
                     }
@@ -172,6 +190,7 @@ mod imp {
         mirror: &str,
         wanted: &Wanted,
         fetch: &Fetch,
+        watch: &mut dyn FnMut(FetchEvent<'_>),
     ) -> std::result::Result<NamedTempFile, Fault> {
         let mirror_fault = |error: String| Fault::Mirror(error);
         let address = format!("{}/{}", mirror.trim_end_matches('/'), wanted.name);
@@ -182,7 +201,7 @@ mod imp {
             temporary(".fetching-", 0o644).tempfile_in(&fetch.into).map_err(folder_fault)?;
         // One byte more than wanted: enough to know that a body is too long, without reading it.
         let mut body = response.into_body().into_reader().take(wanted.len + 1);
-        let progress = progress(wanted);
+        watch(FetchEvent::Begun(wanted));
         let (mut hash, mut len, mut chunk) = (Sha256::new(), 0_u64, vec![0; 64 << 10]);
         loop {
             let read = body.read(&mut chunk).map_err(|error| mirror_fault(error.to_string()))?;
@@ -192,9 +211,9 @@ mod imp {
             hash.update(&chunk[..read]);
             file.write_all(&chunk[..read]).map_err(folder_fault)?;
             len += read as u64;
-            progress.set_position(len);
+            watch(FetchEvent::Received(len));
         }
-        progress.finish();
+        watch(FetchEvent::Ended);
         if len != wanted.len {
             return Err(mirror_fault(match len > wanted.len {
                 true => format!("more than the {} bytes that it has to have", wanted.len),
@@ -206,22 +225,6 @@ mod imp {
         }
         Ok(file)
     }
-
-    /// A bar on a terminal, and one plain line elsewhere.
-    fn progress(wanted: &Wanted) -> ProgressBar {
-        // indicatif draws to stderr, and draws nothing when that is not a terminal.
-        let bar = ProgressBar::new(wanted.len);
-        if bar.is_hidden() {
-            console::note(&format!("{}: downloading {} bytes", wanted.name, wanted.len));
-        }
-        // The template is ours and good; should it not be, the default style serves as well.
-        if let Ok(style) = ProgressStyle::with_template(
-            "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-        ) {
-            bar.set_style(style);
-        }
-        bar.with_message(wanted.name.clone())
-    }
 }
 
 #[cfg(all(test, not(feature = "fetch")))]
@@ -230,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_build_without_the_network_says_so() {
-        let error = Fetch::official("folder".into()).run().unwrap_err();
+        let error = Fetch::official("folder".into()).run(&mut |_| ()).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("cannot download"), "{error}");
     }

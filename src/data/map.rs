@@ -1,9 +1,10 @@
 //! Read-only file maps, and what happens when another program cuts such a file short.
 //!
 //! A length is checked once, when the file is mapped. If the file shrinks afterwards, touching a
-//! page that is gone raises SIGBUS, which would kill the program without a word. So every map is
-//! entered in a list that a signal handler can read, with its message already written out: the
-//! handler prints that one line and leaves with the exit code for bad data. This is the only
+//! page that is gone raises SIGBUS, which kills the program without a word. So every map is
+//! entered in a list that a signal handler can read, with its message already written out. A program
+//! that wants the handler installs it ([`exit_on_lost_pages`]): it prints that one line and leaves with
+//! the exit code for bad data. A library has no business with its host's signals. This is the only
 //! `unsafe` of the crate.
 #![allow(unsafe_code)]
 
@@ -42,12 +43,22 @@ impl FileMap {
         // SAFETY: the map is read-only and private, `len` is the file's length. Another program may
         // still write the file (then we read other bytes, which only data is made of: every u8 is a
         // valid value and labels and headers are checked again wherever they index) or cut it short
-        // (then the handler below ends the program before any byte of the lost page is seen).
+        // (then the signal ends the program before any byte of the lost page is seen).
         let map = unsafe { MmapOptions::new().len(len).map(&file) }
             .map_err(|source| Error::data(path, format!("cannot map the file: {source}")))?;
-        let watch = sigbus::Watch::new(path, &map)?;
+        let watch = sigbus::Watch::new(path, &map);
         Ok(Self { map, watch })
     }
+}
+
+/// From here on, a mapped data file that is cut short while it is in use ends the program with a line
+/// that names it, and exit code 3. Replaces the handler of SIGBUS; without this, the program dies by the
+/// signal. For programs, not for libraries.
+///
+/// # Errors
+/// [`Error::Failed`] if the system refuses the handler.
+pub fn exit_on_lost_pages() -> Result<()> {
+    sigbus::install()
 }
 
 impl Deref for FileMap {
@@ -146,8 +157,7 @@ mod sigbus {
 
     impl Watch {
         /// Enters the range of `map`, with the message for the file at `path`, into the list.
-        pub(super) fn new(path: &Path, map: &[u8]) -> Result<Self> {
-            install()?;
+        pub(super) fn new(path: &Path, map: &[u8]) -> Self {
             let mut message = b"threadcount: error: ".to_vec();
             message.extend_from_slice(path.as_os_str().as_bytes());
             message.extend_from_slice(
@@ -171,7 +181,7 @@ mod sigbus {
                 }
             }
             // SAFETY: the box was leaked above and ranges are never freed.
-            Ok(Self(unsafe { &*range }))
+            Self(unsafe { &*range })
         }
 
         /// Takes the range out of use; its addresses may be mapped anew by somebody else.
@@ -181,7 +191,7 @@ mod sigbus {
     }
 
     /// Installs the handler, once per process.
-    fn install() -> Result<()> {
+    pub(super) fn install() -> Result<()> {
         static DONE: OnceLock<i32> = OnceLock::new();
         let code = *DONE.get_or_init(|| {
             // SAFETY: an all-zero sigaction is a valid value of this plain C struct.
@@ -252,10 +262,14 @@ mod sigbus {
     pub(super) struct Watch;
 
     impl Watch {
-        pub(super) fn new(_path: &Path, _map: &[u8]) -> crate::Result<Self> {
-            Ok(Self)
+        pub(super) fn new(_path: &Path, _map: &[u8]) -> Self {
+            Self
         }
         pub(super) fn end(&self) {}
+    }
+
+    pub(super) fn install() -> crate::Result<()> {
+        Ok(())
     }
 }
 
@@ -273,6 +287,7 @@ mod tests {
     fn a_fault_in_a_foreign_map_kills_as_ever() {
         if let Some(folder) = std::env::var_os(CHILD) {
             let folder = Path::new(&folder);
+            exit_on_lost_pages().unwrap();
             let _ours = FileMap::open(&folder.join("ours")).unwrap();
             let gone = FileMap::open(&folder.join("gone")).unwrap();
             drop(gone);

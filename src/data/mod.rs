@@ -5,8 +5,9 @@
 //! - [`fashion_mnist`]: the official files and their checksums; [`fetch`] downloads them
 //! - [`synthetic`]: drawn garments for machines without the data
 //! - [`dataset`]: which folder is used, and what it holds
+//! - [`Samples`]: inputs in mapped files or in memory, with their targets
 //! - [`split`]: training, validation and test samples of a selection of classes
-//! - [`scale`]: from bytes to floats
+//! - [`scale`]: from samples to what a network sees
 //! - [`batch`]: one pass from picks to a batch
 //! - [`mod@show`]: an image as text
 //!
@@ -20,17 +21,25 @@ pub mod fashion_mnist;
 pub mod fetch;
 pub mod idx;
 mod map;
+mod samples;
 pub mod scale;
+mod shape;
 pub mod show;
 pub mod split;
 pub mod synthetic;
+mod targets;
 
-pub use batch::{Picks, gather};
+pub use batch::{Picks, TargetBuffer, gather, naive_gather};
 pub use cache::Cache;
-pub use dataset::{CLASS_NAMES, Dataset, Half, Identity, Location, Part, Places, Source};
-pub use fashion_mnist::Verification;
-pub use fetch::Fetch;
+pub use dataset::{CLASS_NAMES, Dataset, Identity, Location, Part, Places, Source};
+pub use fashion_mnist::{Half, Verification};
+pub use fetch::{Fetch, FetchEvent};
 pub use idx::{Images, Labels};
+pub use map::exit_on_lost_pages;
+pub use samples::{Inputs, Row, Samples};
 pub use scale::{Scale, Scaling};
+pub use shape::Shape;
+pub(crate) use shape::elements;
 pub use show::show;
-pub use split::{Classes, Partition, Samples, Selection, Split, Validation};
+pub use split::{Classes, Partition, Selection, Split, Validation};
+pub use targets::Targets;

@@ -1,6 +1,7 @@
 //! An image as text, for `threadcount data show N`.
 
-use super::dataset::{Dataset, Half};
+use super::dataset::Dataset;
+use super::fashion_mnist::Half;
 use crate::{Error, Result};
 
 /// From black to white. Plain characters, no colours: it reads the same in a pipe.

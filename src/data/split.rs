@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::Dataset;
 use super::idx::CLASSES;
+use super::samples::Samples;
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 
@@ -51,13 +52,20 @@ pub enum Partition {
     },
 }
 
-/// A recipe's choice of samples.
+/// A choice of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Selection {
     /// Which classes.
     pub classes: Classes,
     /// How they are cut.
     pub partition: Partition,
+}
+
+/// All classes as they are filed, validated on the test part.
+impl Default for Selection {
+    fn default() -> Self {
+        Self { classes: Classes::All, partition: Partition::AsFiled(Validation::Test) }
+    }
 }
 
 /// The samples of a run.
@@ -71,101 +79,10 @@ pub struct Split {
     pub test: Samples,
 }
 
-/// Picks from a data set, with labels numbered from 0. No pixel is copied.
-#[derive(Clone, Debug)]
-pub struct Samples {
-    dataset: Arc<Dataset>,
-    /// Numbers below the training count are training images; the test images follow.
-    picks: Vec<u32>,
-    labels: Vec<u8>,
-    class_names: Arc<[String]>,
-}
-
-impl Samples {
-    /// How many samples there are.
-    pub fn len(&self) -> usize {
-        self.picks.len()
-    }
-
-    /// Whether there are none; samples of a [`Split`] never are.
-    pub fn is_empty(&self) -> bool {
-        self.picks.is_empty()
-    }
-
-    /// The pixels of sample `i`, `[height, width]`, row by row.
-    ///
-    /// # Panics
-    /// If there are not that many samples.
-    #[inline]
-    pub fn image(&self, i: usize) -> &[u8] {
-        let pick = self.picks[i] as usize;
-        let train = &self.dataset.train.images;
-        match pick.checked_sub(train.count()) {
-            None => train.image(pick),
-            Some(pick) => self.dataset.test.images.image(pick),
-        }
-    }
-
-    /// The label of sample `i`, below [`Samples::classes`].
-    ///
-    /// # Panics
-    /// If there are not that many samples.
-    #[inline]
-    pub fn label(&self, i: usize) -> u8 {
-        self.labels[i]
-    }
-
-    /// All labels, in the order of the samples.
-    pub fn labels(&self) -> &[u8] {
-        &self.labels
-    }
-
-    /// Pixels of an image.
-    pub fn pixels(&self) -> usize {
-        self.dataset.train.images.pixels()
-    }
-
-    /// Rows of an image.
-    pub fn height(&self) -> usize {
-        self.dataset.train.images.height()
-    }
-
-    /// Columns of an image.
-    pub fn width(&self) -> usize {
-        self.dataset.train.images.width()
-    }
-
-    /// How many classes the labels number.
-    pub fn classes(&self) -> usize {
-        self.class_names.len()
-    }
-
-    /// The names of the classes, by label.
-    pub fn class_names(&self) -> &[String] {
-        &self.class_names
-    }
-
-    /// The set that the samples are picked from.
-    pub fn dataset(&self) -> &Arc<Dataset> {
-        &self.dataset
-    }
-
-    /// Says that the images have the size that a network needs.
-    ///
-    /// # Errors
-    /// [`Error::Data`] if they have another.
-    pub fn require_size(&self, height: usize, width: usize) -> Result<()> {
-        if [self.height(), self.width()] == [height, width] {
-            return Ok(());
-        }
-        Err(Error::data(
-            self.dataset.train.images.path(),
-            format!(
-                "its images measure {}x{}, this recipe needs {height}x{width}; use a set of that size",
-                self.height(),
-                self.width()
-            ),
-        ))
+impl Split {
+    /// Training samples and what is judged after every epoch, which is judged at the end too.
+    pub fn new(train: Samples, validation: Samples) -> Self {
+        Self { train, test: validation.clone(), validation }
     }
 }
 
@@ -178,10 +95,7 @@ impl Selection {
     pub fn apply(&self, dataset: &Arc<Dataset>, seed: u64) -> Result<Split> {
         self.classes.check()?;
         let class_names = self.classes.names(dataset);
-        let samples = |picks: Vec<(u32, u8)>| {
-            let (picks, labels) = picks.into_iter().unzip();
-            Samples { dataset: dataset.clone(), picks, labels, class_names: class_names.clone() }
-        };
+        let samples = |picks| Samples::picked(dataset, picks, class_names.clone());
         let filed_train = self.classes.pick(dataset.train.labels.as_slice(), 0);
         let filed_test =
             self.classes.pick(dataset.test.labels.as_slice(), dataset.train.labels.count());
@@ -213,7 +127,7 @@ impl Selection {
         let validation = validation.map_or_else(|| test.clone(), samples);
         for (name, samples) in [("training", &train), ("validation", &validation), ("test", &test)]
         {
-            self.classes.require(samples, name)?;
+            self.classes.require(samples, name, &dataset.origin)?;
         }
         Ok(Split { train, validation, test })
     }
@@ -233,7 +147,7 @@ impl Classes {
 
     fn names(self, dataset: &Dataset) -> Arc<[String]> {
         match self {
-            Self::All => (0..CLASSES as u8).map(|label| dataset.class_name(label)).collect(),
+            Self::All => dataset.class_names(),
             Self::Pair { zero, one } => [zero, one].map(|label| dataset.class_name(label)).into(),
         }
     }
@@ -253,17 +167,17 @@ impl Classes {
 
     /// Says that there are samples, and of a pair both classes (what could a network of two learn
     /// from one?). Of all ten some may be missing: a small set is still a set.
-    fn require(self, samples: &Samples, part: &str) -> Result<()> {
+    fn require(self, samples: &Samples, part: &str, origin: &Path) -> Result<()> {
         let missing = match self {
             Self::All => samples.is_empty().then(|| "any class".to_owned()),
             Self::Pair { .. } => (0..2)
-                .find(|label| !samples.labels.contains(label))
-                .map(|label| format!("class {:?}", samples.class_names[usize::from(label)])),
+                .find(|label| !samples.labels().contains(label))
+                .map(|label| format!("class {:?}", samples.class_names()[usize::from(label)])),
         };
         match missing {
             None => Ok(()),
             Some(what) => Err(Error::data(
-                &samples.dataset.origin,
+                origin,
                 format!("no {part} samples of {what}; use a set that has them"),
             )),
         }

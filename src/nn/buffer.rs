@@ -49,14 +49,10 @@ impl Buffer {
     /// `len` zeros.
     ///
     /// # Errors
-    /// [`Error::Failed`] if that much memory cannot be had.
+    /// [`Error::Memory`] if that much memory cannot be had.
     pub fn zeroed(len: usize) -> Result<Self> {
-        Self::allocate(len).ok_or_else(|| {
-            let gib = len as f64 * 4.0 / f64::from(1 << 30);
-            Error::Failed(format!(
-                "this network and batch need a buffer of {gib:.1} GiB, more than there is: choose a smaller batch or smaller layers"
-            ))
-        })
+        let gib = len as f64 * 4.0 / f64::from(1 << 30);
+        Self::allocate(len).ok_or(Error::Memory { gib })
     }
 
     /// `len` zeros, or nothing if that much memory cannot be had.
@@ -132,7 +128,7 @@ mod tests {
 
     #[test]
     fn more_than_memory_is_an_error() {
-        assert!(matches!(Buffer::zeroed(usize::MAX), Err(Error::Failed(_))));
-        assert!(matches!(Buffer::zeroed(usize::MAX / 4), Err(Error::Failed(_))));
+        assert!(matches!(Buffer::zeroed(usize::MAX), Err(Error::Memory { .. })));
+        assert!(matches!(Buffer::zeroed(usize::MAX / 4), Err(Error::Memory { .. })));
     }
 }

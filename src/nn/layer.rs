@@ -15,8 +15,8 @@ use threadcount_kernels::{Activation, Team};
 
 use super::init::Initializer;
 use super::laps::{Laps, Part};
-use super::shape::Shape;
 pub use super::work::{KernelCall, Position, Site, Traffic};
+use crate::data::Shape;
 use crate::error::{Error, Result};
 
 /// One layer of a network, of whatever kind, as a recipe writes it down. A copy costs nothing.

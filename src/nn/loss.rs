@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use threadcount_kernels::{Activation, Team, activation, loss};
 
 use super::plan::Plan;
-use super::shape::Shape;
-use super::targets::Targets;
+use crate::data::Shape;
+use crate::data::Targets;
 use crate::error::{Error, Result};
 
 /// What training makes small.
@@ -145,9 +145,22 @@ impl Loss {
         BatchResult { loss_sum, correct, count }
     }
 
-    /// Whether targets may be values.
-    pub(crate) fn takes_values(self) -> bool {
-        self == Self::MeanSquaredError
+    /// Says that targets fit `n` samples of a network with so many outputs.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] with what does not.
+    pub(crate) fn check_targets(
+        self,
+        targets: Targets<'_>,
+        n: usize,
+        outputs: usize,
+    ) -> Result<()> {
+        if matches!(targets, Targets::Values(_)) && self != Self::MeanSquaredError {
+            return Err(Error::Mismatch(format!(
+                "{self:?} compares with classes, not with values: use the mean squared error"
+            )));
+        }
+        targets.check(n, outputs, self.labels(outputs))
     }
 
     /// Whether [`Self::apply`] needs room for classes as numbers.

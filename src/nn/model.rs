@@ -6,7 +6,7 @@ use super::layer::Layer;
 use super::named::{TensorMut, TensorRef, named, named_mut};
 use super::plan::{Plan, PlannedLayer, Tensor};
 use super::program::{Unit, program};
-use super::shape::Shape;
+use crate::data::Shape;
 use crate::error::Result;
 use crate::random::{Key, Purpose};
 

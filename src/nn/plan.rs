@@ -3,10 +3,12 @@
 
 use std::ops::Range;
 
+use threadcount_kernels::gather::Cut;
+
 use super::init::Initializer;
 use super::layer::{Buffers, InputGradient, Kept, Layer, Position, TensorPlan};
-use super::shape::{Shape, elements};
 use super::work::{Flops, KernelCall, Site};
+use crate::data::{Shape, elements};
 use crate::error::{Error, Result};
 
 /// A named slice of a flat buffer.
@@ -133,6 +135,12 @@ impl Plan {
             true => Position::First,
             false => Position::Inner,
         }
+    }
+
+    /// How threads had better share the gathering of a batch: as the first layer that reads it shares it.
+    pub fn input_cut(&self) -> Cut {
+        let first = self.layers.iter().find(|layer| layer.buffers != Buffers::Reshape);
+        first.map_or(Cut::Rows, |planned| planned.layer.input_cut())
     }
 
     /// The kernels that a training step with `batch` samples runs for layer number `index`.

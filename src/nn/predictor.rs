@@ -2,9 +2,11 @@
 
 use threadcount_kernels::Team;
 
-use super::loss::Loss;
+use super::buffer::Buffer;
+use super::loss::{BatchResult, Loss};
 use super::model::Model;
 use super::workspace::Workspace;
+use crate::data::Targets;
 use crate::error::{Error, Result};
 
 /// A model with the memory for a batch, which predicts and learns nothing.
@@ -13,6 +15,7 @@ pub struct Predictor {
     model: Model,
     loss: Loss,
     workspace: Workspace,
+    judge: Judge,
 }
 
 impl Predictor {
@@ -20,12 +23,13 @@ impl Predictor {
     /// its outputs mean.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the model does not end in what the loss works on; [`Error::Failed`] if the
+    /// [`Error::Usage`] if the model does not end in what the loss works on; [`Error::Memory`] if the
     /// memory cannot be had.
     pub fn new(model: Model, loss: Loss, max_batch: usize) -> Result<Self> {
         loss.check(model.plan())?;
         let workspace = Workspace::new(&model, max_batch)?;
-        Ok(Self { model, loss, workspace })
+        let judge = Judge::new(&model, loss, max_batch)?;
+        Ok(Self { model, loss, workspace, judge })
     }
 
     /// The model.
@@ -38,9 +42,62 @@ impl Predictor {
     /// for squared errors.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the batch, or the predictions, do not fit.
+    /// [`Error::Mismatch`] if the batch, or the predictions, do not fit.
     pub fn predict(&mut self, team: &Team, x: &[f32], predictions: &mut [f32]) -> Result<()> {
         predict(team, &mut self.model, &mut self.workspace, self.loss, x, predictions)
+    }
+
+    /// Loss and hits of a batch.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if the batch, or its targets, do not fit.
+    pub fn evaluate<'t>(
+        &mut self,
+        team: &Team,
+        x: &[f32],
+        targets: impl Into<Targets<'t>>,
+    ) -> Result<BatchResult> {
+        let targets = targets.into();
+        let n = self.workspace.check_batch(&self.model, x)?;
+        let width = self.model.plan().output().len();
+        self.loss.check_targets(targets, n, width)?;
+        self.workspace.forward(team, &mut self.model, x, None, None);
+        let outputs = self.workspace.outputs(n, width);
+        Ok(self.judge.compare(team, self.loss, outputs, targets, n))
+    }
+}
+
+/// Memory for comparing outputs with targets.
+#[derive(Clone, Debug)]
+struct Judge {
+    losses: Buffer,
+    /// Classes as numbers.
+    targets: Buffer,
+    /// Of the loss by the outputs, which comes with it.
+    gradient: Buffer,
+}
+
+impl Judge {
+    fn new(model: &Model, loss: Loss, max_batch: usize) -> Result<Self> {
+        let outputs = model.plan().output().len().saturating_mul(max_batch);
+        Ok(Self {
+            losses: Buffer::zeroed(max_batch)?,
+            targets: Buffer::zeroed(if loss.needs_targets() { outputs } else { 0 })?,
+            gradient: Buffer::zeroed(outputs)?,
+        })
+    }
+
+    fn compare(
+        &mut self,
+        team: &Team,
+        loss: Loss,
+        outputs: &[f32],
+        targets: Targets<'_>,
+        n: usize,
+    ) -> BatchResult {
+        let room = if loss.needs_targets() { outputs.len() } else { 0 };
+        let (losses, gradient) = (&mut self.losses[..n], &mut self.gradient[..outputs.len()]);
+        loss.apply(team, outputs, targets, losses, &mut self.targets[..room], gradient)
     }
 }
 
@@ -56,7 +113,7 @@ pub(super) fn predict(
     let n = workspace.check_batch(model, x)?;
     let width = model.plan().output().len();
     if predictions.len() != n * width {
-        return Err(Error::Failed(format!(
+        return Err(Error::Mismatch(format!(
             "{n} predictions of {width} outputs do not fit {} elements",
             predictions.len()
         )));

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::layer::{Buffers, Fused, InputGradient, Kept, Layer};
 use super::plan::{Plan, PlannedLayer};
-use super::shape::Shape;
+use crate::data::Shape;
 
 /// One thing to do: a layer, or layers as one.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::ops::{Add, Mul};
 
 use threadcount_kernels::{Activation, Geometry, Padding};
 
-use super::shape::Shape;
+use crate::data::Shape;
 
 /// A layer in its place in a network, as far as its work depends on it.
 #[derive(Clone, Copy, Debug)]

@@ -89,12 +89,12 @@ impl Workspace {
     /// How many samples `x` holds.
     ///
     /// # Errors
-    /// [`Error::Failed`] if they do not fit.
+    /// [`Error::Mismatch`] if they do not fit.
     pub(super) fn check_batch(&self, model: &Model, x: &[f32]) -> Result<usize> {
         let input = model.plan().input();
         let n = x.len() / input.len();
         if n == 0 || n > self.max_batch || n * input.len() != x.len() {
-            return Err(Error::Failed(format!(
+            return Err(Error::Mismatch(format!(
                 "a batch of {} numbers is not 1 to {} samples of shape {input}",
                 x.len(),
                 self.max_batch

@@ -8,6 +8,7 @@ mod comp475;
 mod cse574;
 mod nlp2024;
 
+use crate::names::nearest;
 use crate::nn::Plan;
 use crate::train::Task;
 use crate::{Error, Result};
@@ -142,18 +143,6 @@ fn unknown(kind: &str, name: &str, names: impl Iterator<Item = &'static str>) ->
     let hint =
         nearest(name, names).map_or(String::new(), |near| format!("; did you mean '{near}'?"));
     Error::Usage(format!("no {kind} is called '{name}'{hint} ('threadcount list' shows them all)"))
-}
-
-/// The candidate that looks most like `name`, if any does.
-pub(crate) fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    // Jaro-Winkler favours a common beginning, which is how ids such as nlp-cnn are mistyped;
-    // below 0.7 the suggestions stop being helpful.
-    let scored = candidates.map(|c| (strsim::jaro_winkler(&name.to_lowercase(), c), c));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(score, _)| *score > 0.7).map(|(_, c)| c)
 }
 
 #[cfg(test)]

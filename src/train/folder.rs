@@ -1,22 +1,18 @@
 //! The folder of one run: `run.toml` (everything that decided it, and what came of it),
 //! `history.csv`, `checkpoint.safetensors`, `model.safetensors` and `curves.svg`.
 
-use super::files::{write_atomically, write_new};
+use super::model_file;
 use super::session::Session;
 use super::task::{Changes, Input, Keep, Order, Task};
-use super::tensors::{Tensor, TensorFile, encode};
-use crate::data::{Dataset, Scale, Scaling, Selection, Split};
-use crate::nn::{Loss, Optimizer, Saved, TensorRef};
+use crate::data::{Dataset, Scaling, Selection, Split};
+use crate::files::{write_atomically, write_new};
+use crate::nn::{Loss, Optimizer};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// Names of the input scale's tensors in a model.
-const FACTORS: &str = "input/factors";
-const OFFSETS: &str = "input/offsets";
 
 /// The folder of one run.
 #[derive(Clone, Debug)]
@@ -150,18 +146,14 @@ impl RunFolder {
     /// Starts a run in `path`, which is made if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Failed`] if it holds a run already, which is left as it is; [`Error::Io`].
+    /// [`Error::RunExists`]; [`Error::Io`].
     pub fn start(path: &Path, record: &Record) -> Result<Self> {
         let folder = Self { path: path.to_owned() };
         fs::create_dir_all(path).map_err(Error::io(path))?;
         match write_new(&folder.record_path(), record.text()?.as_bytes()) {
             Ok(()) => Ok(folder),
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
-                let path = path.display();
-                Err(Error::Failed(format!(
-                    "{path} already holds a run: choose another --out, or continue that run with \
-                     --resume {path}"
-                )))
+                Err(Error::RunExists { path: path.to_owned() })
             }
             Err(error) => Err(error),
         }
@@ -179,7 +171,7 @@ impl RunFolder {
                 _ => format!("{name}-{number}"),
             });
             match Self::start(&path, record) {
-                Err(Error::Failed(_)) => number += 1,
+                Err(Error::RunExists { .. }) => number += 1,
                 other => return other,
             }
         }
@@ -259,13 +251,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_model(&self, session: &Session<'_>) -> Result<()> {
-        let scale = session.scale();
-        let mut tensors =
-            vec![Tensor::flat(FACTORS, scale.factors()), Tensor::flat(OFFSETS, scale.offsets())];
-        for TensorRef { name, shape, data } in session.network().tensors(Saved::Model) {
-            tensors.push(Tensor { name, shape: shape.to_vec(), data });
-        }
-        write_atomically(&self.model_path(), &encode(&tensors, String::new())?)
+        model_file::write(&self.model_path(), session.network().model(), session.scale())
     }
 
     /// Reads what [`RunFolder::write_model`] wrote into a session of the same task.
@@ -273,18 +259,10 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`] if there is no model, [`Error::Failed`] if it is damaged or of other layers.
     pub fn read_model(&self, session: &mut Session<'_>) -> Result<()> {
-        let file = TensorFile::read(&self.model_path())?;
-        let tensors = file.tensors()?;
-        for tensor in session.network_mut().tensors_mut(Saved::Model) {
-            tensors.copy(&tensor.name, tensor.data)?;
-        }
-        let pixels = session.scale().pixels();
-        let (mut factors, mut offsets) = (vec![0.0; pixels], vec![0.0; pixels]);
-        tensors.copy(FACTORS, &mut factors)?;
-        tensors.copy(OFFSETS, &mut offsets)?;
-        if let Some(scale) = Scale::from_parts(factors, offsets) {
-            session.set_scale(scale);
-        }
+        let inputs = session.scale().inputs();
+        let model = session.network_mut().model_mut();
+        let scale = model_file::read(&self.model_path(), model, inputs)?;
+        session.set_scale(scale);
         Ok(())
     }
 }
@@ -293,6 +271,8 @@ impl Record {
     fn text(&self) -> Result<String> {
         let body = toml::to_string(self)
             .map_err(|error| Error::Failed(format!("cannot write run.toml: {error}")))?;
-        Ok(format!("# A run of threadcount; 'threadcount eval' and '--resume' read it.\n{body}"))
+        Ok(format!(
+            "# A run of threadcount; 'threadcount eval' and 'threadcount train --resume' read it.\n{body}"
+        ))
     }
 }

@@ -1,7 +1,7 @@
 //! What each epoch of a run came to, in Keras's terms.
 
-use super::files::write_atomically;
 use crate::Result;
+use crate::files::write_atomically;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

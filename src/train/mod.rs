@@ -4,16 +4,17 @@
 
 mod checkpoint;
 mod crew;
-mod files;
+mod fit;
 mod folder;
 mod history;
+mod model_file;
+mod safetensors_file;
 mod score;
 mod session;
 mod stopping;
 mod task;
-mod tensors;
 
-pub use files::{write_atomically, write_new};
+pub use fit::{Setup, Trained};
 pub use folder::{DataRecord, Record, ResultRecord, RunFolder, TaskRecord};
 pub use history::{Epoch, History};
 pub use score::{Batch, EVALUATION_BATCH, Score, predictions, score};

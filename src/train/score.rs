@@ -1,8 +1,8 @@
 //! Evaluating a network on samples, batch by batch.
 
 use crate::Result;
-use crate::data::{Picks, Samples, Scale, gather};
-use crate::nn::{Buffer, Network};
+use crate::data::{Picks, Samples, Scale, TargetBuffer, Targets, gather};
+use crate::nn::{BatchResult, Buffer, Network};
 use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
 
@@ -19,50 +19,56 @@ pub struct Score {
     pub accuracy: f64,
 }
 
-/// Room for the inputs and labels of one batch.
+/// Room for the inputs and targets of one batch.
 pub struct Batch {
     x: Buffer,
-    labels: Vec<u8>,
-    pixels: usize,
+    targets: TargetBuffer,
+    inputs: usize,
 }
 
 impl Batch {
-    /// Room for `largest` samples of `pixels` inputs.
+    /// Room for `largest` of these samples.
     ///
     /// # Errors
-    /// [`crate::Error::Failed`] if that much memory cannot be had.
-    pub fn new(largest: usize, pixels: usize) -> Result<Self> {
-        let x = Buffer::zeroed(largest.saturating_mul(pixels))?;
-        Ok(Self { x, labels: vec![0; largest], pixels })
+    /// [`crate::Error::Memory`] if that much cannot be had.
+    pub fn new(samples: &Samples, largest: usize) -> Result<Self> {
+        let inputs = samples.shape().len();
+        let x = Buffer::zeroed(largest.saturating_mul(inputs))?;
+        Ok(Self { x, targets: TargetBuffer::new(samples, largest), inputs })
     }
 
-    /// The part for `len` samples: `[len, pixels]` and `[len]`.
-    pub(super) fn of(&mut self, len: usize) -> (&mut [f32], &mut [u8]) {
-        (&mut self.x[..len * self.pixels], &mut self.labels[..len])
+    /// These samples, scaled, and their targets.
+    pub(super) fn gather(
+        &mut self,
+        team: &Team,
+        samples: &Samples,
+        scale: &Scale,
+        picks: Picks<'_>,
+    ) -> (&[f32], Targets<'_>) {
+        let n = picks.now.len();
+        let x = &mut self.x[..n * self.inputs];
+        gather(team, samples, scale, picks, x, &mut self.targets);
+        (x, self.targets.first(n))
     }
 }
 
 /// Mean loss and accuracy of `network` on `samples`.
 ///
 /// # Errors
-/// [`crate::Error::Failed`] if the samples do not fit the network.
+/// [`crate::Error::Mismatch`] if the samples do not fit the network.
 pub fn score(
     network: &mut Network,
     team: &Team,
     samples: &Samples,
     scale: &Scale,
-    batch: &mut Batch,
 ) -> Result<Score> {
-    let (mut loss, mut correct) = (0.0, 0);
-    let cut = network.stepping(team, EVALUATION_BATCH).cut;
-    in_batches(team, samples, scale, cut, batch, |x, labels| {
-        let result = network.evaluate_batch(team, x, labels)?;
-        loss += result.loss_sum;
-        correct += result.correct;
+    let mut sum = BatchResult::default();
+    let cut = network.plan().input_cut();
+    in_batches(team, samples, scale, cut, |x, _, targets| {
+        sum += network.evaluate_batch(team, x, targets)?;
         Ok(())
     })?;
-    let count = samples.len() as f64;
-    Ok(Score { loss: loss / count, accuracy: correct as f64 / count })
+    Ok(Score { loss: sum.loss(), accuracy: sum.accuracy() })
 }
 
 /// The class that `network` finds most probable, for every sample.
@@ -74,19 +80,23 @@ pub fn predictions(
     team: &Team,
     samples: &Samples,
     scale: &Scale,
-    batch: &mut Batch,
 ) -> Result<Vec<u8>> {
     let outputs = network.plan().output().len();
     let mut probabilities = vec![0.0; EVALUATION_BATCH * outputs];
-    let mut classes = Vec::with_capacity(samples.len());
-    let cut = network.stepping(team, EVALUATION_BATCH).cut;
-    in_batches(team, samples, scale, cut, batch, |x, labels| {
-        let probabilities = &mut probabilities[..labels.len() * outputs];
+    let mut all = Vec::with_capacity(samples.len());
+    let cut = network.plan().input_cut();
+    in_batches(team, samples, scale, cut, |x, n, _| {
+        let probabilities = &mut probabilities[..n * outputs];
         network.predict(team, x, probabilities)?;
-        classes.extend(probabilities.chunks_exact(outputs).map(most_probable));
+        all.extend(classes(probabilities, outputs));
         Ok(())
     })?;
-    Ok(classes)
+    Ok(all)
+}
+
+/// The most probable class of each row of `outputs` probabilities.
+pub(super) fn classes(probabilities: &[f32], outputs: usize) -> Vec<u8> {
+    probabilities.chunks_exact(outputs).map(most_probable).collect()
 }
 
 /// The first of the largest; a single output is the probability of class 1.
@@ -103,23 +113,23 @@ fn most_probable(probabilities: &[f32]) -> u8 {
     best as u8
 }
 
-/// Hands all samples, in order, to `body` as inputs and labels.
-fn in_batches(
+/// Hands all samples, in order, to `body`: the inputs of a batch, how many they are, and their
+/// targets.
+pub(super) fn in_batches(
     team: &Team,
     samples: &Samples,
     scale: &Scale,
     cut: Cut,
-    batch: &mut Batch,
-    mut body: impl FnMut(&[f32], &[u8]) -> Result<()>,
+    mut body: impl FnMut(&[f32], usize, Targets<'_>) -> Result<()>,
 ) -> Result<()> {
+    let mut batch = Batch::new(samples, EVALUATION_BATCH.min(samples.len()))?;
     let all: Vec<u32> = (0..samples.len() as u32).collect();
     let mut left = &all[..];
     while !left.is_empty() {
         let (now, next) = left.split_at(left.len().min(EVALUATION_BATCH));
-        let (x, labels) = batch.of(now.len());
-        gather(team, samples, scale, Picks { now, next, cut }, x, labels);
+        let (x, targets) = batch.gather(team, samples, scale, Picks { now, next, cut });
         left = next;
-        body(x, labels)?;
+        body(x, now.len(), targets)?;
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use super::history::{Epoch, History};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
 use super::task::{Order, Task};
-use crate::data::{Picks, Scale, Split, gather};
-use crate::nn::{BatchKey, Network, Stepping};
+use crate::data::{Picks, Scale, Split};
+use crate::nn::{BatchKey, Model, Network, Stepping};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
     pub fn new(task: &'a Task, split: &'a Split, seed: u64) -> Result<Self> {
         let samples = &split.train;
         let largest = task.batch_size.min(samples.len()).max(EVALUATION_BATCH);
-        let shape = task.input.shape(samples.height(), samples.width());
+        let shape = task.input.of(samples.shape())?;
         let network =
             Network::build(shape, &task.layers, task.loss, task.optimizer, largest, seed)?;
         Ok(Self {
@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
             network,
             progress: Progress::default(),
             best: None,
-            batch: Batch::new(largest, samples.pixels())?,
+            batch: Batch::new(samples, largest)?,
             crew: Choice::default(),
         })
     }
@@ -126,6 +126,11 @@ impl<'a> Session<'a> {
     /// From the next step on, the network measures how long each part of a step takes.
     pub fn time_laps(&mut self) {
         self.network.time_laps();
+    }
+
+    /// What has been learnt, and how inputs are scaled for it.
+    pub fn into_model(self) -> (Model, Scale) {
+        (self.network.into_model(), self.scale)
     }
 
     /// How far the run has come.
@@ -163,7 +168,7 @@ impl<'a> Session<'a> {
     /// has the weights that the task keeps.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the loss stops being a finite number; whatever `watch` fails with.
+    /// [`Error::Diverged`] if the loss stops being a finite number; whatever `watch` fails with.
     pub fn train(&mut self, team: &Team, watch: &mut Watch<'_>) -> Result<Ended> {
         while !self.is_finished() {
             if self.train_epoch(team, watch)?.is_break() {
@@ -208,10 +213,9 @@ impl<'a> Session<'a> {
             let (now, behind) =
                 order[first * size..].split_at(samples.len().min(next * size) - first * size);
             let picks = Picks { now, next: behind, cut };
-            let (x, labels) = self.batch.of(now.len());
-            gather(crew, samples, &self.scale, picks, x, labels);
+            let (x, targets) = self.batch.gather(crew, samples, &self.scale, picks);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };
-            let result = self.network.train_steps(crew, x, &*labels, size, key)?;
+            let result = self.network.train_steps(crew, x, targets, size, key)?;
             if !result.loss_sum.is_finite() {
                 return Err(self.diverged());
             }
@@ -237,7 +241,7 @@ impl<'a> Session<'a> {
     fn end_epoch(&mut self, team: &Team) -> Result<()> {
         let started = Instant::now();
         let Score { loss: val_loss, accuracy: val_accuracy } =
-            score(&mut self.network, team, &self.split.validation, &self.scale, &mut self.batch)?;
+            score(&mut self.network, team, &self.split.validation, &self.scale)?;
         if !val_loss.is_finite() {
             return Err(self.diverged());
         }
@@ -266,25 +270,23 @@ impl<'a> Session<'a> {
     }
 
     fn diverged(&self) -> Error {
-        Error::Failed(format!(
-            "training diverged: the loss of epoch {} is not a finite number; try a --learning-rate \
-             below {}",
-            self.progress.history.epochs.len() + 1,
-            self.task.optimizer.learning_rate(),
-        ))
+        Error::Diverged {
+            epoch: self.progress.history.epochs.len() + 1,
+            learning_rate: self.task.optimizer.learning_rate(),
+        }
     }
 
     /// [`Network::age_optimizer`] of the session's network.
-    pub(crate) fn age_optimizer(&mut self, team: &Team, steps: u32) {
+    pub fn age_optimizer(&mut self, team: &Team, steps: u32) {
         self.network.age_optimizer(team, steps);
     }
 
     /// Loss and accuracy on the test samples.
     ///
     /// # Errors
-    /// [`Error::Failed`] if a label is no class of the network.
+    /// [`Error::Mismatch`] if a label is no class of the network.
     pub fn test(&mut self, team: &Team) -> Result<Score> {
-        score(&mut self.network, team, &self.split.test, &self.scale, &mut self.batch)
+        score(&mut self.network, team, &self.split.test, &self.scale)
     }
 
     /// The class that the network gives to every test sample.
@@ -292,13 +294,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`Session::test`].
     pub fn test_predictions(&mut self, team: &Team) -> Result<Vec<u8>> {
-        super::score::predictions(
-            &mut self.network,
-            team,
-            &self.split.test,
-            &self.scale,
-            &mut self.batch,
-        )
+        super::score::predictions(&mut self.network, team, &self.split.test, &self.scale)
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Task {
     pub selection: Selection,
     /// How pixels become inputs.
     pub scaling: Scaling,
-    /// How the network sees one image.
+    /// How the network sees one sample.
     pub input: Input,
     /// The network, from the input to the outputs before softmax or sigmoid.
     pub layers: Vec<Layer>,
@@ -35,26 +35,63 @@ pub struct Task {
     pub keep: Keep,
 }
 
-/// How a network sees an image of height H and width W.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Everything but the layers as Keras has it: Adam on batches of 32 shuffled samples. Ten epochs, of
+/// which the last one's weights are kept.
+impl Default for Task {
+    fn default() -> Self {
+        Self {
+            selection: Selection::default(),
+            scaling: Scaling::Unit,
+            input: Input::AsIs,
+            layers: Vec::new(),
+            loss: Loss::SoftmaxCrossEntropy,
+            optimizer: Optimizer::adam(),
+            epochs: 10,
+            batch_size: 32,
+            order: Order::Shuffled,
+            early_stopping: None,
+            keep: Keep::Last,
+        }
+    }
+}
+
+/// How a network sees a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Input {
-    /// H * W numbers, for dense layers.
+    /// In the shape that it has.
+    #[default]
+    AsIs,
+    /// As one vector, for dense layers. An image's are its H * W pixels.
     Pixels,
-    /// H x W with one channel, for convolutions.
+    /// As an image: H x W with its channels, for convolutions.
     Image,
-    /// H steps of W numbers, for recurrent layers.
+    /// As a sequence, for recurrent layers. An image's are H steps of W numbers.
     Rows,
 }
 
 impl Input {
-    /// The network's input shape for images of this height and width.
-    pub fn shape(self, height: usize, width: usize) -> Shape {
-        match self {
-            Self::Pixels => Shape::Flat(height * width),
-            Self::Image => Shape::Image([height, width, 1]),
-            Self::Rows => Shape::Rows([height, width]),
+    /// The network's input shape for samples of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if they cannot be seen so.
+    pub fn of(self, sample: Shape) -> Result<Shape> {
+        match (self, sample) {
+            (Self::AsIs, sample) => Ok(sample),
+            (Self::Pixels, sample) => Ok(Shape::Flat(sample.len())),
+            (Self::Image, Shape::Image(_)) | (Self::Rows, Shape::Rows(_)) => Ok(sample),
+            (Self::Rows, Shape::Image([height, width, channels])) => {
+                Ok(Shape::Rows([height, width * channels]))
+            }
+            (Self::Image, _) => Err(usage(format!("samples of shape {sample} are no images"))),
+            (Self::Rows, _) => Err(usage(format!("samples of shape {sample} are no sequences"))),
         }
+    }
+
+    /// The network's input shape for images of this height and width with one channel.
+    pub fn shape(self, height: usize, width: usize) -> Shape {
+        let image = Shape::Image([height, width, 1]);
+        self.of(image).unwrap_or(image)
     }
 }
 
@@ -88,7 +125,7 @@ pub enum Keep {
     BestLoss,
 }
 
-/// Changes to a task, as the options of `threadcount train` and the file `run.toml` spell them.
+/// Changes to a task, as the options of the program and the file `run.toml` spell them.
 /// `None` leaves the task as it is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,27 +157,27 @@ impl Changes {
     /// The task with the changes made.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the option whose value is out of range or does not fit the task.
+    /// [`Error::Setting`] naming the option whose value is out of range or does not fit the task.
     pub fn apply(&self, mut task: Task) -> Result<Task> {
         if let Some(epochs) = self.epochs {
-            task.epochs = at_least_one("--epochs", epochs)?;
+            task.epochs = at_least_one("epochs", epochs)?;
         }
         if let Some(size) = self.batch_size {
-            task.batch_size = at_least_one("--batch-size", size)?;
+            task.batch_size = at_least_one("batch-size", size)?;
         }
         self.change_optimizer(&mut task)?;
         if let Some(rate) = self.dropout {
             if !(0.0..1.0).contains(&rate) {
-                return Err(usage(format!("--dropout {rate}: a rate is from 0 to below 1")));
+                return Err(setting("dropout", format!("a rate is from 0 to below 1, not {rate}")));
             }
             if !change(&mut task.layers, LayerOption::DropoutRate(rate)) {
-                return Err(usage("--dropout: this network has no dropout layer"));
+                return Err(setting("dropout", "this network has no dropout layer"));
             }
         }
         if let Some(name) = &self.activation {
             let activation = activation(name)?;
             if !change(&mut task.layers, LayerOption::HiddenActivation(activation)) {
-                return Err(usage("--activation: this network has no hidden activation"));
+                return Err(setting("activation", "this network has no hidden activation"));
             }
         }
         Ok(task)
@@ -148,18 +185,18 @@ impl Changes {
 }
 
 impl Changes {
-    /// The first option, other than `--epochs`, that asks for something else than `before` did.
+    /// The first option, other than the epochs, that asks for something else than `before` did.
     pub fn beyond_epochs(&self, before: &Self) -> Option<&'static str> {
         fn differs<T: PartialEq>(now: &Option<T>, before: &Option<T>) -> bool {
             now.is_some() && now != before
         }
         [
-            ("--batch-size", differs(&self.batch_size, &before.batch_size)),
-            ("--optimizer", differs(&self.optimizer, &before.optimizer)),
-            ("--learning-rate", differs(&self.learning_rate, &before.learning_rate)),
-            ("--momentum", differs(&self.momentum, &before.momentum)),
-            ("--dropout", differs(&self.dropout, &before.dropout)),
-            ("--activation", differs(&self.activation, &before.activation)),
+            ("batch-size", differs(&self.batch_size, &before.batch_size)),
+            ("optimizer", differs(&self.optimizer, &before.optimizer)),
+            ("learning-rate", differs(&self.learning_rate, &before.learning_rate)),
+            ("momentum", differs(&self.momentum, &before.momentum)),
+            ("dropout", differs(&self.dropout, &before.dropout)),
+            ("activation", differs(&self.activation, &before.activation)),
         ]
         .into_iter()
         .find_map(|(option, differs)| differs.then_some(option))
@@ -179,9 +216,7 @@ impl Changes {
         }
         if let Some(share) = self.momentum {
             if matches!(task.optimizer, Optimizer::Adam { .. }) {
-                return Err(usage(
-                    "--momentum: Adam has its own; use it with --optimizer sgd or rmsprop",
-                ));
+                return Err(setting("momentum", "Adam has its own; use it with sgd or rmsprop"));
             }
             task.optimizer = task.optimizer.with_momentum(share);
         }
@@ -200,23 +235,30 @@ fn change(layers: &mut [Layer], option: LayerOption) -> bool {
     any
 }
 
-fn at_least_one(option: &str, value: usize) -> Result<usize> {
-    if value == 0 { Err(usage(format!("{option} 0: at least 1"))) } else { Ok(value) }
+fn at_least_one(name: &'static str, value: usize) -> Result<usize> {
+    if value == 0 { Err(setting(name, "at least 1, not 0")) } else { Ok(value) }
+}
+
+fn setting(name: &'static str, fault: impl Into<String>) -> Error {
+    Error::Setting { name, fault: fault.into() }
 }
 
 fn usage(message: impl Into<String>) -> Error {
     Error::Usage(message.into())
 }
 
-/// The activations that `--activation` accepts. Leaky ReLU has the reports' slope of 0.1.
+/// The activation of that name. Leaky ReLU has the reports' slope of 0.1.
 fn activation(name: &str) -> Result<Activation> {
     match name {
         "relu" => Ok(Activation::Relu),
         "leaky-relu" => Ok(Activation::LeakyRelu { slope: 0.1 }),
         "sigmoid" => Ok(Activation::Sigmoid),
         "tanh" => Ok(Activation::Tanh),
-        _ => Err(usage(format!(
-            "no activation is called '{name}'; there are relu, leaky-relu, sigmoid and tanh"
-        ))),
+        _ => Err(setting(
+            "activation",
+            format!(
+                "no activation is called '{name}'; there are relu, leaky-relu, sigmoid and tanh"
+            ),
+        )),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Args, Conditions};
 use crate::bench::{Attempt, Facts, Outcome, to_accuracy};
+use crate::cli::data;
 use crate::cli::progress::Progress;
 use crate::cli::settings::{self, Settings};
 use crate::cli::{interrupt, table};
@@ -48,7 +49,7 @@ pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> 
         return Err(Error::Usage(format!("no accuracy is claimed of {silent}")));
     }
     args.json.check()?;
-    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     if dataset.identity != Identity::FashionMnist {
         return Err(Error::data(
             &dataset.origin,

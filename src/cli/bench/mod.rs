@@ -14,6 +14,7 @@ use super::json::JsonFlag;
 use super::settings::{DataFlag, IsaFlag, Settings};
 use crate::bench::Baseline;
 use crate::{Error, Result};
+use clap::builder::PossibleValue;
 use threadcount_kernels::Isa;
 
 #[derive(clap::Args)]
@@ -49,6 +50,22 @@ pub(super) struct Args {
     json: JsonFlag,
     #[command(flatten)]
     data: DataFlag,
+}
+
+impl clap::ValueEnum for Baseline {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Naive, Self::Early]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Naive => PossibleValue::new("naive")
+                .help("The same network on the kernels' plain-loop twins, one thread"),
+            Self::Early => PossibleValue::new("early").help(
+                "The same network in its first second, before its optimizer remembers dead weights",
+            ),
+        })
+    }
 }
 
 /// What is asked for beside the names; checked.

@@ -5,6 +5,7 @@ use crate::Result;
 use crate::bench::{
     Baseline, Detail, Extent, Facts, TrainingRate, endless, measure_training, warm_up,
 };
+use crate::cli::data;
 use crate::cli::settings::{self, Settings};
 use crate::cli::{Steps, table};
 use crate::data::Dataset;
@@ -48,7 +49,7 @@ struct Part {
 pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> Result<()> {
     let recipes = reports::select(&args.names)?;
     args.json.check()?;
-    let dataset = Dataset::open(settings.data(&args.data)?.as_deref())?;
+    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let pool = settings::pool(conditions.isa, conditions.most_threads())?;
     let rows = match (&recipes[..], &conditions.threads[..]) {
         ([recipe], [_]) => {

@@ -17,8 +17,7 @@ use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
 use super::cache::{Cache, not_writable};
-use super::dataset::Half;
-use super::fashion_mnist::FILES;
+use super::fashion_mnist::{FILES, Half};
 use super::idx::{CLASSES, Images, Labels, header_bytes};
 use crate::Result;
 use crate::random::{Key, Purpose};

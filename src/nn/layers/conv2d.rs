@@ -6,9 +6,9 @@ use threadcount_kernels::{Activation, Geometry, Padding, naive};
 use super::activation::sweep_of;
 use super::conv_pool::{ConvPool, next};
 use super::*;
+use crate::data::elements;
 use crate::error::Result;
 use crate::nn::init::Initializer;
-use crate::nn::shape::elements;
 
 /// A convolution with stride 1 over `[height, width, channels]`: kernel
 /// `[size, size, channels, filters]`, Glorot uniform, zero bias, then the activation.

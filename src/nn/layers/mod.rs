@@ -5,8 +5,8 @@
 //! crate tells the kinds apart.
 
 use super::layer::*;
-use super::shape::Shape;
 use super::work::{ConvolutionSize, Next, WeightMatrix};
+use crate::data::Shape;
 use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
 

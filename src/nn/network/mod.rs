@@ -19,8 +19,8 @@ use super::optimizer::{Optimizer, OptimizerState};
 use super::per_sample::PerSample;
 use super::plan::{Plan, PlannedLayer};
 use super::program::Unit;
-use super::shape::Shape;
 use super::workspace::Workspace;
+use crate::data::Shape;
 use crate::error::Result;
 
 /// A model, and all that training it takes.

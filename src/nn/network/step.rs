@@ -4,14 +4,14 @@ use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
 
 use super::Network;
-use crate::error::{Error, Result};
+use crate::data::Targets;
+use crate::error::Result;
 use crate::nn::laps::Part;
 use crate::nn::layer::{Backward, Buffers, Params, StepIs, UnitLaps};
 use crate::nn::layout::InputBuffer;
 use crate::nn::loss::BatchResult;
 use crate::nn::per_sample::PerSample;
 use crate::nn::predictor::predict;
-use crate::nn::targets::Targets;
 use crate::nn::workspace::{BatchKey, mode};
 
 /// How a network had better be trained with batches of one size; none of it changes a bit.
@@ -32,7 +32,7 @@ impl Network {
     /// before the step. Allocates nothing.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the batch does not fit the network or a label is no class of it;
+    /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch does not fit the network or a label is no class of it;
     /// nothing is changed then.
     pub fn train_batch<'t>(
         &mut self,
@@ -156,7 +156,7 @@ impl Network {
     /// What the network makes of a batch: as [`Predictor::predict`](super::super::Predictor::predict).
     ///
     /// # Errors
-    /// [`Error::Failed`] if the batch, or the predictions, do not fit.
+    /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch, or the predictions, do not fit.
     pub fn predict(&mut self, team: &Team, x: &[f32], predictions: &mut [f32]) -> Result<()> {
         predict(team, &mut self.model, &mut self.workspace, self.loss, x, predictions)
     }
@@ -223,14 +223,7 @@ impl Network {
 
     fn check(&self, x: &[f32], targets: Targets<'_>) -> Result<usize> {
         let n = self.workspace.check_batch(&self.model, x)?;
-        let outputs = self.plan().output().len();
-        if matches!(targets, Targets::Values(_)) && !self.loss.takes_values() {
-            return Err(Error::Failed(format!(
-                "{:?} compares with classes, not with values: use the mean squared error",
-                self.loss
-            )));
-        }
-        targets.check(n, outputs, self.loss.labels(outputs))?;
+        self.loss.check_targets(targets, n, self.plan().output().len())?;
         Ok(n)
     }
 
@@ -242,8 +235,7 @@ impl Network {
             && layers.any(|planned| {
                 planned.layer.is_worth_sharing(team, batch_size * at_once, planned.input)
             });
-        let first = self.plan().layers().iter().find(|layer| layer.buffers != Buffers::Reshape);
-        let cut = first.map_or(Cut::Rows, |planned| planned.layer.input_cut());
+        let cut = self.plan().input_cut();
         Stepping { team: if is_shared { team } else { team.alone() }, at_once, cut }
     }
 }

@@ -1,6 +1,6 @@
 //! What a network's outputs are compared with.
 
-use crate::error::{Error, Result};
+use crate::{Error, Result};
 
 /// The targets of a batch of `n` samples.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,19 +16,19 @@ impl<'a> Targets<'a> {
     /// `classes` apart.
     ///
     /// # Errors
-    /// [`Error::Failed`] with what does not fit.
+    /// [`Error::Mismatch`] with what does not fit.
     pub(crate) fn check(self, n: usize, outputs: usize, classes: usize) -> Result<()> {
         match self {
             Self::Classes(labels) if labels.len() != n => {
-                Err(Error::Failed(format!("{n} samples with {} labels", labels.len())))
+                Err(Error::Mismatch(format!("{n} samples with {} labels", labels.len())))
             }
             Self::Classes(labels) => match labels.iter().find(|&&l| usize::from(l) >= classes) {
                 None => Ok(()),
-                Some(label) => Err(Error::Failed(format!(
+                Some(label) => Err(Error::Mismatch(format!(
                     "label {label} is no class of a network that tells {classes} apart"
                 ))),
             },
-            Self::Values(values) if values.len() != n * outputs => Err(Error::Failed(format!(
+            Self::Values(values) if values.len() != n * outputs => Err(Error::Mismatch(format!(
                 "{n} samples of {outputs} outputs each with {} target values",
                 values.len()
             ))),

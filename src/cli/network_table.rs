@@ -1,20 +1,14 @@
-//! The table of a network's layers, as Keras prints it.
+//! A network's layers as a table, as Keras prints it.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 
-use super::plan::Plan;
+use super::table::grouped;
+use crate::nn::Plan;
 
 /// A table of all layers (name and kind, output shape, parameters), then the totals and their
 /// size in memory.
-///
-/// ```
-/// use threadcount::nn::{Activation, Plan, Shape, dense, summary};
-/// let plan = Plan::new(Shape::Flat(784), &[dense(10, Activation::Linear)])?;
-/// assert!(summary("softmax", &plan).contains("Total params: 7,850 (30.66 KB)"));
-/// # Ok::<(), threadcount::Error>(())
-/// ```
-pub fn summary(title: &str, plan: &Plan) -> String {
+pub(super) fn summary(title: &str, plan: &Plan) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_header(["Layer (type)", "Output Shape", "Param #"]);
@@ -22,13 +16,14 @@ pub fn summary(title: &str, plan: &Plan) -> String {
         table.add_row([
             format!("{} ({})", layer.name, layer.class_name()),
             layer.output.to_string(),
-            thousands(layer.parameter_count()),
+            grouped(layer.parameter_count() as u64),
         ]);
     }
     if let Some(column) = table.column_mut(2) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let total = |what, count: usize| format!(" {what}: {} ({})", thousands(count), size(count));
+    let total =
+        |what, count: usize| format!(" {what}: {} ({})", grouped(count as u64), size(count));
     [
         format!("Model: \"{title}\""),
         table.to_string(),
@@ -37,19 +32,6 @@ pub fn summary(title: &str, plan: &Plan) -> String {
         total("Non-trainable params", plan.non_trainable_count()),
     ]
     .join("\n")
-}
-
-/// `567434` as `567,434`.
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The memory of that many floats, in powers of 1024.
@@ -72,10 +54,6 @@ mod tests {
 
     #[test]
     fn numbers() {
-        assert_eq!(thousands(0), "0");
-        assert_eq!(thousands(999), "999");
-        assert_eq!(thousands(1_000), "1,000");
-        assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(size(0), "0.00 B");
         assert_eq!(size(567_434), "2.16 MB");
         assert_eq!(size(1 << 30), "4.00 GB");
