@@ -1,6 +1,27 @@
 //! Hand-written CPU kernels for training small networks. This crate knows slices, shapes and
 //! strides; it never hears the words layer, model or epoch.
 //!
+//! ```
+//! use threadcount_kernels::gemm::{Epilogue, Write, gemm};
+//! use threadcount_kernels::{Activation, Isa, Mat, MatMut, Pool, sgemm};
+//!
+//! // C = A B in one line: 2 x 3 times 3 x 2, row by row.
+//! let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+//! let b = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+//! let (a, b) = (Mat::new(&a, 2, 3), Mat::new(&b, 3, 2));
+//! let mut c = [0.0; 4];
+//! sgemm(a, b, MatMut::new(&mut c, 2, 2));
+//! assert_eq!(c, [4.0, 5.0, 10.0, 11.0]);
+//!
+//! // All other kernels run on a team of threads. Enter the pool once, and call many inside.
+//! let pool = Pool::new(Isa::best(), 2).expect("two threads");
+//! let bias = Epilogue::Bias { bias: &[-5.0, 1.0], activation: Activation::Relu };
+//! pool.enter(|team| gemm(team, 1.0, a, b, Write::Set, MatMut::new(&mut c, 2, 2), bias));
+//! assert_eq!(c, [0.0, 6.0, 5.0, 12.0]);
+//! ```
+//!
+//! Users of `matrixmultiply` or `cblas` find a table of the arguments at [`sgemm`].
+//!
 //! # The map
 //! - [`naive`]: the plain-loop twin of every kernel; what tests compare with and benches call the
 //!   baseline
@@ -80,6 +101,7 @@ pub mod team;
 pub mod update;
 
 pub use activation::Activation;
+pub use gemm::sgemm;
 pub use geometry::{Geometry, Padding};
 pub use isa::Isa;
 pub use math::ulp;
@@ -107,3 +129,8 @@ pub enum Error {
         detected: String,
     },
 }
+
+/// The example of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct ReadMe;
