@@ -34,8 +34,9 @@
 //! - [`activation`], [`pool`], [`norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
 //!   between the multiplications
 //! - [`gather`]: bytes to a batch of floats
-//! - [`recurrent`]: a simple layer and an LSTM, built of all these
-//! - [`per_sample`]: gradient descent after each sample, a block of samples at a time
+//! - [`recurrent`]: a simple recurrence and an LSTM, built of all these
+//! - [`online_sgd`]: stochastic gradient descent with a step after each sample, a block of samples at a
+//!   time
 //! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
 //! # The numeric contract
@@ -90,8 +91,8 @@ pub(crate) mod math;
 pub mod matrix;
 pub mod naive;
 pub mod norm;
+pub mod online_sgd;
 pub mod peak;
-pub mod per_sample;
 pub mod pool;
 pub mod recurrent;
 pub mod simd;

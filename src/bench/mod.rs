@@ -30,6 +30,7 @@ mod naive_network;
 mod product;
 mod profile;
 pub mod shapes;
+mod system;
 mod traffic;
 mod training;
 

@@ -5,13 +5,13 @@ use super::flops::Flops;
 use super::measure::{TWIN_SAMPLE, TWIN_SAMPLES, median, runs_for, seconds};
 use super::naive_network::{NaiveNetwork, same_loss};
 use super::profile::{self, Phase};
+use super::system::peak_memory;
 use super::traffic::Traffic;
 use crate::data::{Samples, Scale, Split};
 use crate::nn::{BatchKey, BatchResult};
 use crate::train::{Flow, Session, Task};
 use crate::{Error, Result};
 use std::time::Duration;
-use threadcount_kernels::machine::peak_memory;
 use threadcount_kernels::{Pool, Team, naive, peak};
 
 /// What one sample runs for, at least, in training steps: three of the slowest recipe on one thread.
