@@ -49,9 +49,10 @@ impl Element for f32 {
 /// How the work of several threads is cut: so that each writes what it is going to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// By rows: a convolution takes an image at a time.
+    /// By rows: for readers that take whole rows, one at a time.
     Rows,
-    /// By columns: a dense layer has its weights cut by inputs.
+    /// By columns: for readers that take the same columns of all rows (the update of a matrix whose
+    /// rows are cut among threads).
     Columns,
 }
 

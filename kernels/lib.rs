@@ -1,6 +1,27 @@
 //! Hand-written CPU kernels for training small networks. This crate knows slices, shapes and
 //! strides; it never hears the words layer, model or epoch.
 //!
+//! ```
+//! use threadcount_kernels::gemm::{Epilogue, Write, gemm};
+//! use threadcount_kernels::{Activation, Isa, Mat, MatMut, Pool, sgemm};
+//!
+//! // C = A B in one line: 2 x 3 times 3 x 2, row by row.
+//! let a = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+//! let b = [1.0, 0.0, 0.0, 1.0, 1.0, 1.0];
+//! let (a, b) = (Mat::new(&a, 2, 3), Mat::new(&b, 3, 2));
+//! let mut c = [0.0; 4];
+//! sgemm(a, b, MatMut::new(&mut c, 2, 2));
+//! assert_eq!(c, [4.0, 5.0, 10.0, 11.0]);
+//!
+//! // All other kernels run on a team of threads. Enter the pool once, and call many inside.
+//! let pool = Pool::new(Isa::best(), 2).expect("two threads");
+//! let bias = Epilogue::Bias { bias: &[-5.0, 1.0], activation: Activation::Relu };
+//! pool.enter(|team| gemm(team, 1.0, a, b, Write::Set, MatMut::new(&mut c, 2, 2), bias));
+//! assert_eq!(c, [0.0, 6.0, 5.0, 12.0]);
+//! ```
+//!
+//! Users of `matrixmultiply` or `cblas` find a table of the arguments at [`sgemm`].
+//!
 //! # The map
 //! - [`naive`]: the plain-loop twin of every kernel; what tests compare with and benches call the
 //!   baseline
@@ -13,8 +34,9 @@
 //! - [`activation`], [`pool`], [`norm`], [`row_norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
 //!   between the multiplications
 //! - [`gather`]: bytes to a batch of floats
-//! - [`recurrent`]: a simple layer and an LSTM, built of all these
-//! - [`per_sample`]: gradient descent after each sample, a block of samples at a time
+//! - [`recurrent`]: a simple recurrence and an LSTM, built of all these
+//! - [`online_sgd`]: stochastic gradient descent with a step after each sample, a block of samples at a
+//!   time
 //! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
 //!
 //! # The numeric contract
@@ -69,8 +91,8 @@ pub(crate) mod math;
 pub mod matrix;
 pub mod naive;
 pub mod norm;
+pub mod online_sgd;
 pub mod peak;
-pub mod per_sample;
 pub mod pool;
 pub mod recurrent;
 pub mod row_norm;
@@ -81,6 +103,7 @@ pub mod team;
 pub mod update;
 
 pub use activation::Activation;
+pub use gemm::sgemm;
 pub use geometry::{Geometry, Padding};
 pub use isa::Isa;
 pub use math::ulp;
@@ -108,3 +131,8 @@ pub enum Error {
         detected: String,
     },
 }
+
+/// The example of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("README.md")]
+struct ReadMe;

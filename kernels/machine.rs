@@ -1,5 +1,5 @@
 //! What CPU this is: name, cores, caches. Read from the operating system once and asked by the
-//! blocking of the kernels, by `info`, and by everything that records a figure.
+//! blocking of the kernels.
 
 use std::fs;
 use std::path::Path;
@@ -24,20 +24,12 @@ pub struct Machine {
     pub memory: Option<u64>,
     /// Operating system and architecture, such as `linux x86_64`.
     pub platform: String,
-    /// What runs the virtual machine that this is, such as `KVMKVMKVM`; `None` on bare metal.
-    pub hypervisor: Option<String>,
 }
 
 /// This machine.
 pub fn machine() -> &'static Machine {
     static MACHINE: OnceLock<Machine> = OnceLock::new();
     MACHINE.get_or_init(read)
-}
-
-/// The most memory that this process has had at a time, in bytes: what of it is resident, mapped files
-/// included. `None` where the system does not tell.
-pub fn peak_memory() -> Option<u64> {
-    bytes("/proc/self/status", "VmHWM")
 }
 
 fn read() -> Machine {
@@ -54,7 +46,6 @@ fn read() -> Machine {
         l3: cache(3),
         memory: bytes("/proc/meminfo", "MemTotal"),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        hypervisor: hypervisor(&cpuinfo),
     }
 }
 
@@ -85,29 +76,6 @@ fn physical_cores() -> Option<usize> {
     cores.sort_unstable();
     cores.dedup();
     (!cores.is_empty()).then_some(cores.len())
-}
-
-/// The name that the virtual machine's CPU gives its maker, where it says that it is virtual.
-fn hypervisor(cpuinfo: &str) -> Option<String> {
-    let flags = field(cpuinfo, "flags")?;
-    flags.split_whitespace().find(|&flag| flag == "hypervisor")?;
-    Some(hypervisor_name().unwrap_or("unknown".into()))
-}
-
-/// The twelve letters behind leaf 0x4000_0000 of CPUID, which hypervisors answer: `KVMKVMKVM`.
-#[cfg(target_arch = "x86_64")]
-fn hypervisor_name() -> Option<String> {
-    #[allow(unused_unsafe, reason = "a safe function in newer compilers")]
-    // SAFETY: every CPU of this architecture has the instruction.
-    let leaf = unsafe { std::arch::x86_64::__cpuid(0x4000_0000) };
-    let letters = [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes).concat();
-    let name = String::from_utf8_lossy(&letters).trim_matches(['\0', ' ']).to_owned();
-    (!name.is_empty()).then_some(name)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn hypervisor_name() -> Option<String> {
-    None
 }
 
 /// The numbers of a list such as `0-3,8`.
@@ -155,8 +123,6 @@ mod tests {
         assert_eq!(parse_size("48K"), Some(49_152));
         assert_eq!(parse_size("32M"), Some(33_554_432));
         assert_eq!(parse_size("x"), None);
-        assert_eq!(hypervisor("flags : fpu sse2\n"), None);
-        assert!(hypervisor("flags : fpu hypervisor\n").is_some());
         assert_eq!(field("a\t: 1\nb: two words\n", "b"), Some("two words"));
     }
 

@@ -106,6 +106,26 @@ impl Pool {
             return chain.hold(|| lead(&Team::alone_with(self.isa, self.blocking)));
         };
         let _turn = self.entry.wait_for_turn();
+        self.lead(rayon, &chain, lead)
+    }
+
+    /// [`Self::enter`] where that needs no wait and cannot be refused; else `lead` runs on the calling
+    /// thread alone: inside a team of any pool, while another thread is inside this one, and in the
+    /// child of a fork.
+    pub(crate) fn enter_if_free<R: Send>(&self, lead: impl FnOnce(&Team) -> R + Send) -> R {
+        if let (Some(rayon), Some(_turn)) = (&self.rayon, self.entry.turn_if_free()) {
+            return self.lead(rayon, &Chain::with(&self.entry), lead);
+        }
+        lead(&Team::alone_with(self.isa, self.blocking))
+    }
+
+    /// Takes the threads; the caller has the turn.
+    fn lead<R: Send>(
+        &self,
+        rayon: &rayon::ThreadPool,
+        chain: &Chain,
+        lead: impl FnOnce(&Team) -> R + Send,
+    ) -> R {
         let (shared, places) = (Shared::new(self.threads), Places::default());
         let lead = Mutex::new(Some(lead));
         let mut results = rayon.broadcast(|context| {

@@ -6,6 +6,7 @@
 //! - `blocking`: block sizes, what a product costs, and how C is cut into tasks
 //! - `plan`: by which kernels, as given or transposed; `loops`: a product as tasks; `block`: one
 //!   task; `dot`: products with few columns
+//! - `sgemm`: a product in one line, on a pool of the process
 //!
 //! **The sum.** A sum over K is three sums: at most 256 products in registers, at most 16 of those
 //! blocks in order, and the slices of 4,096 in order. The complete sum is multiplied with alpha once,
@@ -36,6 +37,7 @@ mod dot;
 pub(crate) mod loops;
 pub(crate) mod pack;
 mod plan;
+mod sgemm;
 pub(crate) mod store;
 pub(crate) mod tile;
 
@@ -45,6 +47,7 @@ use crate::{Isa, Mat, MatMut, Team};
 use blocking::share;
 pub use blocking::{Blocking, ThreadCosts};
 use loops::Product;
+pub use sgemm::sgemm;
 use std::ops::Range;
 use tile::TileFacts;
 

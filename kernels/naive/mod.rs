@@ -10,7 +10,7 @@ pub mod gather;
 pub mod gemm;
 pub mod loss;
 pub mod norm;
-pub mod per_sample;
+pub mod online_sgd;
 pub mod pool;
 pub mod recurrent;
 pub mod row_norm;

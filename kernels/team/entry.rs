@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// A pool's door.
 pub(super) struct Entry {
@@ -36,6 +36,19 @@ impl Entry {
         );
         // A panic inside leaves nothing half done: the team is gone.
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn, if nobody has it and the caller may take it: not inside of any pool, whose threads
+    /// have the cores already, and not in the child of a fork.
+    pub(super) fn turn_if_free(&self) -> Option<MutexGuard<'_, ()>> {
+        if self.process != process::id() || INSIDE.with_borrow(|pools| !pools.is_empty()) {
+            return None;
+        }
+        match self.turn.try_lock() {
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(turn)) => Some(turn.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use threadcount_kernels::{Isa, Pool};
+use threadcount_kernels::{Isa, Mat, MatMut, Pool, sgemm};
 
 #[test]
 fn a_forked_child_is_refused_and_may_make_a_new_pool() {
@@ -12,7 +12,7 @@ fn a_forked_child_is_refused_and_may_make_a_new_pool() {
     std::panic::set_hook(Box::new(|_| ()));
     let pool = Pool::new(Isa::Portable, 2).unwrap();
     let solo = Pool::new(Isa::Portable, 1).unwrap();
-    assert!(works(&pool) && works(&solo));
+    assert!(works(&pool) && works(&solo) && multiplies());
     // SAFETY: the child calls nothing that another thread of this program could have locked: it has no
     // other test, and the harness waits for this one.
     let child = unsafe { libc::fork() };
@@ -27,7 +27,14 @@ fn a_forked_child_is_refused_and_may_make_a_new_pool() {
     // SAFETY: the child is this process's own.
     assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
     assert!(libc::WIFEXITED(status), "the child hung or crashed: {status:#x}");
-    let what = ["all well", "was let in", "another message", "no pool of one", "no new pool"];
+    let what = [
+        "all well",
+        "was let in",
+        "another message",
+        "no pool of one",
+        "no new pool",
+        "no product",
+    ];
     assert_eq!(what[libc::WEXITSTATUS(status) as usize], "all well");
     assert!(works(&pool), "the parent's pool lives on");
 }
@@ -41,6 +48,9 @@ fn in_child(pool: &Pool, solo: &Pool) -> i32 {
     }
     if !works(solo) {
         return 3;
+    }
+    if !multiplies() {
+        return 5;
     }
     match Pool::new(Isa::Portable, 2) {
         Ok(new) if works(&new) => 0,
@@ -56,4 +66,12 @@ fn works(pool: &Pool) -> bool {
         });
     });
     sum.into_inner() == 4950
+}
+
+/// Whether a product that is large enough for the pool of [`sgemm`] is right.
+fn multiplies() -> bool {
+    let (ones, mut c) = (vec![1.0; 200 * 200], vec![0.0; 200 * 200]);
+    let a = Mat::new(&ones, 200, 200);
+    sgemm(a, a, MatMut::new(&mut c, 200, 200));
+    c.iter().all(|&x| x == 200.0)
 }

@@ -7,7 +7,7 @@ use common::{noise, on_every_isa, untouched};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use threadcount_kernels::conv::{self, Convolution};
 use threadcount_kernels::gemm::{Epilogue, Write, gemm};
-use threadcount_kernels::per_sample::{BLOCK, OneHidden, descend, scratch_len};
+use threadcount_kernels::online_sgd::{BLOCK, TwoProducts, descend, scratch_len};
 use threadcount_kernels::recurrent::{self, RnnTape, Shape, Weights};
 use threadcount_kernels::update::{Adam, Moving, Nesterov, RmsProp, Rule, Sgd, step_by_product};
 use threadcount_kernels::{Activation, Geometry, Isa, Mat, MatMut, Padding, Team, loss};
@@ -41,7 +41,7 @@ fn a_bad_label_moves_no_weight() {
                 (w1.clone(), vec![0.5; hidden], vec![0.25; hidden], 0.125);
             let (mut losses, mut logits) = (vec![7.0; n], vec![7.0; n]);
             assert_refused("label 2 is neither 0 nor 1", || {
-                let network = OneHidden {
+                let params = TwoProducts {
                     w1: &mut moved,
                     b1: &mut b1,
                     w2: &mut w2,
@@ -51,7 +51,7 @@ fn a_bad_label_moves_no_weight() {
                 let x = Mat::new(&x, n, inputs);
                 let mut scratch = vec![0.0; scratch_len(hidden)];
                 let out = [&mut losses[..], &mut logits[..]];
-                descend(team, network, 0.1, x, &labels, out, &mut scratch);
+                descend(team, params, 0.1, x, &labels, out, &mut scratch);
             });
             assert_eq!((moved, b2), (w1, 0.125));
             assert_eq!((b1, w2), (vec![0.5; hidden], vec![0.25; hidden]));

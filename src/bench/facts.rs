@@ -1,5 +1,6 @@
 //! The machine's facts, as `info` prints them and every JSON document carries them.
 
+use super::system::hypervisor;
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::{Isa, Pool};
@@ -62,7 +63,7 @@ impl Fingerprint {
         Self {
             cpu: machine.cpu.clone(),
             platform: machine.platform.clone(),
-            hypervisor: machine.hypervisor.clone(),
+            hypervisor: hypervisor(),
             physical_cores: machine.physical_cores,
             available_threads: machine.available_threads,
             l1d: machine.l1d,

@@ -28,6 +28,7 @@ mod product;
 mod profile;
 mod rate;
 pub mod shapes;
+mod system;
 mod traffic;
 mod training;
 

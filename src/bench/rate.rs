@@ -2,13 +2,13 @@
 
 use super::measure::{TWIN_SAMPLE, TWIN_SAMPLES, median, runs_for, seconds};
 use super::profile::{self, Phase};
+use super::system::peak_memory;
 use super::training::{SAMPLE, Training, fma_peak};
 use crate::Result;
 use crate::data::Split;
 use crate::train::Task;
 use std::time::Duration;
 use threadcount_kernels::Pool;
-use threadcount_kernels::machine::peak_memory;
 
 /// The same before anything counts, until all memory has been touched.
 const WARM_UP: Duration = Duration::from_millis(150);

@@ -1,6 +1,6 @@
 //! Training with batches of one sample, where a kernel does many such steps at once.
 
-use threadcount_kernels::per_sample::{self, BLOCK, OneHidden};
+use threadcount_kernels::online_sgd::{self, BLOCK, TwoProducts};
 use threadcount_kernels::{Mat, Team};
 
 use super::buffer::Buffer;
@@ -39,7 +39,7 @@ impl PerSample {
         else {
             return Ok(None);
         };
-        let scratch = Buffer::zeroed(per_sample::scratch_len(hidden.units))?;
+        let scratch = Buffer::zeroed(online_sgd::scratch_len(hidden.units))?;
         let logits = Buffer::zeroed(max_batch)?;
         Ok(Some(Self { hidden, scratch, logits }))
     }
@@ -60,11 +60,11 @@ impl PerSample {
         let (b1, rest) = rest.split_at_mut(units);
         let (w2, b2) = rest.split_at_mut(units);
         let activation = self.hidden.activation;
-        let network = OneHidden { w1, b1, w2, b2: &mut b2[0], activation };
+        let network = TwoProducts { w1, b1, w2, b2: &mut b2[0], activation };
         let x = Mat::new(x, n, inputs);
         let outputs = [losses, &mut self.logits[..n]];
         let scratch = &mut self.scratch;
-        per_sample::descend(team, network, learning_rate, x, labels, outputs, scratch);
+        online_sgd::descend(team, network, learning_rate, x, labels, outputs, scratch);
         &self.logits[..n]
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{ACTIVATIONS, Regime, Run, Runner, labels, noise, untouched};
 use threadcount_kernels::gemm::{Epilogue, Write, gemm};
-use threadcount_kernels::per_sample::{self, OneHidden};
+use threadcount_kernels::online_sgd::{self, TwoProducts};
 use threadcount_kernels::recurrent::{self, Gradients, LstmTape, RnnTape, Shape, Weights};
 use threadcount_kernels::update::{self, Adam, Moving, Nesterov, RmsProp, Rule, Sgd};
 use threadcount_kernels::{Mat, MatMut, naive};
@@ -10,7 +10,7 @@ use threadcount_kernels::{Mat, MatMut, naive};
 /// With every epilogue, layer and rule.
 pub(crate) const KERNELS: [(&str, Run); 9] = [
     ("gemm::gemm", |runner, regime| products(runner, regime)),
-    ("per_sample::descend", |runner, regime| {
+    ("online_sgd::descend", |runner, regime| {
         let mut all = Vec::new();
         for function in ACTIVATIONS {
             let (n, inputs, hidden) = (37, 21, 19);
@@ -19,7 +19,7 @@ pub(crate) const KERNELS: [(&str, Run); 9] = [
             let (mut w1, mut b1) = (regime.numbers(3, inputs * hidden), regime.numbers(4, hidden));
             let (mut w2, mut b2) = (regime.numbers(5, hidden), vec![-1e-37]);
             let (mut losses, mut logits) = (untouched(n), untouched(n));
-            let network = OneHidden {
+            let params = TwoProducts {
                 w1: &mut w1,
                 b1: &mut b1,
                 w2: &mut w2,
@@ -29,10 +29,10 @@ pub(crate) const KERNELS: [(&str, Run); 9] = [
             let outputs = [&mut losses[..], &mut logits[..]];
             match runner {
                 Some(team) => {
-                    let mut scratch = untouched(per_sample::scratch_len(hidden));
-                    per_sample::descend(team, network, 0.01, x, &labels, outputs, &mut scratch);
+                    let mut scratch = untouched(online_sgd::scratch_len(hidden));
+                    online_sgd::descend(team, params, 0.01, x, &labels, outputs, &mut scratch);
                 }
-                None => naive::per_sample::descend(network, 0.01, x, &labels, outputs),
+                None => naive::online_sgd::descend(params, 0.01, x, &labels, outputs),
             }
             all.extend([w1, b1, w2, b2, losses, logits]);
         }

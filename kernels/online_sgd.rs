@@ -1,5 +1,8 @@
-//! Gradient descent after each sample, for a network with one hidden layer and one logit, a block of
-//! samples at a time.
+//! Online stochastic gradient descent (a step after each sample) for `activation(x W + b) . v + c`
+//! with the logistic loss, a block of samples at a time.
+//!
+//! It stands here and not with a caller because its recurrence is written on vectors: [`crate::gemm`]
+//! does the products of a block, and the rest is a kernel of its own.
 //!
 //! Done as it is written, each sample reads and writes all of W once: 200 KB for 784 x 32, at the
 //! speed of the second-level cache. But inside a block that begins with `W` and `b`, W has changed
@@ -24,10 +27,10 @@ pub const BLOCK: usize = 16;
 /// Rows of the recurrence are padded to whole vectors of every instruction set.
 const PAD: usize = SUM_LANES;
 
-/// A hidden layer and one logit: `a = activation(x w1 + b1)`, `logit = a . w2 + b2`, to be trained
-/// with the binary cross-entropy of the logit.
+/// The parameters of two products with an activation between them: `a = activation(x w1 + b1)`,
+/// `logit = a . w2 + b2`. They descend along the binary cross-entropy of the logit.
 #[derive(Debug)]
-pub struct OneHidden<'a> {
+pub struct TwoProducts<'a> {
     /// `[inputs, hidden]`
     pub w1: &'a mut [f32],
     /// `[hidden]`
@@ -36,7 +39,7 @@ pub struct OneHidden<'a> {
     pub w2: &'a mut [f32],
     /// The logit's bias.
     pub b2: &'a mut f32,
-    /// Of the hidden layer.
+    /// Between the two products.
     pub activation: Activation,
 }
 
@@ -58,14 +61,14 @@ pub fn scratch_len(hidden: usize) -> usize {
 #[track_caller]
 pub fn descend(
     team: &Team,
-    network: OneHidden,
+    params: TwoProducts,
     learning_rate: f32,
     x: Mat,
     labels: &[u8],
     [losses, logits]: [&mut [f32]; 2],
     scratch: &mut [f32],
 ) {
-    let OneHidden { w1, b1, w2, b2, activation } = network;
+    let TwoProducts { w1, b1, w2, b2, activation } = params;
     let (n, inputs, hidden) = (x.rows(), x.cols(), b1.len());
     assert_eq!(w1.len(), inputs * hidden, "w1 is not {inputs} x {hidden}");
     assert_eq!(w2.len(), hidden, "one weight of the logit for each hidden unit");

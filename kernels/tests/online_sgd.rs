@@ -3,7 +3,7 @@
 mod common;
 
 use common::{assert_close, labels, noise, run_everywhere, untouched};
-use threadcount_kernels::per_sample::{self, BLOCK, OneHidden};
+use threadcount_kernels::online_sgd::{self, BLOCK, TwoProducts};
 use threadcount_kernels::{Activation, Mat, naive};
 
 /// Parameters, and what comes of them: `w1`, `b1`, `w2`, `b2`, losses, logits.
@@ -19,10 +19,10 @@ impl Run {
         Self { tensors: [w1, b1, w2, b2, untouched(samples), untouched(samples)], activation }
     }
 
-    fn parts(&mut self) -> (OneHidden<'_>, [&mut [f32]; 2]) {
+    fn parts(&mut self) -> (TwoProducts<'_>, [&mut [f32]; 2]) {
         let activation = self.activation;
         let [w1, b1, w2, b2, losses, logits] = &mut self.tensors;
-        (OneHidden { w1, b1, w2, b2: &mut b2[0], activation }, [losses, logits])
+        (TwoProducts { w1, b1, w2, b2: &mut b2[0], activation }, [losses, logits])
     }
 }
 
@@ -36,13 +36,13 @@ fn the_same_steps_as_one_sample_after_the_other() {
                 let images: Vec<f32> = noise(5, n * inputs).iter().map(|x| x.max(0.0)).collect();
                 let (x, labels) = (Mat::new(&images, n, inputs), labels(6, n, 2));
                 let mut expected = Run::new(n, inputs, hidden, activation);
-                let (network, outputs) = expected.parts();
-                naive::per_sample::descend(network, RATE, x, &labels, outputs);
+                let (params, outputs) = expected.parts();
+                naive::online_sgd::descend(params, RATE, x, &labels, outputs);
                 let results = run_everywhere(|team| {
                     let mut run = Run::new(n, inputs, hidden, activation);
-                    let mut scratch = untouched(per_sample::scratch_len(hidden));
-                    let (network, outputs) = run.parts();
-                    per_sample::descend(team, network, RATE, x, &labels, outputs, &mut scratch);
+                    let mut scratch = untouched(online_sgd::scratch_len(hidden));
+                    let (params, outputs) = run.parts();
+                    online_sgd::descend(team, params, RATE, x, &labels, outputs, &mut scratch);
                     run.tensors.to_vec()
                 });
                 for (isa, tensors) in results {
@@ -61,10 +61,10 @@ fn the_same_steps_as_one_sample_after_the_other() {
 #[should_panic(expected = "neither 0 nor 1")]
 fn other_labels_are_refused() {
     let mut run = Run::new(1, 2, 3, Activation::Sigmoid);
-    let mut scratch = untouched(per_sample::scratch_len(3));
-    let (network, outputs) = run.parts();
+    let mut scratch = untouched(online_sgd::scratch_len(3));
+    let (params, outputs) = run.parts();
     let team = threadcount_kernels::Team::solo(threadcount_kernels::Isa::Portable);
     let x = [0.5, 0.5];
     let x = Mat::new(&x, 1, 2);
-    per_sample::descend(&team, network, 0.1, x, &[2], outputs, &mut scratch);
+    online_sgd::descend(&team, params, 0.1, x, &[2], outputs, &mut scratch);
 }

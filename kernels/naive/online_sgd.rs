@@ -3,18 +3,18 @@
 
 use super::activation;
 use crate::Mat;
-use crate::per_sample::OneHidden;
+use crate::online_sgd::TwoProducts;
 use crate::simd::flush;
 
 /// For each sample: forward, the gradients, and every parameter moves against its own.
 pub fn descend(
-    network: OneHidden,
+    params: TwoProducts,
     learning_rate: f32,
     x: Mat,
     labels: &[u8],
     [losses, logits]: [&mut [f32]; 2],
 ) {
-    let OneHidden { w1, b1, w2, b2, activation } = network;
+    let TwoProducts { w1, b1, w2, b2, activation } = params;
     let (hidden, rate) = (b1.len(), f64::from(learning_rate));
     let mut a = vec![0.0; hidden];
     for j in 0..x.rows() {
