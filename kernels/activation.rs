@@ -80,16 +80,20 @@ impl Activation {
 struct Forward(Activation);
 
 impl Step<1, 1> for Forward {
+    const IS_FLUSHED: bool = true;
+
     #[inline(always)]
     fn step<S: Simd>(self, simd: S, [x]: [S::V; 1], _: [S::V; 1]) -> [S::V; 1] {
-        [self.0.apply(simd, x)]
+        [self.0.apply_flushed(simd, x)]
     }
 }
 
 impl Step<0, 1> for Forward {
+    const IS_FLUSHED: bool = true;
+
     #[inline(always)]
     fn step<S: Simd>(self, simd: S, _: [S::V; 0], [x]: [S::V; 1]) -> [S::V; 1] {
-        [self.0.apply(simd, x)]
+        [self.0.apply_flushed(simd, x)]
     }
 }
 

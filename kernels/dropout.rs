@@ -6,7 +6,7 @@
 //! two rounds of a 32-bit multiply-xorshift finaliser (the constants of Wellons's `lowbias32`) of
 //! the element's number. An element dies if the result is below `rate 2^32`.
 
-use crate::simd::{Kernel, Simd, flush};
+use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Team};
 
 /// Elements of the smallest task: an element costs a few integer operations more than a copy.
@@ -68,7 +68,8 @@ pub(crate) fn survivors(seeds: [u32; 2], first: u32, threshold: u32, ones: &mut 
     }
 }
 
-/// `y = x / (1 - rate)` where an element survives, else 0. Both are `[n, per_sample]`.
+/// `y = x / (1 - rate)` where an element survives, else 0. Both are `[n, per_sample]`. No normal number
+/// becomes a subnormal one.
 ///
 /// # Panics
 /// If the lengths do not fit, or the rate is not in `0..1`.
@@ -132,12 +133,12 @@ impl Kernel for Masks<'_> {
                 Some(x) => {
                     let x = &x[done..done + len];
                     for i in 0..len {
-                        y[i] = kept(seeds, (element + i) as u32, threshold, flush(x[i] * scale));
+                        y[i] = kept(seeds, (element + i) as u32, threshold, x[i] * scale);
                     }
                 }
                 None => {
                     for i in 0..len {
-                        y[i] = kept(seeds, (element + i) as u32, threshold, flush(y[i] * scale));
+                        y[i] = kept(seeds, (element + i) as u32, threshold, y[i] * scale);
                     }
                 }
             }

@@ -58,7 +58,8 @@
 //!   `f32::MIN_POSITIVE` (1.2e-38), `-0` included, is stored as `+0`, with every kernel, on every
 //!   instruction set and in every twin, so the bounds above hold but for that much at each store. (What
 //!   only copies or chooses stores what it was given: ReLU's gradient, the forward pass of
-//!   max-pooling and its backward pass where windows do not overlap, a transposition.) Weights die: 0.9
+//!   max-pooling and its backward pass where windows do not overlap, a transposition; and dropout, whose
+//!   factor is at least 1.) Weights die: 0.9
 //!   times the smallest number is rounded to itself, and on Intel's CPUs an operation with such an
 //!   operand or result takes 150 cycles, which made whole trainings three to five times as slow.
 //!   By clamps where values are stored ([`simd::Simd::flush`]), not by the control register: changing

@@ -196,6 +196,8 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the instruction set has FMA.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a * b - c`, rounded once where the instruction set has FMA.
+    fn mul_sub(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// `a > b ? a : b`
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a < b ? a : b`

@@ -12,7 +12,11 @@ const TASK: usize = 4_096;
 
 /// What happens to one element of each array: `R` arrays are read, `W` are read and written.
 pub(crate) trait Step<const R: usize, const W: usize>: Copy + Sync {
-    /// The new values of the written arrays; what is subnormal is stored as zero. Mark it `#[inline(always)]`.
+    /// Whether the new values are stored as they are: no step of normal numbers makes a subnormal one.
+    const IS_FLUSHED: bool = false;
+
+    /// The new values of the written arrays; what is subnormal is stored as zero, unless the step says
+    /// that it has seen to it. Mark it `#[inline(always)]`.
     fn step<S: Simd>(self, simd: S, read: [S::V; R], write: [S::V; W]) -> [S::V; W];
 }
 
@@ -75,6 +79,12 @@ pub(crate) fn sweep_by<const R: usize, const W: usize>(
     });
 }
 
+/// What a step's new value is stored as.
+#[inline(always)]
+fn flushed<S: Simd, T: Step<R, W>, const R: usize, const W: usize>(simd: S, new: S::V) -> S::V {
+    if T::IS_FLUSHED { new } else { simd.flush(new) }
+}
+
 /// One task.
 struct Pass<'a, T, const R: usize, const W: usize> {
     step: T,
@@ -110,7 +120,7 @@ impl<T: Step<R, W>, const R: usize, const W: usize> Pass<'_, T, R, W> {
                 // SAFETY: as above.
                 unsafe {
                     let p = self.writes[k].as_mut_ptr().add(i + g * S::LANES);
-                    simd.store(p, simd.flush(new[k]));
+                    simd.store(p, flushed::<S, T, R, W>(simd, new[k]));
                 }
             }
         }
@@ -151,8 +161,9 @@ impl<T: Step<R, W>, const R: usize, const W: usize> Kernel for Pass<'_, T, R, W>
         }
         let new = step.step(simd, read, write);
         for k in 0..W {
+            let new = flushed::<S, T, R, W>(simd, new[k]);
             // SAFETY: as above.
-            unsafe { simd.store_masked(writes[k].as_mut_ptr().add(i), simd.flush(new[k]), mask) };
+            unsafe { simd.store_masked(writes[k].as_mut_ptr().add(i), new, mask) };
         }
     }
 }

@@ -4,12 +4,13 @@
 //!
 //! # Dying gradients
 //! What is stored is never subnormal (the numeric contract), so means and velocities of inputs that
-//! are always zero end at zero, after hundreds of steps in which they fall by a tenth each. Formulas
-//! are arranged so that nothing on the way is subnormal either, but for a last step: products meet
-//! in fused multiply-adds, which round their sum alone. In RMSprop and Adam a gradient counts as zero
-//! if its share of the mean square would be subnormal: below 7e-19 with a `rho` of 0.9, below 7e-18
-//! with a `beta2` of 0.999. With the usual epsilon of 1e-7 Adam would move less than 1e-10 learning
-//! rates for it.
+//! are always zero end at zero, after hundreds of steps in which they fall by a tenth each. A mean square
+//! counts as 2^-100 ([`LEAST_SQUARE`]) where it is less, which no epsilon in use can tell from zero: so it
+//! never falls to where numbers are subnormal, and no square is too small to be subtracted from it.
+//! Formulas are arranged so that nothing on the way is subnormal either, but for a last step of a mean or
+//! velocity: products meet in fused multiply-adds, which round their sum alone. Rules with a mean square
+//! take a subnormal gradient for zero, as they get them right from a product (`product`): behind a
+//! division that costs nothing.
 //!
 //! # Exploding gradients
 //! No gradient that is not a number ends as a finite step. NaN makes NaN of its parameter with every
@@ -111,13 +112,17 @@ pub fn sgd(team: &Team, sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: 
     Moving { rule: Rule::Sgd(*sgd), params, memory: [velocity, &mut []] }.step(team, grads);
 }
 
-/// `g`, or zero where `share g^2` would be subnormal. NaN stays.
+/// What a mean square counts as at least: its root is 9e-16. (Setting to zero what would be subnormal, and
+/// gradients whose squares would be, took five instructions where this takes one, and Adam 1.6 times as
+/// long on Zen 4; a root by Newton's method from a guess on bits, 1.9 times.)
+pub(crate) const LEAST_SQUARE: f32 = 1.0 / (1_u128 << 100) as f32;
+
+/// The new mean square: `old + share (g^2 - old)`.
 #[inline(always)]
-fn squarable<S: Simd>(simd: S, g: S::V, share: f32) -> S::V {
-    // Twice the root, which may have been rounded down. With a share of 0 no square counts.
-    let least = if share > 0.0 { 2.0 * (f32::MIN_POSITIVE / share).sqrt() } else { 0.0 };
-    let is_tiny = simd.gt(simd.splat(least), simd.abs(g));
-    simd.select(is_tiny, simd.splat(0.0), g)
+fn mean_square<S: Simd>(simd: S, g: S::V, old: S::V, share: f32) -> S::V {
+    // A NaN of the old one passes, being the second operand.
+    let old = simd.max(simd.splat(LEAST_SQUARE), old);
+    simd.mul_add(simd.mul_sub(g, g, old), simd.splat(share), old)
 }
 
 /// `a / root`; NaN also where the root is infinite, since a square has overflowed then.
@@ -130,9 +135,8 @@ impl RmsProp {
     /// The new mean square, and `g / sqrt(s + epsilon)`.
     #[inline(always)]
     fn scaled<S: Simd>(self, simd: S, g: S::V, s: S::V) -> (S::V, S::V) {
-        let g = squarable(simd, g, 1.0 - self.rho);
-        let fresh = simd.mul(g, simd.mul(g, simd.splat(1.0 - self.rho)));
-        let s = simd.mul_add(s, simd.splat(self.rho), fresh);
+        let g = simd.flush(g);
+        let s = mean_square(simd, g, s, 1.0 - self.rho);
         let root = simd.sqrt(simd.add(s, simd.splat(self.epsilon)));
         (s, over_root(simd, g, root))
     }
@@ -181,20 +185,20 @@ struct Corrected {
 }
 
 impl Step<1, 3> for Corrected {
+    /// The mean square never is subnormal.
+    const IS_FLUSHED: bool = true;
+
     #[inline(always)]
     fn step<S: Simd>(self, simd: S, [g]: [S::V; 1], [w, m, v]: [S::V; 3]) -> [S::V; 3] {
-        let g = squarable(simd, g, 1.0 - self.adam.beta2);
+        let g = simd.flush(g);
         let m = simd.mul_add(simd.sub(g, m), simd.splat(1.0 - self.adam.beta1), m);
-        let excess = simd.sub(simd.mul(g, g), v);
-        let v = simd.mul_add(excess, simd.splat(1.0 - self.adam.beta2), v);
-        // Where no gradient has ever been, the root of the smallest normal number: 1e-19. A NaN of v
-        // passes, being the second operand.
-        let positive = simd.max(simd.splat(f32::MIN_POSITIVE), v);
-        let root = simd.add(simd.sqrt(positive), simd.splat(self.adam.epsilon));
+        let v = mean_square(simd, g, v, 1.0 - self.adam.beta2);
+        let root = simd.add(simd.sqrt(v), simd.splat(self.adam.epsilon));
         // The quotient before the rate: a fused multiply-add does not round their product, which
         // would be subnormal for means that have nearly died.
         let scaled = over_root(simd, m, root);
-        [simd.mul_add(scaled, simd.splat(-self.rate), w), m, v]
+        let w = simd.mul_add(scaled, simd.splat(-self.rate), w);
+        [simd.flush(w), simd.flush(m), v]
     }
 }
 

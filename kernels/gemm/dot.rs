@@ -5,7 +5,7 @@ use super::blocking::{Blocking, share};
 use super::loops::Target;
 use super::pack::pack_b;
 use super::store::{Row, finish_row};
-use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd, fold};
+use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd};
 use crate::team::Scratch;
 use crate::{Isa, Mat, Team};
 use std::ops::Range;
@@ -168,24 +168,25 @@ impl<const N: usize> Kernel for DotTile<'_, N> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let vectors = LaneSums::<S>::VECTORS;
         // Where the sums of an element take several vectors, all of K is walked for one of them after the
-        // other: more sums than these would not stay in registers.
-        let mut sums = [[[simd.splat(0.0); 4]; ROWS]; N];
-        for vector in 0..vectors {
-            let part = self.part::<S>(simd, vector * S::LANES);
+        // other: more sums than these would not stay in registers. They are added up in the order of
+        // `fold`.
+        let part = |vector: usize| self.part::<S>(simd, vector * S::LANES);
+        let both = |mut a: [[S::V; ROWS]; N], b: [[S::V; ROWS]; N]| {
             for j in 0..N {
                 for i in 0..ROWS {
-                    sums[j][i][vector] = part[j][i];
+                    a[j][i] = simd.add(a[j][i], b[j][i]);
                 }
             }
-        }
+            a
+        };
+        let sums = match LaneSums::<S>::VECTORS {
+            1 => part(0),
+            2 => both(part(0), part(1)),
+            _ => both(both(part(0), part(2)), both(part(1), part(3))),
+        };
         for j in 0..N {
-            let mut folded = [simd.splat(0.0); ROWS];
-            for i in 0..ROWS {
-                folded[i] = fold(simd, sums[j][i]);
-            }
-            let totals = simd.reduce_add4(folded);
+            let totals = simd.reduce_add4(sums[j]);
             for i in 0..ROWS {
                 self.sums[i][self.col + j] = totals[i];
             }

@@ -9,7 +9,7 @@ use super::pack::KC;
 use super::plan::{Crew, Method, Plan};
 use super::store::{Row, StripEpilogue, StripOutput, finish_row};
 use super::tile::MAX_MR;
-use super::{Epilogue, Write};
+use super::{Epilogue, Subnormals, Write};
 use crate::simd::{Kernel, Simd};
 use crate::sums::AddTo;
 use crate::team::{Parts, Scratch};
@@ -35,6 +35,7 @@ pub(super) struct Target<'a> {
     pub(super) epilogue: Epilogue<'a>,
     /// Whether `bias` is one for each row, not one for each column.
     pub(super) is_transposed: bool,
+    subnormals: Subnormals,
 }
 
 // SAFETY: tasks store disjoint tiles of C.
@@ -50,6 +51,7 @@ impl<'a> Product<'a> {
         write: Write,
         c: &'a mut MatMut,
         epilogue: Epilogue<'a>,
+        subnormals: Subnormals,
     ) -> Self {
         if alpha == 0.0 || a.cols() == 0 {
             (a, b) = (a.block(0..a.rows(), 0..0), b.block(0..0, 0..b.cols()));
@@ -62,7 +64,8 @@ impl<'a> Product<'a> {
         let (rs, cs) = (c.rs(), c.cs());
         let is_transposed = false;
         let c = c.as_mut_ptr();
-        Self { a, b, target: Target { c, rs, cs, alpha, beta, epilogue, is_transposed } }
+        let target = Target { c, rs, cs, alpha, beta, epilogue, is_transposed, subnormals };
+        Self { a, b, target }
     }
 
     /// The same with all three matrices transposed.
@@ -102,7 +105,10 @@ impl<'a> Target<'a> {
     /// What happens to the strip whose first element is `row, col` when its sums are complete.
     pub(super) fn epilogue(&self, row: usize, col: usize) -> StripEpilogue {
         match self.epilogue {
-            Epilogue::None => StripEpilogue::None,
+            Epilogue::None => match self.subnormals {
+                Subnormals::AreZero => StripEpilogue::None,
+                Subnormals::Stay => StripEpilogue::Raw,
+            },
             Epilogue::Bias { bias, activation } => {
                 let at = if self.is_transposed { row } else { col };
                 StripEpilogue::Bias { bias: bias.as_ptr().wrapping_add(at), activation }

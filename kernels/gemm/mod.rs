@@ -138,11 +138,22 @@ pub fn gemm_with(
             assert_eq!((y.rows(), y.cols()), (m, n), "the shape of y");
         }
     }
-    let product = Product::new(alpha, a, b, write, &mut c, epilogue);
+    let product = Product::new(alpha, a, b, write, &mut c, epilogue, Subnormals::AreZero);
     loops::multiply(team, blocking, product);
 }
 
+/// What becomes of subnormal elements of C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subnormals {
+    /// Zero is stored, as every kernel does.
+    AreZero,
+    /// They are stored, for a reader right behind that takes them for zero: of products with a K of 32
+    /// that saves 6 % (Zen 4).
+    Stay,
+}
+
 /// `C = A B (+ beta C)` on the calling thread, inside a task. K is at most 4,096: one slice.
+#[expect(clippy::too_many_arguments, reason = "a product, and who computes it")]
 pub(crate) fn product_in_task(
     isa: Isa,
     blocking: &Blocking,
@@ -150,11 +161,12 @@ pub(crate) fn product_in_task(
     b: Mat,
     write: Write,
     mut c: MatMut,
+    subnormals: Subnormals,
     scratch: &mut Scratch,
 ) {
     assert_eq!(a.cols(), b.rows(), "the columns of A and the rows of B");
     assert_eq!((c.rows(), c.cols()), (a.rows(), b.cols()), "the shape of C");
-    let product = Product::new(1.0, a, b, write, &mut c, Epilogue::None);
+    let product = Product::new(1.0, a, b, write, &mut c, Epilogue::None, subnormals);
     loops::multiply_in_task(isa, blocking, product, scratch);
 }
 

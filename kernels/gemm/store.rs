@@ -19,8 +19,18 @@ struct Sums<T, R> {
 #[derive(Clone, Copy)]
 pub(crate) enum StripEpilogue {
     None,
-    Bias { bias: *const f32, activation: Activation },
-    Derivative { y: *const f32, rs: usize, cs: usize, activation: Activation },
+    /// Not even what is subnormal is set to zero: whoever reads it sees to that.
+    Raw,
+    Bias {
+        bias: *const f32,
+        activation: Activation,
+    },
+    Derivative {
+        y: *const f32,
+        rs: usize,
+        cs: usize,
+        activation: Activation,
+    },
 }
 
 /// Where a strip goes and what becomes of the old C there.
@@ -154,6 +164,7 @@ unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
             }
             return true;
         }
+        StripEpilogue::Raw => return true,
         StripEpilogue::Bias { bias, activation } => (bias, activation),
         StripEpilogue::Derivative { .. } => return false,
     };
@@ -238,6 +249,7 @@ impl Kernel for FinishTile<'_> {
             let c = output.rows[i].wrapping_add(col * output.cs);
             let epilogue = match *output.epilogue {
                 StripEpilogue::None => StripEpilogue::None,
+                StripEpilogue::Raw => StripEpilogue::Raw,
                 StripEpilogue::Bias { bias, activation } => {
                     StripEpilogue::Bias { bias: bias.wrapping_add(col), activation }
                 }
@@ -304,6 +316,7 @@ unsafe fn finish<S: Simd>(simd: S, sums: S::V, place: Place, output: &StripOutpu
         }
         match *output.epilogue {
             StripEpilogue::None => x = simd.flush(x),
+            StripEpilogue::Raw => {}
             StripEpilogue::Bias { bias, activation } => {
                 let bias = gather(simd, bias.add(first), 1, n);
                 x = activation.apply_flushed(simd, simd.add(x, bias));

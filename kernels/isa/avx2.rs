@@ -196,6 +196,10 @@ unsafe impl Simd for Avx2 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn mul_sub(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { _mm256_fmsub_ps(a, b, c) }
+    }
+    #[inline(always)]
     fn max(self, a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_max_ps(a, b) }
     }
@@ -212,7 +216,8 @@ unsafe impl Simd for Avx2 {
         unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
     }
     /// On integers: a comparison of floats would have subnormal operands, and the bits of NaN and
-    /// infinity are the largest of all.
+    /// infinity are the largest of all. (Exponents compared with zero, the same number of instructions,
+    /// made products of the depth 32 slower by 14 % on Zen 4.)
     #[inline(always)]
     fn flush(self, a: __m256) -> __m256 {
         unsafe {

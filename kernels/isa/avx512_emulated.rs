@@ -151,6 +151,10 @@ unsafe impl Simd for Avx512 {
         [self.0.mul_add(a[0], b[0], c[0]), self.0.mul_add(a[1], b[1], c[1])]
     }
     #[inline(always)]
+    fn mul_sub(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        [self.0.mul_sub(a[0], b[0], c[0]), self.0.mul_sub(a[1], b[1], c[1])]
+    }
+    #[inline(always)]
     fn max(self, a: Self::V, b: Self::V) -> Self::V {
         self.both2(a, b, Avx2::max)
     }

@@ -145,6 +145,10 @@ unsafe impl Simd for Portable {
         a.mul_add(b, c)
     }
     #[inline(always)]
+    fn mul_sub(self, a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
+        a.mul_sub(b, c)
+    }
+    #[inline(always)]
     fn max(self, a: f32x4, b: f32x4) -> f32x4 {
         a.simd_gt(b).select(a, b)
     }

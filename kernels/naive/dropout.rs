@@ -1,7 +1,6 @@
 //! Inverted dropout, an element at a time.
 
 use crate::dropout::Dropout;
-use crate::simd::flush;
 
 /// Whether element `element` of sample `sample` survives: see `crate::dropout` for the hash.
 fn survives(dropout: &Dropout, sample: u64, element: u32) -> bool {
@@ -28,6 +27,6 @@ pub fn backward(dropout: &Dropout, per_sample: usize, dy: &mut [f32]) {
     for (i, dy) in dy.iter_mut().enumerate() {
         let sample = dropout.first_sample.wrapping_add((i / per_sample) as u64);
         let kept = survives(dropout, sample, (i % per_sample) as u32);
-        *dy = if kept { flush(*dy * (1.0 / (1.0 - dropout.rate))) } else { 0.0 };
+        *dy = if kept { *dy * (1.0 / (1.0 - dropout.rate)) } else { 0.0 };
     }
 }

@@ -1,7 +1,7 @@
 //! Optimizer sweeps, a parameter at a time in f64; formulas as Keras 3.
 
 use crate::simd::flush;
-use crate::update::{Adam, Moving, Nesterov, RmsProp, Rule, Sgd};
+use crate::update::{Adam, LEAST_SQUARE, Moving, Nesterov, RmsProp, Rule, Sgd};
 
 /// `v = momentum v - lr g`; `w += v`, or with Nesterov `w += momentum v - lr g`.
 pub fn sgd(sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
@@ -33,7 +33,8 @@ pub fn rmsprop(
     let (rho, momentum) = (f64::from(rms.rho), f64::from(rms.momentum));
     for i in 0..params.len() {
         let g = f64::from(grads[i]);
-        let s = rho * f64::from(mean_square[i]) + f64::from(((1.0 - rho) * g * g) as f32);
+        let old = at_least(mean_square[i]);
+        let s = old + (1.0 - rho) * (f64::from((g * g) as f32) - old);
         mean_square[i] = flush(s as f32);
         let root = finite((s + f64::from(rms.epsilon)).sqrt(), mean_square[i]);
         let mut v = f64::from(rms.learning_rate) * g / root;
@@ -56,12 +57,18 @@ pub fn adam(adam: &Adam, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &m
         let g = f64::from(grads[i]);
         let square = f64::from((g * g) as f32);
         let first = f64::from(m[i]) + (1.0 - beta1) * (g - f64::from(m[i]));
-        let second = f64::from(v[i]) + (1.0 - beta2) * (square - f64::from(v[i]));
+        let old = at_least(v[i]);
+        let second = old + (1.0 - beta2) * (square - old);
         m[i] = flush(first as f32);
         v[i] = flush(second as f32);
         let root = finite(second.sqrt(), v[i]) + f64::from(adam.epsilon);
         params[i] = flush((f64::from(params[i]) - alpha * first / root) as f32);
     }
+}
+
+/// What a mean square counts as; NaN stays.
+fn at_least(mean_square: f32) -> f64 {
+    f64::from(if mean_square < LEAST_SQUARE { LEAST_SQUARE } else { mean_square })
 }
 
 /// A root, or NaN if the mean square it is of has overflowed: see `crate::update`.

