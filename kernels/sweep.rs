@@ -22,7 +22,7 @@ pub(crate) trait Step<const R: usize, const W: usize>: Copy + Sync {
 
 /// Who does a sweep.
 #[derive(Clone, Copy)]
-pub(crate) enum Hands<'a> {
+pub(crate) enum Executor<'a> {
     /// All of a team, as a phase.
     Team(&'a Team<'a>),
     /// The calling thread, inside a task.
@@ -40,16 +40,16 @@ pub(crate) fn sweep<const R: usize, const W: usize>(
     reads: [&[f32]; R],
     writes: [&mut [f32]; W],
 ) {
-    sweep_by(Hands::Team(team), step, reads, writes);
+    sweep_by(Executor::Team(team), step, reads, writes);
 }
 
-/// The same, by whom it is said.
+/// The same, by this executor.
 ///
 /// # Panics
 /// If the arrays differ in length.
 #[track_caller]
 pub(crate) fn sweep_by<const R: usize, const W: usize>(
-    hands: Hands,
+    executor: Executor,
     step: impl Step<R, W>,
     reads: [&[f32]; R],
     writes: [&mut [f32]; W],
@@ -58,9 +58,9 @@ pub(crate) fn sweep_by<const R: usize, const W: usize>(
     for other in reads.iter().map(|r| r.len()).chain(writes.iter().map(|w| w.len())) {
         assert_eq!(other, len, "arrays of one sweep differ in length");
     }
-    let team = match hands {
-        Hands::Team(team) => team,
-        Hands::Task(isa) => return isa.run(Pass { step, reads, writes }),
+    let team = match executor {
+        Executor::Team(team) => team,
+        Executor::Task(isa) => return isa.run(Pass { step, reads, writes }),
     };
     let tasks = (len / TASK).clamp(1, 4 * team.threads());
     let chunk = len.div_ceil(tasks).next_multiple_of(64).max(64);

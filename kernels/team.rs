@@ -13,12 +13,12 @@
 //!
 //! Where other programs take the cores, a worker may be put to sleep in the middle of a task, for
 //! thousands of times as long as that would take. Where a team is slower for it than one thread, the
-//! leader does phases on its own for a while, a second at most (`crowd`).
+//! leader does phases on its own for a while, a second at most (`late_workers`).
 //!
 //! **Same bits at any thread count**: where the bits depend on the cut, a kernel cuts its work into
 //! tasks by the shape alone, never by [`Team::threads`], and adds up in the order of the tasks.
 
-mod crowd;
+mod late_workers;
 mod entry;
 mod memory;
 #[cfg(all(loom, test))]
@@ -29,7 +29,7 @@ mod sync;
 
 use crate::Isa;
 use crate::gemm::Blocking;
-use crowd::Crowd;
+use late_workers::LateWorkers;
 use entry::{Chain, Entry};
 pub(crate) use memory::Parts;
 pub use memory::Scratch;
@@ -152,7 +152,7 @@ pub struct Team<'pool> {
     threads: usize,
     shared: Option<&'pool Shared>,
     generation: Cell<u32>,
-    crowd: Cell<Crowd>,
+    late_workers: Cell<LateWorkers>,
     /// The pool's. A team of one has none: a phase costs it nothing.
     phase_cost: Option<&'pool OnceLock<f64>>,
     /// The leader on its own.
@@ -189,7 +189,7 @@ impl<'pool> Team<'pool> {
             threads,
             shared: others.map(|(shared, _)| shared),
             generation: Cell::new(0),
-            crowd: Cell::default(),
+            late_workers: Cell::default(),
             phase_cost: others.map(|(_, cost)| cost),
             alone: OnceCell::new(),
             task_scratch: RefCell::default(),
@@ -227,7 +227,7 @@ impl<'pool> Team<'pool> {
     /// Offers the next phase to the workers, even if they have come late: for what measures what all of
     /// them can do.
     pub(crate) fn call_back(&self) {
-        self.crowd.set(self.crowd.get().called_back());
+        self.late_workers.set(self.late_workers.get().called_back());
     }
 
     /// A buffer of the leader's that outlives one phase, for what several phases of one kernel
@@ -247,10 +247,10 @@ impl<'pool> Team<'pool> {
     /// If a task panics; the other tasks are finished first.
     pub fn run(&self, tasks: usize, body: impl Fn(usize, &mut Scratch) + Sync) {
         let scratch = &mut *self.task_scratch.borrow_mut();
-        let shared = self.shared.filter(|_| tasks > 1 && self.crowd.get().lets_share());
+        let shared = self.shared.filter(|_| tasks > 1 && self.late_workers.get().lets_share());
         let Some(shared) = shared else {
             if tasks > 1 {
-                self.crowd.set(self.crowd.get().after_phase_alone(now));
+                self.late_workers.set(self.late_workers.get().after_phase_alone(now));
             }
             return (0..tasks).for_each(|task| body(task, scratch));
         };
@@ -260,7 +260,7 @@ impl<'pool> Team<'pool> {
         shared.publish(generation, tasks, Body::of(&body));
         let mine = shared.work(generation, 0, scratch);
         let workers = shared.finish(tasks);
-        self.crowd.set(self.crowd.get().after_phase((mine, tasks - mine), workers, now));
+        self.late_workers.set(self.late_workers.get().after_phase((mine, tasks - mine), workers, now));
     }
 
     /// Cuts `data` into chunks of `chunk` elements (the last may be shorter) and runs one task for

@@ -24,7 +24,7 @@ pub(crate) use product::INPUT_SHARES;
 pub use product::step_by_product;
 
 use crate::simd::Simd;
-use crate::sweep::{Hands, Step, sweep_by};
+use crate::sweep::{Executor, Step, sweep_by};
 use crate::team::Team;
 
 /// Whether momentum looks ahead.
@@ -247,7 +247,7 @@ impl<'a> Moving<'a> {
     /// If the lengths differ, or Adam's step is 0.
     #[track_caller]
     pub fn step(self, team: &Team, grads: &[f32]) {
-        self.step_by(Hands::Team(team), grads);
+        self.step_by(Executor::Team(team), grads);
     }
 
     /// The first `mid` parameters, and the others.
@@ -290,20 +290,20 @@ impl<'a> Moving<'a> {
     }
 
     #[track_caller]
-    fn step_by(self, hands: Hands, grads: &[f32]) {
+    fn step_by(self, executor: Executor, grads: &[f32]) {
         self.check(grads.len());
         let Self { rule, params, memory: [first, second] } = self;
         match rule {
             Rule::Sgd(sgd) if sgd.momentum == 0.0 => {
-                sweep_by(hands, Plain(sgd), [grads], [params]);
+                sweep_by(executor, Plain(sgd), [grads], [params]);
             }
-            Rule::Sgd(sgd) => sweep_by(hands, Momentum(sgd), [grads], [params, first]),
+            Rule::Sgd(sgd) => sweep_by(executor, Momentum(sgd), [grads], [params, first]),
             Rule::RmsProp(rms) if rms.momentum == 0.0 => {
-                sweep_by(hands, rms, [grads], [params, first]);
+                sweep_by(executor, rms, [grads], [params, first]);
             }
-            Rule::RmsProp(rms) => sweep_by(hands, rms, [grads], [params, first, second]),
+            Rule::RmsProp(rms) => sweep_by(executor, rms, [grads], [params, first, second]),
             Rule::Adam(adam) => {
-                sweep_by(hands, adam.corrected(), [grads], [params, first, second]);
+                sweep_by(executor, adam.corrected(), [grads], [params, first, second]);
             }
         }
     }

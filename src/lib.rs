@@ -1,17 +1,75 @@
-//! threadcount trains every network of five published Fashion-MNIST reports on the CPU, on kernels
-//! written by hand (crate [`threadcount_kernels`]). The rooms stand in the order data flows:
+//! threadcount trains small networks on the CPU, on kernels written by hand (crate
+//! [`threadcount_kernels`], here [`kernels`]), and reproduces those of five published Fashion-MNIST
+//! reports.
 //!
-//! - [`data`]: memory-mapped IDX files, splits, scaling, batches
-//! - [`nn`]: layers, network, losses, optimizers
-//! - [`oracle`]: the same in plain loops, which everything is held to
-//! - [`train`]: the loop, early stopping, checkpoints, history
-//! - [`evaluate`]: confusion matrix, classification report, plots
-//! - [`reports`]: what each report trained and claimed
-//! - [`mod@bench`]: kernels at the sizes of the recipes, and how they are timed
-//! - [`cli`]: the command line
+//! # From arrays to a network
 //!
-//! [`random`], [`error`] and [`console`] serve them all. A room uses only what stands above it in
-//! this list.
+//! ```
+//! use std::ops::ControlFlow;
+//! use threadcount::data::{Samples, Shape, Split};
+//! use threadcount::nn::{Activation, dense};
+//! use threadcount::train::{EarlyStopping, Setup, Task, Trained};
+//!
+//! # let x: Vec<f32> = (0..400).map(|i| (i as f32 * 0.618_034).fract() - 0.5).collect();
+//! # let labels: Vec<u8> = x.chunks(2).map(|p| u8::from(p[0] > p[1])).collect();
+//! # let path = std::env::temp_dir().join("threadcount-doc.safetensors");
+//! # let path = path.as_path();
+//! // x: [n, 2] floats (or bytes), labels: [n] classes (or values, for a regression).
+//! let samples = Samples::new(Shape::Flat(2), x, &labels)?;
+//! let (train, validation) = samples.split_tail(0.2)?;
+//! let task = Task {
+//!     layers: vec![dense(32, Activation::Tanh), dense(2, Activation::Linear)],
+//!     epochs: 50,
+//!     early_stopping: Some(EarlyStopping { patience: 5 }),
+//!     ..Task::default()
+//! };
+//! let (split, setup) = (Split::new(train, validation.clone()), Setup::default());
+//! let trained = task.fit(&split, &setup, |_session, _moment| ControlFlow::Continue(()))?;
+//! trained.save(path)?;
+//! let mut loaded = Trained::load(path, &task, Shape::Flat(2), &setup)?;
+//! assert!(loaded.evaluate(&validation)?.accuracy > 0.8);
+//! let probabilities = loaded.predict(&validation)?; // [n, 2]
+//! # assert_eq!(probabilities.len(), 80);
+//! # Ok::<(), threadcount::Error>(())
+//! ```
+//!
+//! The library prints nothing, installs no handlers, and without the feature `program` builds without
+//! the command line's dependencies. Errors are of one type, [`Error`], whose variants can be matched on.
+//!
+//! # The rooms
+//! In the order data flows; a room uses only what stands above it. (`program` marks what only the
+//! feature of that name has.)
+//!
+//! ```text
+//! kernels          slices, shapes, strides: a crate of its own
+//!    |
+//! data             samples in files and arrays, split, scaled, gathered into batches
+//!    |
+//!   nn             layer -> plan -> program -> model        what a network is
+//!    |             layout -> workspace -> predictor          what a run of it needs
+//!    |             loss, optimizer -> network                how it learns
+//!    |--- oracle   the same in plain loops: what everything is held to
+//! train            task -> session -> fit; checkpoints, run folders
+//!    |--- evaluate confusion, report, regression, plots (program)
+//! reports          what each report trained and claimed
+//!    |
+//! bench (program)  kernels and steps at the recipes' sizes, and how they are timed
+//!    |
+//!  cli (program)   one file a subcommand
+//! ```
+//!
+//! [`random`], [`error`], [`files`] and (program) `console` serve them all.
+//!
+//! # What one change costs
+//! - **A layer**: its file in `nn/layers/`, three lines in that folder's `mod.rs`, and its kernel with
+//!   the twin if there is none yet. [`LayerKind`](nn::LayerKind) is all that anybody asks of it; tests and
+//!   benchmarks walk [`KINDS`](nn::KINDS).
+//! - **A layer of one's own**: [`LayerKind`](nn::LayerKind) for it; see `examples/own_layer.rs`.
+//! - **An optimizer or a loss**: a variant of [`Optimizer`](nn::Optimizer) or [`Loss`](nn::Loss), its kernel
+//!   and twin.
+//! - **A recipe**: its entry in its report's file; **a setting of a task**: its field, with its value in
+//!   the default of [`Task`](train::Task).
+//! - **An instruction set**: its file in `kernels/isa/` and its row there.
 
 #[cfg(feature = "program")]
 pub mod bench;

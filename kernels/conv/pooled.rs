@@ -160,7 +160,7 @@ impl ImagesOfPooled<'_> {
             for pool in 0..pools_now {
                 let at = 4 * pool * filters;
                 let out = (first + pool) * filters;
-                let four = Four {
+                let four = PoolWindow {
                     map: &map[at..at + 4 * filters],
                     ones: drops.map(|drops| (&ones[at..at + 4 * filters], drops.scale)),
                     y: &mut y[out..out + filters],
@@ -220,7 +220,7 @@ fn map_pixels(g: &Geometry, filters: usize) -> Grid {
 }
 
 /// The four pixels of a window of the pool, and where their maximum goes. Each is a row of filters.
-struct Four<'a> {
+struct PoolWindow<'a> {
     map: &'a [f32],
     /// Which elements survive, and what those are multiplied by.
     ones: Option<(&'a [f32], f32)>,
@@ -228,7 +228,7 @@ struct Four<'a> {
     argmax: &'a mut [u8],
 }
 
-impl Four<'_> {
+impl PoolWindow<'_> {
     #[inline(always)]
     fn pool<S: Simd>(self, simd: S) {
         let Self { map, ones, y, argmax } = self;

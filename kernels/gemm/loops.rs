@@ -6,7 +6,7 @@ use super::block::BlockOfC;
 use super::blocking::{Blocking, Grid, Work, share};
 use super::dot::DotProduct;
 use super::pack::KC;
-use super::plan::{Crew, Method, Plan};
+use super::plan::{Workforce, Method, Plan};
 use super::store::{Row, StripEpilogue, StripOutput, finish_row};
 use super::tile::MAX_MR;
 use super::{Epilogue, Subnormals, Write};
@@ -167,8 +167,8 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
         return;
     }
     assert!(blocking.kc <= KC, "blocks of K are at most {KC}, not {}", blocking.kc);
-    let crew = Crew::of(team, blocking);
-    let plan = Plan::of(crew, blocking, &given);
+    let workforce = Workforce::of(team, blocking);
+    let plan = Plan::of(workforce, blocking, &given);
     let product = if plan.is_transposed { given.transposed() } else { given };
     let (work, grid) = match plan.method {
         Method::Dots { tasks } => {
@@ -185,7 +185,7 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
     for start in (0..work.n).step_by(band) {
         let cols = start..work.n.min(start + band);
         // A narrow band has fewer tiles than all of C, and is cut by itself.
-        let grid = if cols.len() == work.n { grid } else { crew.grid(&work, cols.len()) };
+        let grid = if cols.len() == work.n { grid } else { workforce.grid(&work, cols.len()) };
         Job { product, work, grid, cols, blocking }.run(team);
     }
 }
@@ -200,7 +200,7 @@ pub(super) fn multiply_in_task(
     if given.a.rows() == 0 || given.b.cols() == 0 {
         return;
     }
-    let plan = Plan::of(Crew::alone(isa), blocking, &given);
+    let plan = Plan::of(Workforce::alone(isa), blocking, &given);
     let product = if plan.is_transposed { given.transposed() } else { given };
     match plan.method {
         Method::Dots { .. } => {

@@ -29,13 +29,13 @@ pub(super) enum Method {
 
 /// Who is to compute it.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) struct Crew {
+pub(super) struct Workforce {
     isa: Isa,
     threads: usize,
     costs: ThreadCosts,
 }
 
-impl Crew {
+impl Workforce {
     /// All of a team.
     pub(super) fn of(team: &Team, blocking: &Blocking) -> Self {
         let costs = ThreadCosts::of(team, blocking);
@@ -56,7 +56,7 @@ impl Crew {
 /// All that a plan depends on. Neither alpha nor beta: the complete sum is scaled, however it is cut.
 #[derive(Clone, Copy, PartialEq)]
 struct Key {
-    crew: Crew,
+    workforce: Workforce,
     blocking: Blocking,
     /// m, n, k, and the row and column strides of A, B and C.
     sizes: [usize; 9],
@@ -79,10 +79,10 @@ thread_local! {
 }
 
 impl Key {
-    fn of(crew: Crew, blocking: Blocking, Product { a, b, target }: &Product) -> Self {
+    fn of(workforce: Workforce, blocking: Blocking, Product { a, b, target }: &Product) -> Self {
         let (m, n, k) = (a.rows(), b.cols(), a.cols());
         Self {
-            crew,
+            workforce,
             blocking,
             sizes: [m, n, k, a.rs(), a.cs(), b.rs(), b.cs(), target.rs, target.cs],
             epilogue: match target.epilogue {
@@ -104,20 +104,20 @@ impl Key {
 
 impl Plan {
     /// That of a product, made or remembered.
-    pub(super) fn of(crew: Crew, blocking: &Blocking, given: &Product) -> Self {
-        let key = Key::of(crew, *blocking, given);
+    pub(super) fn of(workforce: Workforce, blocking: &Blocking, given: &Product) -> Self {
+        let key = Key::of(workforce, *blocking, given);
         KEPT.with_borrow_mut(|plans| {
             plans.resize_with(PLANS, || None);
             let kept = &mut plans[key.place()];
             match kept {
                 Some((of, plan)) if *of == key => *plan,
-                _ => kept.insert((key, Self::new(crew, blocking, given))).1,
+                _ => kept.insert((key, Self::new(workforce, blocking, given))).1,
             }
         })
     }
 
-    fn new(crew: Crew, blocking: &Blocking, given: &Product) -> Self {
-        let Crew { isa, threads, costs } = crew;
+    fn new(workforce: Workforce, blocking: &Blocking, given: &Product) -> Self {
+        let Workforce { isa, threads, costs } = workforce;
         let both = [(false, *given), (true, given.transposed())];
         let works = both.map(|(is_transposed, product)| {
             product.work(isa, blocking).map(|work| (is_transposed, work))

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
 /// A wait for a worker's last task that is worth a look at the clock: a time slice of the system takes
-/// as long. Whether the worker was taken off its core, or its core is slow, is `Crowd`'s to tell.
+/// as long. Whether the worker was taken off its core, or its core is slow, is `LateWorkers`'s to tell.
 const LATE: Duration = Duration::from_millis(2);
 
 /// How long the leader waited for the workers at the end of a phase.

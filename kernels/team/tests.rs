@@ -83,7 +83,7 @@ fn a_leader_whose_worker_was_late_goes_on_alone_for_a_while() {
         let (soon, late) = (Duration::from_millis(1), Duration::from_millis(20));
         let crowded = (0..1_000).any(|_| {
             shared(soon, late);
-            !team.crowd.get().lets_share()
+            !team.late_workers.get().lets_share()
         });
         assert!(crowded, "the worker never came, or was never late");
         // Less than a second in all.

@@ -7,7 +7,7 @@
 use super::{Moving, Rule};
 use crate::gemm::{Epilogue, Subnormals, Write, gemm, product_in_task, rows_of_task};
 use crate::simd::flush;
-use crate::sweep::Hands;
+use crate::sweep::Executor;
 use crate::team::{Parts, Team};
 use crate::{Mat, MatMut};
 
@@ -87,7 +87,7 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
                     Rule::RmsProp(_) | Rule::Adam(_) => Subnormals::Stay,
                 };
                 product_in_task(isa, &blocking, x, dz, Write::Set, dw, subnormals, scratch);
-                Moving { rule, params, memory }.step_by(Hands::Task(isa), grads);
+                Moving { rule, params, memory }.step_by(Executor::Task(isa), grads);
             }
         }
     });

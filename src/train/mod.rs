@@ -3,7 +3,7 @@
 //! checkpoints from which it goes on with the same bits.
 
 mod checkpoint;
-mod crew;
+
 mod fit;
 mod folder;
 mod history;
@@ -13,6 +13,7 @@ mod score;
 mod session;
 mod stopping;
 mod task;
+mod thread_choice;
 
 pub use fit::{Setup, Trained};
 pub use folder::{DataRecord, Record, ResultRecord, RunFolder, TaskRecord};

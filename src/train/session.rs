@@ -1,6 +1,6 @@
 //! One run: a network, its samples, and how far it has come.
 
-use super::crew::{Choice, Crew};
+use super::thread_choice::{ThreadChoice, Threads};
 use super::history::{Epoch, History};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
@@ -25,7 +25,7 @@ pub struct Session<'a> {
     /// The weights of `progress.best`, unless the task keeps the last ones.
     pub(super) best: Option<Weights>,
     batch: Batch,
-    crew: Choice,
+    thread_choice: ThreadChoice,
 }
 
 /// How far a run has come: with the weights and the optimizer's buffers, all that a resumed run
@@ -104,7 +104,7 @@ impl<'a> Session<'a> {
             progress: Progress::default(),
             best: None,
             batch: Batch::new(samples, largest)?,
-            crew: Choice::default(),
+            thread_choice: ThreadChoice::default(),
         })
     }
 
@@ -202,8 +202,8 @@ impl<'a> Session<'a> {
         let Stepping { team, at_once, cut } = self.network.stepping(team, size);
         let may_choose = team.threads() > 1;
         while self.progress.batches < self.batches_per_epoch() {
-            let crew = match self.crew.next() {
-                Crew::Leader if may_choose => team.alone(),
+            let team = match self.thread_choice.next() {
+                Threads::LeaderAlone if may_choose => team.alone(),
                 _ => team,
             };
             let started = Instant::now();
@@ -213,9 +213,9 @@ impl<'a> Session<'a> {
             let (now, behind) =
                 order[first * size..].split_at(samples.len().min(next * size) - first * size);
             let picks = Picks { now, next: behind, cut };
-            let (x, targets) = self.batch.gather(crew, samples, &self.scale, picks);
+            let (x, targets) = self.batch.gather(team, samples, &self.scale, picks);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };
-            let result = self.network.train_steps(crew, x, targets, size, key)?;
+            let result = self.network.train_steps(team, x, targets, size, key)?;
             if !result.loss_sum.is_finite() {
                 return Err(self.diverged());
             }
@@ -228,7 +228,7 @@ impl<'a> Session<'a> {
             progress.step_seconds += seconds;
             progress.train_seconds += seconds;
             if may_choose && now.len() == at_once * size {
-                self.crew.took(seconds);
+                self.thread_choice.took(seconds);
             }
             if watch(self, Moment::Batch)?.is_break() {
                 return Ok(ControlFlow::Break(()));

@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// time slice. Now and then a late one is no reason: beside one busy program two threads were still
 /// 1.6 times as fast as one.)
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Crowd {
+pub(super) struct LateWorkers {
     /// Phases still to be done alone.
     alone: u32,
     /// How many it was the last time.
@@ -31,7 +31,7 @@ pub(super) struct Crowd {
     theirs: usize,
 }
 
-impl Crowd {
+impl LateWorkers {
     /// Whether the next phase is offered to the workers.
     pub(super) fn lets_share(&self) -> bool {
         self.alone == 0
@@ -93,31 +93,31 @@ mod tests {
     /// Phases on a clock that only they move.
     struct Script {
         now: Instant,
-        crowd: Crowd,
+        late_workers: LateWorkers,
     }
 
     impl Script {
         fn new() -> Self {
-            Self { now: Instant::now(), crowd: Crowd::default() }
+            Self { now: Instant::now(), late_workers: LateWorkers::default() }
         }
 
         /// A shared phase in which the leader is busy for so many microseconds, and then waits.
         fn phase(&mut self, tasks: (usize, usize), busy: u64, waited: u64) {
-            assert!(self.crowd.lets_share());
+            assert!(self.late_workers.lets_share());
             self.now += Duration::from_micros(busy + waited);
             let workers = match waited {
                 ..=2_000 => Workers::InTime,
                 _ => Workers::Late(Duration::from_micros(waited)),
             };
-            self.crowd = self.crowd.after_phase(tasks, workers, || self.now);
+            self.late_workers = self.late_workers.after_phase(tasks, workers, || self.now);
         }
 
         /// Phases of so many microseconds until the workers are asked again: their number.
         fn alone(&mut self, micros: u64) -> u32 {
             let mut phases = 0;
-            while !self.crowd.lets_share() {
+            while !self.late_workers.lets_share() {
                 self.now += Duration::from_micros(micros);
-                self.crowd = self.crowd.after_phase_alone(|| self.now);
+                self.late_workers = self.late_workers.after_phase_alone(|| self.now);
                 phases += 1;
             }
             phases
@@ -128,7 +128,7 @@ mod tests {
     fn ever_more_phases_alone_while_waiting_is_most_of_the_time() {
         let mut script = Script::new();
         script.phase((1, 1), 20, 10_000);
-        assert!(script.crowd.lets_share(), "once is chance");
+        assert!(script.late_workers.lets_share(), "once is chance");
         let seen: Vec<u32> = (0..8)
             .map(|_| {
                 script.phase((1, 1), 20, 10_000);
@@ -148,7 +148,7 @@ mod tests {
             // As long as the next wait, and each thread as fast as the other.
             (0..500).for_each(|_| script.phase((1, 1), 20, 0));
             script.phase((1, 1), 20, 10_000);
-            assert!(script.crowd.lets_share());
+            assert!(script.late_workers.lets_share());
         }
     }
 
@@ -162,25 +162,25 @@ mod tests {
                 assert!(u64::from(phases) * 2 * micros < 1_000_000 + 2 * micros);
                 assert!(phases <= most, "{phases} phases of {} us", 2 * micros);
             }
-            assert!(script.crowd.before >= FIRST, "was never alone");
+            assert!(script.late_workers.before >= FIRST, "was never alone");
         }
     }
 
     #[test]
-    fn now_and_then_is_no_crowd() {
+    fn now_and_then_is_no_reason() {
         let mut script = Script::new();
         for _ in 0..5 {
             // Beside a busy program, twenty phases of a millisecond for each that is late; in that one
             // the leader does what the worker had left.
             (0..20).for_each(|_| script.phase((4, 4), 1_000, 0));
             script.phase((7, 1), 1_750, 10_000);
-            assert!(script.crowd.lets_share());
+            assert!(script.late_workers.lets_share());
         }
     }
 
     /// Every phase ends with a wait, and every wait is what a slow core needs.
     #[test]
-    fn a_slow_core_is_no_crowd() {
+    fn a_slow_core_is_no_reason() {
         for micros in [3_000, 100_000, 3_000_000] {
             // Two threads, one of them at two thirds, a half and two fifths of the leader's speed.
             for waited in [micros / 2, micros, micros * 3 / 2] {
@@ -205,7 +205,7 @@ mod tests {
                 let mut script = Script::new();
                 script.phase(tasks, micros, waited * micros.max(2_000));
                 script.phase(tasks, micros, waited * micros.max(2_000));
-                assert!(!script.crowd.lets_share(), "{tasks:?}, {waited} x {micros} us");
+                assert!(!script.late_workers.lets_share(), "{tasks:?}, {waited} x {micros} us");
             }
         }
     }
@@ -221,7 +221,7 @@ mod tests {
         let mut script = Script::new();
         script.phase((1, 1), 20, 10_000);
         script.phase((1, 1), 20, 10_000);
-        assert!(!script.crowd.lets_share());
-        assert!(script.crowd.called_back().lets_share());
+        assert!(!script.late_workers.lets_share());
+        assert!(script.late_workers.called_back().lets_share());
     }
 }

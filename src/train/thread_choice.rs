@@ -23,26 +23,26 @@ const HOPELESS: f64 = 1.5;
 
 /// Who does the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Crew {
+pub(super) enum Threads {
     /// The whole team.
     All,
     /// Its leader.
-    Leader,
+    LeaderAlone,
 }
 
-impl Crew {
+impl Threads {
     fn other(self) -> Self {
         match self {
-            Self::All => Self::Leader,
-            Self::Leader => Self::All,
+            Self::All => Self::LeaderAlone,
+            Self::LeaderAlone => Self::All,
         }
     }
 }
 
 /// Who has been faster lately.
 #[derive(Clone, Debug)]
-pub(super) struct Choice {
-    best: Crew,
+pub(super) struct ThreadChoice {
+    best: Threads,
     /// Steps of `best` until the other is tried.
     until_trial: u32,
     /// The last number of them.
@@ -76,10 +76,10 @@ impl Times {
     }
 }
 
-impl Default for Choice {
+impl Default for ThreadChoice {
     fn default() -> Self {
         Self {
-            best: Crew::All,
+            best: Threads::All,
             until_trial: FIRST,
             pause: FIRST,
             usual: Times::default(),
@@ -89,9 +89,9 @@ impl Default for Choice {
     }
 }
 
-impl Choice {
+impl ThreadChoice {
     /// Who does the next step.
-    pub(super) fn next(&self) -> Crew {
+    pub(super) fn next(&self) -> Threads {
         if self.trial.is_some() { self.best.other() } else { self.best }
     }
 
@@ -121,7 +121,7 @@ impl Choice {
             (self.best, self.usual) = (self.best.other(), trial.clone());
         }
         self.before = self.usual.median();
-        let most = if self.best == Crew::Leader { MOST_ALONE } else { MOST };
+        let most = if self.best == Threads::LeaderAlone { MOST_ALONE } else { MOST };
         self.pause = if wins { FIRST } else { (4 * self.pause).min(most) };
         (self.until_trial, self.trial) = (self.pause, None);
     }
@@ -132,29 +132,29 @@ mod tests {
     use super::*;
 
     /// Steps done by the leader, of so many, with these times of all and of it.
-    fn steps_alone(choice: &mut Choice, steps: u32, all: f64, leader: f64) -> u32 {
+    fn steps_alone(choice: &mut ThreadChoice, steps: u32, all: f64, leader: f64) -> u32 {
         let mut alone = 0;
         for step in 0..steps {
             // An interruption now and then.
             let late = if step % 7 == 0 { 10.0 } else { 1.0 };
             let next = choice.next();
-            alone += u32::from(next == Crew::Leader);
-            choice.took(late * if next == Crew::All { all } else { leader });
+            alone += u32::from(next == Threads::LeaderAlone);
+            choice.took(late * if next == Threads::All { all } else { leader });
         }
         alone
     }
 
     #[test]
     fn the_faster_one_does_nearly_all() {
-        let mut choice = Choice::default();
+        let mut choice = ThreadChoice::default();
         assert!(steps_alone(&mut choice, 10_000, 1.0, 1.9) <= 10);
-        assert!(steps_alone(&mut Choice::default(), 10_000, 1.0, 1.2) < 100);
-        assert!(steps_alone(&mut Choice::default(), 10_000, 1.3, 1.0) > 9_800);
+        assert!(steps_alone(&mut ThreadChoice::default(), 10_000, 1.0, 1.2) < 100);
+        assert!(steps_alone(&mut ThreadChoice::default(), 10_000, 1.3, 1.0) > 9_800);
     }
 
     #[test]
     fn it_follows_the_machine() {
-        let mut choice = Choice::default();
+        let mut choice = ThreadChoice::default();
         steps_alone(&mut choice, 20_000, 1.0, 1.5);
         // The pause between trials has become long, but not when all are slower than they were.
         assert!(steps_alone(&mut choice, 20_000, 2.0, 1.5) > 19_500);
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn equals_do_not_take_turns() {
-        let mut choice = Choice::default();
+        let mut choice = ThreadChoice::default();
         assert!(steps_alone(&mut choice, 50_000, 1.0, 0.98) < 200);
     }
 }
