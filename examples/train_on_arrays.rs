@@ -30,13 +30,11 @@ fn main() -> threadcount::Result<()> {
     };
     let setup = Setup::default();
     let mut trained = task.fit(&Split::new(train, validation), &setup, |session, moment| {
-        if let (Moment::Epoch, Some(epoch)) = (moment, session.progress().history.epochs.last()) {
-            if epoch.epoch % 20 == 0 {
-                println!(
-                    "epoch {}: {:.3} of the validation samples",
-                    epoch.epoch, epoch.val_accuracy
-                );
-            }
+        let epochs = &session.progress().history.epochs;
+        if let Some(last) =
+            epochs.last().filter(|_| moment == Moment::Epoch && epochs.len() % 20 == 0)
+        {
+            println!("epoch {}: {:.3} of the validation samples", last.epoch, last.val_accuracy);
         }
         ControlFlow::Continue(())
     })?;

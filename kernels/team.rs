@@ -18,8 +18,8 @@
 //! **Same bits at any thread count**: where the bits depend on the cut, a kernel cuts its work into
 //! tasks by the shape alone, never by [`Team::threads`], and adds up in the order of the tasks.
 
-mod late_workers;
 mod entry;
+mod late_workers;
 mod memory;
 #[cfg(all(loom, test))]
 mod model;
@@ -29,8 +29,8 @@ mod sync;
 
 use crate::Isa;
 use crate::gemm::Blocking;
-use late_workers::LateWorkers;
 use entry::{Chain, Entry};
+use late_workers::LateWorkers;
 pub(crate) use memory::Parts;
 pub use memory::Scratch;
 use phase::{Body, Dismiss, Shared};
@@ -260,7 +260,11 @@ impl<'pool> Team<'pool> {
         shared.publish(generation, tasks, Body::of(&body));
         let mine = shared.work(generation, 0, scratch);
         let workers = shared.finish(tasks);
-        self.late_workers.set(self.late_workers.get().after_phase((mine, tasks - mine), workers, now));
+        self.late_workers.set(self.late_workers.get().after_phase(
+            (mine, tasks - mine),
+            workers,
+            now,
+        ));
     }
 
     /// Cuts `data` into chunks of `chunk` elements (the last may be shorter) and runs one task for

@@ -5,7 +5,7 @@
 //! # Dying gradients
 //! What is stored is never subnormal (the numeric contract), so means and velocities of inputs that
 //! are always zero end at zero, after hundreds of steps in which they fall by a tenth each. A mean square
-//! counts as 2^-100 ([`LEAST_SQUARE`]) where it is less, which no epsilon in use can tell from zero: so it
+//! counts as 2^-100 where it is less, which no epsilon in use can tell from zero: so it
 //! never falls to where numbers are subnormal, and no square is too small to be subtracted from it.
 //! Formulas are arranged so that nothing on the way is subnormal either, but for a last step of a mean or
 //! velocity: products meet in fused multiply-adds, which round their sum alone. Rules with a mean square

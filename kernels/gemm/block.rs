@@ -1,15 +1,25 @@
 //! One task of a product: a block of C. Panels of A meet blocks of B, each in place, or in copies that
 //! stay in the caches where the operand as it lies would not.
 
-use super::blocking::Blocking;
-use super::loops::{Job, Product, Target};
+use super::blocking::{Blocking, Grid, Work};
 use super::pack::{KC, PANEL_OF_A, PanelOfA, pack_b};
+use super::product::{Product, Target};
 use super::store::StripEpilogue;
 use super::tile::{StripInput, TileShape, strip};
 use crate::Mat;
 use crate::simd::{Kernel, Simd};
 use crate::team::Scratch;
 use std::ops::Range;
+
+/// One product: operands, sizes, and how it is cut.
+pub(super) struct Job<'a> {
+    pub(super) product: Product<'a>,
+    pub(super) work: Work,
+    pub(super) grid: Grid,
+    /// The columns of C that this job is about: all, but where partial sums would be too many.
+    pub(super) cols: Range<usize>,
+    pub(super) blocking: &'a Blocking,
+}
 
 /// One task: a block of C, summed over some blocks of K.
 pub(super) struct BlockOfC<'a> {

@@ -2,8 +2,8 @@
 //! vector. A tile of the other kind would leave most lanes of its vectors empty: 10 columns of 16.
 
 use super::blocking::{Blocking, share};
-use super::loops::Target;
 use super::pack::pack_b;
+use super::product::Target;
 use super::store::{Row, finish_row};
 use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd};
 use crate::team::Scratch;

@@ -4,6 +4,7 @@
 //! - `tile`: the micro-kernel; `store`: how its tile is stored (scaling, accumulation, epilogue)
 //! - `pack`: operands as the micro-kernel reads them, in place or copied
 //! - `blocking`: block sizes, what a product costs, and how C is cut into tasks
+//! - `product`: operands, where C lies, and what is done to it
 //! - `plan`: by which kernels, as given or transposed; `loops`: a product as tasks; `block`: one
 //!   task; `dot`: products with few columns
 //! - `sgemm`: a product in one line, on a pool of the process
@@ -37,52 +38,21 @@ mod dot;
 pub(crate) mod loops;
 pub(crate) mod pack;
 mod plan;
+mod product;
 mod sgemm;
 pub(crate) mod store;
 pub(crate) mod tile;
 
-use crate::activation::Activation;
 use crate::team::Scratch;
 use crate::{Isa, Mat, MatMut, Team};
 use blocking::share;
 pub use blocking::{Blocking, ThreadCosts};
-use loops::Product;
+use product::Product;
+pub(crate) use product::Subnormals;
+pub use product::{Epilogue, Write};
 pub use sgemm::sgemm;
 use std::ops::Range;
 use tile::TileFacts;
-
-/// What happens to the old C.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Write {
-    /// C is overwritten and never read.
-    Set,
-    /// `beta C` is added.
-    Add {
-        /// The factor of the old C.
-        beta: f32,
-    },
-}
-
-/// What is done to each element of C while it is in a register, after the sum is complete.
-#[derive(Clone, Copy, Debug)]
-pub enum Epilogue<'a> {
-    /// Nothing.
-    None,
-    /// `C = activation(C + bias)`, `bias[j]` for column j.
-    Bias {
-        /// One for each column of C.
-        bias: &'a [f32],
-        /// Applied after the bias.
-        activation: Activation,
-    },
-    /// `C = C * activation'(y)`, the derivative in terms of the activation's output `y`.
-    Derivative {
-        /// The activation's output, of C's shape.
-        y: Mat<'a>,
-        /// The activation whose derivative is taken.
-        activation: Activation,
-    },
-}
 
 /// `C = epilogue(alpha A B + beta C)` for A of `m x k`, B of `k x n`, C of `m x n`.
 ///
@@ -140,16 +110,6 @@ pub fn gemm_with(
     }
     let product = Product::new(alpha, a, b, write, &mut c, epilogue, Subnormals::AreZero);
     loops::multiply(team, blocking, product);
-}
-
-/// What becomes of subnormal elements of C.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subnormals {
-    /// Zero is stored, as every kernel does.
-    AreZero,
-    /// They are stored, for a reader right behind that takes them for zero: of products with a K of 32
-    /// that saves 6 % (Zen 4).
-    Stay,
 }
 
 /// `C = A B (+ beta C)` on the calling thread, inside a task. K is at most 4,096: one slice.

@@ -2,9 +2,11 @@
 //! A whose rows lie a power of two apart falls into a few sets of the first-level cache; a panel of
 //! B is a block of K by a tile's width, and must be contiguous along its rows.
 
-use super::tile::MAX_MR;
 use crate::Mat;
 use crate::simd::Simd;
+
+/// Rows of the highest tile of any instruction set.
+pub(crate) const MAX_MR: usize = 14;
 
 /// Steps of K summed in registers. 256 x 14 floats of A are 14 KB: they stay in a first-level cache
 /// of 32 KB while B streams by. It also bounds the rounding error of one chain.

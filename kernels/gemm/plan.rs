@@ -2,10 +2,9 @@
 //! The cheapest way by the cost model, which is asked once for each product: a plan takes half a
 //! microsecond, and many products of small networks take no longer.
 
-use super::Epilogue;
 use super::blocking::{Blocking, Cut, Grid, Store, ThreadCosts, Work};
 use super::dot::DotProduct;
-use super::loops::{Product, Target};
+use super::product::{Epilogue, Product, Target};
 use super::tile::{TileFacts, TileShape};
 use crate::{Isa, Team};
 use std::cell::RefCell;

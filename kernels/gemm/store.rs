@@ -2,7 +2,7 @@
 //! What would be subnormal is stored as zero, between blocks of K too: a store that asks which block
 //! it is would cost as much, and whoever reads the sums again would multiply with them.
 
-use super::tile::MAX_MR;
+use super::pack::MAX_MR;
 use crate::activation::Activation;
 use crate::simd::{Kernel, Simd};
 use std::mem::MaybeUninit;

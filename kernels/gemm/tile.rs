@@ -5,12 +5,10 @@
 //! `rows[i] + steps[p]`. That covers a matrix by row or by column, a packed panel, and the pixels
 //! under the window of a convolution, without a copy. B is read by vectors, row by row.
 
+pub(crate) use super::pack::MAX_MR;
 use super::store::{StripOutput, store_tile};
 use crate::simd::{Kernel, SUM_LANES, Simd, Tuning};
 use std::ops::Range;
-
-/// Rows of the highest tile of any instruction set.
-pub(crate) const MAX_MR: usize = 14;
 
 /// Rows of tiles that there are kernels for: the arms of [`by_height`].
 const HEIGHTS: [usize; 8] = [1, 2, 4, 6, 8, 10, 12, 14];

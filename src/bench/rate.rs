@@ -62,11 +62,11 @@ pub enum Detail {
     Phases,
 }
 
-/// Measures the steps of an [`endless`] task on all of the pool's threads, as late in a training as
+/// Measures the steps of an [`endless`](super::endless) task on all of the pool's threads, as late in a training as
 /// [`Training::warm_up`] makes it.
 ///
 /// # Errors
-/// [`Error::Usage`] if the network does not fit the images; [`Error::Failed`] if training diverges, or
+/// [`Error::Usage`](crate::Error::Usage) if the network does not fit the images; [`Error::Failed`](crate::Error::Failed) if training diverges, or
 /// does not do what its twin does.
 pub fn measure_training(
     pool: &Pool,

@@ -1,10 +1,10 @@
 //! One run: a network, its samples, and how far it has come.
 
-use super::thread_choice::{ThreadChoice, Threads};
 use super::history::{Epoch, History};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
 use super::task::{Order, Task};
+use super::thread_choice::{ThreadChoice, Threads};
 use crate::data::{Picks, Scale, Split};
 use crate::nn::{BatchKey, Model, Network, Stepping};
 use crate::random::{Key, Purpose};
