@@ -129,3 +129,46 @@ fn the_seed_decides_the_weights() {
     assert_eq!(params(3), params(3));
     assert_ne!(params(3), params(4));
 }
+
+/// From the next step on, also where a kernel does many steps at once.
+#[test]
+fn the_learning_rate_may_change_between_steps() {
+    let team = Team::solo(Isa::best());
+    let x: Vec<f32> = (0..16).map(|i| (i * 5 % 7) as f32 / 7.0).collect();
+    let one_hidden = [dense(3, Activation::Sigmoid), dense(1, LINEAR)];
+    let cases: [(&[Layer], Loss, usize); 2] =
+        [(&[dense(2, LINEAR)], SOFTMAX, 4), (&one_hidden, Loss::BinaryCrossEntropy, 1)];
+    for (layers, loss, batch_size) in cases {
+        let step = |network: &mut Network| {
+            network.train_steps(&team, &x, &[0, 1, 1, 0], batch_size, KEY).unwrap();
+        };
+        let with_rate = |rate| {
+            let optimizer = Optimizer::sgd().with_learning_rate(rate);
+            Network::build(Shape::Flat(4), layers, loss, optimizer, 4, 1).unwrap()
+        };
+        let (mut changed, mut expected) = (with_rate(0.5), with_rate(0.125));
+        changed.set_learning_rate(0.125).unwrap();
+        assert_eq!(changed.optimizer(), expected.optimizer());
+        step(&mut changed);
+        step(&mut expected);
+        assert_eq!(changed.params(), expected.params());
+        for rate in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            assert!(matches!(changed.set_learning_rate(rate), Err(Error::Usage(_))), "{rate}");
+        }
+        assert_eq!(changed.optimizer(), expected.optimizer());
+    }
+}
+
+/// Gradients that were changed on the way are the ones that are applied.
+#[test]
+fn stored_gradients_may_be_changed() {
+    let team = Team::solo(Isa::best());
+    let mut network = build(&[dense(2, LINEAR)], SOFTMAX, 1).unwrap();
+    let before = network.params().to_vec();
+    network.gradients(&team, &[0.5, -0.5, 1.0, 0.25], &[1], KEY).unwrap();
+    network.grads_mut().fill(2.0);
+    network.apply_gradients(&team);
+    let expected: Vec<f32> = before.iter().map(|w| 2.0f32.mul_add(-0.01, *w)).collect();
+    assert_eq!(network.params(), expected);
+    assert_eq!(network.optimizer_steps(), 1);
+}
