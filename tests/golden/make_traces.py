@@ -176,10 +176,23 @@ def losses(loss, logits, labels):
     if loss == "binary_cross_entropy":
         z, t = logits[:, 0], labels.astype(logits.dtype)
         return jnp.maximum(z, 0) - z * t + jnp.log1p(jnp.exp(-jnp.abs(z)))
+    if loss == "mean_squared_error":
+        return ((logits - targets(logits, labels)) ** 2).mean(1)
     raise ValueError(loss)
 
 
+def targets(outputs, labels):
+    """What squared errors are the distance to: one-hot labels, or the label itself as a number."""
+    if outputs.shape[1] == 1:
+        return labels[:, None].astype(outputs.dtype)
+    return jax.nn.one_hot(labels, outputs.shape[1], dtype=outputs.dtype)
+
+
 def classify(loss, logits):
+    if loss == "mean_squared_error":
+        # A number names a label that it is nearer to than half.
+        near = jnp.floor(logits[:, 0] + 0.5).astype(jnp.int64)
+        return logits, near if logits.shape[1] == 1 else logits.argmax(1)
     if loss == "binary_cross_entropy":
         return jax.nn.sigmoid(logits), (logits[:, 0] > 0).astype(jnp.int64)
     return jax.nn.softmax(logits), logits.argmax(1)
@@ -239,13 +252,15 @@ LEAKY = {"type": "leaky_relu", "slope": 0.1}
 BATCH_NORM = {"type": "batch_norm", "momentum": 0.99, "epsilon": 0.001}
 
 
-def case(id, input, layers, optimizer, batch, steps, tolerance=(1e-5, 2e-5), samples=None):
+def case(
+    id, input, layers, optimizer, batch, steps, tolerance=(1e-5, 2e-5), samples=None, loss=None
+):
     binary = layers[-1]["units"] == 1
     return {
         "id": id,
         "input": input,
         "layers": layers,
-        "loss": "binary_cross_entropy" if binary else "softmax_cross_entropy",
+        "loss": loss or ("binary_cross_entropy" if binary else "softmax_cross_entropy"),
         "optimizer": optimizer,
         "batch": batch,
         "samples": samples or 2 * batch,
@@ -274,6 +289,8 @@ SCRATCH = [dense(32, "sigmoid"), dense(1)]
 MLP = [dense(512, "relu"), dense(256, "relu"), dense(128, "relu"), dense(10)]
 RNN = [{"type": "simple_rnn", "units": 16}, dense(10)]
 LSTM = [{"type": "lstm", "units": 16}, dense(10)]
+NUMBER = [dense(24, "tanh"), dense(1)]
+SQUARED = {"loss": "mean_squared_error"}
 
 # Tolerances are at least ten times what --deviation prints.
 CASES = [
@@ -288,6 +305,8 @@ CASES = [
     case("softmax-sgd-momentum", FLAT, [dense(10)], sgd(0.001, 0.9), 16, 10),
     case("rnn", ROWS, RNN, adam(), 16, 10),
     case("lstm", ROWS, LSTM, adam(), 16, 10),
+    case("squared-one-hot", FLAT, [dense(40, "sigmoid"), dense(10)], adam(), 16, 10, **SQUARED),
+    case("squared-number", FLAT, NUMBER, sgd(0.02, 0.5), 16, 10, **SQUARED),
 ]
 
 
