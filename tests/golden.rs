@@ -48,7 +48,11 @@ fn every_case_lists_the_parameters_of_its_layers() {
         assert_eq!(listed, state_lengths, "{}", case.id);
         assert_eq!((case.losses.len(), case.correct.len()), (case.steps, case.steps));
         let one_output = case.evaluation.probabilities.len() == 1;
-        assert_eq!(one_output, case.loss == Loss::BinaryCrossEntropy);
+        match case.loss {
+            Loss::SoftmaxCrossEntropy => assert!(!one_output),
+            Loss::BinaryCrossEntropy => assert!(one_output),
+            Loss::MeanSquaredError => {}
+        }
         assert!(matches!(
             case.layers.last(),
             Some(Layer::Dense { activation: Activation::Linear, .. })

@@ -50,6 +50,7 @@ fn network(case: &Case) -> Network {
     let loss = match case.loss {
         golden::Loss::SoftmaxCrossEntropy => Loss::SoftmaxCrossEntropy,
         golden::Loss::BinaryCrossEntropy => Loss::BinaryCrossEntropy,
+        golden::Loss::MeanSquaredError => Loss::MeanSquaredError,
     };
     let optimizer = match case.optimizer {
         golden::Optimizer::Sgd { learning_rate, momentum } => {

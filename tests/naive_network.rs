@@ -8,9 +8,9 @@ use threadcount::reports::{self, Recipe, SIDE};
 use threadcount::train::EVALUATION_BATCH;
 use threadcount_kernels::{Isa, Pool, Team};
 
-/// Chance fails a comparison once in thirty ([`NaiveNetwork::agrees_with`] says how), a fault always:
-/// so what fails with the first seed gets another.
-const SEEDS: [u64; 2] = [1, 2];
+/// Chance could fail a comparison once in thirty ([`NaiveNetwork::agrees_with`] says how). It does not with
+/// this seed, on any instruction set: all of them have recorded bits.
+const SEED: u64 = 2;
 /// Of the way that each tensor goes. The most that any does is 8e-4, and nearly all stay below 3e-5.
 const TOLERANCE: f64 = 2e-3;
 
@@ -55,8 +55,7 @@ impl Case {
     }
 
     fn check(&self) {
-        let [first, second] = SEEDS;
-        if let Err(fault) = self.compare(first).or_else(|_| self.compare(second)) {
+        if let Err(fault) = self.compare(SEED) {
             panic!("{}, {fault}", self.name);
         }
     }
@@ -137,8 +136,8 @@ fn so_is_what_no_recipe_uses() {
 fn a_difference_shows() {
     let recipe = reports::recipe("biu-base").unwrap();
     let case = Case { batch: 8, ..Case::of(&recipe) };
-    let (mut network, team) = (case.build(SEEDS[0]), Team::solo(Isa::best()));
-    let mut twin = NaiveNetwork::of(&network, SEEDS[0]).unwrap();
+    let (mut network, team) = (case.build(SEED), Team::solo(Isa::best()));
+    let mut twin = NaiveNetwork::of(&network, SEED).unwrap();
     let (x, labels) = case.samples(0, 8);
     let key = BatchKey { epoch: 0, first_sample: 0 };
     let expected = twin.train_batch(&x, &labels, key);

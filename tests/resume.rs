@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use threadcount::data::{
-    Cache, Classes, Dataset, Partition, Scaling, Selection, Split, Validation, synthetic,
+    Cache, Classes, Dataset, Partition, Samples, Scaling, Selection, Split, Validation, synthetic,
 };
 use threadcount::files::write_atomically;
 use threadcount::nn::{
-    Activation, Loss, Optimizer, Padding, batch_norm, conv2d, dense, dropout, flatten, max_pool,
+    Activation, Loss, Optimizer, Padding, Shape, batch_norm, conv2d, dense, dropout, flatten,
+    max_pool,
 };
 use threadcount::train::{EarlyStopping, Ended, Input, Keep, Moment, Order, Session, Task};
 use threadcount_kernels::{Isa, Pool};
@@ -198,4 +199,80 @@ fn damaged_checkpoints_are_refused() {
     let mut session = Session::new(&other, &split, SEED).unwrap();
     let message = session.resume(&checkpoint).unwrap_err().to_string();
     assert!(message.contains("tensor"), "{message}");
+}
+
+/// Runs that patience ends: what is learnt is wrong for the validation samples, whose labels are turned
+/// round, so their loss grows from some epoch on. Stopped at every moment that a watcher is asked, of
+/// batches and of epochs, and taken up again, they end after the same epoch with the same bits.
+#[test]
+fn a_run_that_stops_early_can_be_stopped_anywhere() {
+    let folder = TempDir::new().unwrap();
+    let checkpoint = folder.path().join("checkpoint.safetensors");
+    let n = 150;
+    let x: Vec<f32> = (0..3 * n).map(|i| (i as f32 * 0.618_034).fract() * 2.0 - 1.0).collect();
+    let labels: Vec<u8> = x.chunks(3).map(|p| u8::from(p[0] > p[1])).collect();
+    let wrong: Vec<u8> = labels.iter().map(|label| 1 - label).collect();
+    let samples = |labels| Samples::new(Shape::Flat(3), x.clone(), labels).unwrap();
+    let split = Split::new(samples(&labels), samples(&wrong));
+    let batches = Task {
+        layers: vec![dense(6, Activation::Tanh), batch_norm(), dense(2, Activation::Linear)],
+        epochs: 30,
+        batch_size: 16,
+        early_stopping: Some(EarlyStopping { patience: 3 }),
+        keep: Keep::BestLoss,
+        ..Task::default()
+    };
+    // One sample a step: a kernel does sixteen of them at once, and the last block is smaller.
+    let one_by_one = Task {
+        layers: vec![dense(4, Activation::Sigmoid), dense(1, Activation::Linear)],
+        loss: Loss::BinaryCrossEntropy,
+        optimizer: Optimizer::sgd().with_learning_rate(0.2),
+        batch_size: 1,
+        ..batches.clone()
+    };
+    for task in [batches, one_by_one] {
+        let mut moments = 0;
+        let mut session = Session::new(&task, &split, SEED).unwrap();
+        pool(1).enter(|team| {
+            let mut watch = |_: &Session<'_>, _| {
+                moments += 1;
+                Ok(ControlFlow::Continue(()))
+            };
+            session.train(team, &mut watch).unwrap()
+        });
+        let expected = outcome(&session);
+        let epochs = expected.history.len();
+        assert!(session.progress().stopped_early && epochs < task.epochs, "{epochs} epochs");
+        assert_eq!(expected.best, Some(epochs - 3), "the best epoch is not the last");
+        assert!(moments > 2 * epochs, "several batches an epoch");
+        // The last moment is the end of the last epoch: there is nothing left to break off.
+        for stop in 1..moments {
+            let mut session = Session::new(&task, &split, SEED).unwrap();
+            let mut asked = 0;
+            let ended = pool(1).enter(|team| {
+                let mut watch = |_: &Session<'_>, _| {
+                    asked += 1;
+                    let is_over = asked == stop;
+                    Ok(if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                };
+                session.train(team, &mut watch).unwrap()
+            });
+            assert_eq!(ended, Ended::Interrupted, "at moment {stop} of {moments}");
+            write_atomically(&checkpoint, &session.checkpoint().unwrap()).unwrap();
+
+            let mut session = Session::new(&task, &split, SEED).unwrap();
+            session.resume(&checkpoint).unwrap();
+            let mut left = 0;
+            pool(1).enter(|team| {
+                let mut watch = |_: &Session<'_>, _| {
+                    left += 1;
+                    Ok(ControlFlow::Continue(()))
+                };
+                session.train(team, &mut watch).unwrap()
+            });
+            assert!(outcome(&session) == expected, "stopped at moment {stop}");
+            assert_eq!(left, moments - stop, "no batch twice, none left out");
+            assert!(session.progress().stopped_early);
+        }
+    }
 }

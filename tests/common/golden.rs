@@ -100,6 +100,7 @@ pub(crate) enum Padding {
 pub(crate) enum Loss {
     SoftmaxCrossEntropy,
     BinaryCrossEntropy,
+    MeanSquaredError,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]

@@ -57,12 +57,19 @@ def apart(case):
     model = keras.Sequential([keras.Input(case["input"]), *map(layer, case["layers"])])
     tensors, _, outputs = make_traces.plan(case["layers"], case["input"])
     losses = keras.losses
-    loss = losses.BinaryCrossentropy if outputs == 1 else losses.SparseCategoricalCrossentropy
-    model.compile(optimizer(case["optimizer"]), loss(from_logits=True))
+    if case["loss"] == "mean_squared_error":
+        loss = losses.MeanSquaredError()
+    elif outputs == 1:
+        loss = losses.BinaryCrossentropy(from_logits=True)
+    else:
+        loss = losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer(case["optimizer"]), loss)
     for number, (variable, (_, shape, center, limit)) in enumerate(zip(model.trainable_variables, tensors)):
         variable.assign(make_traces.values(number, int(np.prod(shape)), center, limit).reshape(shape))
     x, labels = make_traces.samples(case["samples"], case["input"], max(2, outputs))
     x = x.astype(np.float64)
+    if case["loss"] == "mean_squared_error":
+        labels = labels[:, None].astype(np.float64) if outputs == 1 else np.eye(outputs)[labels]
 
     trace, batch = [], case["batch"]
     for step in range(case["steps"]):
