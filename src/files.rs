@@ -24,6 +24,11 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map(drop).map_err(Error::io(path))
 }
 
+/// Bytes as lower-case hexadecimal digits: how checksums are written.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A file with these contents next to where it will be renamed to.
 fn temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let folder = match path.parent() {

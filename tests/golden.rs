@@ -49,8 +49,8 @@ fn every_case_lists_the_parameters_of_its_layers() {
         assert_eq!((case.losses.len(), case.correct.len()), (case.steps, case.steps));
         let one_output = case.evaluation.probabilities.len() == 1;
         match case.loss {
-            Loss::SoftmaxCrossEntropy => assert!(!one_output),
-            Loss::BinaryCrossEntropy => assert!(one_output),
+            Loss::SoftmaxCrossEntropy => assert!(!one_output, "{}", case.id),
+            Loss::BinaryCrossEntropy => assert!(one_output, "{}", case.id),
             Loss::MeanSquaredError => {}
         }
         assert!(matches!(
@@ -103,6 +103,21 @@ fn checks_accept_what_is_listed_and_refuse_the_rest() {
     let off = case.losses[1] * (1.0 + 3.0 * case.tolerance.losses);
     assert!(std::panic::catch_unwind(|| case.check_step(1, off, case.correct[1])).is_err());
     assert!(std::panic::catch_unwind(|| case.check_state(0, &[])).is_err());
+}
+
+/// Both forms of squared errors: to one-hot labels, and to the label as a number.
+#[test]
+fn every_loss_has_a_trace() {
+    let traces = Traces::load();
+    let of = |loss, outputs: std::ops::RangeInclusive<usize>| {
+        let is_that = |case: &&Case| {
+            case.loss == loss && outputs.contains(&case.evaluation.probabilities.len())
+        };
+        traces.cases.iter().filter(is_that).count()
+    };
+    assert!(of(Loss::SoftmaxCrossEntropy, 2..=10) > 0);
+    assert!(of(Loss::BinaryCrossEntropy, 1..=1) > 0);
+    assert_eq!((of(Loss::MeanSquaredError, 1..=1), of(Loss::MeanSquaredError, 2..=10)), (1, 1));
 }
 
 /// The shapes of the parameters and states that a case's layers call for, derived anew.

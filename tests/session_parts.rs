@@ -52,7 +52,7 @@ fn noise(i: usize) -> usize {
 fn image(class: u8, number: usize) -> Vec<u8> {
     let pixel = |i: usize| {
         let (row, column) = (i / SIZE[1], i % SIZE[1]);
-        let lit = (row < 3) == (class < 2) && (column < 2) == (class % 2 == 0);
+        let lit = (row < 3) == (class < 2) && (column < 2) == class.is_multiple_of(2);
         let base = if lit { 90 } else { 30 };
         // The last pixel never varies: standardised, it is 0.
         if i + 1 == SIZE[0] * SIZE[1] { 77 } else { (base + noise(number * 64 + i) % 100) as u8 }

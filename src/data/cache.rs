@@ -14,6 +14,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::idx::{Form, Header};
 use super::map::open_regular;
+use crate::files::hex;
 use crate::{Error, Result};
 
 /// The environment variable that names another cache folder.
@@ -247,11 +248,6 @@ pub(super) fn file_sha256(path: &Path) -> Result<String> {
 /// SHA-256 of bytes in memory, as lower-case hexadecimal digits.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

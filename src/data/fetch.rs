@@ -124,7 +124,8 @@ mod imp {
     use ureq::Agent;
 
     use super::{Fetch, FetchEvent, Fetched, Wanted};
-    use crate::data::cache::{file_sha256, hex, not_writable, persist, temporary};
+    use crate::data::cache::{file_sha256, not_writable, persist, temporary};
+    use crate::files::hex;
     use crate::{Error, Result};
 
     /// A mirror that does not answer for so long is passed over.

@@ -23,6 +23,13 @@ pub struct Tensor {
     pub(crate) initializer: Initializer,
 }
 
+impl Tensor {
+    /// Whether weight decay is for it: for matrices and kernels, not for biases and scales.
+    pub fn decays(&self) -> bool {
+        self.shape.len() > 1
+    }
+}
+
 /// One layer in its place in a network.
 #[derive(Clone, Debug)]
 pub struct PlannedLayer {
@@ -231,6 +238,9 @@ mod tests {
                 "dense/bias"
             ]
         );
+        for tensor in plan.params() {
+            assert_eq!(tensor.decays(), tensor.name.ends_with("kernel"), "{}", tensor.name);
+        }
         let mut end = 0;
         for tensor in plan.params() {
             assert_eq!(tensor.range.start, end);

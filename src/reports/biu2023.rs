@@ -82,13 +82,10 @@ fn task() -> Task {
         },
         scaling: Scaling::Unit,
         input: Input::Pixels,
-        layers: Vec::new(),
         loss: Loss::SoftmaxCrossEntropy,
         optimizer: Optimizer::sgd(),
         epochs: 10,
         batch_size: 32,
-        order: Order::Shuffled,
-        early_stopping: None,
-        keep: Keep::Last,
+        ..Task::default()
     }
 }

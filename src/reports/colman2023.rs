@@ -3,7 +3,7 @@
 use super::{Claim, Recipe, Report, Span};
 use crate::data::{Classes, Partition, Scaling, Selection};
 use crate::nn::{Loss, Optimizer, dense};
-use crate::train::{Input, Keep, Order, Task};
+use crate::train::{Input, Task};
 use threadcount_kernels::Activation::{Linear, Sigmoid};
 
 pub(super) const REPORT: Report = Report {
@@ -31,9 +31,7 @@ fn recipes() -> Vec<Recipe> {
             optimizer: Optimizer::sgd().with_learning_rate(0.1),
             epochs: 20,
             batch_size: 1,
-            order: Order::Shuffled,
-            early_stopping: None,
-            keep: Keep::Last,
+            ..Task::default()
         },
         claim: Claim {
             accuracy: Some(Span::exactly(1.0)),

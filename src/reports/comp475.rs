@@ -3,7 +3,7 @@
 use super::{Claim, Recipe, Report, Span};
 use crate::data::{Classes, Partition, Scaling, Selection, Validation};
 use crate::nn::{Loss, Optimizer, conv2d, dense, flatten, max_pool};
-use crate::train::{Input, Keep, Order, Task};
+use crate::train::{Input, Task};
 use threadcount_kernels::Activation::{Linear, Relu};
 use threadcount_kernels::Padding;
 
@@ -38,9 +38,7 @@ fn recipes() -> Vec<Recipe> {
             optimizer: Optimizer::adam(),
             epochs: 10,
             batch_size: 64,
-            order: Order::Shuffled,
-            early_stopping: None,
-            keep: Keep::Last,
+            ..Task::default()
         },
         claim: Claim {
             accuracy: None,

@@ -4,7 +4,7 @@
 use super::{Claim, Recipe, Report, Span};
 use crate::data::{Classes, Partition, Scaling, Selection, Validation};
 use crate::nn::{Loss, Optimizer, conv2d, dense, dropout, flatten, max_pool};
-use crate::train::{EarlyStopping, Input, Keep, Order, Task};
+use crate::train::{EarlyStopping, Input, Keep, Task};
 use threadcount_kernels::Activation::{Linear, Relu, Sigmoid};
 use threadcount_kernels::Padding;
 
@@ -86,13 +86,10 @@ fn task() -> Task {
         },
         scaling: Scaling::Unit,
         input: Input::Pixels,
-        layers: Vec::new(),
         loss: Loss::SoftmaxCrossEntropy,
         optimizer: Optimizer::adam(),
         epochs: 10,
         batch_size: 64,
-        order: Order::Shuffled,
-        early_stopping: None,
-        keep: Keep::Last,
+        ..Task::default()
     }
 }

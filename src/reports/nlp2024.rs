@@ -6,7 +6,7 @@ use crate::data::{Classes, Partition, Scaling, Selection};
 use crate::nn::{
     Layer, Loss, Optimizer, batch_norm, conv2d, dense, dropout, flatten, lstm, max_pool,
 };
-use crate::train::{EarlyStopping, Input, Keep, Order, Task};
+use crate::train::{EarlyStopping, Input, Keep, Task};
 use threadcount_kernels::Activation::{self, Linear, Relu};
 use threadcount_kernels::Padding;
 
@@ -110,14 +110,11 @@ fn task() -> Task {
         selection: selection(0.15, 0.0),
         scaling: Scaling::Unit,
         input: Input::Pixels,
-        layers: Vec::new(),
         loss: Loss::SoftmaxCrossEntropy,
         optimizer: Optimizer::adam(),
         epochs: 10,
         batch_size: 32,
-        order: Order::Shuffled,
-        early_stopping: None,
-        keep: Keep::Last,
+        ..Task::default()
     }
 }
 

@@ -5,7 +5,7 @@ use super::model_file;
 use super::session::Session;
 use super::task::{Changes, Input, Keep, Order, Task};
 use crate::data::{Dataset, Scaling, Selection, Split};
-use crate::files::{write_atomically, write_new};
+use crate::files::{hex, write_atomically, write_new};
 use crate::nn::{Loss, Optimizer};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -134,7 +134,7 @@ impl DataRecord {
         Self {
             identity: dataset.identity.name().to_owned(),
             origin: dataset.origin.clone(),
-            sha256: sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hex(&sha.finalize()),
             training: split.train.len(),
             validation: split.validation.len(),
             test: split.test.len(),

@@ -1,5 +1,6 @@
 //! Named float tensors in a safetensors file, with one line of text beside them.
 
+use crate::files::hex;
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
@@ -52,7 +53,7 @@ pub(super) fn checksum<'a>(
         sha.update(bytes);
     }
     sha.update(text);
-    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sha.finalize())
 }
 
 /// A file of tensors, read whole.
