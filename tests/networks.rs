@@ -147,11 +147,14 @@ fn the_learning_rate_may_change_between_steps() {
             Network::build(Shape::Flat(4), layers, loss, optimizer, 4, 1).unwrap()
         };
         let (mut changed, mut expected) = (with_rate(0.5), with_rate(0.125));
+        let mut unchanged = with_rate(0.5);
+        step(&mut unchanged);
         changed.set_learning_rate(0.125).unwrap();
         assert_eq!(changed.optimizer(), expected.optimizer());
         step(&mut changed);
         step(&mut expected);
         assert_eq!(changed.params(), expected.params());
+        assert_ne!(changed.params(), unchanged.params());
         for rate in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             assert!(matches!(changed.set_learning_rate(rate), Err(Error::Usage(_))), "{rate}");
         }
