@@ -16,9 +16,10 @@ use threadcount_kernels::{Pool, Team, peak};
 pub(super) const SAMPLE: Duration = Duration::from_millis(60);
 /// Measurements of the peak before each sample, of which the median counts: two milliseconds.
 const PEAKS: usize = 5;
-/// How far a step may end from that of the twin, as a share of its way. No recipe's is further than 1e-3,
-/// on any instruction set; chance could make a hundredth, as [`NaiveNetwork::agrees_with`] says.
-const TOLERANCE: f64 = 0.02;
+/// How far a step may end from that of the twin, as a share of its way. No recipe's is further than 1e-3 on
+/// Fashion-MNIST, on any instruction set; on other data chance can make 1 to 6 % of a gradient (in two steps
+/// of 336), as [`NaiveNetwork::agrees_with`] says.
+const TOLERANCE: f64 = 0.1;
 /// Steps without a gradient after which what is remembered of one is below the normal floats: 0.9^1000
 /// is 1e-46.
 const AGE: u32 = 1_000;
