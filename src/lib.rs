@@ -45,9 +45,11 @@
 //!    |
 //! data             samples in files and arrays, split, scaled, gathered into batches
 //!    |
-//!   nn             layer -> plan -> program -> model        what a network is
-//!    |             layout -> workspace -> predictor          what a run of it needs
-//!    |             loss, optimizer -> network                how it learns
+//!   nn/model       layer -> plan -> program: what a network is
+//!    |             (nn/loss: what its outputs mean)
+//!   nn/run         layout -> workspace -> predictor: what a run of it needs
+//!   nn/learn       optimizer -> network: how it learns
+//!   nn/io          its files
 //!    |--- oracle   the same in plain loops: what everything is held to
 //! train            task -> session -> fit; checkpoints, run folders
 //!    |--- evaluate confusion, report, regression, plots (program)
@@ -61,7 +63,7 @@
 //! [`random`], [`error`], [`files`] and (program) `console` serve them all.
 //!
 //! # What one change costs
-//! - **A layer**: its file in `nn/layers/`, three lines in that folder's `mod.rs`, and its kernel with
+//! - **A layer**: its file in `nn/model/layers/`, three lines in that folder's `mod.rs`, and its kernel with
 //!   the twin if there is none yet. [`LayerKind`](nn::LayerKind) is all that anybody asks of it; tests and
 //!   benchmarks walk [`KINDS`](nn::KINDS).
 //! - **A layer of one's own**: [`LayerKind`](nn::LayerKind) for it; see `examples/own_layer.rs`.

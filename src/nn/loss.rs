@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::{Activation, Team, activation, loss};
 
-use super::plan::Plan;
 use crate::data::Shape;
 use crate::data::Targets;
 use crate::error::{Error, Result};
+use crate::nn::model::Plan;
 
 /// What training makes small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,10 +1,16 @@
-//! Networks: the layers that recipes are written in, what they learn by (losses, optimizers), what
-//! they start from, and the [`Network`] that runs them.
+//! Networks, in the order in which one room uses another:
 //!
-//! A list of [`Layer`]s is plain data. [`Plan`] follows the shapes through it and names every
-//! tensor; [`Network`] takes all the memory once and trains in it without another allocation.
-//! Definitions and defaults are Keras's. Kernels are called in `layers/`, [`Loss`],
-//! [`Optimizer`] and `per_sample.rs` only.
+//! - `buffer`, `laps`: memory, and a stop-watch that a network carries where it is asked to
+//! - `model`: what a network is: [`Layer`]s, the [`Plan`] of their shapes and tensors, and the
+//!   [`Model`], which has the numbers too
+//! - `loss`: what outputs mean, and how far they are from their targets
+//! - `run`: what running a model takes; [`Predictor`] runs it and learns nothing
+//! - `learn`: [`Optimizer`], and [`Network`], which trains a model
+//! - `io`: models in files
+//!
+//! A list of [`Layer`]s is plain data. [`Network`] takes all the memory once and trains in it without
+//! another allocation. Definitions and defaults are Keras's. Kernels are called in `model/layers/`,
+//! [`Loss`], [`Optimizer`] and `learn/per_sample.rs` only.
 //!
 //! ```
 //! use threadcount::nn::*;
@@ -26,40 +32,19 @@
 #![forbid(unsafe_code)]
 
 mod buffer;
-mod init;
+pub(crate) mod io;
 mod laps;
-mod layer;
-mod layers;
-mod layout;
+mod learn;
 mod loss;
 mod model;
-mod named;
-mod network;
-mod optimizer;
-mod per_sample;
-mod plan;
-mod predictor;
-mod program;
-mod work;
-mod workspace;
+mod run;
 
 pub use crate::data::{Shape, Targets};
 pub use buffer::Buffer;
-pub use init::Initializer;
 pub use laps::{Laps, Part};
-pub use layer::{
-    Backward, Buffers, Forward, Fused, Gradient, InputGradient, Kept, Layer, LayerKind,
-    LayerOption, LayerPlan, Mode, Params, StepIs, TensorPlan, Twin, UnitLaps,
-};
-pub use layers::*;
+pub use learn::{Network, Optimizer, Stepping};
 pub(crate) use loss::fill_targets;
 pub use loss::{BatchResult, Loss};
-pub use model::Model;
-pub use named::{Saved, TensorMut, TensorRef};
-pub use network::{Network, Stepping};
-pub use optimizer::Optimizer;
-pub use plan::{Plan, PlannedLayer, Tensor};
-pub use predictor::Predictor;
+pub use model::*;
+pub use run::{BatchKey, Predictor};
 pub use threadcount_kernels::{Activation, Padding};
-pub use work::{ConvolutionSize, Flops, KernelCall, Next, Position, Site, Traffic, WeightMatrix};
-pub use workspace::BatchKey;

@@ -1,9 +1,9 @@
 //! Saving a session after any batch, and taking it up again with the same bits: weights, moving
 //! statistics, the optimizer's buffers, the best weights so far, and how far the run has come.
 
-use super::safetensors_file::{Tensor, TensorFile, Tensors, checksum, encode};
 use super::session::{Progress, Session, Weights};
 use super::task::Keep;
+use crate::nn::io::tensor_file::{Tensor, TensorFile, Tensors, checksum, encode};
 use crate::nn::{Saved, TensorRef};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

@@ -8,11 +8,11 @@ use threadcount_kernels::machine::machine;
 use threadcount_kernels::{Isa, Pool};
 
 use super::history::History;
-use super::model_file;
 use super::score::{EVALUATION_BATCH, Score, classes, in_batches};
 use super::session::{Moment, Session};
 use super::task::Task;
 use crate::data::{Samples, Scale, Shape, Split};
+use crate::nn::io::model_file;
 use crate::nn::{BatchResult, Model, Predictor};
 use crate::{Error, Result};
 

@@ -1,11 +1,11 @@
 //! The folder of one run: `run.toml` (everything that decided it, and what came of it),
 //! `history.csv`, `checkpoint.safetensors`, `model.safetensors` and `curves.svg`.
 
-use super::model_file;
 use super::session::Session;
 use super::task::{Changes, Input, Keep, Order, Task};
 use crate::data::{Dataset, Scaling, Selection, Split};
 use crate::files::{hex, write_atomically, write_new};
+use crate::nn::io::model_file;
 use crate::nn::{Loss, Optimizer};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

@@ -7,8 +7,6 @@ mod checkpoint;
 mod fit;
 mod folder;
 mod history;
-mod model_file;
-mod safetensors_file;
 mod score;
 mod session;
 mod stopping;

@@ -3,9 +3,8 @@
 
 use threadcount_kernels::Activation;
 
-use super::buffer::lines;
-use super::layer::{Buffers, Gradient, InputGradient};
-use super::program::Unit;
+use crate::nn::buffer::lines;
+use crate::nn::model::{Buffers, Gradient, InputGradient, Unit};
 
 /// The places of all layers' data, and the sizes of the buffers that hold them.
 #[derive(Clone, Debug)]

@@ -14,10 +14,10 @@ use threadcount_kernels::update::Moving;
 use threadcount_kernels::{Activation, Team};
 
 use super::init::Initializer;
-use super::laps::{Laps, Part};
 pub use super::work::{KernelCall, Position, Site, Traffic};
 use crate::data::Shape;
 use crate::error::{Error, Result};
+use crate::nn::laps::{Laps, Part};
 
 /// One layer of a network, of whatever kind, as a recipe writes it down. A copy costs nothing.
 #[derive(Clone)]
@@ -272,9 +272,9 @@ impl Backward<'_> {
 
 /// The network's stop-watch, if it carries one, in the hands of one layer.
 pub struct UnitLaps<'a> {
-    pub(super) laps: Option<&'a mut Laps>,
+    pub(crate) laps: Option<&'a mut Laps>,
     /// Number of the layer.
-    pub(super) unit: usize,
+    pub(crate) unit: usize,
 }
 
 impl UnitLaps<'_> {

@@ -4,7 +4,7 @@ use threadcount_kernels::{naive, norm};
 
 use super::*;
 use crate::error::Result;
-use crate::nn::init::Initializer;
+use crate::nn::model::Initializer;
 
 /// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` for every channel, with the statistics
 /// of the batch in training and their moving averages otherwise.

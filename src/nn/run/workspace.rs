@@ -2,12 +2,11 @@
 
 use threadcount_kernels::Team;
 
-use super::buffer::Buffer;
-use super::laps::{Laps, Part};
-use super::layer::{Buffers, Forward, Mode};
 use super::layout::Layout;
-use super::model::Model;
 use crate::error::{Error, Result};
+use crate::nn::buffer::Buffer;
+use crate::nn::laps::{Laps, Part};
+use crate::nn::model::{Buffers, Forward, Mode, Model};
 use crate::random::{Key, Purpose};
 
 /// Where in its run a training batch stands: with the seed and the layer, all that dropout masks
@@ -22,19 +21,19 @@ pub struct BatchKey {
 
 /// Memory for a forward pass of one model, and for what its layers keep for backward.
 #[derive(Clone, Debug)]
-pub(super) struct Workspace {
-    pub(super) layout: Layout,
-    pub(super) max_batch: usize,
+pub(crate) struct Workspace {
+    pub(crate) layout: Layout,
+    pub(crate) max_batch: usize,
     /// The layers' outputs, in order.
-    pub(super) arena: Buffer,
+    pub(crate) arena: Buffer,
     /// What the layers keep from forward to backward.
-    pub(super) kept: Buffer,
-    pub(super) winners: Vec<u8>,
+    pub(crate) kept: Buffer,
+    pub(crate) winners: Vec<u8>,
 }
 
 impl Workspace {
     /// For batches of up to `max_batch` samples.
-    pub(super) fn new(model: &Model, max_batch: usize) -> Result<Self> {
+    pub(crate) fn new(model: &Model, max_batch: usize) -> Result<Self> {
         if max_batch == 0 {
             return Err(Error::Usage("a batch needs at least one sample".into()));
         }
@@ -51,7 +50,7 @@ impl Workspace {
     }
 
     /// From `x` (`[n, input]`) to [`Self::outputs`]: in training under `key`, else evaluating.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &mut self,
         team: &Team,
         model: &mut Model,
@@ -81,7 +80,7 @@ impl Workspace {
     }
 
     /// The last layer's outputs for a batch of `n`, of `width` each.
-    pub(super) fn outputs(&self, n: usize, width: usize) -> &[f32] {
+    pub(crate) fn outputs(&self, n: usize, width: usize) -> &[f32] {
         let at = self.layout.steps.last().and_then(|step| step.y).unwrap_or(0);
         &self.arena[at..][..n * width]
     }
@@ -90,7 +89,7 @@ impl Workspace {
     ///
     /// # Errors
     /// [`Error::Mismatch`] if they do not fit.
-    pub(super) fn check_batch(&self, model: &Model, x: &[f32]) -> Result<usize> {
+    pub(crate) fn check_batch(&self, model: &Model, x: &[f32]) -> Result<usize> {
         let input = model.plan().input();
         let n = x.len() / input.len();
         if n == 0 || n > self.max_batch || n * input.len() != x.len() {
@@ -105,7 +104,7 @@ impl Workspace {
 }
 
 /// What one layer is doing: training under the key of its masks, or evaluating.
-pub(super) fn mode(seed: u64, layer: usize, key: Option<BatchKey>) -> Mode {
+pub(crate) fn mode(seed: u64, layer: usize, key: Option<BatchKey>) -> Mode {
     match key {
         None => Mode::Evaluate,
         Some(BatchKey { epoch, first_sample }) => {

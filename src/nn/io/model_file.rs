@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use super::safetensors_file::{Tensor, TensorFile, encode};
+use super::tensor_file::{Tensor, TensorFile, encode};
 use crate::data::Scale;
 use crate::files::write_atomically;
-use crate::nn::{Model, TensorRef};
+use crate::nn::model::{Model, TensorRef};
 use crate::{Error, Result};
 
 /// Names of the scale's tensors.
@@ -14,7 +14,7 @@ const FACTORS: &str = "input/factors";
 const OFFSETS: &str = "input/offsets";
 
 /// Writes a model.
-pub(super) fn write(path: &Path, model: &Model, scale: &Scale) -> Result<()> {
+pub(crate) fn write(path: &Path, model: &Model, scale: &Scale) -> Result<()> {
     let mut tensors =
         vec![Tensor::flat(FACTORS, scale.factors()), Tensor::flat(OFFSETS, scale.offsets())];
     for TensorRef { name, shape, data } in model.tensors() {
@@ -24,7 +24,7 @@ pub(super) fn write(path: &Path, model: &Model, scale: &Scale) -> Result<()> {
 }
 
 /// Fills a model of the same layers, for samples of so many inputs, and returns their scale.
-pub(super) fn read(path: &Path, model: &mut Model, inputs: usize) -> Result<Scale> {
+pub(crate) fn read(path: &Path, model: &mut Model, inputs: usize) -> Result<Scale> {
     let file = TensorFile::read(path)?;
     let tensors = file.tensors()?;
     for tensor in model.tensors_mut() {

@@ -207,8 +207,8 @@ fn append(tensors: &mut Vec<Tensor>, layer: &str, plans: Vec<TensorPlan>) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use super::super::*;
     use super::*;
+    use crate::nn::*;
 
     #[test]
     fn names_are_numbered_per_kind_and_ranges_have_no_gaps() {

@@ -5,7 +5,7 @@ use threadcount_kernels::recurrent::{self, Gradients, Weights};
 
 use super::{KernelCall, Position, Shape, Site, TensorPlan, WeightMatrix, refuse, wrong_input};
 use crate::error::Result;
-use crate::nn::init::Initializer;
+use crate::nn::model::Initializer;
 
 /// The kernels' view of a layer's sizes. `input` is a sequence: `plan_params` has seen to that.
 pub(super) fn shape(input: Shape, units: usize) -> recurrent::Shape {

@@ -2,12 +2,12 @@
 
 use threadcount_kernels::Team;
 
-use super::buffer::Buffer;
-use super::loss::{BatchResult, Loss};
-use super::model::Model;
 use super::workspace::Workspace;
 use crate::data::Targets;
 use crate::error::{Error, Result};
+use crate::nn::buffer::Buffer;
+use crate::nn::loss::{BatchResult, Loss};
+use crate::nn::model::Model;
 
 /// A model with the memory for a batch, which predicts and learns nothing.
 #[derive(Clone, Debug)]
@@ -102,7 +102,7 @@ impl Judge {
 }
 
 /// As [`Predictor::predict`], for whoever has the parts.
-pub(super) fn predict(
+pub(crate) fn predict(
     team: &Team,
     model: &mut Model,
     workspace: &mut Workspace,

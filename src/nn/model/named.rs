@@ -8,7 +8,7 @@ pub enum Saved {
     /// What predicting needs: parameters and moving statistics.
     Model,
     /// What going on with training needs besides the model: the optimizer's buffers. Together with
-    /// [`optimizer_steps`](super::Network::optimizer_steps) that is the whole state.
+    /// [`optimizer_steps`](crate::nn::Network::optimizer_steps) that is the whole state.
     Optimizer,
 }
 

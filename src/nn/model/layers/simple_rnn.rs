@@ -6,7 +6,7 @@ use threadcount_kernels::recurrent::{self, RnnTape};
 use super::recurrent::{gradients, kernels, plan_params, shape, weights};
 use super::*;
 use crate::error::Result;
-use crate::nn::init::Initializer;
+use crate::nn::model::Initializer;
 
 /// `h_t = tanh(x_t wx + h_{t-1} wh + b)` from `h_0 = 0`; the output is the last `h`. Glorot
 /// uniform `wx` `[inputs, units]`, orthogonal `wh` `[units, units]`, zero `b`.

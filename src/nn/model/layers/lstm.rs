@@ -6,7 +6,7 @@ use threadcount_kernels::recurrent::{self, LstmTape};
 use super::recurrent::{gradients, kernels, plan_params, shape, weights};
 use super::*;
 use crate::error::Result;
-use crate::nn::init::Initializer;
+use crate::nn::model::Initializer;
 
 /// Gates `i, f, o = sigmoid(z)`, candidate `g = tanh(z)` of `z = x_t wx + h_{t-1} wh + b`; then
 /// `c_t = f c_{t-1} + i g` and `h_t = o tanh(c_t)`, from zero; the output is the last `h`. The

@@ -7,7 +7,7 @@ use threadcount_kernels::{Activation, Mat, MatMut, naive, sums};
 use super::activation::sweep_of;
 use super::*;
 use crate::error::Result;
-use crate::nn::init::Initializer;
+use crate::nn::model::Initializer;
 
 /// `y = activation(x w + b)` with `w` `[inputs, units]`, Glorot uniform, and `b` zero.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,23 +1,40 @@
 //! What a network is: its layers, and the numbers that they have learnt. Nothing here depends on a
 //! batch or on how it is trained.
 
-use super::buffer::Buffer;
-use super::layer::Layer;
-use super::named::{TensorMut, TensorRef, named, named_mut};
-use super::plan::{Plan, PlannedLayer, Tensor};
-use super::program::{Unit, program};
+mod init;
+mod layer;
+mod layers;
+mod named;
+mod plan;
+mod program;
+mod work;
+
+pub use init::Initializer;
+pub use layer::{
+    Backward, Buffers, Forward, Fused, Gradient, InputGradient, Kept, Layer, LayerKind,
+    LayerOption, LayerPlan, Mode, Params, StepIs, TensorPlan, Twin, UnitLaps,
+};
+pub use layers::*;
+pub use named::{Saved, TensorMut, TensorRef};
+pub(super) use named::{named, named_mut};
+pub use plan::{Plan, PlannedLayer, Tensor};
+pub(super) use program::Unit;
+pub use work::{ConvolutionSize, Flops, KernelCall, Next, Position, Site, Traffic, WeightMatrix};
+
 use crate::data::Shape;
 use crate::error::Result;
+use crate::nn::buffer::Buffer;
 use crate::random::{Key, Purpose};
+use program::program;
 
 /// Layers with their parameters and moving statistics.
 #[derive(Clone, Debug)]
 pub struct Model {
     plan: Plan,
-    pub(super) program: Vec<Unit>,
-    pub(super) seed: u64,
-    pub(super) params: Buffer,
-    pub(super) state: Buffer,
+    pub(crate) program: Vec<Unit>,
+    pub(crate) seed: u64,
+    pub(crate) params: Buffer,
+    pub(crate) state: Buffer,
 }
 
 impl Model {

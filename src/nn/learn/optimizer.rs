@@ -9,8 +9,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::update::{self, Moving, Nesterov, Rule};
 
-use super::buffer::Buffer;
 use crate::error::{Error, Result};
+use crate::nn::buffer::Buffer;
 
 /// An update rule and its constants, with Keras's formulas and names.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

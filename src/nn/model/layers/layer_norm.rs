@@ -4,7 +4,7 @@ use threadcount_kernels::{naive, row_norm};
 
 use super::*;
 use crate::error::Result;
-use crate::nn::init::Initializer;
+use crate::nn::model::Initializer;
 
 /// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` with the statistics of each sample's own
 /// last axis: of all features of a vector, of the channels of each pixel. The same in training and

@@ -13,21 +13,21 @@ use std::path::{Path, PathBuf};
 const META: &str = "threadcount";
 
 /// A tensor to be written.
-pub(super) struct Tensor<'a> {
-    pub(super) name: String,
-    pub(super) shape: Vec<usize>,
-    pub(super) data: &'a [f32],
+pub(crate) struct Tensor<'a> {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: &'a [f32],
 }
 
 impl<'a> Tensor<'a> {
     /// A tensor with one axis.
-    pub(super) fn flat(name: impl Into<String>, data: &'a [f32]) -> Self {
+    pub(crate) fn flat(name: impl Into<String>, data: &'a [f32]) -> Self {
         Self { name: name.into(), shape: vec![data.len()], data }
     }
 }
 
 /// The bytes of a file that holds these tensors and this text.
-pub(super) fn encode(tensors: &[Tensor<'_>], text: String) -> Result<Vec<u8>> {
+pub(crate) fn encode(tensors: &[Tensor<'_>], text: String) -> Result<Vec<u8>> {
     let failed = |e| Error::Failed(format!("cannot put the tensors into a safetensors file: {e}"));
     let mut views = Vec::with_capacity(tensors.len());
     for t in tensors {
@@ -40,7 +40,7 @@ pub(super) fn encode(tensors: &[Tensor<'_>], text: String) -> Result<Vec<u8>> {
 }
 
 /// A checksum of these tensors, in the order of their names, and of `text`.
-pub(super) fn checksum<'a>(
+pub(crate) fn checksum<'a>(
     tensors: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     text: &str,
 ) -> String {
@@ -57,28 +57,28 @@ pub(super) fn checksum<'a>(
 }
 
 /// A file of tensors, read whole.
-pub(super) struct TensorFile {
+pub(crate) struct TensorFile {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
 /// What is in a [`TensorFile`].
-pub(super) struct Tensors<'a> {
+pub(crate) struct Tensors<'a> {
     path: &'a Path,
     /// The text beside the tensors; empty if the file came from elsewhere.
-    pub(super) text: String,
+    pub(crate) text: String,
     tensors: SafeTensors<'a>,
 }
 
 impl TensorFile {
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(Error::io(path))?;
         Ok(Self { path: path.to_owned(), bytes })
     }
 
     /// # Errors
     /// [`Error::Failed`] if this is no safetensors file, or not a whole one.
-    pub(super) fn tensors(&self) -> Result<Tensors<'_>> {
+    pub(crate) fn tensors(&self) -> Result<Tensors<'_>> {
         let fault = |e| broken(&self.path, &format!("not a complete safetensors file ({e})"));
         let (_, header) = SafeTensors::read_metadata(&self.bytes).map_err(fault)?;
         let tensors = SafeTensors::deserialize(&self.bytes).map_err(fault)?;
@@ -92,7 +92,7 @@ impl Tensors<'_> {
     ///
     /// # Errors
     /// [`Error::Failed`] if it is not there, or of another type or length.
-    pub(super) fn copy(&self, name: &str, to: &mut [f32]) -> Result<()> {
+    pub(crate) fn copy(&self, name: &str, to: &mut [f32]) -> Result<()> {
         let Ok(tensor) = self.tensors.tensor(name) else {
             return Err(self.fault(&format!("it has no tensor '{name}'")));
         };
@@ -110,12 +110,12 @@ impl Tensors<'_> {
     }
 
     /// The [`checksum`] of all tensors in the file and of `text`.
-    pub(super) fn checksum(&self, text: &str) -> String {
+    pub(crate) fn checksum(&self, text: &str) -> String {
         checksum(self.tensors.iter().map(|(name, view)| (name, view.data())), text)
     }
 
     /// An error about this file.
-    pub(super) fn fault(&self, fault: &str) -> Error {
+    pub(crate) fn fault(&self, fault: &str) -> Error {
         broken(self.path, fault)
     }
 }

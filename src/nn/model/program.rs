@@ -81,8 +81,8 @@ fn fused(plan: &Plan, layers: &[Layer], index: usize) -> Option<Unit> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::*;
     use super::*;
+    use crate::nn::*;
 
     fn units(layers: &[Layer]) -> Vec<Range<usize>> {
         let plan = Plan::new(Shape::Image([12, 12, 1]), layers).unwrap();

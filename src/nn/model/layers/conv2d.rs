@@ -8,7 +8,7 @@ use super::conv_pool::{ConvPool, next};
 use super::*;
 use crate::data::elements;
 use crate::error::Result;
-use crate::nn::init::Initializer;
+use crate::nn::model::Initializer;
 
 /// A convolution with stride 1 over `[height, width, channels]`: kernel
 /// `[size, size, channels, filters]`, Glorot uniform, zero bias, then the activation.

@@ -7,12 +7,10 @@ use super::Network;
 use crate::data::Targets;
 use crate::error::Result;
 use crate::nn::laps::Part;
-use crate::nn::layer::{Backward, Buffers, Params, StepIs, UnitLaps};
-use crate::nn::layout::InputBuffer;
+use crate::nn::learn::per_sample::PerSample;
 use crate::nn::loss::BatchResult;
-use crate::nn::per_sample::PerSample;
-use crate::nn::predictor::predict;
-use crate::nn::workspace::{BatchKey, mode};
+use crate::nn::model::{Backward, Buffers, Params, StepIs, UnitLaps};
+use crate::nn::run::{BatchKey, InputBuffer, mode, predict};
 
 /// How a network had better be trained with batches of one size; none of it changes a bit.
 #[derive(Clone, Copy)]

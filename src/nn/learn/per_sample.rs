@@ -3,12 +3,11 @@
 use threadcount_kernels::online_sgd::{self, BLOCK, TwoProducts};
 use threadcount_kernels::{Mat, Team};
 
-use super::buffer::Buffer;
-use super::layers::Dense;
-use super::loss::Loss;
 use super::optimizer::Optimizer;
-use super::plan::Plan;
 use crate::error::Result;
+use crate::nn::buffer::Buffer;
+use crate::nn::loss::Loss;
+use crate::nn::model::{Dense, Plan};
 
 /// One hidden layer and one logit, trained by plain gradient descent.
 #[derive(Clone, Debug)]

@@ -9,19 +9,18 @@ use threadcount_kernels::Team;
 
 pub use step::Stepping;
 
-use super::buffer::Buffer;
-use super::laps::Laps;
-use super::layer::{Buffers, Layer, StepIs};
-use super::loss::Loss;
-use super::model::Model;
-use super::named::{Saved, TensorMut, TensorRef, named, named_mut};
 use super::optimizer::{Optimizer, OptimizerState};
 use super::per_sample::PerSample;
-use super::plan::{Plan, PlannedLayer};
-use super::program::Unit;
-use super::workspace::Workspace;
 use crate::data::Shape;
 use crate::error::Result;
+use crate::nn::buffer::Buffer;
+use crate::nn::laps::Laps;
+use crate::nn::loss::Loss;
+use crate::nn::model::{
+    Buffers, Layer, Model, Plan, PlannedLayer, Saved, StepIs, TensorMut, TensorRef, Unit, named,
+    named_mut,
+};
+use crate::nn::run::Workspace;
 
 /// A model, and all that training it takes.
 #[derive(Clone, Debug)]

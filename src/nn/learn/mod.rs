@@ -1,0 +1,9 @@
+//! How a model learns: an optimizer, the memory of the way back, and [`Network`], which makes the
+//! steps.
+
+mod network;
+mod optimizer;
+mod per_sample;
+
+pub use network::{Network, Stepping};
+pub use optimizer::Optimizer;
