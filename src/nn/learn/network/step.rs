@@ -151,7 +151,7 @@ impl Network {
         Ok(self.compare(team, n, targets))
     }
 
-    /// What the network makes of a batch: as [`Predictor::predict`](super::super::Predictor::predict).
+    /// What the network makes of a batch: as [`Predictor::predict`](crate::nn::Predictor::predict).
     ///
     /// # Errors
     /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch, or the predictions, do not fit.
