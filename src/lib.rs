@@ -88,6 +88,7 @@ pub mod nn;
 pub mod oracle;
 pub mod random;
 pub mod reports;
+mod toml_file;
 pub mod train;
 
 pub use error::{Error, Result};

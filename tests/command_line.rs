@@ -193,7 +193,7 @@ fn training_fills_a_run_folder_that_eval_reads() {
     let record: toml::Table = desk.read("here/run.toml").parse().unwrap();
     assert_eq!(record["recipe"].as_str(), Some("nlp-cnn"));
     assert_eq!(record["seed"].as_integer(), Some(5));
-    assert_eq!(record["task"]["batch_size"].as_integer(), Some(50));
+    assert_eq!(record["task"]["batch-size"].as_integer(), Some(50));
     assert_eq!(record["task"]["optimizer"]["name"].as_str(), Some("adam"));
     assert_eq!(record["data"]["identity"].as_str(), Some("synthetic"));
     assert_eq!(record["data"]["training"].as_integer(), Some(425));
@@ -230,8 +230,8 @@ fn every_change_to_a_recipe_is_recorded() {
     assert_eq!(optimizer["rho"].as_float().map(|rho| rho as f32), Some(0.9));
     assert_eq!(optimizer["momentum"].as_float().map(|m| m as f32), Some(0.9));
     let layers = record["task"]["layers"].to_string();
-    assert!(layers.contains("Relu") && !layers.contains("LeakyRelu"), "{layers}");
-    assert!(layers.contains("Dropout { rate: 0.2 }"), "{layers}");
+    assert!(layers.contains("\"relu\"") && !layers.contains("leaky-relu"), "{layers}");
+    assert!(layers.contains("kind = \"dropout\", rate = 0.2"), "{layers}");
 }
 
 #[test]

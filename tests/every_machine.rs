@@ -91,10 +91,10 @@ fn every_recipe_has_the_recorded_bits() {
             for (i, (blocking, threads)) in machines().into_iter().enumerate() {
                 let pool = Pool::new(isa, threads).unwrap().with_blocking(blocking);
                 let bits = format!("{:016x}", trained(&recipe, &pool));
-                if i == 0 && !lines.contains(recipe.id) {
+                if i == 0 && !lines.contains(&*recipe.id) {
                     lines += &format!("{} {bits}\n", recipe.id);
                 }
-                if recorded.get(recipe.id) != Some(&bits.as_str()) {
+                if recorded.get(&*recipe.id) != Some(&bits.as_str()) {
                     faults.push(format!("{} on {isa}, machine {i}: {bits}", recipe.id));
                 }
             }

@@ -122,7 +122,7 @@ fn the_history_has_its_figures_in_their_columns() {
     let seconds = result["train_seconds"].as_float().unwrap();
     assert!(images / result["images_per_second"].as_float().unwrap() <= seconds);
     assert_eq!(record["task"]["epochs"].as_integer(), Some(EPOCHS as i64));
-    assert_eq!(record["task"]["batch_size"].as_integer(), Some(desk.task.batch_size as i64));
+    assert_eq!(record["task"]["batch-size"].as_integer(), Some(desk.task.batch_size as i64));
 }
 
 #[test]

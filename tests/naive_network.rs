@@ -28,7 +28,7 @@ impl Case {
     fn of(recipe: &Recipe) -> Self {
         let task = recipe.task.clone();
         Self {
-            name: recipe.id.to_owned(),
+            name: recipe.id.to_string(),
             input: task.input.shape(SIDE, SIDE),
             layers: task.layers,
             loss: task.loss,

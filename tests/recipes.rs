@@ -13,7 +13,7 @@ const RECORDED: &str = include_str!("golden/recipes.txt");
 
 /// The fields of a recipe. Every field is named, so that one that is added is not left out.
 fn fields(recipe: &Recipe) -> Vec<(String, String)> {
-    let Recipe { id: _, about, task, claim } = recipe;
+    let Recipe { id: _, about, task, claim, file: None } = recipe else { panic!("from a file") };
     let Task {
         selection,
         scaling,

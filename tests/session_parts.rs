@@ -19,8 +19,7 @@ use threadcount::data::{
 use threadcount::nn::*;
 use threadcount::random::{Key, Purpose};
 use threadcount::train::{
-    Changes, DataRecord, EarlyStopping, Ended, Input, Keep, Moment, Order, Record, RunFolder,
-    Session, Task, TaskRecord,
+    DataRecord, EarlyStopping, Ended, Input, Keep, Moment, Order, Record, RunFolder, Session, Task,
 };
 use threadcount_kernels::{Isa, Pool, Team};
 
@@ -245,8 +244,7 @@ fn record(task: &Task, set: &Set, split: &Split) -> Record {
         seed: SEED,
         threads: 2,
         isa: String::new(),
-        changes: Changes::default(),
-        task: TaskRecord::of(task),
+        task: task.clone(),
         data: DataRecord::of(&set.dataset, split),
         result: None,
     }

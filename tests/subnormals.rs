@@ -19,7 +19,7 @@ fn narrow(layers: &[Layer]) -> Vec<Layer> {
     let mut layers = layers.to_vec();
     let last = layers.len() - 1;
     for layer in &mut layers[..last] {
-        if let Some(&Dense { units, activation }) = layer.get() {
+        if let Some(&Dense { units: Units::Number(units), activation }) = layer.get() {
             *layer = dense(units.min(4), activation);
         } else if let Some(&Lstm { units }) = layer.get() {
             *layer = lstm(units.min(4));

@@ -4,8 +4,7 @@ use super::data;
 use super::evaluation::Evaluation;
 use super::settings::{ComputeFlags, DataFlag, Settings};
 use crate::console;
-use crate::reports;
-use crate::train::{DataRecord, RunFolder, Session, TaskRecord};
+use crate::train::{DataRecord, RunFolder, Session};
 use crate::{Error, Result};
 use std::path::PathBuf;
 
@@ -31,15 +30,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             "{path} has no trained model yet; finish it with 'threadcount train --resume {path}'"
         )));
     }
-    let recipe = reports::recipe(&record.recipe)?;
-    let task = record.changes.apply(recipe.task)?;
-    if TaskRecord::of(&task).layers != record.task.layers {
-        return Err(Error::Failed(format!(
-            "{}: the recipe {} has another network in this version of threadcount",
-            folder.path().display(),
-            recipe.id
-        )));
-    }
+    let task = &record.task;
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let split = task.selection.apply(&dataset, record.seed)?;
     let data = DataRecord::of(&dataset, &split);
@@ -52,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             data.origin.display()
         ));
     }
-    let mut session = Session::new(&task, &split, record.seed)?;
+    let mut session = Session::new(task, &split, record.seed)?;
     folder.read_model(&mut session)?;
     let pool = settings.pool(&args.compute)?;
     let (score, predictions) = pool.enter(|team| -> Result<_> {

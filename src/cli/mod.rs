@@ -11,6 +11,7 @@ mod json;
 mod list;
 mod network_table;
 mod progress;
+mod recipe;
 mod reproduce;
 mod settings;
 mod summary;
@@ -52,6 +53,8 @@ enum Command {
     Train(train::Args),
     /// Print a recipe's network, layer by layer
     Summary(summary::Args),
+    /// Print a recipe as a TOML file: change it, and train that
+    Recipe(recipe::Args),
     /// Evaluate the trained model of a run folder again
     Eval(eval::Args),
     /// List the reports and their recipes
@@ -94,6 +97,7 @@ impl Command {
             Self::Reproduce(args) => reproduce::run(&args),
             Self::Train(args) => train::run(&args),
             Self::Summary(args) => summary::run(&args),
+            Self::Recipe(args) => recipe::run(&args),
             Self::Eval(args) => eval::run(&args),
             Self::List => list::run(),
             Self::Info(args) => info::run(&args),

@@ -37,7 +37,7 @@ pub(super) struct Args {
 /// One training run; the fields are those of the JSON document.
 #[derive(Serialize)]
 struct Measured {
-    recipe: &'static str,
+    recipe: String,
     claimed_accuracy: Option<f64>,
     test_accuracy: f64,
     test_loss: f64,
@@ -147,7 +147,7 @@ impl Bench {
         ));
         let claim = self.claim(recipe);
         Ok(Measured {
-            recipe: recipe.id,
+            recipe: recipe.id.to_string(),
             claimed_accuracy: claim.accuracy.map(Span::middle),
             test_accuracy: score.accuracy,
             test_loss: score.loss,
@@ -237,7 +237,7 @@ impl Bench {
         for recipe in recipes {
             let runs: Vec<&Measured> = results.iter().filter(|m| m.recipe == recipe.id).collect();
             let Some(first) = runs.first() else { continue };
-            let mut row = vec![recipe.id.to_owned()];
+            let mut row = vec![recipe.id.to_string()];
             if claims {
                 row.push(table::span(recipe.claim.accuracy, table::percent, ""));
             }

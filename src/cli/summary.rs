@@ -1,25 +1,36 @@
 //! `threadcount summary`
 
+use super::data;
 use super::network_table::summary;
 use crate::Result;
 use crate::console;
 use crate::reports;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Name of the recipe ('threadcount list' shows them)
+    /// Name of the recipe ('threadcount list' shows them), or a TOML file
     recipe: String,
+    /// Plan the network for the images in this folder [default: for Fashion-MNIST's]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let recipe = reports::recipe(&args.recipe)?;
     let task = &recipe.task;
-    let plan = recipe.plan()?;
+    let plan = match &args.data {
+        None => recipe.plan()?,
+        Some(folder) => {
+            let split = task.selection.apply(&data::open(Some(folder))?, 0)?;
+            recipe.plan_for(split.train.shape(), split.train.classes())?
+        }
+    };
     console::print(&format!(
         "{}: {}\n\n{}\n\n{}, batches of {}, {} epochs{}\n",
         recipe.id,
         recipe.about,
-        summary(recipe.id, &plan),
+        summary(&recipe.id, &plan),
         task.optimizer,
         task.batch_size,
         task.epochs,

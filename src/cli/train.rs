@@ -8,10 +8,9 @@ use super::{interrupt, table};
 use crate::console;
 use crate::data::Split;
 use crate::evaluate::plots::{self, Curves, Series};
-use crate::reports::{self, Recipe};
+use crate::reports;
 use crate::train::{
-    Changes, DataRecord, Ended, History, Moment, Record, ResultRecord, RunFolder, Session, Task,
-    TaskRecord,
+    Changes, DataRecord, Ended, History, Moment, Record, ResultRecord, RunFolder, Session,
 };
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -19,7 +18,8 @@ use threadcount_kernels::{Isa, Pool, Team};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Name of the recipe ('threadcount list' shows them); may be left out with --resume
+    /// Name of the recipe ('threadcount list' shows them), or a TOML file; may be left out with
+    /// --resume
     #[arg(required_unless_present = "resume")]
     recipe: Option<String>,
     #[command(flatten)]
@@ -67,8 +67,6 @@ struct ChangeFlags {
 
 /// A run that is ready to go.
 struct Run {
-    recipe: Recipe,
-    task: Task,
     record: Record,
     folder: RunFolder,
     split: Split,
@@ -81,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some(path) => continue_run(args, &settings, path)?,
         None => start_run(args, &settings)?,
     };
-    let mut session = Session::new(&run.task, &run.split, run.record.seed)?;
+    let mut session = Session::new(&run.record.task, &run.split, run.record.seed)?;
     if args.resume.is_some() && run.folder.checkpoint_path().exists() {
         session.resume(&run.folder.checkpoint_path())?;
     }
@@ -99,46 +97,46 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
     let recipe = reports::recipe(args.recipe.as_deref().unwrap_or_default())?;
-    let changes = args.changes.clone().into();
-    let task = Changes::apply(&changes, recipe.task.clone())?;
+    let task = Changes::from(args.changes.clone()).apply(recipe.task)?;
     let seed = settings.seed(&args.seed)?;
     let pool = settings.pool(&args.compute)?;
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let split = task.selection.apply(&dataset, seed)?;
     let record = Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        recipe: recipe.id.to_owned(),
+        recipe: recipe.id.into_owned(),
         seed,
         threads: pool.threads(),
         isa: pool.isa().name().to_owned(),
-        task: TaskRecord::of(&task),
+        task,
         data: DataRecord::of(&dataset, &split),
-        changes,
         result: None,
     };
     // Everything that can be refused has been by now: no folder is made for a run that never was.
-    Session::new(&task, &split, seed)?;
+    Session::new(&record.task, &split, seed)?;
+    record.task.to_toml()?;
     let folder = match &args.out {
         Some(path) => RunFolder::start(path, &record)?,
-        None => RunFolder::start_numbered(&settings.runs()?, recipe.id, &record)?,
+        None => RunFolder::start_numbered(&settings.runs()?, &record.recipe, &record)?,
     };
-    Ok(Run { recipe, task, record, folder, split, pool })
+    Ok(Run { record, folder, split, pool })
 }
 
 /// Takes a run up again: everything but the number of epochs and the threads is the folder's.
 fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
     let (folder, mut record) = RunFolder::open(path)?;
     let shown = path.display();
-    if let Some(named) = args.recipe.as_deref().filter(|name| *name != record.recipe) {
-        reports::recipe(named)?;
-        return Err(Error::Failed(format!(
-            "{shown} holds a run of {}, not of {named}",
-            record.recipe
-        )));
+    if let Some(named) = args.recipe.as_deref() {
+        let named = reports::recipe(named)?;
+        if named.id != record.recipe {
+            return Err(Error::Failed(format!(
+                "{shown} holds a run of {}, not of {}",
+                record.recipe, named.id
+            )));
+        }
     }
-    let recipe = reports::recipe(&record.recipe)?;
     let wanted = Changes::from(args.changes.clone());
-    if let Some(option) = wanted.beyond_epochs(&record.changes) {
+    if let Some(option) = wanted.beyond_epochs(&record.task)? {
         return Err(Error::Usage(format!(
             "--{option}: a resumed run keeps what {shown} was started with; only --epochs may change"
         )));
@@ -149,16 +147,8 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
             record.seed
         )));
     }
-    let task = record.changes.apply(recipe.task.clone())?;
-    if TaskRecord::of(&task) != record.task {
-        return Err(Error::Failed(format!(
-            "{shown}: this version of threadcount has another recipe {} than the version {} that \
-             started the run; start a new run",
-            record.recipe, record.version
-        )));
-    }
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
-    let split = task.selection.apply(&dataset, record.seed)?;
+    let split = record.task.selection.apply(&dataset, record.seed)?;
     let data = DataRecord::of(&dataset, &split);
     if data.sha256 != record.data.sha256 {
         return Err(Error::Failed(format!(
@@ -170,14 +160,13 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
             data.origin.display()
         )));
     }
-    if wanted.epochs.is_some() && wanted.epochs != record.changes.epochs {
-        record.changes.epochs = wanted.epochs;
+    let task = wanted.apply(record.task.clone())?;
+    if task.epochs != record.task.epochs {
+        record.task = task;
         record.result = None;
     }
-    let task = record.changes.apply(recipe.task.clone())?;
-    record.task = TaskRecord::of(&task);
     let pool = resumed_pool(args, settings, &record)?;
-    Ok(Run { recipe, task, record, folder, split, pool })
+    Ok(Run { record, folder, split, pool })
 }
 
 /// Unless told otherwise, the run goes on with its own instruction set: another one rounds
@@ -197,11 +186,14 @@ fn resumed_pool(args: &Args, settings: &Settings, record: &Record) -> Result<Poo
 
 impl Run {
     fn announce(&self, session: &Session<'_>) {
-        let Self { recipe, task, record, folder, split, pool, .. } = self;
+        let Self { record, folder, split, pool } = self;
+        let layers = session.network().plan().layers().iter();
+        let stems: Vec<_> = layers.map(|layer| layer.class_name()).collect();
         console::note(&format!(
-            "{}: {}\n{} parameters; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
-            recipe.id,
-            recipe.about,
+            "{}: {}, {}\n{} parameters; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
+            record.recipe,
+            stems.join(" - "),
+            record.task.optimizer.name(),
             table::grouped(session.network().plan().parameter_count() as u64),
             table::grouped(split.train.len() as u64),
             table::grouped(split.validation.len() as u64),
@@ -222,7 +214,7 @@ impl Run {
             console::note(&format!(
                 "resuming {path} in epoch {} of {}, after batch {at} of {of}",
                 done + 1,
-                task.epochs
+                record.task.epochs
             ));
         } else {
             console::note(&format!("the run's folder is {path}"));
@@ -233,10 +225,10 @@ impl Run {
     fn train(&self, team: &Team<'_>, session: &mut Session<'_>) -> Result<Evaluation> {
         let mut progress = Progress::new();
         let mut watch = |session: &Session<'_>, moment| {
-            let flow = progress.watch(self.recipe.id, session, moment);
+            let flow = progress.watch(&self.record.recipe, session, moment);
             if moment == Moment::Epoch {
                 if let Some(epoch) = session.progress().history.epochs.last() {
-                    progress.epoch_line(self.task.epochs, epoch);
+                    progress.epoch_line(self.record.task.epochs, epoch);
                 }
                 self.folder.save(session)?;
             } else if flow.is_break() {
@@ -248,14 +240,14 @@ impl Run {
         progress.finish();
         let history = &session.progress().history;
         if !history.epochs.is_empty() {
-            self.folder.write_curves(&plots::curves(&curves(self.recipe.id, history))?)?;
+            self.folder.write_curves(&plots::curves(&curves(&self.record.recipe, history))?)?;
         }
         let path = self.folder.path().display();
         if ended? == Ended::Interrupted {
             return Err(Error::Interrupted(format!(
                 " in epoch {} of {}; saved: continue with 'threadcount train --resume {path}'",
                 history.epochs.len() + 1,
-                self.task.epochs
+                self.record.task.epochs
             )));
         }
         if session.progress().stopped_early {

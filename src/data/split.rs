@@ -54,6 +54,7 @@ pub enum Partition {
 
 /// A choice of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Selection {
     /// Which classes.
     pub classes: Classes,
@@ -134,6 +135,14 @@ impl Selection {
 }
 
 impl Classes {
+    /// How many classes it leaves of so many.
+    pub fn count(self, all: usize) -> usize {
+        match self {
+            Self::All => all,
+            Self::Pair { .. } => 2,
+        }
+    }
+
     fn check(self) -> Result<()> {
         match self {
             Self::Pair { zero, one } if zero == one || usize::from(zero.max(one)) >= CLASSES => {

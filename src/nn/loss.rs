@@ -11,7 +11,7 @@ use crate::nn::model::Plan;
 
 /// What training makes small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// Cross-entropy of the softmax over all outputs with the label's class.
     SoftmaxCrossEntropy,

@@ -15,10 +15,10 @@ pub(super) const REPORT: Report = Report {
 
 fn recipes() -> Vec<Recipe> {
     vec![
-        Recipe {
-            id: "biu-scratch",
-            about: "784 - 32 sigmoid - 1 sigmoid, SGD one sample at a time",
-            task: Task {
+        Recipe::new(
+            "biu-scratch",
+            "784 - 32 sigmoid - 1 sigmoid, SGD one sample at a time",
+            Task {
                 layers: vec![dense(32, Sigmoid), dense(1, Linear)],
                 loss: Loss::BinaryCrossEntropy,
                 // The report gives neither the rate nor the order. Over 8-12 seeds the test
@@ -30,38 +30,35 @@ fn recipes() -> Vec<Recipe> {
                 order: Order::AsSplit,
                 ..task()
             },
-            claim: Claim {
+            Claim {
                 accuracy: Some(Span::exactly(0.994)),
                 seconds: Some(Span::exactly(540.0)), // "about 9 minutes"
                 note: None,
             },
-        },
-        Recipe {
-            id: "biu-base",
-            about: "784 - 40 sigmoid - 2 softmax, SGD",
-            task: Task { layers: vec![dense(40, Sigmoid), dense(2, Linear)], ..task() },
-            claim: Claim { accuracy: Some(Span::exactly(0.9685)), ..Claim::default() },
-        },
-        Recipe {
-            id: "biu-relu",
-            about: "784 - 150 - 40 relu - 2 softmax, SGD",
-            task: Task {
-                layers: vec![dense(150, Relu), dense(40, Relu), dense(2, Linear)],
-                ..task()
-            },
-            claim: Claim { accuracy: Some(Span::exactly(0.984)), ..Claim::default() },
-        },
-        Recipe {
-            id: "biu-adam",
-            about: "784 - 150 - 40 relu - 2 softmax, Adam, the best epoch kept",
-            task: Task {
+        ),
+        Recipe::new(
+            "biu-base",
+            "784 - 40 sigmoid - 2 softmax, SGD",
+            Task { layers: vec![dense(40, Sigmoid), dense(2, Linear)], ..task() },
+            Claim { accuracy: Some(Span::exactly(0.9685)), ..Claim::default() },
+        ),
+        Recipe::new(
+            "biu-relu",
+            "784 - 150 - 40 relu - 2 softmax, SGD",
+            Task { layers: vec![dense(150, Relu), dense(40, Relu), dense(2, Linear)], ..task() },
+            Claim { accuracy: Some(Span::exactly(0.984)), ..Claim::default() },
+        ),
+        Recipe::new(
+            "biu-adam",
+            "784 - 150 - 40 relu - 2 softmax, Adam, the best epoch kept",
+            Task {
                 layers: vec![dense(150, Relu), dense(40, Relu), dense(2, Linear)],
                 optimizer: Optimizer::adam(),
                 epochs: 12,
                 keep: Keep::BestAccuracy,
                 ..task()
             },
-            claim: Claim {
+            Claim {
                 accuracy: Some(Span::exactly(0.994)),
                 seconds: None,
                 note: Some(
@@ -69,7 +66,7 @@ fn recipes() -> Vec<Recipe> {
                      on the test images themselves",
                 ),
             },
-        },
+        ),
     ]
 }
 

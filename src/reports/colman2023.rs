@@ -13,10 +13,10 @@ pub(super) const REPORT: Report = Report {
 };
 
 fn recipes() -> Vec<Recipe> {
-    vec![Recipe {
-        id: "colman-scratch",
-        about: "784 - 12 sigmoid - 1 sigmoid, gradient descent one sample at a time",
-        task: Task {
+    vec![Recipe::new(
+        "colman-scratch",
+        "784 - 12 sigmoid - 1 sigmoid, gradient descent one sample at a time",
+        Task {
             selection: Selection {
                 // Dress is label 1, ankle boot label 0.
                 classes: Classes::Pair { zero: 9, one: 3 },
@@ -33,10 +33,10 @@ fn recipes() -> Vec<Recipe> {
             batch_size: 1,
             ..Task::default()
         },
-        claim: Claim {
+        Claim {
             accuracy: Some(Span::exactly(1.0)),
             seconds: Some(Span::exactly(150.0)), // "2.5 minutes"
             note: Some("the report says \"about 100 %\""),
         },
-    }]
+    )]
 }

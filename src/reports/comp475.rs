@@ -11,10 +11,10 @@ pub(super) const REPORT: Report =
     Report { id: "comp475", title: "One convolutional network, with a held-out fifth", recipes };
 
 fn recipes() -> Vec<Recipe> {
-    vec![Recipe {
-        id: "comp475-cnn",
-        about: "convolutions 32, 64, 64 relu - 64 - 64 relu - 10 softmax, Adam",
-        task: Task {
+    vec![Recipe::new(
+        "comp475-cnn",
+        "convolutions 32, 64, 64 relu - 64 - 64 relu - 10 softmax, Adam",
+        Task {
             selection: Selection {
                 classes: Classes::All,
                 // 48,000 to train on, 12,000 to validate, in file order.
@@ -40,7 +40,7 @@ fn recipes() -> Vec<Recipe> {
             batch_size: 64,
             ..Task::default()
         },
-        claim: Claim {
+        Claim {
             accuracy: None,
             seconds: Some(Span::exactly(470.0)), // 47 s per epoch, 10 epochs
             note: Some(
@@ -48,5 +48,5 @@ fn recipes() -> Vec<Recipe> {
                  val_loss 0.4175, val_accuracy 0.8463",
             ),
         },
-    }]
+    )]
 }

@@ -13,10 +13,10 @@ pub(super) const REPORT: Report =
 
 fn recipes() -> Vec<Recipe> {
     vec![
-        Recipe {
-            id: "cse574-one-hidden",
-            about: "784 standardised - 128 sigmoid - 10 softmax, mini-batch gradient descent",
-            task: Task {
+        Recipe::new(
+            "cse574-one-hidden",
+            "784 standardised - 128 sigmoid - 10 softmax, mini-batch gradient descent",
+            Task {
                 scaling: Scaling::Standardise,
                 layers: vec![dense(128, Sigmoid), dense(10, Linear)],
                 optimizer: Optimizer::sgd().with_learning_rate(0.03),
@@ -24,12 +24,12 @@ fn recipes() -> Vec<Recipe> {
                 batch_size: 32,
                 ..task()
             },
-            claim: Claim { accuracy: Some(Span::exactly(0.84)), ..Claim::default() },
-        },
-        Recipe {
-            id: "cse574-mlp",
-            about: "784 - 512 - 256 - 128 relu - 10 softmax, Adam",
-            task: Task {
+            Claim { accuracy: Some(Span::exactly(0.84)), ..Claim::default() },
+        ),
+        Recipe::new(
+            "cse574-mlp",
+            "784 - 512 - 256 - 128 relu - 10 softmax, Adam",
+            Task {
                 layers: vec![
                     dense(512, Relu),
                     dense(256, Relu),
@@ -45,7 +45,7 @@ fn recipes() -> Vec<Recipe> {
                 keep: Keep::BestAccuracy,
                 ..task()
             },
-            claim: Claim {
+            Claim {
                 accuracy: Some(Span::exactly(0.8828)),
                 seconds: None,
                 note: Some(
@@ -53,11 +53,11 @@ fn recipes() -> Vec<Recipe> {
                      report validates on",
                 ),
             },
-        },
-        Recipe {
-            id: "cse574-cnn",
-            about: "convolutions 64, 32 relu with dropout - 256 relu - 10 softmax, Adam",
-            task: Task {
+        ),
+        Recipe::new(
+            "cse574-cnn",
+            "convolutions 64, 32 relu with dropout - 256 relu - 10 softmax, Adam",
+            Task {
                 input: Input::Image,
                 layers: vec![
                     conv2d(64, 3, Padding::Same, Relu),
@@ -72,8 +72,8 @@ fn recipes() -> Vec<Recipe> {
                 ],
                 ..task()
             },
-            claim: Claim { accuracy: Some(Span::exactly(0.9199)), ..Claim::default() },
-        },
+            Claim { accuracy: Some(Span::exactly(0.9199)), ..Claim::default() },
+        ),
     ]
 }
 

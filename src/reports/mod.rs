@@ -8,10 +8,14 @@ mod comp475;
 mod cse574;
 mod nlp2024;
 
+use crate::data::CLASS_NAMES;
 use crate::names::nearest;
-use crate::nn::Plan;
+use crate::nn::{Plan, Shape};
 use crate::train::Task;
 use crate::{Error, Result};
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 /// Every report, in the order of the tables.
 pub const ALL: [Report; 5] =
@@ -31,26 +35,64 @@ pub struct Report {
 /// One network of a report, ready to be trained, and what the report says came of it.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// Its name on the command line.
-    pub id: &'static str,
+    /// Its name on the command line; of a file's, the file's name without its ending.
+    pub id: Cow<'static, str>,
     /// The network in one line.
-    pub about: &'static str,
+    pub about: Cow<'static, str>,
     /// What to train.
     pub task: Task,
     /// What the report claims.
     pub claim: Claim,
+    /// The file that it was read from; `None` for those of the reports.
+    pub file: Option<PathBuf>,
 }
 
 /// Height and width of Fashion-MNIST's images.
 pub const SIDE: usize = 28;
 
 impl Recipe {
+    /// One of a report.
+    fn new(id: &'static str, about: &'static str, task: Task, claim: Claim) -> Self {
+        Self { id: id.into(), about: about.into(), task, claim, file: None }
+    }
+
+    /// A task that somebody wrote into a file.
+    ///
+    /// # Errors
+    /// As [`Task::read_toml`].
+    pub fn from_file(path: &Path) -> Result<Self> {
+        let task = Task::read_toml(path)?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let layers: Vec<_> = task.layers.iter().map(|layer| layer.names().0).collect();
+        Ok(Self {
+            id: stem.into_owned().into(),
+            about: format!("{}, {}", layers.join(" - "), task.optimizer.name()).into(),
+            task,
+            claim: Claim::default(),
+            file: Some(path.to_owned()),
+        })
+    }
+
+    /// What names it on the command line.
+    pub fn argument(&self) -> &OsStr {
+        self.file.as_ref().map_or(OsStr::new(&*self.id), |path| path.as_os_str())
+    }
+
     /// Its network, planned for Fashion-MNIST's images.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the layer that does not fit.
     pub fn plan(&self) -> Result<Plan> {
-        Plan::new(self.task.input.shape(SIDE, SIDE), &self.task.layers)
+        let classes = self.task.selection.classes.count(CLASS_NAMES.len());
+        self.plan_for(Shape::Image([SIDE, SIDE, 1]), classes)
+    }
+
+    /// Its network, planned for such samples of so many classes.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the layer that does not fit.
+    pub fn plan_for(&self, sample: Shape, classes: usize) -> Result<Plan> {
+        Plan::new(self.task.input.of(sample)?, &self.task.layers_for(classes))
     }
 }
 
@@ -91,39 +133,39 @@ impl Span {
     }
 }
 
-/// The recipe of this name.
+/// The recipe of this name, or in this file, whose name ends in `.toml`.
 ///
 /// # Errors
-/// [`Error::Usage`] with the nearest name.
+/// [`Error::Usage`] with the nearest name; as [`Recipe::from_file`].
 pub fn recipe(name: &str) -> Result<Recipe> {
-    let mut all = ALL.iter().flat_map(|report| (report.recipes)());
-    all.find(|recipe| recipe.id == name).ok_or_else(|| {
-        if let Some(report) = ALL.iter().find(|report| report.id == name) {
-            let recipes = (report.recipes)().iter().map(|r| r.id).collect::<Vec<_>>().join(", ");
-            return Error::Usage(format!("'{name}' is a report; its recipes are {recipes}"));
-        }
-        unknown("recipe", name, recipe_names())
-    })
+    if let Some(found) = one(name)? {
+        return Ok(found);
+    }
+    if let Some(report) = ALL.iter().find(|report| report.id == name) {
+        let recipes = (report.recipes)().into_iter().map(|r| r.id).collect::<Vec<_>>().join(", ");
+        return Err(Error::Usage(format!("'{name}' is a report; its recipes are {recipes}")));
+    }
+    Err(unknown("recipe", name, &recipe_names()))
 }
 
-/// The recipes behind a list of names of reports and recipes, each once, in the order named; all
+/// The recipes behind a list of names of reports, recipes and files, each once, in the order named; all
 /// of them for an empty list.
 ///
 /// # Errors
-/// [`Error::Usage`] with the nearest name.
+/// As [`recipe`].
 pub fn select(names: &[String]) -> Result<Vec<Recipe>> {
     let mut picked: Vec<Recipe> = Vec::new();
     if names.is_empty() {
-        picked.extend(ALL.iter().flat_map(|report| (report.recipes)()));
+        picked.extend(every_recipe());
     }
     for name in names {
         let named = match ALL.iter().find(|report| report.id == name) {
             Some(report) => (report.recipes)(),
-            None => {
-                let reports = ALL.iter().map(|report| report.id);
-                let names = recipe_names().chain(reports);
-                vec![recipe(name).map_err(|_| unknown("report or recipe", name, names))?]
-            }
+            None => vec![one(name)?.ok_or_else(|| {
+                let mut names = recipe_names();
+                names.extend(ALL.iter().map(|report| Cow::Borrowed(report.id)));
+                unknown("report or recipe", name, &names)
+            })?],
         };
         for recipe in named {
             if picked.iter().all(|p| p.id != recipe.id) {
@@ -134,15 +176,31 @@ pub fn select(names: &[String]) -> Result<Vec<Recipe>> {
     Ok(picked)
 }
 
-fn recipe_names() -> impl Iterator<Item = &'static str> {
-    ALL.iter().flat_map(|report| (report.recipes)()).map(|recipe| recipe.id)
+/// The recipe in this file, or of this name, if there is one.
+fn one(name: &str) -> Result<Option<Recipe>> {
+    let path = Path::new(name);
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
+        return Recipe::from_file(path).map(Some);
+    }
+    Ok(every_recipe().find(|recipe| recipe.id == name))
+}
+
+fn every_recipe() -> impl Iterator<Item = Recipe> {
+    ALL.iter().flat_map(|report| (report.recipes)())
+}
+
+fn recipe_names() -> Vec<Cow<'static, str>> {
+    every_recipe().map(|recipe| recipe.id).collect()
 }
 
 /// "No such thing", with the nearest of the names that there are.
-fn unknown(kind: &str, name: &str, names: impl Iterator<Item = &'static str>) -> Error {
-    let hint =
-        nearest(name, names).map_or(String::new(), |near| format!("; did you mean '{near}'?"));
-    Error::Usage(format!("no {kind} is called '{name}'{hint} ('threadcount list' shows them all)"))
+fn unknown(kind: &str, name: &str, names: &[Cow<'static, str>]) -> Error {
+    let hint = nearest(name, names.iter().map(|name| &**name))
+        .map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+    Error::Usage(format!(
+        "no {kind} is called '{name}'{hint} ('threadcount list' shows them all; a file of your own \
+         ends in .toml)"
+    ))
 }
 
 #[cfg(test)]
@@ -152,17 +210,17 @@ mod tests {
 
     #[test]
     fn there_are_fourteen_recipes_with_distinct_names() {
-        let names: Vec<_> = recipe_names().collect();
+        let names = recipe_names();
         assert_eq!(names.len(), 14);
         let reports = ALL.iter().map(|report| report.id);
-        let distinct: HashSet<_> = names.iter().copied().chain(reports).collect();
+        let distinct: HashSet<_> = names.iter().map(|name| &**name).chain(reports).collect();
         assert_eq!(distinct.len(), 14 + ALL.len());
     }
 
     #[test]
     fn selecting_a_report_and_one_of_its_recipes_names_it_once() {
         let picked = select(&["nlp-cnn".into(), "nlp2024".into(), "cse574-mlp".into()]).unwrap();
-        let ids: Vec<_> = picked.iter().map(|r| r.id).collect();
+        let ids: Vec<_> = picked.iter().map(|r| &*r.id).collect();
         assert_eq!(
             ids,
             ["nlp-cnn", "nlp-softmax", "nlp-mlp80", "nlp-mlp300", "nlp-rnn", "cse574-mlp"]

@@ -21,11 +21,11 @@ const LEAKY: Activation = Activation::LeakyRelu { slope: 0.1 };
 
 fn recipes() -> Vec<Recipe> {
     vec![
-        Recipe {
-            id: "nlp-softmax",
-            about: "784 - 10 softmax, Adam",
-            task: Task { layers: vec![dense(10, Linear)], ..task() },
-            claim: Claim {
+        Recipe::new(
+            "nlp-softmax",
+            "784 - 10 softmax, Adam",
+            Task { layers: vec![dense(10, Linear)], ..task() },
+            Claim {
                 accuracy: Some(Span::exactly(0.8944)),
                 seconds: Some(Span::between(40.0, 70.0)), // 4-7 s per epoch, 10 epochs
                 note: Some(
@@ -33,11 +33,11 @@ fn recipes() -> Vec<Recipe> {
                      limit); the log in the report fits a model with a hidden layer",
                 ),
             },
-        },
-        Recipe {
-            id: "nlp-mlp80",
-            about: "784 - 80 - 80 relu - 10 softmax, Adam, early stopping, the best epoch kept",
-            task: Task {
+        ),
+        Recipe::new(
+            "nlp-mlp80",
+            "784 - 80 - 80 relu - 10 softmax, Adam, early stopping, the best epoch kept",
+            Task {
                 layers: vec![dense(80, Relu), dense(80, Relu), dense(10, Linear)],
                 epochs: 30,
                 early_stopping: Some(EarlyStopping { patience: 3 }),
@@ -46,12 +46,12 @@ fn recipes() -> Vec<Recipe> {
                 keep: Keep::BestLoss,
                 ..task()
             },
-            claim: Claim::default(),
-        },
-        Recipe {
-            id: "nlp-mlp300",
-            about: "784 - 300 relu - 10 softmax, Adam, early stopping, the best epoch kept",
-            task: Task {
+            Claim::default(),
+        ),
+        Recipe::new(
+            "nlp-mlp300",
+            "784 - 300 relu - 10 softmax, Adam, early stopping, the best epoch kept",
+            Task {
                 selection: selection(0.10, 0.09),
                 layers: vec![dense(300, Relu), dense(10, Linear)],
                 epochs: 30,
@@ -59,30 +59,30 @@ fn recipes() -> Vec<Recipe> {
                 keep: Keep::BestLoss,
                 ..task()
             },
-            claim: Claim::default(),
-        },
-        Recipe {
-            id: "nlp-cnn",
-            about: "convolutions 32, 64, 64 with leaky relu and batch norm - 64 - 10 softmax, Adam",
-            task: Task { input: Input::Image, layers: cnn(), epochs: 8, ..task() },
-            claim: Claim {
+            Claim::default(),
+        ),
+        Recipe::new(
+            "nlp-cnn",
+            "convolutions 32, 64, 64 with leaky relu and batch norm - 64 - 10 softmax, Adam",
+            Task { input: Input::Image, layers: cnn(), epochs: 8, ..task() },
+            Claim {
                 accuracy: Some(Span::between(0.886, 0.907)),
                 seconds: Some(Span::between(328.0, 592.0)), // 41-74 s per epoch, 8 epochs
                 note: Some("the claimed accuracy is the report's range over its epochs"),
             },
-        },
-        Recipe {
-            id: "nlp-rnn",
-            about: "28 rows of 28 - LSTM of 64 - 10 softmax, Adam",
+        ),
+        Recipe::new(
+            "nlp-rnn",
+            "28 rows of 28 - LSTM of 64 - 10 softmax, Adam",
             // A simple recurrent layer of 128 forgets too much: 82.5 % where this gives 89 %.
-            task: Task { input: Input::Rows, layers: vec![lstm(64), dense(10, Linear)], ..task() },
-            claim: Claim {
+            Task { input: Input::Rows, layers: vec![lstm(64), dense(10, Linear)], ..task() },
+            Claim {
                 note: Some(
                     "the report announces a recurrent network and gives neither its layers nor its figures",
                 ),
                 ..Claim::default()
             },
-        },
+        ),
     ]
 }
 

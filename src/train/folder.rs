@@ -2,17 +2,21 @@
 //! `history.csv`, `checkpoint.safetensors`, `model.safetensors` and `curves.svg`.
 
 use super::session::Session;
-use super::task::{Changes, Input, Keep, Order, Task};
-use crate::data::{Dataset, Scaling, Selection, Split};
+use super::task::Task;
+use super::task_file;
+use crate::data::{Dataset, Split};
 use crate::files::{hex, write_atomically, write_new};
 use crate::nn::io::model_file;
-use crate::nn::{Loss, Optimizer};
+use crate::toml_file::{Fault, Table};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// Raised when the meaning of `run.toml` changes.
+const FORMAT: u32 = 2;
 
 /// The folder of one run.
 #[derive(Clone, Debug)]
@@ -21,7 +25,8 @@ pub struct RunFolder {
 }
 
 /// The contents of `run.toml`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Record {
     /// The version of threadcount that started the run.
     pub version: String,
@@ -33,43 +38,14 @@ pub struct Record {
     pub threads: usize,
     /// The instruction set; another one rounds differently.
     pub isa: String,
-    /// What the command line changed about the recipe.
-    pub changes: Changes,
-    /// The task as it is trained, changes made.
-    pub task: TaskRecord,
+    /// The task as it is trained, with what the command line changed about the recipe.
+    #[serde(skip)]
+    pub task: Task,
     /// The data it is trained on.
     pub data: DataRecord,
     /// What came of it, once training has finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultRecord>,
-}
-
-/// A task as `run.toml` spells it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskRecord {
-    /// The most epochs.
-    pub epochs: usize,
-    /// Samples per step.
-    pub batch_size: usize,
-    /// In which order an epoch goes through the samples.
-    pub order: Order,
-    /// Epochs without improvement of the validation loss that end the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub patience: Option<usize>,
-    /// Which epoch's weights are the result.
-    pub keep: Keep,
-    /// Which samples.
-    pub selection: Selection,
-    /// How pixels become inputs.
-    pub scaling: Scaling,
-    /// How the network sees an image.
-    pub input: Input,
-    /// The layers, input to output.
-    pub layers: Vec<String>,
-    /// What is minimised.
-    pub loss: Loss,
-    /// How.
-    pub optimizer: Optimizer,
 }
 
 /// The data of a run as `run.toml` spells them.
@@ -102,25 +78,6 @@ pub struct ResultRecord {
     pub train_seconds: f64,
     /// Training samples per second of training steps.
     pub images_per_second: f64,
-}
-
-impl TaskRecord {
-    /// The spelling of `task`.
-    pub fn of(task: &Task) -> Self {
-        Self {
-            epochs: task.epochs,
-            batch_size: task.batch_size,
-            order: task.order,
-            patience: task.early_stopping.map(|rule| rule.patience),
-            keep: task.keep,
-            selection: task.selection,
-            scaling: task.scaling,
-            input: task.input,
-            layers: task.layers.iter().map(|layer| format!("{layer:?}")).collect(),
-            loss: task.loss,
-            optimizer: task.optimizer,
-        }
-    }
 }
 
 impl DataRecord {
@@ -194,10 +151,8 @@ impl RunFolder {
             }
             Err(error) => return Err(Error::io(&record_path)(error)),
         };
-        let record = toml::from_str(&text).map_err(|error| {
-            let fault = error.message();
-            Error::Failed(format!("{}: not the record of a run: {fault}", record_path.display()))
-        })?;
+        let record = Record::parse(&text)
+            .map_err(|fault| Error::Failed(format!("{}: {fault}", record_path.display())))?;
         Ok((folder, record))
     }
 
@@ -268,11 +223,39 @@ impl RunFolder {
 }
 
 impl Record {
+    fn parse(text: &str) -> std::result::Result<Self, String> {
+        let broken = |fault: Fault| format!("not the record of a run: {fault}");
+        let mut table = Table::parse(text).map_err(broken)?;
+        let format = match table.take("format") {
+            Some(value) => Some(value.read(u32::deserialize).map_err(broken)?),
+            None => None,
+        };
+        let task = table.take("task");
+        if format != Some(FORMAT) {
+            return Err(match (format, &task) {
+                (None, None) => "not the record of a run: 'format' is missing".to_owned(),
+                (None, Some(_)) => "this run was started by a version of threadcount that did not \
+                                    record its network: train it anew"
+                    .to_owned(),
+                (Some(format), _) => format!(
+                    "the record has format {format}, where this version of threadcount reads {FORMAT}"
+                ),
+            });
+        }
+        let Some(task) = task else {
+            return Err("not the record of a run: [task] is missing".to_owned());
+        };
+        let task = task.into_table("task").and_then(task_file::read).map_err(broken)?;
+        Ok(Self { task, ..table.rest().map_err(broken)? })
+    }
+
     fn text(&self) -> Result<String> {
         let body = toml::to_string(self)
             .map_err(|error| Error::Failed(format!("cannot write run.toml: {error}")))?;
+        let task = self.task.to_toml()?;
         Ok(format!(
-            "# A run of threadcount; 'threadcount eval' and 'threadcount train --resume' read it.\n{body}"
+            "# A run of threadcount; 'threadcount eval' and 'threadcount train --resume' read it.\n\
+             format = {FORMAT}\n{body}\n[task]\n{task}"
         ))
     }
 }

@@ -2,6 +2,7 @@
 //! stopping, the weights that are kept), what it leaves behind ([`History`], [`RunFolder`]), and
 //! checkpoints from which it goes on with the same bits.
 
+mod changes;
 mod checkpoint;
 
 mod fit;
@@ -11,11 +12,13 @@ mod score;
 mod session;
 mod stopping;
 mod task;
+mod task_file;
 mod thread_choice;
 
+pub use changes::Changes;
 pub use fit::{Setup, Trained};
-pub use folder::{DataRecord, Record, ResultRecord, RunFolder, TaskRecord};
+pub use folder::{DataRecord, Record, ResultRecord, RunFolder};
 pub use history::{Epoch, History};
 pub use score::{Batch, EVALUATION_BATCH, Score, predictions, score};
 pub use session::{Ended, Moment, Progress, Session, Watch};
-pub use task::{Changes, EarlyStopping, Input, Keep, Order, Task};
+pub use task::{EarlyStopping, Input, Keep, Order, Task};

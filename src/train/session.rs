@@ -93,8 +93,8 @@ impl<'a> Session<'a> {
         let samples = &split.train;
         let largest = task.batch_size.min(samples.len()).max(EVALUATION_BATCH);
         let shape = task.input.of(samples.shape())?;
-        let network =
-            Network::build(shape, &task.layers, task.loss, task.optimizer, largest, seed)?;
+        let layers = task.layers_for(samples.classes());
+        let network = Network::build(shape, &layers, task.loss, task.optimizer, largest, seed)?;
         Ok(Self {
             task,
             split,

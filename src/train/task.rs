@@ -1,12 +1,10 @@
 //! What a run trains: everything that, with a seed, decides the bits of its result. The reports'
-//! recipes are tasks with a name and a claim; the command line's options change a task before it
-//! starts.
+//! recipes are tasks with a name and a claim.
 
 use crate::data::{Scaling, Selection};
 use crate::nn::{Layer, LayerOption, Loss, Optimizer, Shape};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use threadcount_kernels::Activation;
 
 /// A network, its data and its schedule.
 #[derive(Clone, Debug)]
@@ -52,6 +50,16 @@ impl Default for Task {
             early_stopping: None,
             keep: Keep::Last,
         }
+    }
+}
+
+impl Task {
+    /// The layers for samples of so many classes: those that have an output for each class have that
+    /// many.
+    pub fn layers_for(&self, classes: usize) -> Vec<Layer> {
+        let option = LayerOption::Classes(classes);
+        let resolved = |layer: &Layer| layer.with_option(option).unwrap_or_else(|| layer.clone());
+        self.layers.iter().map(resolved).collect()
     }
 }
 
@@ -125,140 +133,6 @@ pub enum Keep {
     BestLoss,
 }
 
-/// Changes to a task, as the options of the program and the file `run.toml` spell them.
-/// `None` leaves the task as it is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Changes {
-    /// Most epochs to train.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<usize>,
-    /// Samples per step.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch_size: Option<usize>,
-    /// Another optimizer, by name, at its Keras defaults.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub optimizer: Option<String>,
-    /// Learning rate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub learning_rate: Option<f32>,
-    /// Momentum of SGD or RMSprop.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub momentum: Option<f32>,
-    /// Rate of every dropout layer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dropout: Option<f32>,
-    /// Activation of every hidden layer, by name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activation: Option<String>,
-}
-
-impl Changes {
-    /// The task with the changes made.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] naming the option whose value is out of range or does not fit the task.
-    pub fn apply(&self, mut task: Task) -> Result<Task> {
-        if let Some(epochs) = self.epochs {
-            task.epochs = at_least_one("epochs", epochs)?;
-        }
-        if let Some(size) = self.batch_size {
-            task.batch_size = at_least_one("batch-size", size)?;
-        }
-        self.change_optimizer(&mut task)?;
-        if let Some(rate) = self.dropout {
-            if !(0.0..1.0).contains(&rate) {
-                return Err(setting("dropout", format!("a rate is from 0 to below 1, not {rate}")));
-            }
-            if !change(&mut task.layers, LayerOption::DropoutRate(rate)) {
-                return Err(setting("dropout", "this network has no dropout layer"));
-            }
-        }
-        if let Some(name) = &self.activation {
-            let activation = activation(name)?;
-            if !change(&mut task.layers, LayerOption::HiddenActivation(activation)) {
-                return Err(setting("activation", "this network has no hidden activation"));
-            }
-        }
-        Ok(task)
-    }
-}
-
-impl Changes {
-    /// The first option, other than the epochs, that asks for something else than `before` did.
-    pub fn beyond_epochs(&self, before: &Self) -> Option<&'static str> {
-        fn differs<T: PartialEq>(now: &Option<T>, before: &Option<T>) -> bool {
-            now.is_some() && now != before
-        }
-        [
-            ("batch-size", differs(&self.batch_size, &before.batch_size)),
-            ("optimizer", differs(&self.optimizer, &before.optimizer)),
-            ("learning-rate", differs(&self.learning_rate, &before.learning_rate)),
-            ("momentum", differs(&self.momentum, &before.momentum)),
-            ("dropout", differs(&self.dropout, &before.dropout)),
-            ("activation", differs(&self.activation, &before.activation)),
-        ]
-        .into_iter()
-        .find_map(|(option, differs)| differs.then_some(option))
-    }
-
-    /// Naming the optimizer that the task already has keeps the task's own rates; naming another
-    /// one starts from that one's Keras defaults.
-    fn change_optimizer(&self, task: &mut Task) -> Result<()> {
-        if let Some(name) = &self.optimizer {
-            let named: Optimizer = name.parse()?;
-            if std::mem::discriminant(&named) != std::mem::discriminant(&task.optimizer) {
-                task.optimizer = named;
-            }
-        }
-        if let Some(rate) = self.learning_rate {
-            task.optimizer = task.optimizer.with_learning_rate(rate);
-        }
-        if let Some(share) = self.momentum {
-            if matches!(task.optimizer, Optimizer::Adam { .. }) {
-                return Err(setting("momentum", "Adam has its own; use it with sgd or rmsprop"));
-            }
-            task.optimizer = task.optimizer.with_momentum(share);
-        }
-        task.optimizer.check()
-    }
-}
-
-/// Changes every layer that has this option; false if none has.
-fn change(layers: &mut [Layer], option: LayerOption) -> bool {
-    let mut any = false;
-    for layer in layers {
-        if let Some(changed) = layer.with_option(option) {
-            (*layer, any) = (changed, true);
-        }
-    }
-    any
-}
-
-fn at_least_one(name: &'static str, value: usize) -> Result<usize> {
-    if value == 0 { Err(setting(name, "at least 1, not 0")) } else { Ok(value) }
-}
-
-fn setting(name: &'static str, fault: impl Into<String>) -> Error {
-    Error::Setting { name, fault: fault.into() }
-}
-
-fn usage(message: impl Into<String>) -> Error {
+pub(super) fn usage(message: impl Into<String>) -> Error {
     Error::Usage(message.into())
-}
-
-/// The activation of that name. Leaky ReLU has the reports' slope of 0.1.
-fn activation(name: &str) -> Result<Activation> {
-    match name {
-        "relu" => Ok(Activation::Relu),
-        "leaky-relu" => Ok(Activation::LeakyRelu { slope: 0.1 }),
-        "sigmoid" => Ok(Activation::Sigmoid),
-        "tanh" => Ok(Activation::Tanh),
-        _ => Err(setting(
-            "activation",
-            format!(
-                "no activation is called '{name}'; there are relu, leaky-relu, sigmoid and tanh"
-            ),
-        )),
-    }
 }

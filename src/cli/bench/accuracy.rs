@@ -17,7 +17,7 @@ use threadcount_kernels::Pool;
 /// One recipe with one number of threads; the fields are those of the JSON document.
 #[derive(Serialize)]
 struct Row {
-    recipe: &'static str,
+    recipe: String,
     threads: usize,
     isa: &'static str,
     claimed_accuracy: f64,
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> 
     let selected = reports::select(&args.names)?;
     let (recipes, silent): (Vec<Recipe>, Vec<Recipe>) =
         selected.into_iter().partition(|recipe| recipe.claim.accuracy.is_some());
-    let silent = silent.iter().map(|recipe| recipe.id).collect::<Vec<_>>().join(", ");
+    let silent = silent.iter().map(|recipe| &*recipe.id).collect::<Vec<_>>().join(", ");
     if recipes.is_empty() {
         return Err(Error::Usage(format!("no accuracy is claimed of {silent}")));
     }
@@ -93,7 +93,7 @@ fn measure_all(
             let middle = Attempt::median(&attempts);
             let reached = |attempt: &&Attempt| attempt.outcome == Outcome::Reached;
             rows.push(Row {
-                recipe: recipe.id,
+                recipe: recipe.id.to_string(),
                 threads: pool.threads(),
                 isa: pool.isa().name(),
                 claimed_accuracy: claimed.middle(),

@@ -19,7 +19,7 @@ use threadcount_kernels::Isa;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Reports or recipes; with --kernels, parts of kernels' names or shapes [default: all of them]
+    /// Reports, recipes or TOML files; with --kernels, parts of kernels' names or shapes [default: all of them]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Measure the kernels instead, at the recipes' sizes

@@ -76,7 +76,7 @@ fn measure_elsewhere(
             let what = format!("{} with {}", recipe.id, table::threads(threads));
             progress.begin(&what);
             let mut command = again::bench(conditions, threads)?;
-            command.arg(recipe.id).arg("--data").arg(data);
+            command.arg(recipe.argument()).arg("--data").arg(data);
             match args.baseline {
                 None => {}
                 Some(Baseline::Naive) => _ = command.args(["--baseline", "naive"]),
@@ -106,7 +106,7 @@ fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset
     let measured = measure_training(pool, &task, &split, extent)?;
     let TrainingRate { images_per_second, .. } = measured;
     Ok(Row {
-        recipe: recipe.id.to_owned(),
+        recipe: recipe.id.to_string(),
         threads: pool.threads(),
         isa: pool.isa().name().to_owned(),
         images_per_second,

@@ -14,7 +14,12 @@ use crate::nn::buffer::Buffer;
 
 /// An update rule and its constants, with Keras's formulas and names.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(
+    tag = "name",
+    rename_all = "lowercase",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
 pub enum Optimizer {
     /// Stochastic gradient descent: `v = momentum v - rate g; w += v`.
     Sgd {
@@ -94,6 +99,27 @@ impl Optimizer {
             Self::Sgd { learning_rate, .. }
             | Self::RmsProp { learning_rate, .. }
             | Self::Adam { learning_rate, .. } => learning_rate,
+        }
+    }
+
+    /// Its constants under their names in files.
+    pub(crate) fn constants_mut(&mut self) -> Vec<(&'static str, &mut f32)> {
+        match self {
+            Self::Sgd { learning_rate, momentum } => {
+                vec![("learning-rate", learning_rate), ("momentum", momentum)]
+            }
+            Self::RmsProp { learning_rate, rho, momentum, epsilon } => vec![
+                ("learning-rate", learning_rate),
+                ("rho", rho),
+                ("momentum", momentum),
+                ("epsilon", epsilon),
+            ],
+            Self::Adam { learning_rate, beta1, beta2, epsilon } => vec![
+                ("learning-rate", learning_rate),
+                ("beta1", beta1),
+                ("beta2", beta2),
+                ("epsilon", epsilon),
+            ],
         }
     }
 

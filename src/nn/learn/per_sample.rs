@@ -38,7 +38,7 @@ impl PerSample {
         else {
             return Ok(None);
         };
-        let scratch = Buffer::zeroed(online_sgd::scratch_len(hidden.units))?;
+        let scratch = Buffer::zeroed(online_sgd::scratch_len(hidden.units.number()))?;
         let logits = Buffer::zeroed(max_batch)?;
         Ok(Some(Self { hidden, scratch, logits }))
     }
@@ -53,7 +53,7 @@ impl PerSample {
         labels: &[u8],
         losses: &mut [f32],
     ) -> &[f32] {
-        let (n, units) = (labels.len(), self.hidden.units);
+        let (n, units) = (labels.len(), self.hidden.units.number());
         let inputs = x.len() / n;
         let (w1, rest) = params.split_at_mut(inputs * units);
         let (b1, rest) = rest.split_at_mut(units);

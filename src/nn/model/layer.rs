@@ -201,6 +201,8 @@ pub enum LayerOption {
     /// The activation, of a layer that has one other than linear. The tanh of recurrent layers is part
     /// of what they are.
     HiddenActivation(Activation),
+    /// The classes of the samples, of a layer that has an output for each.
+    Classes(usize),
 }
 
 /// The slices that one layer works on in a forward pass.

@@ -1,7 +1,9 @@
 //! An activation as a layer.
 
+use serde::{Deserialize, Serialize};
 use threadcount_kernels::{Activation, activation as kernel, naive};
 
+use super::text;
 use super::*;
 use crate::error::Result;
 
@@ -83,7 +85,25 @@ impl Twin for Activation {
     }
 }
 
-pub(super) fn examples() -> Vec<Example> {
+pub(super) const KIND: Kind = Kind {
+    name: "activation",
+    examples,
+    read: |settings| Settings::deserialize(settings).map(|read| activation(read.activation)),
+    write: |layer| {
+        let &activation = layer.get::<Activation>()?;
+        crate::toml_file::inline(&Settings { activation })
+    },
+};
+
+/// The layer in files.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    #[serde(with = "text::ActivationText")]
+    activation: Activation,
+}
+
+fn examples() -> Vec<Example> {
     let [relu, leaky] = [Activation::Relu, Activation::LeakyRelu { slope: 0.2 }];
     [relu, leaky, Activation::Sigmoid, Activation::Tanh, Activation::Linear]
         .map(|activation| Example::new(Shape::Image([2, 3, 2]), activation))

@@ -1,5 +1,6 @@
 //! Batch normalisation (Ioffe & Szegedy 2015) over the last axis.
 
+use serde::{Deserialize, Serialize};
 use threadcount_kernels::{naive, norm};
 
 use super::*;
@@ -8,7 +9,8 @@ use crate::nn::model::Initializer;
 
 /// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` for every channel, with the statistics
 /// of the batch in training and their moving averages otherwise.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct BatchNorm {
     /// Share of the moving statistics that one step keeps.
     pub momentum: f32,
@@ -18,7 +20,13 @@ pub struct BatchNorm {
 
 /// Batch normalisation with Keras's defaults: momentum 0.99, epsilon 0.001.
 pub fn batch_norm() -> Layer {
-    BatchNorm { momentum: 0.99, epsilon: 1e-3 }.into()
+    BatchNorm::default().into()
+}
+
+impl Default for BatchNorm {
+    fn default() -> Self {
+        Self { momentum: 0.99, epsilon: 1e-3 }
+    }
 }
 
 impl LayerKind for BatchNorm {

@@ -1,10 +1,12 @@
 //! The convolutional layer.
 
+use serde::{Deserialize, Serialize};
 use threadcount_kernels::conv::{self, Convolution};
 use threadcount_kernels::{Activation, Geometry, Padding, naive};
 
 use super::activation::sweep_of;
 use super::conv_pool::{ConvPool, next};
+use super::text;
 use super::*;
 use crate::data::elements;
 use crate::error::Result;
@@ -12,15 +14,18 @@ use crate::nn::model::Initializer;
 
 /// A convolution with stride 1 over `[height, width, channels]`: kernel
 /// `[size, size, channels, filters]`, Glorot uniform, zero bias, then the activation.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Conv2d {
     /// Output channels.
     pub filters: usize,
     /// Height and width of the window.
     pub kernel: usize,
     /// What happens at the border.
+    #[serde(with = "text::PaddingText", default = "text::valid")]
     pub padding: Padding,
     /// Applied to every output.
+    #[serde(with = "text::ActivationText", default = "text::linear")]
     pub activation: Activation,
 }
 

@@ -1,26 +1,97 @@
 //! The fully connected layer.
 
+use std::fmt;
+
+use serde::de::{self, Deserializer, Unexpected, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use threadcount_kernels::gemm::{Epilogue, Write, gemm, is_worth_sharing};
 use threadcount_kernels::update::step_by_product;
 use threadcount_kernels::{Activation, Mat, MatMut, naive, sums};
 
 use super::activation::sweep_of;
+use super::text;
 use super::*;
 use crate::error::Result;
 use crate::nn::model::Initializer;
 
 /// `y = activation(x w + b)` with `w` `[inputs, units]`, Glorot uniform, and `b` zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dense {
     /// Outputs.
-    pub units: usize,
+    pub units: Units,
     /// Applied to every output.
+    #[serde(with = "text::ActivationText", default = "text::linear")]
     pub activation: Activation,
 }
 
 /// A fully connected layer.
 pub fn dense(units: usize, activation: Activation) -> Layer {
-    Dense { units, activation }.into()
+    Dense { units: Units::Number(units), activation }.into()
+}
+
+/// A linear dense layer with an output for each class of the samples.
+pub fn class_outputs() -> Layer {
+    Dense { units: Units::Classes, activation: Activation::Linear }.into()
+}
+
+/// How many outputs a dense layer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Units {
+    /// So many.
+    Number(usize),
+    /// As many as the samples have classes. [`LayerOption::Classes`] makes it a number.
+    Classes,
+}
+
+impl Units {
+    /// The number; 0 where it is not known yet, which no plan lets pass.
+    pub(crate) fn number(self) -> usize {
+        match self {
+            Self::Number(units) => units,
+            Self::Classes => 0,
+        }
+    }
+}
+
+/// The word of [`Units::Classes`] in files.
+const CLASSES: &str = "classes";
+
+impl Serialize for Units {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(units) => units.serialize(serializer),
+            Self::Classes => CLASSES.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Units {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Either;
+
+        impl Visitor<'_> for Either {
+            type Value = Units;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a whole number from 1 up or \"{CLASSES}\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> std::result::Result<Units, E> {
+                let wrong = |_| E::invalid_value(Unexpected::Signed(value), &self);
+                usize::try_from(value).map(Units::Number).map_err(wrong)
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> std::result::Result<Units, E> {
+                match value {
+                    CLASSES => Ok(Units::Classes),
+                    _ => Err(E::invalid_value(Unexpected::Str(value), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 impl LayerKind for Dense {
@@ -32,10 +103,13 @@ impl LayerKind for Dense {
         let Shape::Flat(fan_in) = input else {
             return wrong_input("dense", "a vector (add flatten before it)", input);
         };
-        let fan_out = self.units;
-        if fan_out == 0 {
-            return refuse("dense needs at least one unit");
-        }
+        let fan_out = match self.units {
+            Units::Number(0) => return refuse("dense needs at least one unit"),
+            Units::Number(units) => units,
+            Units::Classes => {
+                return refuse("dense has an output for each class, and nobody said how many");
+            }
+        };
         check_activation(self.activation)?;
         let glorot = Initializer::GlorotUniform { fan_in, fan_out };
         Ok(LayerPlan {
@@ -53,7 +127,7 @@ impl LayerKind for Dense {
     }
 
     fn forward(&self, pass: Forward<'_>) {
-        let (inputs, units) = (pass.input.len(), self.units);
+        let (inputs, units) = (pass.input.len(), self.units.number());
         let n = pass.x.len() / inputs;
         let (w, bias) = pass.params.split_at(inputs * units);
         let x = Mat::new(pass.x, n, inputs);
@@ -64,7 +138,7 @@ impl LayerKind for Dense {
     }
 
     fn backward(&self, mut pass: Backward<'_>) {
-        let (inputs, units) = (pass.input.len(), self.units);
+        let (inputs, units) = (pass.input.len(), self.units.number());
         let n = pass.x.len() / inputs;
         pass.dz(self.activation);
         let (x, dz) = (Mat::new(pass.x, n, inputs), Mat::new(pass.dy, n, units));
@@ -108,7 +182,7 @@ impl LayerKind for Dense {
     }
 
     fn is_worth_sharing(&self, team: &Team, rows: usize, input: Shape) -> bool {
-        is_worth_sharing(team, rows, self.units, input.len())
+        is_worth_sharing(team, rows, self.units.number(), input.len())
     }
 
     fn with_option(&self, option: LayerOption) -> Option<Layer> {
@@ -116,12 +190,15 @@ impl LayerKind for Dense {
             LayerOption::HiddenActivation(activation) if self.activation != Activation::Linear => {
                 Some(Self { activation, ..*self }.into())
             }
+            LayerOption::Classes(classes) if self.units == Units::Classes => {
+                Some(dense(classes, self.activation))
+            }
             _ => None,
         }
     }
 
     fn kernels(&self, site: &Site, _: &[Layer]) -> Vec<KernelCall> {
-        let (inputs, outputs) = (site.input.len(), self.units);
+        let (inputs, outputs) = (site.input.len(), self.units.number());
         let weights = WeightMatrix { inputs, outputs, batch: site.batch, position: site.position };
         let mut kernels = vec![KernelCall::Products { weights, times: 1 }];
         kernels.extend(sweep_of(self.activation));
@@ -131,7 +208,7 @@ impl LayerKind for Dense {
 
 impl Twin for Dense {
     fn naive_forward(&self, pass: Forward<'_>) {
-        let (inputs, units) = (pass.input.len(), self.units);
+        let (inputs, units) = (pass.input.len(), self.units.number());
         let n = pass.x.len() / inputs;
         let (w, bias) = pass.params.split_at(inputs * units);
         let (x, w) = (Mat::new(pass.x, n, inputs), Mat::new(w, inputs, units));
@@ -140,7 +217,7 @@ impl Twin for Dense {
     }
 
     fn naive_backward(&self, pass: Backward<'_>) {
-        let (inputs, units) = (pass.input.len(), self.units);
+        let (inputs, units) = (pass.input.len(), self.units.number());
         let n = pass.x.len() / inputs;
         naive::activation::backward(self.activation, pass.y, pass.dy);
         let (x, dz) = (Mat::new(pass.x, n, inputs), Mat::new(pass.dy, n, units));

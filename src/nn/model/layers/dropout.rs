@@ -1,5 +1,6 @@
 //! Inverted dropout (Srivastava et al. 2014).
 
+use serde::{Deserialize, Serialize};
 use threadcount_kernels::{Activation, activation, dropout as kernel, naive};
 
 use super::*;
@@ -9,7 +10,8 @@ use crate::error::Result;
 /// `1 - rate`; otherwise passes everything on. The mask is a function of the seed, the epoch, the
 /// layer, the sample's position in the epoch and the element, so it does not depend on how an
 /// epoch is cut into batches, and backward draws it again instead of reading it from memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Dropout {
     /// Share of elements that are dropped, in `[0, 1)`.
     pub rate: f32,
@@ -64,7 +66,7 @@ impl LayerKind for Dropout {
     fn with_option(&self, option: LayerOption) -> Option<Layer> {
         match option {
             LayerOption::DropoutRate(rate) => Some(dropout(rate)),
-            LayerOption::HiddenActivation(_) => None,
+            _ => None,
         }
     }
 

@@ -2,15 +2,17 @@
 
 use super::*;
 use crate::error::Result;
+use serde::{Deserialize, Serialize};
 
 /// The same elements as one vector. Data is row-major with the channels last everywhere, so
 /// nothing moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flatten;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flatten {}
 
 /// Samples of any shape as vectors.
 pub fn flatten() -> Layer {
-    Flatten.into()
+    Flatten {}.into()
 }
 
 impl LayerKind for Flatten {

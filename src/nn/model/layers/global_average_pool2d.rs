@@ -1,5 +1,6 @@
 //! The mean of each feature map.
 
+use serde::{Deserialize, Serialize};
 use threadcount_kernels::{Geometry, Padding, naive, pool};
 
 use super::*;
@@ -7,12 +8,13 @@ use crate::error::Result;
 
 /// The mean of each channel over the whole image: `[height, width, channels]` to `[channels]` (Lin,
 /// Chen & Yan 2013).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GlobalAveragePool2d;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GlobalAveragePool2d {}
 
 /// The mean of each channel over the whole image.
 pub fn global_average_pool2d() -> Layer {
-    GlobalAveragePool2d.into()
+    GlobalAveragePool2d {}.into()
 }
 
 /// One window, as large as the image.

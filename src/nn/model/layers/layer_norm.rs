@@ -1,5 +1,6 @@
 //! Layer normalisation (Ba, Kiros & Hinton 2016) over the last axis.
 
+use serde::{Deserialize, Serialize};
 use threadcount_kernels::{naive, row_norm};
 
 use super::*;
@@ -9,7 +10,8 @@ use crate::nn::model::Initializer;
 /// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` with the statistics of each sample's own
 /// last axis: of all features of a vector, of the channels of each pixel. The same in training and
 /// evaluating.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct LayerNorm {
     /// Keeps the quotient finite.
     pub epsilon: f32,
@@ -17,7 +19,13 @@ pub struct LayerNorm {
 
 /// Layer normalisation with Keras's default: epsilon 0.001.
 pub fn layer_norm() -> Layer {
-    LayerNorm { epsilon: 1e-3 }.into()
+    LayerNorm::default().into()
+}
+
+impl Default for LayerNorm {
+    fn default() -> Self {
+        Self { epsilon: 1e-3 }
+    }
 }
 
 /// The normalised `x`, and of each row the inverse deviation.

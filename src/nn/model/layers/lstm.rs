@@ -1,5 +1,6 @@
 //! The long short-term memory (Hochreiter & Schmidhuber 1997; forget gate by Gers et al. 2000).
 
+use serde::{Deserialize, Serialize};
 use threadcount_kernels::naive;
 use threadcount_kernels::recurrent::{self, LstmTape};
 
@@ -12,7 +13,8 @@ use crate::nn::model::Initializer;
 /// `c_t = f c_{t-1} + i g` and `h_t = o tanh(c_t)`, from zero; the output is the last `h`. The
 /// weights hold the four side by side in the order i, f, g, o: `wx` `[inputs, 4 units]` Glorot
 /// uniform, `wh` `[units, 4 units]` orthogonal, `b` zero but one for the forget gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Lstm {
     /// Size of the hidden state.
     pub units: usize,

@@ -7,6 +7,8 @@
 use super::layer::*;
 use super::work::{ConvolutionSize, Next, WeightMatrix};
 use crate::data::Shape;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
 
@@ -23,6 +25,7 @@ mod lstm;
 mod pool2d;
 mod recurrent;
 mod simple_rnn;
+mod text;
 
 pub use activation::*;
 pub use batch_norm::*;
@@ -54,23 +57,43 @@ impl Example {
 /// A kind of layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
-    /// The stem of its layers' names.
+    /// Its name in files.
     pub name: &'static str,
     /// Layers of it that show all that it can do.
     pub examples: fn() -> Vec<Example>,
+    /// A layer of it from the table of its settings.
+    pub(crate) read:
+        fn(toml::de::ValueDeserializer<'_>) -> std::result::Result<Layer, toml::de::Error>,
+    /// The settings of a layer as an inline table of TOML; `None` for one of another kind.
+    pub(crate) write: fn(&Layer) -> Option<String>,
 }
 
-/// Every kind. Tests walk this list.
+impl Kind {
+    /// The kind of the layers `K`.
+    const fn of<K>(name: &'static str, shown: fn() -> Vec<Example>) -> Self
+    where
+        K: LayerKind + Serialize + DeserializeOwned,
+    {
+        Self {
+            name,
+            examples: shown,
+            read: |settings| K::deserialize(settings).map(Layer::new),
+            write: |layer| layer.get::<K>().and_then(crate::toml_file::inline),
+        }
+    }
+}
+
+/// Every kind. Tests walk this list, and files of networks are read by it.
 pub const KINDS: &[Kind] = &[
-    Kind { name: "activation", examples: activation::examples },
-    Kind { name: "batch_norm", examples: batch_norm::examples },
-    Kind { name: "conv2d", examples: conv2d::examples },
-    Kind { name: "dense", examples: dense::examples },
-    Kind { name: "dropout", examples: dropout::examples },
-    Kind { name: "flatten", examples: flatten::examples },
-    Kind { name: "global_average_pool2d", examples: global_average_pool2d::examples },
-    Kind { name: "layer_norm", examples: layer_norm::examples },
-    Kind { name: "lstm", examples: lstm::examples },
-    Kind { name: "pool2d", examples: pool2d::examples },
-    Kind { name: "simple_rnn", examples: simple_rnn::examples },
+    activation::KIND,
+    Kind::of::<BatchNorm>("batch-norm", batch_norm::examples),
+    Kind::of::<Conv2d>("conv2d", conv2d::examples),
+    Kind::of::<Dense>("dense", dense::examples),
+    Kind::of::<Dropout>("dropout", dropout::examples),
+    Kind::of::<Flatten>("flatten", flatten::examples),
+    Kind::of::<GlobalAveragePool2d>("global-average-pool2d", global_average_pool2d::examples),
+    Kind::of::<LayerNorm>("layer-norm", layer_norm::examples),
+    Kind::of::<Lstm>("lstm", lstm::examples),
+    Kind::of::<Pool2d>("pool2d", pool2d::examples),
+    Kind::of::<SimpleRnn>("simple-rnn", simple_rnn::examples),
 ];

@@ -1,12 +1,14 @@
 //! Max and average pooling.
 
+use serde::{Deserialize, Serialize};
 use threadcount_kernels::{Geometry, Padding, naive, pool};
 
 use super::*;
 use crate::error::Result;
 
 /// What becomes of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Pooling {
     /// The largest element; the first of several.
     Max,
@@ -16,11 +18,13 @@ pub enum Pooling {
 
 /// Pooling of square windows that do not overlap; rows and columns that fill no window are
 /// dropped (Keras's default, padding valid).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Pool2d {
     /// Max or average.
     pub pooling: Pooling,
     /// Height and width of the window, and its stride.
+    #[serde(default = "two")]
     pub size: usize,
 }
 
@@ -32,6 +36,11 @@ pub fn max_pool(size: usize) -> Layer {
 /// The mean of each window of `size` by `size`.
 pub fn average_pool(size: usize) -> Layer {
     Pool2d { pooling: Pooling::Average, size }.into()
+}
+
+/// Keras's default size.
+fn two() -> usize {
+    2
 }
 
 impl Pool2d {

@@ -1,5 +1,6 @@
 //! The simple recurrent layer (Elman 1990).
 
+use serde::{Deserialize, Serialize};
 use threadcount_kernels::naive;
 use threadcount_kernels::recurrent::{self, RnnTape};
 
@@ -10,7 +11,8 @@ use crate::nn::model::Initializer;
 
 /// `h_t = tanh(x_t wx + h_{t-1} wh + b)` from `h_0 = 0`; the output is the last `h`. Glorot
 /// uniform `wx` `[inputs, units]`, orthogonal `wh` `[units, units]`, zero `b`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SimpleRnn {
     /// Size of the hidden state.
     pub units: usize,

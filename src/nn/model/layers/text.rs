@@ -1,0 +1,83 @@
+//! How settings of layers are spelled in files, where their types belong to the kernels.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use threadcount_kernels::{Activation, Padding};
+
+/// What a layer has whose file names no activation.
+pub(super) fn linear() -> Activation {
+    Activation::Linear
+}
+
+/// What a convolution has whose file names no padding.
+pub(super) fn valid() -> Padding {
+    Padding::Valid
+}
+
+/// `"relu"`, or `{ leaky-relu = 0.1 }` with the slope.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ActivationText {
+    Linear,
+    Relu,
+    LeakyRelu(f32),
+    Sigmoid,
+    Tanh,
+}
+
+impl ActivationText {
+    pub(super) fn serialize<S: Serializer>(
+        activation: &Activation,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = match *activation {
+            Activation::Linear => Self::Linear,
+            Activation::Relu => Self::Relu,
+            Activation::LeakyRelu { slope } => Self::LeakyRelu(slope),
+            Activation::Sigmoid => Self::Sigmoid,
+            Activation::Tanh => Self::Tanh,
+        };
+        Serialize::serialize(&text, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Activation, D::Error> {
+        Ok(match <Self as Deserialize>::deserialize(deserializer)? {
+            Self::Linear => Activation::Linear,
+            Self::Relu => Activation::Relu,
+            Self::LeakyRelu(slope) => Activation::LeakyRelu { slope },
+            Self::Sigmoid => Activation::Sigmoid,
+            Self::Tanh => Activation::Tanh,
+        })
+    }
+}
+
+/// `"valid"` or `"same"`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum PaddingText {
+    Valid,
+    Same,
+}
+
+impl PaddingText {
+    pub(super) fn serialize<S: Serializer>(
+        padding: &Padding,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let text = match padding {
+            Padding::Valid => Self::Valid,
+            Padding::Same => Self::Same,
+        };
+        Serialize::serialize(&text, serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Padding, D::Error> {
+        Ok(match <Self as Deserialize>::deserialize(deserializer)? {
+            Self::Valid => Padding::Valid,
+            Self::Same => Padding::Same,
+        })
+    }
+}

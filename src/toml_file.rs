@@ -1,0 +1,221 @@
+//! TOML that people write: reading it with faults that name the line, the key and the nearest name that
+//! there is, and writing single values.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
+
+use crate::names::nearest;
+
+/// The most of a file that a message repeats.
+const ECHO: usize = 60;
+
+/// What is wrong with a document, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    line: Option<usize>,
+    message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl Fault {
+    /// The fault of a part that is called so.
+    pub(crate) fn of(self, part: &str) -> Self {
+        Self { message: format!("{part}: {}", self.message), ..self }
+    }
+}
+
+/// A table of a document that is taken apart key by key.
+pub(crate) struct Table<'t> {
+    text: &'t str,
+    table: Spanned<DeTable<'t>>,
+    /// Keys that have been asked for by name.
+    known: Vec<&'static str>,
+}
+
+impl<'t> Table<'t> {
+    /// A whole document.
+    pub(crate) fn parse(text: &'t str) -> Result<Self, Fault> {
+        let table = DeTable::parse(text).map_err(|error| fault(text, &error, &[]))?;
+        Ok(Self { text, table, known: Vec::new() })
+    }
+
+    /// Takes a value out.
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value<'t>> {
+        self.known.push(key);
+        let value = self.table.get_mut().remove(key)?;
+        Some(Value { text: self.text, value })
+    }
+
+    /// What is left, whose keys must all be known to `T`.
+    pub(crate) fn rest<T: DeserializeOwned>(self) -> Result<T, Fault> {
+        let Self { text, table, known } = self;
+        T::deserialize(Deserializer::from(table)).map_err(|error| fault(text, &error, &known))
+    }
+
+    /// All that is left, in the order of the keys.
+    pub(crate) fn entries(self) -> impl Iterator<Item = (String, Value<'t>)> {
+        let Self { text, table, .. } = self;
+        let entries = table.into_inner().into_iter();
+        entries.map(move |(key, value)| (key.into_inner().into_owned(), Value { text, value }))
+    }
+
+    /// A fault of the table as a whole.
+    pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault { line: Some(line(self.text, self.table.span())), message: message.into() }
+    }
+}
+
+/// A value of a document.
+pub(crate) struct Value<'t> {
+    text: &'t str,
+    value: Spanned<DeValue<'t>>,
+}
+
+impl<'t> Value<'t> {
+    /// The text, of a string.
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        self.value.get_ref().as_str()
+    }
+
+    /// The elements, of an array.
+    pub(crate) fn into_elements(self, what: &str) -> Result<Vec<Self>, Fault> {
+        let Self { text, value } = self;
+        match value {
+            value if !value.get_ref().is_array() => {
+                Err(Self { text, value }.fault(format!("{what}: a list belongs here")))
+            }
+            value => match value.into_inner() {
+                DeValue::Array(array) => {
+                    Ok(array.into_iter().map(|value| Self { text, value }).collect())
+                }
+                _ => Ok(Vec::new()),
+            },
+        }
+    }
+
+    /// The table, of a table.
+    pub(crate) fn into_table(self, what: &str) -> Result<Table<'t>, Fault> {
+        let Self { text, value } = self;
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) => {
+                Ok(Table { text, table: Spanned::new(span, table), known: Vec::new() })
+            }
+            _ => Err(Fault {
+                line: Some(line(text, span)),
+                message: format!("{what}: a table belongs here"),
+            }),
+        }
+    }
+
+    /// As whatever `read` makes of it.
+    pub(crate) fn read<T>(
+        self,
+        read: impl FnOnce(ValueDeserializer<'t>) -> Result<T, toml::de::Error>,
+    ) -> Result<T, Fault> {
+        read(self.value.into()).map_err(|error| fault(self.text, &error, &[]))
+    }
+
+    /// A fault of this value.
+    pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault { line: Some(line(self.text, self.value.span())), message: message.into() }
+    }
+}
+
+impl<'t> From<Table<'t>> for Value<'t> {
+    fn from(table: Table<'t>) -> Self {
+        let Table { text, table, .. } = table;
+        let span = table.span();
+        Self { text, value: Spanned::new(span, DeValue::Table(table.into_inner())) }
+    }
+}
+
+/// "No such thing", with the nearest of the names that there are, and all of them.
+pub(crate) fn unknown(what: &str, name: &str, names: &[&str]) -> String {
+    let name = shortened(name);
+    let hint = nearest(&name, names.iter().copied())
+        .map_or(String::new(), |near| format!("; did you mean '{near}'?"));
+    format!("unknown {what} '{name}'{hint} (there are {})", names.join(", "))
+}
+
+/// A value as it stands behind a key; `None` where TOML has no form for it.
+pub(crate) fn inline<T: Serialize>(value: &T) -> Option<String> {
+    let mut text = String::new();
+    value.serialize(toml::ser::ValueSerializer::new(&mut text)).ok()?;
+    Some(text)
+}
+
+/// No more of a text than a message can bear.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(ECHO) {
+        None => text.to_owned(),
+        Some((at, _)) => format!("{}...", &text[..at]),
+    }
+}
+
+fn line(text: &str, span: Range<usize>) -> usize {
+    1 + text.as_bytes()[..span.start.min(text.len())].iter().filter(|&&b| b == b'\n').count()
+}
+
+/// What serde and the parser say, as people say it. `known` are keys that were taken out before.
+fn fault(text: &str, error: &toml::de::Error, known: &[&'static str]) -> Fault {
+    let span = error.span();
+    let at = span.clone().map(|span| line(text, span));
+    Fault { line: at, message: friendly(text, span, error.message(), known) }
+}
+
+fn friendly(text: &str, span: Option<Range<usize>>, message: &str, known: &[&str]) -> String {
+    for (beginning, what) in [("unknown field `", "key"), ("unknown variant `", "name")] {
+        if let Some((name, names)) =
+            message.strip_prefix(beginning).and_then(|rest| rest.split_once('`'))
+        {
+            let mut names: Vec<_> = names.split('`').skip(1).step_by(2).collect();
+            if what == "key" {
+                names.extend(known);
+            }
+            return unknown(what, name, &names);
+        }
+    }
+    if let Some(name) = message.strip_prefix("missing field `") {
+        return format!("'{}' is missing", name.trim_end_matches('`'));
+    }
+    let message =
+        shortened_middle(message).replace("newtype variant", "a value, as { NAME = 0.1 }");
+    match span.and_then(|span| key_before(text, span)) {
+        Some(key) => format!("{key}: {message}"),
+        None => message,
+    }
+}
+
+/// A message of the parser, in whose middle a long value may stand, on one line.
+fn shortened_middle(message: &str) -> String {
+    let message = message.replace(['\n', '\r'], " ");
+    let characters = message.chars().count();
+    if characters <= 3 * ECHO {
+        return message;
+    }
+    let head: String = message.chars().take(ECHO).collect();
+    let tail: String = message.chars().skip(characters - ECHO).collect();
+    format!("{head}...{tail}")
+}
+
+/// The key whose value lies there.
+fn key_before(text: &str, span: Range<usize>) -> Option<String> {
+    let before = text.get(..span.start)?.trim_end().strip_suffix('=')?.trim_end();
+    let is_key = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let key = &before[before.rfind(|c| !is_key(c)).map_or(0, |at| at + 1)..];
+    (!key.is_empty() && key.is_char_boundary(0)).then(|| shortened(key))
+}

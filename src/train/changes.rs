@@ -1,0 +1,136 @@
+//! Changes to a task before it starts: what the options of the program ask for.
+
+use super::task::Task;
+use crate::nn::{Layer, LayerOption, Optimizer};
+use crate::{Error, Result};
+use threadcount_kernels::Activation;
+
+/// Changes to a task, as the options of the program spell them. `None` leaves the task as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// Most epochs to train.
+    pub epochs: Option<usize>,
+    /// Samples per step.
+    pub batch_size: Option<usize>,
+    /// Another optimizer, by name, at its Keras defaults.
+    pub optimizer: Option<String>,
+    /// Learning rate.
+    pub learning_rate: Option<f32>,
+    /// Momentum of SGD or RMSprop.
+    pub momentum: Option<f32>,
+    /// Rate of every dropout layer.
+    pub dropout: Option<f32>,
+    /// Activation of every hidden layer, by name.
+    pub activation: Option<String>,
+}
+
+impl Changes {
+    /// The task with the changes made.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the option whose value is out of range or does not fit the task.
+    pub fn apply(&self, mut task: Task) -> Result<Task> {
+        if let Some(epochs) = self.epochs {
+            task.epochs = at_least_one("epochs", epochs)?;
+        }
+        if let Some(size) = self.batch_size {
+            task.batch_size = at_least_one("batch-size", size)?;
+        }
+        self.change_optimizer(&mut task)?;
+        if let Some(rate) = self.dropout {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(setting("dropout", format!("a rate is from 0 to below 1, not {rate}")));
+            }
+            if !change(&mut task.layers, LayerOption::DropoutRate(rate)) {
+                return Err(setting("dropout", "this network has no dropout layer"));
+            }
+        }
+        if let Some(name) = &self.activation {
+            let activation = activation(name)?;
+            if !change(&mut task.layers, LayerOption::HiddenActivation(activation)) {
+                return Err(setting("activation", "this network has no hidden activation"));
+            }
+        }
+        Ok(task)
+    }
+
+    /// The first option, other than the epochs, with which `task` would be another.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn beyond_epochs(&self, task: &Task) -> Result<Option<&'static str>> {
+        let Self { epochs: _, batch_size, learning_rate, momentum, dropout, .. } = *self;
+        let none = Self::default;
+        let alone = [
+            ("batch-size", Self { batch_size, ..none() }),
+            ("optimizer", Self { optimizer: self.optimizer.clone(), ..none() }),
+            ("learning-rate", Self { learning_rate, ..none() }),
+            ("momentum", Self { momentum, ..none() }),
+            ("dropout", Self { dropout, ..none() }),
+            ("activation", Self { activation: self.activation.clone(), ..none() }),
+        ];
+        let same = task.to_toml()?;
+        for (option, change) in alone {
+            if change.apply(task.clone())?.to_toml()? != same {
+                return Ok(Some(option));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Naming the optimizer that the task already has keeps the task's own rates; naming another
+    /// one starts from that one's Keras defaults.
+    fn change_optimizer(&self, task: &mut Task) -> Result<()> {
+        if let Some(name) = &self.optimizer {
+            let named: Optimizer = name.parse()?;
+            if std::mem::discriminant(&named) != std::mem::discriminant(&task.optimizer) {
+                task.optimizer = named;
+            }
+        }
+        if let Some(rate) = self.learning_rate {
+            task.optimizer = task.optimizer.with_learning_rate(rate);
+        }
+        if let Some(share) = self.momentum {
+            if matches!(task.optimizer, Optimizer::Adam { .. }) {
+                return Err(setting("momentum", "Adam has its own; use it with sgd or rmsprop"));
+            }
+            task.optimizer = task.optimizer.with_momentum(share);
+        }
+        task.optimizer.check()
+    }
+}
+
+/// Changes every layer that has this option; false if none has.
+fn change(layers: &mut [Layer], option: LayerOption) -> bool {
+    let mut any = false;
+    for layer in layers {
+        if let Some(changed) = layer.with_option(option) {
+            (*layer, any) = (changed, true);
+        }
+    }
+    any
+}
+
+fn at_least_one(name: &'static str, value: usize) -> Result<usize> {
+    if value == 0 { Err(setting(name, "at least 1, not 0")) } else { Ok(value) }
+}
+
+fn setting(name: &'static str, fault: impl Into<String>) -> Error {
+    Error::Setting { name, fault: fault.into() }
+}
+
+/// The activation of that name. Leaky ReLU has the reports' slope of 0.1.
+fn activation(name: &str) -> Result<Activation> {
+    match name {
+        "relu" => Ok(Activation::Relu),
+        "leaky-relu" => Ok(Activation::LeakyRelu { slope: 0.1 }),
+        "sigmoid" => Ok(Activation::Sigmoid),
+        "tanh" => Ok(Activation::Tanh),
+        _ => Err(setting(
+            "activation",
+            format!(
+                "no activation is called '{name}'; there are relu, leaky-relu, sigmoid and tanh"
+            ),
+        )),
+    }
+}

@@ -1,0 +1,230 @@
+//! Tasks in files: every setting of a [`Task`] as a key of TOML. What a file leaves out has the value of
+//! the task's default. `threadcount recipe` prints recipes so, and `run.toml` holds its task so.
+//!
+//! ```toml
+//! epochs = 10
+//! batch-size = 64
+//! optimizer = { name = "adam", learning-rate = 0.001 }
+//! selection = { partition = { as-filed = { tail = 0.2 } } }
+//! layers = [
+//!     { kind = "conv2d", filters = 32, kernel = 3, activation = "relu" },
+//!     { kind = "flatten" },
+//!     { kind = "dense", units = "classes" },
+//! ]
+//! ```
+
+use std::fmt::Write as _;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::task::{EarlyStopping, Input, Keep, Order, Task};
+use crate::data::{Scaling, Selection};
+use crate::nn::{KINDS, Layer, Loss, Optimizer};
+use crate::toml_file::{Fault, Table, Value, inline, unknown};
+use crate::{Error, Result};
+
+/// The largest file that is read: a thousand layers are some 60 kB.
+const MOST_BYTES: u64 = 1 << 20;
+
+impl Task {
+    /// A task from the text of a file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the line, the key, and the nearest name that there is.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let read = Table::parse(text).and_then(read);
+        read.map_err(|fault| Error::Usage(fault.to_string()))
+    }
+
+    /// The task in a file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] as [`Task::from_toml`], with the file's name before it; [`Error::Io`].
+    pub fn read_toml(path: &Path) -> Result<Self> {
+        let length = fs::metadata(path).map_err(Error::io(path))?.len();
+        if length > MOST_BYTES {
+            return Err(Error::Usage(format!(
+                "{}: {length} bytes are no description of a network: name a TOML file",
+                path.display()
+            )));
+        }
+        let bytes = fs::read(path).map_err(Error::io(path))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::Usage(format!("{}: not text: name a TOML file", path.display())))?;
+        Self::from_toml(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    }
+
+    /// The task as such a text, every setting named.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a layer of a kind of one's own, which no file can name.
+    pub fn to_toml(&self) -> Result<String> {
+        // Each by name: a new setting does not build until it is written here.
+        let Self {
+            selection,
+            scaling,
+            input,
+            layers,
+            loss,
+            optimizer,
+            epochs,
+            batch_size,
+            order,
+            early_stopping,
+            keep,
+        } = self;
+        let values = [
+            ("selection", inline(selection)),
+            ("scaling", inline(scaling)),
+            ("input", inline(input)),
+            ("loss", inline(loss)),
+            ("optimizer", inline(optimizer)),
+            ("epochs", inline(epochs)),
+            ("batch-size", inline(batch_size)),
+            ("order", inline(order)),
+            ("early-stopping", early_stopping.as_ref().and_then(inline)),
+            ("keep", inline(keep)),
+        ];
+        let mut text = String::new();
+        for (key, value) in values {
+            if let Some(value) = value {
+                _ = writeln!(text, "{key} = {value}");
+            }
+        }
+        text += "layers = [\n";
+        for (i, layer) in layers.iter().enumerate() {
+            let Some(line) = layer_line(layer) else {
+                return Err(Error::Usage(format!(
+                    "layer {} ({}) is of a kind of your own, which no file can name",
+                    i + 1,
+                    layer.names().0
+                )));
+            };
+            _ = writeln!(text, "    {line},");
+        }
+        text += "]\n";
+        Ok(text)
+    }
+}
+
+/// `{ kind = "dense", units = 10, activation = "linear" }`
+fn layer_line(layer: &Layer) -> Option<String> {
+    KINDS.iter().find_map(|kind| {
+        let settings = (kind.write)(layer)?;
+        let inner = settings.trim_start_matches('{').trim_end_matches('}').trim();
+        let comma = if inner.is_empty() { "" } else { ", " };
+        Some(format!("{{ kind = \"{}\"{comma}{inner} }}", kind.name))
+    })
+}
+
+/// All settings but those that are read by themselves.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Plain {
+    selection: Selection,
+    scaling: Scaling,
+    input: Input,
+    loss: Loss,
+    epochs: NonZeroUsize,
+    batch_size: NonZeroUsize,
+    order: Order,
+    early_stopping: Option<EarlyStopping>,
+    keep: Keep,
+}
+
+impl Default for Plain {
+    fn default() -> Self {
+        let Task {
+            selection,
+            scaling,
+            input,
+            loss,
+            epochs,
+            batch_size,
+            order,
+            early_stopping,
+            keep,
+            ..
+        } = Task::default();
+        let [epochs, batch_size] =
+            [epochs, batch_size].map(|n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN));
+        Self { selection, scaling, input, loss, epochs, batch_size, order, early_stopping, keep }
+    }
+}
+
+/// A task from a table that holds nothing else.
+pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
+    let Some(layers) = table.take("layers") else {
+        return Err(table.fault(
+            "'layers' is missing: a list such as [{ kind = \"dense\", units = \"classes\" }]",
+        ));
+    };
+    let layers = layers.into_elements("layers")?.into_iter().map(layer);
+    let layers = layers.collect::<std::result::Result<_, _>>()?;
+    let optimizer = match table.take("optimizer") {
+        Some(value) => optimizer(value)?,
+        None => Task::default().optimizer,
+    };
+    let Plain { selection, scaling, input, loss, epochs, batch_size, order, early_stopping, keep } =
+        table.rest()?;
+    Ok(Task {
+        selection,
+        scaling,
+        input,
+        layers,
+        loss,
+        optimizer,
+        epochs: epochs.get(),
+        batch_size: batch_size.get(),
+        order,
+        early_stopping,
+        keep,
+    })
+}
+
+/// A layer: its kind, and the settings of that kind.
+fn layer(value: Value<'_>) -> std::result::Result<Layer, Fault> {
+    let mut table = value.into_table("a layer")?;
+    let Some(name) = table.take("kind") else {
+        return Err(table.fault("a layer's 'kind' is missing"));
+    };
+    let names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+    let Some(text) = name.as_str() else { return Err(name.fault("kind: a name belongs here")) };
+    let Some(kind) = KINDS.iter().find(|kind| kind.name == text) else {
+        return Err(name.fault(unknown("kind of layer", text, &names)));
+    };
+    Value::from(table).read(kind.read).map_err(|fault| fault.of(kind.name))
+}
+
+/// An optimizer by its name, with Keras's constants where none are given.
+fn optimizer(value: Value<'_>) -> std::result::Result<Optimizer, Fault> {
+    let mut table = match value.as_str() {
+        Some(_) => return named(&value),
+        None => value.into_table("optimizer")?,
+    };
+    let Some(name) = table.take("name") else {
+        return Err(table.fault(format!(
+            "the optimizer's 'name' is missing (there are {})",
+            Optimizer::NAMES.join(", ")
+        )));
+    };
+    let mut optimizer = named(&name)?;
+    for (key, value) in table.entries() {
+        let constants = optimizer.constants_mut();
+        let names: Vec<_> = constants.iter().map(|(name, _)| *name).collect();
+        let Some((_, constant)) = constants.into_iter().find(|(name, _)| *name == key) else {
+            return Err(value.fault(unknown("key", &key, &names)));
+        };
+        *constant = value.read(f32::deserialize)?;
+    }
+    optimizer.check().map_err(|error| name.fault(error.to_string()))?;
+    Ok(optimizer)
+}
+
+fn named(name: &Value<'_>) -> std::result::Result<Optimizer, Fault> {
+    let text = name.as_str().unwrap_or_default();
+    text.parse().map_err(|_| name.fault(unknown("optimizer", text, &Optimizer::NAMES)))
+}
