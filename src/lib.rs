@@ -70,7 +70,7 @@
 //! - **An optimizer or a loss**: a variant of [`Optimizer`](nn::Optimizer) or [`Loss`](nn::Loss), its kernel
 //!   and twin.
 //! - **A recipe**: its entry in its report's file; **a setting of a task**: its field, with its value in
-//!   the default of [`Task`](train::Task).
+//!   the default of [`Task`](train::Task), and a line in `train/task_file.rs`, without which it does not build.
 //! - **An instruction set**: its file in `kernels/isa/` and its row there.
 
 #[cfg(feature = "program")]

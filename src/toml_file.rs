@@ -31,6 +31,11 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
+    /// One in this line, counted from 1.
+    pub(crate) fn at(line: usize, message: impl Into<String>) -> Self {
+        Self { line: Some(line), message: message.into() }
+    }
+
     /// The fault of a part that is called so.
     pub(crate) fn of(self, part: &str) -> Self {
         Self { message: format!("{part}: {}", self.message), ..self }
@@ -74,7 +79,7 @@ impl<'t> Table<'t> {
 
     /// A fault of the table as a whole.
     pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault { line: Some(line(self.text, self.table.span())), message: message.into() }
+        Fault::at(line(self.text, self.table.span()), message)
     }
 }
 
@@ -114,11 +119,13 @@ impl<'t> Value<'t> {
             DeValue::Table(table) => {
                 Ok(Table { text, table: Spanned::new(span, table), known: Vec::new() })
             }
-            _ => Err(Fault {
-                line: Some(line(text, span)),
-                message: format!("{what}: a table belongs here"),
-            }),
+            _ => Err(Fault::at(line(text, span), format!("{what}: a table belongs here"))),
         }
+    }
+
+    /// Its line, counted from 1.
+    pub(crate) fn line(&self) -> usize {
+        line(self.text, self.value.span())
     }
 
     /// As whatever `read` makes of it.
@@ -131,7 +138,7 @@ impl<'t> Value<'t> {
 
     /// A fault of this value.
     pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault { line: Some(line(self.text, self.value.span())), message: message.into() }
+        Fault::at(self.line(), message)
     }
 }
 
@@ -151,11 +158,11 @@ pub(crate) fn unknown(what: &str, name: &str, names: &[&str]) -> String {
     format!("unknown {what} '{name}'{hint} (there are {})", names.join(", "))
 }
 
-/// A value as it stands behind a key; `None` where TOML has no form for it.
-pub(crate) fn inline<T: Serialize>(value: &T) -> Option<String> {
+/// A value as it stands behind a key.
+pub(crate) fn inline<T: Serialize>(value: &T) -> Result<String, toml::ser::Error> {
     let mut text = String::new();
-    value.serialize(toml::ser::ValueSerializer::new(&mut text)).ok()?;
-    Some(text)
+    value.serialize(toml::ser::ValueSerializer::new(&mut text))?;
+    Ok(text)
 }
 
 /// No more of a text than a message can bear.
@@ -189,14 +196,62 @@ fn friendly(text: &str, span: Option<Range<usize>>, message: &str, known: &[&str
             return unknown(what, name, &names);
         }
     }
+    if let Some(rest) = message.strip_prefix("unexpected keys in table: ")
+        && let Some((surplus, names)) = rest.split_once(", available keys: ")
+    {
+        let first = surplus.split(", ").next().unwrap_or(surplus);
+        return unknown("key", first, &names.split(", ").collect::<Vec<_>>());
+    }
     if let Some(name) = message.strip_prefix("missing field `") {
         return format!("'{}' is missing", name.trim_end_matches('`'));
     }
-    let message =
-        shortened_middle(message).replace("newtype variant", "a value, as { NAME = 0.1 }");
+    let message = match wrong_value(message) {
+        Some(message) => message,
+        None => shortened_middle(message),
+    };
     match span.and_then(|span| key_before(text, span)) {
         Some(key) => format!("{key}: {message}"),
         None => message,
+    }
+}
+
+/// serde's "invalid type: integer `0`, expected a nonzero usize" in the words of people.
+fn wrong_value(message: &str) -> Option<String> {
+    if let Some(wanted) = message.strip_prefix("wanted ") {
+        return Some(format!("{} belongs here", in_words(wanted)));
+    }
+    let (_, rest) = message.strip_prefix("invalid ")?.split_once(": ")?;
+    let (given, wanted) = rest.rsplit_once(", expected ")?;
+    match wanted {
+        "newtype variant" => return Some("this name needs a value, as { NAME = 0.1 }".to_owned()),
+        "struct variant" => {
+            return Some("this name needs settings, as { NAME = { KEY = VALUE } }".to_owned());
+        }
+        _ => {}
+    }
+    let given = match given.split_once(['`', '"']) {
+        Some((kind, value)) => {
+            let value = shortened(value.trim_end_matches(['`', '"']));
+            if kind.starts_with("string") { format!("\"{value}\"") } else { value }
+        }
+        None => in_words(given).to_owned(),
+    };
+    Some(format!("{} belongs here, not {given}", in_words(wanted)))
+}
+
+/// What serde and Rust call a kind of value, as TOML's documentation does.
+fn in_words(kind: &str) -> &str {
+    match kind {
+        "a nonzero usize" => "a whole number from 1 up",
+        "usize" | "u64" | "u32" | "u8" => "a whole number from 0 up",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "sequence" | "a sequence" => "a list",
+        "map" | "a map" | "unit variant" | "table" => "a table",
+        "string or table" => "a name or a table",
+        variant if variant.starts_with("struct variant ") => "a table",
+        structure if structure.starts_with("struct ") => "a table",
+        other => other,
     }
 }
 

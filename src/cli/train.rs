@@ -97,14 +97,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
     let recipe = reports::recipe(args.recipe.as_deref().unwrap_or_default())?;
-    let task = Changes::from(args.changes.clone()).apply(recipe.task)?;
+    let task = Changes::from(args.changes.clone()).apply(recipe.task.clone())?;
     let seed = settings.seed(&args.seed)?;
     let pool = settings.pool(&args.compute)?;
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
-    let split = task.selection.apply(&dataset, seed)?;
+    let split = task.selection.apply(&dataset, seed).map_err(|error| recipe.locate(error))?;
     let record = Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        recipe: recipe.id.into_owned(),
+        recipe: recipe.id.to_string(),
         seed,
         threads: pool.threads(),
         isa: pool.isa().name().to_owned(),
@@ -113,7 +113,7 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
         result: None,
     };
     // Everything that can be refused has been by now: no folder is made for a run that never was.
-    Session::new(&record.task, &split, seed)?;
+    Session::new(&record.task, &split, seed).map_err(|error| recipe.locate(error))?;
     record.task.to_toml()?;
     let folder = match &args.out {
         Some(path) => RunFolder::start(path, &record)?,

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// Which classes take part, and how they are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Classes {
     /// All ten, as they are.
     All,
@@ -39,7 +39,7 @@ pub enum Validation {
 
 /// How the samples are cut into training, validation and test. Shares become counts by rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Partition {
     /// Training and test part as they are filed.
     AsFiled(Validation),
@@ -88,13 +88,20 @@ impl Split {
 }
 
 impl Selection {
+    /// # Errors
+    /// [`Error::Usage`] for shares or classes that cannot be.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.classes.check()?;
+        self.partition.check()
+    }
+
     /// Picks the samples. The seed matters to [`Partition::Shuffled`] only.
     ///
     /// # Errors
     /// [`Error::Usage`] for shares or classes that cannot be; [`Error::Data`] if the set lacks a
     /// class, or has too few samples for a share to be one.
     pub fn apply(&self, dataset: &Arc<Dataset>, seed: u64) -> Result<Split> {
-        self.classes.check()?;
+        self.check()?;
         let class_names = self.classes.names(dataset);
         let samples = |picks| Samples::picked(dataset, picks, class_names.clone());
         let filed_train = self.classes.pick(dataset.train.labels.as_slice(), 0);
@@ -131,6 +138,23 @@ impl Selection {
             self.classes.require(samples, name, &dataset.origin)?;
         }
         Ok(Split { train, validation, test })
+    }
+}
+
+impl Partition {
+    fn check(self) -> Result<()> {
+        let shares: &[f64] = match self {
+            Self::AsFiled(Validation::Test) => &[],
+            Self::AsFiled(Validation::Tail(share)) => &[share],
+            Self::Shuffled { test, validation } => &[test, validation],
+        };
+        let is_share = |share: &f64| (0.0..1.0).contains(share);
+        if !shares.iter().all(is_share) || shares.iter().sum::<f64>() >= 1.0 {
+            return Err(Error::Usage(format!(
+                "shares of {shares:?} leave nothing to train on; use shares that sum to less than 1"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -193,14 +217,9 @@ impl Classes {
     }
 }
 
-/// Rounds shares of `len` samples to counts, and says that each gets some and leaves some to train
+/// Rounds shares of `len` samples to counts, and checks that each gets some and leaves some to train
 /// on.
 fn cut<const N: usize>(origin: &Path, len: usize, shares: [f64; N]) -> Result<[usize; N]> {
-    if !shares.iter().all(|share| (0.0..1.0).contains(share)) || shares.iter().sum::<f64>() >= 1.0 {
-        return Err(Error::Usage(format!(
-            "shares of {shares:?} leave nothing to train on; use shares that sum to less than 1"
-        )));
-    }
     let counts = shares.map(|share| (share * len as f64).round() as usize);
     if counts.contains(&0) || counts.iter().sum::<usize>() >= len {
         return Err(Error::data(

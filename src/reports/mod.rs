@@ -81,7 +81,7 @@ impl Recipe {
     /// Its network, planned for Fashion-MNIST's images.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the layer that does not fit.
+    /// [`Error::Usage`] naming the layer that does not fit, and the file if there is one.
     pub fn plan(&self) -> Result<Plan> {
         let classes = self.task.selection.classes.count(CLASS_NAMES.len());
         self.plan_for(Shape::Image([SIDE, SIDE, 1]), classes)
@@ -90,9 +90,21 @@ impl Recipe {
     /// Its network, planned for such samples of so many classes.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the layer that does not fit.
+    /// [`Error::Usage`] naming the layer that does not fit, and the file if there is one.
     pub fn plan_for(&self, sample: Shape, classes: usize) -> Result<Plan> {
-        Plan::new(self.task.input.of(sample)?, &self.task.layers_for(classes))
+        let input = self.task.input.of(sample);
+        let plan = input.and_then(|input| Plan::new(input, &self.task.layers_for(classes)));
+        plan.map_err(|error| self.locate(error))
+    }
+
+    /// A fault of its task, with the name of its file before it.
+    pub fn locate(&self, error: Error) -> Error {
+        match (&self.file, error) {
+            (Some(path), Error::Usage(fault)) => {
+                Error::Usage(format!("{}: {fault}", path.display()))
+            }
+            (_, error) => error,
+        }
     }
 }
 

@@ -116,6 +116,7 @@ pub enum Order {
 /// Keras's `EarlyStopping(monitor="val_loss")`: stop once the validation loss has not improved on
 /// its best for this many epochs in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct EarlyStopping {
     /// Epochs without improvement that end the run.
     pub patience: usize,

@@ -60,7 +60,7 @@ impl Task {
     /// The task as such a text, every setting named.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a layer of a kind of one's own, which no file can name.
+    /// [`Error::Usage`] for a layer of a kind of one's own, or another value that no file can name.
     pub fn to_toml(&self) -> Result<String> {
         // Each by name: a new setting does not build until it is written here.
         let Self {
@@ -76,7 +76,7 @@ impl Task {
             early_stopping,
             keep,
         } = self;
-        let values = [
+        let mut values = vec![
             ("selection", inline(selection)),
             ("scaling", inline(scaling)),
             ("input", inline(input)),
@@ -85,24 +85,21 @@ impl Task {
             ("epochs", inline(epochs)),
             ("batch-size", inline(batch_size)),
             ("order", inline(order)),
-            ("early-stopping", early_stopping.as_ref().and_then(inline)),
             ("keep", inline(keep)),
         ];
+        if let Some(stopping) = early_stopping {
+            values.push(("early-stopping", inline(stopping)));
+        }
         let mut text = String::new();
         for (key, value) in values {
-            if let Some(value) = value {
-                _ = writeln!(text, "{key} = {value}");
-            }
+            let value = value.map_err(|error| Error::Usage(format!("{key}: {error}")))?;
+            _ = writeln!(text, "{key} = {value}");
         }
         text += "layers = [\n";
         for (i, layer) in layers.iter().enumerate() {
-            let Some(line) = layer_line(layer) else {
-                return Err(Error::Usage(format!(
-                    "layer {} ({}) is of a kind of your own, which no file can name",
-                    i + 1,
-                    layer.names().0
-                )));
-            };
+            let line = layer_line(layer).map_err(|fault| {
+                Error::Usage(format!("layer {} ({}): {fault}", i + 1, layer.names().0))
+            })?;
             _ = writeln!(text, "    {line},");
         }
         text += "]\n";
@@ -111,20 +108,21 @@ impl Task {
 }
 
 /// `{ kind = "dense", units = 10, activation = "linear" }`
-fn layer_line(layer: &Layer) -> Option<String> {
-    KINDS.iter().find_map(|kind| {
-        let settings = (kind.write)(layer)?;
-        let inner = settings.trim_start_matches('{').trim_end_matches('}').trim();
-        let comma = if inner.is_empty() { "" } else { ", " };
-        Some(format!("{{ kind = \"{}\"{comma}{inner} }}", kind.name))
-    })
+fn layer_line(layer: &Layer) -> std::result::Result<String, String> {
+    let written = KINDS.iter().find_map(|kind| Some((kind.name, (kind.write)(layer)?)));
+    let (name, settings) = written.ok_or("a kind of your own, which no file can name")?;
+    let settings = settings.map_err(|error| error.to_string())?;
+    // Without one pair of braces, the table's own.
+    let inner = settings.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let inner = inner.ok_or("its settings are no table")?.trim();
+    let comma = if inner.is_empty() { "" } else { ", " };
+    Ok(format!("{{ kind = \"{name}\"{comma}{inner} }}"))
 }
 
 /// All settings but those that are read by themselves.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Plain {
-    selection: Selection,
     scaling: Scaling,
     input: Input,
     loss: Loss,
@@ -137,21 +135,11 @@ struct Plain {
 
 impl Default for Plain {
     fn default() -> Self {
-        let Task {
-            selection,
-            scaling,
-            input,
-            loss,
-            epochs,
-            batch_size,
-            order,
-            early_stopping,
-            keep,
-            ..
-        } = Task::default();
+        let Task { scaling, input, loss, epochs, batch_size, order, early_stopping, keep, .. } =
+            Task::default();
         let [epochs, batch_size] =
             [epochs, batch_size].map(|n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN));
-        Self { selection, scaling, input, loss, epochs, batch_size, order, early_stopping, keep }
+        Self { scaling, input, loss, epochs, batch_size, order, early_stopping, keep }
     }
 }
 
@@ -168,7 +156,11 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         Some(value) => optimizer(value)?,
         None => Task::default().optimizer,
     };
-    let Plain { selection, scaling, input, loss, epochs, batch_size, order, early_stopping, keep } =
+    let selection = match table.take("selection") {
+        Some(value) => selection(value)?,
+        None => Task::default().selection,
+    };
+    let Plain { scaling, input, loss, epochs, batch_size, order, early_stopping, keep } =
         table.rest()?;
     Ok(Task {
         selection,
@@ -183,6 +175,14 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         early_stopping,
         keep,
     })
+}
+
+/// A choice of samples whose shares and classes can be.
+fn selection(value: Value<'_>) -> std::result::Result<Selection, Fault> {
+    let line = value.line();
+    let selection = value.read(Selection::deserialize)?;
+    selection.check().map_err(|error| Fault::at(line, error.to_string()).of("selection"))?;
+    Ok(selection)
 }
 
 /// A layer: its kind, and the settings of that kind.

@@ -91,7 +91,7 @@ pub(super) const KIND: Kind = Kind {
     read: |settings| Settings::deserialize(settings).map(|read| activation(read.activation)),
     write: |layer| {
         let &activation = layer.get::<Activation>()?;
-        crate::toml_file::inline(&Settings { activation })
+        Some(crate::toml_file::inline(&Settings { activation }))
     },
 };
 

@@ -65,7 +65,7 @@ pub struct Kind {
     pub(crate) read:
         fn(toml::de::ValueDeserializer<'_>) -> std::result::Result<Layer, toml::de::Error>,
     /// The settings of a layer as an inline table of TOML; `None` for one of another kind.
-    pub(crate) write: fn(&Layer) -> Option<String>,
+    pub(crate) write: fn(&Layer) -> Option<std::result::Result<String, toml::ser::Error>>,
 }
 
 impl Kind {
@@ -78,7 +78,7 @@ impl Kind {
             name,
             examples: shown,
             read: |settings| K::deserialize(settings).map(Layer::new),
-            write: |layer| layer.get::<K>().and_then(crate::toml_file::inline),
+            write: |layer| layer.get::<K>().map(crate::toml_file::inline),
         }
     }
 }

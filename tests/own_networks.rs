@@ -1,0 +1,182 @@
+//! The program with files of one's own: printed recipes train to the bits of the built-in ones, and a run
+//! of a file is continued, evaluated, measured and shown like any other.
+
+#[path = "common/sets.rs"]
+mod sets;
+
+use std::fs;
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+use sets::{NAMES, Scratch, idx, images};
+use threadcount::reports;
+
+/// A folder with a small set of 28x28 images, in which the program is started.
+struct Desk(Scratch);
+
+impl Desk {
+    fn new() -> Self {
+        let scratch = Scratch::empty();
+        for (count, [images_name, labels_name]) in
+            [(300, [NAMES[0], NAMES[1]]), (100, [NAMES[2], NAMES[3]])]
+        {
+            let labels: Vec<u8> = (0..count).map(|i| (i * 7 % 10) as u8).collect();
+            scratch.put(images_name, &images(count, 28, 28));
+            scratch.put(labels_name, &idx(&[count as u32], &labels));
+        }
+        Self(scratch)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn run(&self, args: &str) -> Command {
+        let mut command = Command::cargo_bin("threadcount").unwrap();
+        for name in ["THREADS", "SEED", "RUNS"] {
+            command.env_remove(format!("THREADCOUNT_{name}"));
+        }
+        command.current_dir(self.0.path()).env("THREADCOUNT_CACHE", self.path("cache"));
+        command.env("THREADCOUNT_DATA", &self.0.folder).args(args.split_whitespace());
+        command
+    }
+
+    fn output(&self, args: &str) -> String {
+        let output = self.run(args).assert().success().get_output().stdout.clone();
+        String::from_utf8(output).unwrap()
+    }
+
+    fn refusal(&self, args: &str, code: i32) -> String {
+        let output = self.run(args).assert().code(code).get_output().stderr.clone();
+        String::from_utf8(output).unwrap()
+    }
+}
+
+/// The file without what depends on the clock.
+fn bytes(desk: &Desk, name: &str) -> Vec<u8> {
+    fs::read(desk.path(name)).unwrap()
+}
+
+#[test]
+fn a_printed_recipe_trains_to_the_same_bits() {
+    let desk = Desk::new();
+    for recipe in reports::select(&[]).unwrap() {
+        let id = &recipe.id;
+        desk.put(&format!("my-{id}.toml"), &desk.output(&format!("recipe {id}")));
+        let epochs = if recipe.task.batch_size == 1 { 1 } else { 2 };
+        let train = |what: &str, out: &str| {
+            desk.output(&format!("train {what} --epochs {epochs} --seed 3 --threads 1 --out {out}"))
+        };
+        let built_in = train(id, &format!("run-{id}"));
+        let own = train(&format!("my-{id}.toml"), &format!("own-{id}"));
+        assert_eq!(own, built_in, "{id}: the evaluations");
+        let [own, built_in] =
+            ["own", "run"].map(|name| bytes(&desk, &format!("{name}-{id}/model.safetensors")));
+        assert!(own == built_in, "{id}: the models");
+        let task = |run: &str| {
+            let text = fs::read_to_string(desk.path(&format!("{run}-{id}/run.toml"))).unwrap();
+            text.split_once("[task]").unwrap().1.to_owned()
+        };
+        assert_eq!(task("own"), task("run"), "{id}: the tasks of run.toml");
+    }
+}
+
+/// Batch norm, dropout, another optimizer, a held-out part: nothing that any one recipe has.
+const OWN: &str = r#"
+selection = { partition = { as-filed = { tail = 0.2 } } }
+input = "image"
+optimizer = { name = "rmsprop", learning-rate = 0.002, momentum = 0.5 }
+epochs = 3
+batch-size = 32
+keep = "best-loss"
+
+[[layers]]
+kind = "conv2d"
+filters = 6
+kernel = 5
+activation = { leaky-relu = 0.2 }
+
+[[layers]]
+kind = "batch-norm"
+
+[[layers]]
+kind = "global-average-pool2d"
+
+[[layers]]
+kind = "dropout"
+rate = 0.1
+
+[[layers]]
+kind = "dense"
+units = "classes"
+"#;
+
+#[test]
+fn a_run_of_a_file_is_continued_evaluated_and_shown_without_the_file() {
+    let desk = Desk::new();
+    desk.put("mine.toml", OWN);
+    let summary = desk.output("summary mine.toml");
+    assert!(summary.contains("Conv2D - BatchNormalization - GlobalAveragePooling2D"), "{summary}");
+    // 6 (5 5 + 1) weights, 4 numbers a channel of the batch norm, 10 (6 + 1) of the outputs.
+    assert!(summary.contains("250"), "{summary}");
+
+    desk.output("train mine.toml --seed 4 --out whole");
+    desk.output("train mine.toml --seed 4 --epochs 1 --out parts");
+    fs::remove_file(desk.path("mine.toml")).unwrap();
+    desk.output("train --resume parts --epochs 3");
+    assert!(bytes(&desk, "whole/model.safetensors") == bytes(&desk, "parts/model.safetensors"));
+
+    let [whole, parts] = ["whole", "parts"].map(|run| desk.output(&format!("eval {run} --json")));
+    let [whole, parts] =
+        [whole, parts].map(|json| serde_json::from_str::<serde_json::Value>(&json).unwrap());
+    assert_eq!(whole["test_loss"], parts["test_loss"]);
+    assert!(whole["test_loss"].as_f64().unwrap().is_finite());
+
+    // Of the record a person may make a recipe again.
+    let record = fs::read_to_string(desk.path("whole/run.toml")).unwrap();
+    desk.put("again.toml", record.split_once("[task]\n").unwrap().1);
+    desk.output("train again.toml --seed 4 --out again");
+    assert!(bytes(&desk, "whole/model.safetensors") == bytes(&desk, "again/model.safetensors"));
+}
+
+#[test]
+fn a_file_is_measured_like_a_recipe() {
+    let desk = Desk::new();
+    desk.put("mine.toml", OWN);
+    let json = desk.output("bench mine.toml --json - --threads 1 --samples 1");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["recipes"][0]["recipe"], "mine", "{json:#}");
+    assert!(
+        json["recipes"][0]["images_per_second"].as_f64().is_some_and(|rate| rate > 0.0),
+        "{json:#}"
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_a_folder_is_made() {
+    let desk = Desk::new();
+    for (text, wanted) in [
+        (
+            "layers = [{ kind = \"danse\" }]",
+            "mine.toml: line 1: unknown kind of layer 'danse'; did you mean 'dense'?",
+        ),
+        ("layers = [{ kind = \"dense\", units = 10 }]", "mine.toml: layer 1, dense takes a vector"),
+        (
+            "input = \"pixels\"\nloss = \"binary-cross-entropy\"\nlayers = [{ kind = \"dense\", units = 10 }]",
+            "mine.toml: ",
+        ),
+    ] {
+        desk.put("mine.toml", text);
+        for command in ["train mine.toml", "train mine.toml --out mine"] {
+            let message = desk.refusal(command, 2);
+            assert!(message.contains(wanted), "{message}");
+        }
+    }
+    assert!(!desk.path("runs").exists() && !desk.path("mine").exists());
+    let message = desk.refusal("train mine.tml", 2);
+    assert!(message.contains("a file of your own ends in .toml"), "{message}");
+}
