@@ -271,6 +271,7 @@ fn shortened_middle(message: &str) -> String {
 fn key_before(text: &str, span: Range<usize>) -> Option<String> {
     let before = text.get(..span.start)?.trim_end().strip_suffix('=')?.trim_end();
     let is_key = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-    let key = &before[before.rfind(|c| !is_key(c)).map_or(0, |at| at + 1)..];
-    (!key.is_empty() && key.is_char_boundary(0)).then(|| shortened(key))
+    let length = before.chars().rev().take_while(|&c| is_key(c)).map(char::len_utf8).sum::<usize>();
+    let key = &before[before.len() - length..];
+    (!key.is_empty()).then(|| shortened(key))
 }

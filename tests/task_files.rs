@@ -346,6 +346,20 @@ fn numbers_out_of_range_are_refused_with_what_belongs_there() {
 }
 
 #[test]
+fn characters_of_several_bytes_stand_anywhere() {
+    for text in [
+        "\u{70d}==",
+        "\u{da78d}y = [",
+        "ä = \"",
+        "epochs\u{a0}= 1",
+        "loss = \"ü\"",
+        "ö = 1\nlayers = []",
+    ] {
+        assert!(refusal(text).starts_with("line 1: "), "{text}");
+    }
+}
+
+#[test]
 fn a_message_repeats_little_of_the_file() {
     let long = "x".repeat(100_000);
     for text in [
