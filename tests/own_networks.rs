@@ -180,3 +180,27 @@ fn what_does_not_fit_is_refused_before_a_folder_is_made() {
     let message = desk.refusal("train mine.tml", 2);
     assert!(message.contains("a file of your own ends in .toml"), "{message}");
 }
+
+#[test]
+fn a_record_of_another_version_is_refused_with_the_reason() {
+    let desk = Desk::new();
+    desk.output("train nlp-softmax --epochs 1 --out run");
+    let record = fs::read_to_string(desk.path("run/run.toml")).unwrap();
+    let lines = || record.lines().map(str::to_owned).collect::<Vec<_>>();
+    let without_format: Vec<_> =
+        lines().into_iter().filter(|line| !line.starts_with("format")).collect();
+    for (text, wanted) in [
+        (record.replace("format = 2", "format = 3"), "the record has format 3, where this version of threadcount reads 2"),
+        (record.replace("format = 2", "format = 1"), "the record has format 1, where this version of threadcount reads 2"),
+        (without_format.join("\n"), "did not record its network: train it anew"),
+    ] {
+        desk.put("run/run.toml", &text);
+        for command in ["eval run", "train --resume run"] {
+            let output = desk.run(command).assert().failure().get_output().stderr.clone();
+            let message = String::from_utf8(output).unwrap();
+            assert!(message.contains("run.toml: ") && message.contains(wanted), "{message}");
+        }
+    }
+    desk.put("run/run.toml", &record);
+    desk.output("eval run");
+}
