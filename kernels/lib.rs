@@ -23,21 +23,24 @@
 //! Users of `matrixmultiply` or `cblas` find a table of the arguments at [`sgemm`].
 //!
 //! # The map
-//! - [`naive`]: the plain-loop twin of every kernel; what tests compare with and benches call the
-//!   baseline
-//! - [`matrix`], [`geometry`]: the only places where shapes are checked
+//! A module uses only what stands above it; a test reads this list and their imports.
+//! - [`geometry`], [`matrix`]: the only places where shapes are checked
 //! - [`simd`], [`isa`]: the vector operations that kernels are written on, and the list of
-//!   instruction sets they run on
+//!   instruction sets they run on; `math`: elementary functions of vectors
+//! - [`machine`]: what CPU this is; `blocking`: the sizes and costs that follow from it
 //! - [`team`]: the threads, who does which task, and the waiting between phases
-//! - [`gemm`], [`conv`]: matrix multiplication, and convolution on the same micro-kernel, alone or
-//!   fused with what follows it
-//! - [`activation`], [`pool`], [`norm`], [`row_norm`], [`loss`], [`dropout`], [`sums`], [`update`]: what stands
-//!   between the multiplications
-//! - [`gather`]: bytes to a batch of floats
+//! - [`peak`]: how fast this CPU could be at best, and what a phase costs it
+//! - `sweep`, `columns`: one pass over several buffers, and over columns, as tasks; [`sums`]
+//! - [`activation`], [`dropout`], [`pool`], [`norm`], [`row_norm`], [`loss`]: what stands between the
+//!   multiplications
+//! - [`gemm`], [`conv`]: matrix multiplication, and convolution on the same micro-kernel, alone
+//!   or fused with what follows it
+//! - [`update`]: the steps of optimizers; [`gather`]: bytes to a batch of floats, cut as the step is
 //! - [`recurrent`]: a simple recurrence and an LSTM, built of all these
 //! - [`online_sgd`]: stochastic gradient descent with a step after each sample, a block of samples at a
 //!   time
-//! - [`machine`], [`peak`]: what CPU this is, and how fast it could be at best
+//! - [`naive`]: the plain-loop twin of every kernel; what tests compare with and benches call the
+//!   baseline
 //!
 //! # The numeric contract
 //! - **Same bits at any thread count, on every machine, with AVX2 and with AVX-512**: sums are cut by
@@ -79,6 +82,7 @@
 )]
 
 pub mod activation;
+mod blocking;
 mod columns;
 pub mod conv;
 pub mod dropout;

@@ -5,7 +5,7 @@
 use super::images::{Framed, Grid, images_per_task};
 use super::moments::{Moments, MomentsOfTasks, ROWS_AT_ONCE};
 use super::one_channel::{Lines, OneChannel, PIXELS};
-use crate::gemm::blocking::Cut;
+use crate::blocking::Cut;
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
 use crate::simd::{Kernel, Simd};

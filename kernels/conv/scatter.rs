@@ -5,7 +5,7 @@
 //! for a 3 x 3 output.
 
 use super::images::{Framed, images_per_task};
-use crate::gemm::blocking::Cut;
+use crate::blocking::Cut;
 use crate::gemm::pack::{contiguous_steps, row_pointers};
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};

@@ -3,7 +3,8 @@
 //! are summed apart, and added up in order.
 
 use super::images::{Framed, Grid};
-use crate::gemm::blocking::{Cut, share};
+use crate::blocking::Cut;
+use crate::gemm::grid::share;
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileFacts, TileShape, strip};
 use crate::simd::{Kernel, Simd};

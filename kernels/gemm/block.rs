@@ -1,12 +1,13 @@
 //! One task of a product: a block of C. Panels of A meet blocks of B, each in place, or in copies that
 //! stay in the caches where the operand as it lies would not.
 
-use super::blocking::{Blocking, Grid, Work};
-use super::pack::{KC, PANEL_OF_A, PanelOfA, pack_b};
+use super::grid::{Grid, Work};
+use super::pack::{PANEL_OF_A, PanelOfA, pack_b};
 use super::product::{Product, Target};
 use super::store::StripEpilogue;
 use super::tile::{StripInput, TileShape, strip};
 use crate::Mat;
+use crate::blocking::{Blocking, KC};
 use crate::simd::{Kernel, Simd};
 use crate::team::Scratch;
 use std::ops::Range;

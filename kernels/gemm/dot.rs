@@ -1,10 +1,11 @@
 //! Products with few columns: every element of C is a dot product along K, sixteen steps to a
 //! vector. A tile of the other kind would leave most lanes of its vectors empty: 10 columns of 16.
 
-use super::blocking::{Blocking, share};
+use super::grid::share;
 use super::pack::pack_b;
 use super::product::Target;
 use super::store::{Row, finish_row};
+use crate::blocking::Blocking;
 use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd};
 use crate::team::Scratch;
 use crate::{Isa, Mat, Team};

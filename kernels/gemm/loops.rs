@@ -3,12 +3,12 @@
 //! long, tasks are slices of K as well, summed into buffers of their own and added up in order.
 
 use super::block::{BlockOfC, Job};
-use super::blocking::{Blocking, Work, share};
 use super::dot::DotProduct;
-use super::pack::KC;
+use super::grid::{Work, share};
 use super::plan::{Method, Plan, Workforce};
 use super::product::{Epilogue, Product, Target};
 use super::store::{Row, finish_row};
+use crate::blocking::{Blocking, KC};
 use crate::simd::{Kernel, Simd};
 use crate::sums::AddTo;
 use crate::team::{Parts, Scratch};

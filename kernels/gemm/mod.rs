@@ -3,7 +3,8 @@
 //!
 //! - `tile`: the micro-kernel; `store`: how its tile is stored (scaling, accumulation, epilogue)
 //! - `pack`: operands as the micro-kernel reads them, in place or copied
-//! - `blocking`: block sizes, what a product costs, and how C is cut into tasks
+//! - `grid`: what a product costs, and how C is cut into tasks; the sizes of blocks, which each team
+//!   carries, are the crate's [`Blocking`]
 //! - `product`: operands, where C lies, and what is done to it
 //! - `plan`: by which kernels, as given or transposed; `loops`: a product as tasks; `block`: one
 //!   task; `dot`: products with few columns
@@ -33,8 +34,8 @@
 //! data at every K need sums in f64 behind every 14 steps, 52 to 59 %, or compensated ones, 83 %.
 
 mod block;
-pub(crate) mod blocking;
 mod dot;
+pub(crate) mod grid;
 pub(crate) mod loops;
 pub(crate) mod pack;
 mod plan;
@@ -43,10 +44,10 @@ mod sgemm;
 pub(crate) mod store;
 pub(crate) mod tile;
 
+pub use crate::blocking::{Blocking, ThreadCosts};
 use crate::team::Scratch;
 use crate::{Isa, Mat, MatMut, Team};
-use blocking::share;
-pub use blocking::{Blocking, ThreadCosts};
+use grid::{share, thread_costs};
 use product::Product;
 pub(crate) use product::Subnormals;
 pub use product::{Epilogue, Write};
@@ -72,7 +73,7 @@ pub fn gemm(team: &Team, alpha: f32, a: Mat, b: Mat, write: Write, c: MatMut, ep
 pub fn is_worth_sharing(team: &Team, m: usize, n: usize, k: usize) -> bool {
     let (tile, _) = team.isa().run(TileFacts);
     let vectors = n.div_ceil(tile.nr / 2);
-    let phase = ThreadCosts::of(team, team.blocking()).phase;
+    let phase = thread_costs(team, team.blocking()).phase;
     n > dot::MAX_COLS && (m * k * vectors) as f64 > phase
 }
 

@@ -3,14 +3,11 @@
 //! B is a block of K by a tile's width, and must be contiguous along its rows.
 
 use crate::Mat;
+use crate::blocking::KC;
 use crate::simd::Simd;
 
 /// Rows of the highest tile of any instruction set.
 pub(crate) const MAX_MR: usize = 14;
-
-/// Steps of K summed in registers. 256 x 14 floats of A are 14 KB: they stay in a first-level cache
-/// of 32 KB while B streams by. It also bounds the rounding error of one chain.
-pub(crate) const KC: usize = 256;
 
 /// Elements from one row to the next in a copied panel of A. Not a power of two, so that the rows
 /// fall into different sets of the first-level cache.

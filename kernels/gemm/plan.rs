@@ -2,10 +2,11 @@
 //! The cheapest way by the cost model, which is asked once for each product: a plan takes half a
 //! microsecond, and many products of small networks take no longer.
 
-use super::blocking::{Blocking, Cut, Grid, Store, ThreadCosts, Work};
 use super::dot::DotProduct;
+use super::grid::{Grid, Store, Work, thread_costs};
 use super::product::{Epilogue, Product, Target};
 use super::tile::{TileFacts, TileShape};
+use crate::blocking::{Blocking, Cut, ThreadCosts};
 use crate::{Isa, Team};
 use std::cell::RefCell;
 
@@ -37,7 +38,7 @@ pub(super) struct Workforce {
 impl Workforce {
     /// All of a team.
     pub(super) fn of(team: &Team, blocking: &Blocking) -> Self {
-        let costs = ThreadCosts::of(team, blocking);
+        let costs = thread_costs(team, blocking);
         Self { isa: team.isa(), threads: team.threads(), costs }
     }
 

@@ -28,7 +28,7 @@ mod place;
 mod sync;
 
 use crate::Isa;
-use crate::gemm::Blocking;
+use crate::blocking::Blocking;
 use entry::{Chain, Entry};
 use late_workers::LateWorkers;
 pub(crate) use memory::Parts;

@@ -1,123 +1,23 @@
-//! Block sizes, what a product costs, and how it is laid out and cut into tasks.
+//! How C is cut into tasks, and what a product costs.
 
-use super::pack::KC;
 use super::tile::TileShape;
 use crate::Team;
-use crate::machine::{Machine, machine};
+use crate::blocking::{Blocking, ThreadCosts};
 use crate::peak::phase_cost;
 use std::ops::Range;
-use std::sync::OnceLock;
 
-/// Blocks of K summed one by one before a new partial sum is begun: so many that neither chains of
-/// blocks nor of slices are longer than 16 at K = 65,536.
-const SLICE_BLOCKS: usize = 16;
-
-/// The sizes that the loops step by, in elements, and what the machine is like.
-///
-/// `kc` and `slice_blocks` cut sums, and `copy_b_rows` has a say in which kernel makes them, so these
-/// are the same on every machine. The rest follows the machine, and no bit depends on it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Blocking {
-    /// Steps of K in one block; at most 256. Cuts sums.
-    pub kc: usize,
-    /// Blocks of K summed one by one before a new partial sum is begun. Cuts sums.
-    pub slice_blocks: usize,
-    /// Bytes of second-level cache.
-    pub l2: usize,
-    /// Columns of B in one block: with `kc` rows they fill half of the second-level cache.
-    pub nc: usize,
-    /// Rows of a task from which on a copy of B pays.
-    pub copy_b_rows: usize,
-    /// Floats of partial sums held at once.
-    pub buffer: usize,
-    /// What several threads cost; `None` if that is to be measured.
-    pub thread_costs: Option<ThreadCosts>,
-}
-
-impl Blocking {
-    /// What [`super::gemm`] uses on this machine.
-    pub fn of_machine() -> &'static Self {
-        static BLOCKING: OnceLock<Blocking> = OnceLock::new();
-        BLOCKING.get_or_init(|| Self::for_machine(machine(), None))
+/// What it costs a team to compute on several threads. Products pay from sixteen times an empty phase
+/// on, because the next kernel then has half of its input in the other core's cache, a line at a time
+/// (at eight times, a product of 80 x 80 gained 1.6 us and the one behind it lost 6).
+pub(super) fn thread_costs(team: &Team, blocking: &Blocking) -> ThreadCosts {
+    if team.threads() == 1 {
+        return ThreadCosts::NONE;
     }
-
-    /// What suits a machine, which may be made up: tests ask for the same bits on all of them.
-    #[doc(hidden)]
-    pub fn for_machine(machine: &Machine, thread_costs: Option<ThreadCosts>) -> Self {
-        let l2 = machine.l2.unwrap_or(512 << 10);
-        // 512 columns with 1 MiB; a multiple of every tile's width.
-        let nc = (l2 / 2 / size_of::<f32>() / KC / 64).max(1) * 64;
-        let (kc, slice_blocks) = (KC, SLICE_BLOCKS);
-        Self { kc, slice_blocks, l2, nc, copy_b_rows: 97, buffer: 1 << 24, thread_costs }
-    }
-
-    /// How a sum of `k` products is cut.
-    pub(crate) fn cut(&self, k: usize) -> Cut {
-        Cut::new(k, self.kc, self.slice_blocks)
-    }
-}
-
-/// How a sum over K is cut, by K alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
-    /// Steps of a block; of the last perhaps fewer. Equal blocks: 784 is 4 x 196, not 3 x 256 + 16.
-    pub(crate) kc: usize,
-    /// Blocks.
-    pub(crate) blocks: usize,
-    /// Slices of blocks.
-    pub(crate) slices: usize,
-}
-
-impl Cut {
-    /// That of `k` products on every machine.
-    pub(crate) fn of(k: usize) -> Self {
-        Self::new(k, KC, SLICE_BLOCKS)
-    }
-
-    fn new(k: usize, most: usize, slice_blocks: usize) -> Self {
-        let kc = k.div_ceil(k.div_ceil(most).max(1)).max(1);
-        let blocks = k.div_ceil(kc).max(1);
-        Self { kc, blocks, slices: blocks.div_ceil(slice_blocks) }
-    }
-}
-
-/// What it costs to compute on several threads, in vector multiply-adds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ThreadCosts {
-    /// Starting a phase, and having its results in several cores' caches.
-    pub phase: f64,
-    /// Of a task, for each row of memory that it writes a part of and another task the next: the
-    /// CPU's prefetchers run on into the other's part and take its cache lines away.
-    pub shared_row: f64,
-    /// Of a float that a thread reads and another one wrote.
-    pub remote_float: f64,
-}
-
-impl ThreadCosts {
-    /// No cost at all.
-    pub const NONE: Self = Self { phase: 0.0, shared_row: 0.0, remote_float: 0.0 };
-
-    /// Those of cores beside each other. An empty phase was seen to cost 500 multiply-adds, and what
-    /// one core wrote another reads at 100 GB/s.
-    pub const NEAR: Self = Self { phase: 8e3, shared_row: 0.0, remote_float: 0.15 };
-
-    /// Those of cores far apart: 2,500 multiply-adds and 25 GB/s, on the same machine at another
-    /// time. Only these suffer from shared rows, by 200 ns each.
-    pub const FAR: Self = Self { phase: 4e4, shared_row: 700.0, remote_float: 0.6 };
-
-    /// Those of a team. Products pay from sixteen times an empty phase on, because the next kernel
-    /// then has half of its input in the other core's cache, a line at a time (at eight times, a
-    /// product of 80 x 80 gained 1.6 us and the one behind it lost 6).
-    pub(crate) fn of(team: &Team, blocking: &Blocking) -> Self {
-        if team.threads() == 1 {
-            return Self::NONE;
-        }
-        blocking.thread_costs.unwrap_or_else(|| {
-            let phase = team.phase_cost(phase_cost);
-            let apart = if phase < 1_500.0 { Self::NEAR } else { Self::FAR };
-            Self { phase: (16.0 * phase).clamp(4e3, 6e4), ..apart }
-        })
-    }
+    blocking.thread_costs.unwrap_or_else(|| {
+        let phase = team.phase_cost(phase_cost);
+        let apart = if phase < 1_500.0 { ThreadCosts::NEAR } else { ThreadCosts::FAR };
+        ThreadCosts { phase: (16.0 * phase).clamp(4e3, 6e4), ..apart }
+    })
 }
 
 /// How C is cut: `row_groups x col_groups` tasks of whole tiles.
@@ -283,6 +183,7 @@ pub(crate) fn share(len: usize, unit: usize, index: usize, groups: usize) -> Ran
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocking::KC;
 
     fn work(m: usize, n: usize, k: usize) -> Work {
         let tile = TileShape::WIDEST;
@@ -317,32 +218,5 @@ mod tests {
         };
         assert_eq!(tasks(work(32, 10, 32)), 1);
         assert!(tasks(work(256, 512, 784)) >= 4);
-    }
-
-    #[test]
-    fn blocks_of_k_are_even() {
-        let cut = |k| {
-            let Cut { kc, blocks, slices } = Cut::of(k);
-            (kc, blocks, slices)
-        };
-        assert_eq!(cut(784), (196, 4, 1));
-        assert_eq!(cut(256), (256, 1, 1));
-        assert_eq!(cut(257), (129, 2, 1));
-        assert_eq!(cut(4097), (241, 17, 2));
-        assert_eq!(cut(65_536), (256, 256, 16));
-        assert_eq!(cut(0), (1, 1, 1));
-    }
-
-    #[test]
-    fn no_machine_cuts_sums_differently() {
-        for l2 in [None, Some(1), Some(256 << 10), Some(2 << 20), Some(1 << 30)] {
-            for costs in [None, Some(ThreadCosts::NONE), Some(ThreadCosts::FAR)] {
-                let machine = Machine { l2, ..machine().clone() };
-                let blocking = Blocking::for_machine(&machine, costs);
-                for k in 0..10_000 {
-                    assert_eq!(blocking.cut(k), Cut::of(k), "{k} on {machine:?}");
-                }
-            }
-        }
     }
 }
