@@ -11,7 +11,7 @@ use common::slopes::{Case, Kinked, Smooth, case, check_all};
 use std::collections::HashSet;
 use threadcount::bench::noise;
 use threadcount::nn::*;
-use threadcount::oracle::{NaiveNetwork, same_loss};
+use threadcount::oracle::{Batches, NaiveNetwork};
 use threadcount_kernels::{Isa, Pool, Team};
 
 const SOFTMAX: Loss = Loss::SoftmaxCrossEntropy;
@@ -89,16 +89,18 @@ fn a_layer_computes_what_its_twin_computes() {
         let (x, labels) = batch(example.input, BATCH);
         for layers in [&inside[..], &inside[1..]] {
             let start = network(example.input, layers, Optimizer::sgd().with_momentum(0.5));
+            let batches = Batches { x: &x, targets: labels[..].into(), size: BATCH, key: KEY };
             let mut twin = NaiveNetwork::of(&start, 4).unwrap();
-            let expected: Vec<BatchResult> =
-                (0..3).map(|_| twin.train_batch(&x, &labels, KEY)).collect();
+            let twins = [(); 3].map(|()| {
+                twin.train_batch(&x, &labels, KEY);
+                twin.clone()
+            });
             let check = |team: &Team| {
                 let mut network = start.clone();
-                for expected in &expected {
-                    let result = network.train_batch(team, &x, &labels, KEY).unwrap();
-                    same_loss(result, *expected).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+                for twin in &twins {
+                    twin.check_step(team, &mut network, batches, 2e-4)
+                        .unwrap_or_else(|fault| panic!("{name}: {fault}"));
                 }
-                twin.agrees_with(&network, 2e-4).unwrap_or_else(|fault| panic!("{name}: {fault}"));
             };
             Isa::detected().for_each(|isa| check(&Team::solo(isa)));
             Pool::new(Isa::best(), 3).unwrap().enter(check);

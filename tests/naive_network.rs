@@ -3,15 +3,13 @@
 
 use threadcount::bench::noise;
 use threadcount::nn::*;
-use threadcount::oracle::{NaiveNetwork, same_loss};
+use threadcount::oracle::{Batches, NaiveNetwork, Step};
 use threadcount::reports::{self, Recipe, SIDE};
 use threadcount::train::EVALUATION_BATCH;
 use threadcount_kernels::{Isa, Pool, Team};
 
-/// Chance could fail a comparison once in thirty ([`NaiveNetwork::agrees_with`] says how). It does not with
-/// this seed, on any instruction set: all of them have recorded bits.
 const SEED: u64 = 2;
-/// Of the way that each tensor goes. The most that any does is 8e-4, and nearly all stay below 3e-5.
+/// Of a gradient's size.
 const TOLERANCE: f64 = 2e-3;
 
 /// What a network trains on: a batch of a recipe, or of something that no recipe has.
@@ -67,21 +65,23 @@ impl Case {
         // As many as a session trains on at once. The last ones are fewer, as those of an epoch are.
         let most = self.batch * start.steps_at_once(self.batch);
         let calls = [most, most, most.div_ceil(2)];
-        let (mut batches, mut first_sample) = (Vec::new(), 0);
+        let (mut steps, mut first_sample) = (Vec::new(), 0);
         for (step, n) in calls.into_iter().enumerate() {
             let (x, labels) = self.samples(step, n);
             let key = BatchKey { epoch: 1, first_sample };
             first_sample += n as u64;
-            let expected = twin.train_steps(&x, &labels, self.batch, key);
-            batches.push((x, labels, key, expected));
+            twin.train_steps(&x, &labels, self.batch, key);
+            steps.push((x, labels, key, twin.clone()));
         }
         let check = |team: &Team| {
             let mut network = start.clone();
-            for (step, (x, labels, key, expected)) in batches.iter().enumerate() {
-                let result = network.train_steps(team, x, labels, self.batch, *key).unwrap();
-                same_loss(result, *expected).map_err(|fault| format!("step {step}: {fault}"))?;
+            for (step, (x, labels, key, twin)) in steps.iter().enumerate() {
+                let targets = labels[..].into();
+                let batches = Batches { x, targets, size: self.batch, key: *key };
+                twin.check_step(team, &mut network, batches, TOLERANCE)
+                    .map_err(|fault| format!("step {step}: {fault}"))?;
             }
-            twin.agrees_with(&network, TOLERANCE)
+            Ok(())
         };
         for isa in Isa::detected() {
             check(&Team::solo(isa)).map_err(|fault| format!("{isa}: {fault}"))?;
@@ -132,26 +132,162 @@ fn so_is_what_no_recipe_uses() {
     }
 }
 
+/// A step of every rule, with one fault after the other in what the network made of it.
 #[test]
 fn a_difference_shows() {
+    let team = Team::solo(Isa::best());
     let recipe = reports::recipe("biu-base").unwrap();
-    let case = Case { batch: 8, ..Case::of(&recipe) };
-    let (mut network, team) = (case.build(SEED), Team::solo(Isa::best()));
-    let mut twin = NaiveNetwork::of(&network, SEED).unwrap();
-    let (x, labels) = case.samples(0, 8);
-    let key = BatchKey { epoch: 0, first_sample: 0 };
-    let expected = twin.train_batch(&x, &labels, key);
-    let result = network.train_batch(&team, &x, &labels, key).unwrap();
-    assert_eq!(same_loss(result, expected), Ok(()));
-    assert_eq!(twin.agrees_with(&network, TOLERANCE), Ok(()));
+    for right in [
+        Optimizer::sgd(),
+        Optimizer::sgd().with_momentum(0.9),
+        Optimizer::rmsprop(),
+        Optimizer::rmsprop().with_momentum(0.5),
+        Optimizer::adam(),
+    ] {
+        let case = Case { batch: 8, optimizer: right, ..Case::of(&recipe) };
+        let mut start = case.build(SEED);
+        let (x, labels) = case.samples(0, 8);
+        let targets = labels[..].into();
+        let key = |step: u64| BatchKey { epoch: 0, first_sample: 8 * step };
+        // The optimizer remembers something.
+        start.train_batch(&team, &x, targets, key(0)).unwrap();
+        let batches = Batches { x: &x, targets, size: 8, key: key(1) };
+        let mut twin = NaiveNetwork::of(&start, SEED).unwrap();
+        twin.train_batch(&x, targets, key(1));
+        let step = Step::make(&team, start.clone(), batches).unwrap();
+        assert_eq!(twin.agrees_with(&step, TOLERANCE), Ok(()), "{right:?}");
 
-    let last = network.params().len() - 1;
-    let before = network.params()[last];
-    network.params_mut()[last] *= 1.1;
-    assert!(twin.agrees_with(&network, TOLERANCE).unwrap_err().starts_with("dense_1/bias ended "));
-    network.params_mut()[last] = f32::NAN;
-    assert!(twin.agrees_with(&network, TOLERANCE).is_err());
-    network.params_mut()[last] = before;
-    let wrong = BatchResult { loss_sum: result.loss_sum * 1.01, ..result };
-    assert!(same_loss(wrong, expected).is_err());
+        let finds = |fault: &str, wrong: &Step, words: &str| {
+            let found = twin.agrees_with(wrong, TOLERANCE).err();
+            let found = found.unwrap_or_else(|| panic!("{right:?} with {fault} wrong is the same"));
+            assert!(found.contains(words), "{right:?}, {fault}: {found}");
+        };
+        // Constants a little off, one at a time: the network learns by another rule.
+        for (constant, other) in off(right) {
+            let mut wrong = with_optimizer(&case, &start, other);
+            wrong.set_optimizer_steps(start.optimizer_steps());
+            let wrong = Step::make(&team, wrong, batches).unwrap();
+            finds(constant, &wrong, " ended ");
+        }
+        let changed = |change: &dyn Fn(usize, f32) -> f32| {
+            let mut wrong = step.clone();
+            for (i, w) in wrong.end.params_mut().iter_mut().enumerate() {
+                *w = change(i, *w);
+            }
+            wrong
+        };
+        let before = start.params();
+        let last = before.len() - 1;
+        finds("no step", &changed(&|i, _| before[i]), " ended ");
+        finds("the sign", &changed(&|i, w| 2.0 * before[i] - w), " ended ");
+        finds("one bias", &changed(&|i, w| if i == last { before[i] } else { w }), "bias");
+        finds("no number", &changed(&|i, w| if i == last { f32::NAN } else { w }), "dense_1/bias");
+
+        // Gradients that the step agrees with, and the twin does not.
+        for (fault, factor) in [("a factor", 1.001), ("the sign", -1.0), ("nothing", 0.0)] {
+            let mut wrong = step.clone();
+            wrong.gradients.as_mut().unwrap().iter_mut().for_each(|g| *g *= factor);
+            finds(fault, &wrong, "gradient");
+        }
+        let mut wrong = step.clone();
+        wrong.result.loss_sum *= 1.01;
+        finds("the loss", &wrong, "loss");
+        let mut wrong = step.clone();
+        wrong.end.set_optimizer_steps(7);
+        finds("the count", &wrong, "counts 7 steps");
+        for tensor in 0..step.end.tensors(Saved::Optimizer).len() {
+            let mut wrong = step.clone();
+            let mut tensors = wrong.end.tensors_mut(Saved::Optimizer);
+            tensors[tensor].data.iter_mut().for_each(|value| *value *= 1.01);
+            finds(&format!("memory {tensor}"), &wrong, " of dense");
+        }
+    }
+}
+
+/// Adam's rate without the corrections that the first steps need.
+#[test]
+fn a_correction_that_is_left_out_shows() {
+    let team = Team::solo(Isa::best());
+    let recipe = reports::recipe("biu-adam").unwrap();
+    let case = Case { batch: 8, ..Case::of(&recipe) };
+    let start = case.build(SEED);
+    let (x, labels) = case.samples(0, 8);
+    let (targets, key) = (labels[..].into(), BatchKey { epoch: 0, first_sample: 0 });
+    let mut twin = NaiveNetwork::of(&start, SEED).unwrap();
+    twin.train_batch(&x, targets, key);
+    let mut late = start.clone();
+    late.set_optimizer_steps(1_000_000);
+    let mut wrong = Step::make(&team, late, Batches { x: &x, targets, size: 8, key }).unwrap();
+    wrong.end.set_optimizer_steps(1);
+    let fault = twin.agrees_with(&wrong, TOLERANCE).unwrap_err();
+    assert!(fault.contains(" ended "), "{fault}");
+}
+
+/// Several steps at once have no gradient to be held to.
+#[test]
+fn so_it_does_in_several_steps_at_once() {
+    let team = Team::solo(Isa::best());
+    let recipe = reports::recipe("biu-scratch").unwrap();
+    let case = Case::of(&recipe);
+    let start = case.build(SEED);
+    assert!(start.steps_at_once(1) > 1);
+    let n = start.steps_at_once(1);
+    let (x, labels) = case.samples(0, n);
+    let (targets, key) = (labels[..].into(), BatchKey { epoch: 0, first_sample: 0 });
+    let batches = Batches { x: &x, targets, size: 1, key };
+    let mut twin = NaiveNetwork::of(&start, SEED).unwrap();
+    twin.train_steps(&x, targets, 1, key);
+    let step = Step::make(&team, start.clone(), batches).unwrap();
+    assert!(step.gradients.is_none());
+    assert_eq!(twin.agrees_with(&step, TOLERANCE), Ok(()));
+    for (constant, other) in off(case.optimizer) {
+        let mut wrong = start.clone();
+        wrong.set_learning_rate(other.learning_rate()).unwrap();
+        let mut wrong = Step::make(&team, wrong, batches).unwrap();
+        // The losses of later steps say it too.
+        wrong.result = step.result;
+        let fault = twin.agrees_with(&wrong, TOLERANCE).expect_err(constant);
+        assert!(fault.contains("change"), "{fault}");
+        // Even where chance may do the same to one tensor.
+        let fault = twin.agrees_with(&wrong, 0.2).expect_err(constant);
+        assert!(fault.contains("no change is close"), "{fault}");
+    }
+}
+
+/// A rule with one of its constants wrong, each in turn.
+fn off(right: Optimizer) -> Vec<(&'static str, Optimizer)> {
+    let less = |decay: f32| 1.0 - (1.0 - decay) * 1.1;
+    let mut wrong = vec![("learning rate", right.with_learning_rate(right.learning_rate() * 1.1))];
+    match right {
+        Optimizer::Sgd { momentum: 0.0, .. } => {}
+        Optimizer::Sgd { momentum, .. } => {
+            wrong.push(("momentum", right.with_momentum(less(momentum))));
+        }
+        Optimizer::RmsProp { learning_rate, rho, momentum, epsilon } => {
+            let rho = less(rho);
+            wrong.push(("rho", Optimizer::RmsProp { learning_rate, rho, momentum, epsilon }));
+            if momentum > 0.0 {
+                wrong.push(("momentum", right.with_momentum(less(momentum))));
+            }
+        }
+        Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
+            let of = |beta1, beta2| Optimizer::Adam { learning_rate, beta1, beta2, epsilon };
+            wrong.push(("beta1", of(less(beta1), beta2)));
+            wrong.push(("beta2", of(beta1, less(beta2))));
+            wrong.push(("the betas", of(beta2, beta1)));
+        }
+    }
+    wrong
+}
+
+/// A network with the parameters and the memory of another, and a rule of its own.
+fn with_optimizer(case: &Case, from: &Network, optimizer: Optimizer) -> Network {
+    let Case { input, layers, loss, batch, .. } = case;
+    let mut network = Network::build(*input, layers, *loss, optimizer, *batch, SEED).unwrap();
+    network.params_mut().copy_from_slice(from.params());
+    let memory = from.tensors(Saved::Optimizer);
+    for (to, from) in network.tensors_mut(Saved::Optimizer).into_iter().zip(memory) {
+        to.data.copy_from_slice(from.data);
+    }
+    network
 }

@@ -3,6 +3,10 @@
 //! and the baseline that a recipe's speed is compared with; it knows plans, and nothing of how they are
 //! run.
 
+mod agreement;
+
+pub use agreement::{Batches, Step};
+
 use threadcount_kernels::update::Moving;
 use threadcount_kernels::{Activation, Isa, Team, naive};
 
@@ -40,8 +44,16 @@ pub struct NaiveNetwork {
     state: Vec<f32>,
     /// What the optimizer keeps beside the parameters, in the order of its names.
     buffers: Vec<Vec<f32>>,
-    /// Parameters and moving statistics before the first step.
-    start: (Vec<f32>, Vec<f32>),
+    last: Call,
+}
+
+/// The last call of [`NaiveNetwork::train_steps`].
+#[derive(Clone, Debug)]
+struct Call {
+    /// Parameters and moving statistics before it.
+    params: Vec<f32>,
+    state: Vec<f32>,
+    result: BatchResult,
 }
 
 impl NaiveNetwork {
@@ -57,19 +69,18 @@ impl NaiveNetwork {
             return Err(Error::Failed(format!("layer {name} has no naive twin to compare with")));
         }
         let (params, state) = (network.params().to_vec(), network.state().to_vec());
-        let saved = network.tensors(Saved::Optimizer);
-        let buffers = saved
-            .chunks(plan.params().len())
-            .map(|tensors| tensors.iter().flat_map(|tensor| tensor.data).copied().collect())
-            .collect();
         Ok(Self {
             loss: network.loss(),
             optimizer: network.optimizer(),
             steps: network.optimizer_steps(),
             seed,
             grads: vec![0.0; params.len()],
-            buffers,
-            start: (params.clone(), state.clone()),
+            buffers: memory_of(network),
+            last: Call {
+                params: params.clone(),
+                state: state.clone(),
+                result: BatchResult::default(),
+            },
             params,
             state,
             plan,
@@ -88,6 +99,11 @@ impl NaiveNetwork {
         key: BatchKey,
     ) -> BatchResult {
         let n = x.len() / self.plan.input().len();
+        self.train_steps(x, targets, n, key)
+    }
+
+    fn step(&mut self, x: &[f32], targets: Targets<'_>, key: BatchKey) -> BatchResult {
+        let n = x.len() / self.plan.input().len();
         let dropout = Key::new(self.seed, Purpose::Dropout).with(key.epoch);
         let mode = |index: usize| Mode::Train {
             key: dropout.with(index as u64).bits(),
@@ -95,7 +111,7 @@ impl NaiveNetwork {
         };
         let mut passes = self.forward(x, mode);
         let outputs = passes.last().map_or(x, |pass| &pass.y);
-        let (result, mut dy) = compare(self.loss, outputs, targets.into(), n);
+        let (result, mut dy) = compare(self.loss, outputs, targets, n);
         for (index, planned) in self.plan.layers().iter().enumerate().rev() {
             let (below, this) = passes.split_at_mut(index);
             let Pass { y, kept, winners } = &mut this[0];
@@ -176,13 +192,16 @@ impl NaiveNetwork {
     ) -> BatchResult {
         let (inputs, outputs) = (self.plan.input().len(), self.plan.output().len());
         let (targets, samples) = (targets.into(), x.len() / inputs);
+        self.last.params.copy_from_slice(&self.params);
+        self.last.state.copy_from_slice(&self.state);
         let mut sum = BatchResult::default();
         for first in (0..samples).step_by(batch_size) {
             let batch = first..samples.min(first + batch_size);
             let x = &x[batch.start * inputs..batch.end * inputs];
             let key = BatchKey { first_sample: key.first_sample + first as u64, ..key };
-            sum += self.train_batch(x, targets.of(batch, outputs), key);
+            sum += self.step(x, targets.of(batch, outputs), key);
         }
+        self.last.result = sum;
         sum
     }
 
@@ -194,55 +213,15 @@ impl NaiveNetwork {
         let (rule, memory) = (self.optimizer.kernel(self.steps), [next(), next()]);
         naive::update::step(Moving { rule, params, memory }, grads);
     }
-
-    /// Compares what a network has become with what this has: both began as the same, and trained on
-    /// the same batches. Every tensor must have ended within `tolerance` of where it ended here, as a
-    /// share of the way that it has gone since.
-    ///
-    /// Rounding in another order makes 1e-6 of the way, or 1e-3 where Adam divides a tiny gradient by
-    /// its own size; a wrong gradient makes something like 1. In between lies chance: a ReLU whose
-    /// input is within rounding of 0 may open in one of the two only, which is a hundredth of a
-    /// gradient, and a tenth of the way of Adam, whose steps are as long for small gradients as for
-    /// large ones.
-    ///
-    /// # Errors
-    /// The first tensor that ended somewhere else, in words.
-    pub fn agrees_with(
-        &self,
-        network: &Network,
-        tolerance: f64,
-    ) -> std::result::Result<(), String> {
-        let (start_params, start_state) = &self.start;
-        let params = (self.plan.params(), network.params(), &self.params[..], &start_params[..]);
-        let state = (self.plan.state(), network.state(), &self.state[..], &start_state[..]);
-        for (tensors, actual, expected, start) in [params, state] {
-            for tensor in tensors {
-                let at = tensor.range.clone();
-                let apart = distance(&actual[at.clone()], &expected[at.clone()]);
-                let way = distance(&expected[at.clone()], &start[at]);
-                let near = apart <= tolerance * way;
-                if !near {
-                    return Err(format!(
-                        "{} ended {apart:.1e} from its twin, which has gone {way:.1e}",
-                        tensor.name
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Whether two results of the same steps name the same loss.
-///
-/// # Errors
-/// Both, in words.
-pub fn same_loss(network: BatchResult, twin: BatchResult) -> std::result::Result<(), String> {
-    let (loss, expected) = (network.loss(), twin.loss());
-    match (loss - expected).abs() <= 1e-5 * expected.abs().max(1e-2) {
-        true => Ok(()),
-        false => Err(format!("the loss is {loss}, its twin says {expected}")),
-    }
+/// What a network's optimizer keeps beside the parameters, in the order of its names.
+fn memory_of(network: &Network) -> Vec<Vec<f32>> {
+    let saved = network.tensors(Saved::Optimizer);
+    let buffers = saved.chunks(network.plan().params().len());
+    buffers
+        .map(|tensors| tensors.iter().flat_map(|tensor| tensor.data).copied().collect())
+        .collect()
 }
 
 /// Losses and hits of a batch of `n`, and the gradient of the mean loss by the outputs.
@@ -268,10 +247,4 @@ fn compare(loss: Loss, outputs: &[f32], targets: Targets<'_>, n: usize) -> (Batc
         (_, Targets::Values(_)) => panic!("{loss:?} compares with classes, not with values"),
     }
     (loss.result(&losses, outputs, targets), gradient)
-}
-
-/// Of two points.
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    let squares = a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
-    squares.sum::<f64>().sqrt()
 }
