@@ -158,6 +158,78 @@ fn the_best_epochs_weights_survive_a_checkpoint() {
     assert!(outcome(&session) == expected);
 }
 
+/// A finished run that gets more epochs ends with the bits of a run that had them from the start,
+/// whichever weights its network has been left with.
+#[test]
+fn a_finished_run_can_be_made_longer() {
+    let folder = TempDir::new().unwrap();
+    let dataset = data(folder.path());
+    let checkpoint = folder.path().join("checkpoint.safetensors");
+    let go_on = &mut |_: &Session<'_>, _| Ok(ControlFlow::Continue(()));
+    // So fast that the best epoch of the first four is not the last.
+    let fast = Task { epochs: 4, early_stopping: None, ..task(Optimizer::adam()) };
+    let fast = Task { optimizer: fast.optimizer.with_learning_rate(0.05), ..fast };
+    for keep in [Keep::Last, Keep::BestLoss, Keep::BestAccuracy] {
+        for order in [Order::Shuffled, Order::AsSplit] {
+            let short = Task { keep, order, ..fast.clone() };
+            let long = Task { epochs: 7, ..short.clone() };
+            let split = short.selection.apply(&dataset, SEED).unwrap();
+            let expected = uninterrupted(&long, &split);
+
+            let mut session = Session::new(&short, &split, SEED).unwrap();
+            pool(2).enter(|team| {
+                assert_eq!(session.train(team, go_on).unwrap(), Ended::Finished);
+                let kept = outcome(&session);
+                assert_ne!(kept.best, Some(4), "{keep:?}: the premise");
+                // There is nothing left to do, twice.
+                assert_eq!(session.train(team, go_on).unwrap(), Ended::Finished);
+                assert!(outcome(&session) == kept);
+            });
+            write_atomically(&checkpoint, &session.checkpoint().unwrap()).unwrap();
+
+            let resume = |task| {
+                let mut session = Session::new(task, &split, SEED).unwrap();
+                session.resume(&checkpoint).unwrap();
+                let mut epochs = 0;
+                let mut watch = |_: &Session<'_>, moment| {
+                    epochs += usize::from(moment == Moment::Epoch);
+                    Ok(ControlFlow::Continue(()))
+                };
+                let ended = pool(1).enter(|team| session.train(team, &mut watch).unwrap());
+                assert_eq!(ended, Ended::Finished);
+                (epochs, outcome(&session))
+            };
+            // With no more epochs it ends as it was, with more as the long one.
+            assert!(resume(&short) == (0, outcome(&session)), "{keep:?}, {order:?}");
+            assert!(resume(&long) == (3, expected), "{keep:?}, {order:?}");
+        }
+    }
+}
+
+/// What patience has ended stays ended.
+#[test]
+fn a_run_that_patience_ended_does_not_go_on() {
+    let folder = TempDir::new().unwrap();
+    let dataset = data(folder.path());
+    let checkpoint = folder.path().join("checkpoint.safetensors");
+    let go_on = &mut |_: &Session<'_>, _| Ok(ControlFlow::Continue(()));
+    let fast = Optimizer::adam().with_learning_rate(0.05);
+    let short =
+        Task { epochs: 30, early_stopping: Some(EarlyStopping { patience: 1 }), ..task(fast) };
+    let split = short.selection.apply(&dataset, SEED).unwrap();
+    let mut session = Session::new(&short, &split, SEED).unwrap();
+    pool(1).enter(|team| session.train(team, go_on).unwrap());
+    assert!(session.progress().stopped_early && session.progress().history.epochs.len() < 30);
+    write_atomically(&checkpoint, &session.checkpoint().unwrap()).unwrap();
+
+    let long = Task { epochs: 60, ..short.clone() };
+    let mut longer = Session::new(&long, &split, SEED).unwrap();
+    longer.resume(&checkpoint).unwrap();
+    assert!(longer.is_finished());
+    pool(1).enter(|team| longer.train(team, go_on).unwrap());
+    assert!(outcome(&longer) == outcome(&session));
+}
+
 #[test]
 fn damaged_checkpoints_are_refused() {
     let folder = TempDir::new().unwrap();

@@ -31,15 +31,21 @@ impl Header {
 }
 
 impl Session<'_> {
-    /// The session as the bytes of a checkpoint file.
+    /// The session as the bytes of a checkpoint file. After a finished run, too, they hold the weights
+    /// that training goes on from if a session with more epochs takes them up, besides those that
+    /// the task keeps.
     ///
     /// # Errors
     /// [`Error::Failed`] if there are more tensors than a safetensors header can name.
     pub fn checkpoint(&self) -> Result<Vec<u8>> {
         let network = &self.network;
-        let named = [Saved::Model, Saved::Optimizer].into_iter();
-        let mut tensors: Vec<Tensor<'_>> = named
-            .flat_map(|saved| network.tensors(saved))
+        let model = match &self.last {
+            Some(Weights { params, state }) => network.plan().tensors(params, state),
+            None => network.tensors(Saved::Model),
+        };
+        let mut tensors: Vec<Tensor<'_>> = model
+            .into_iter()
+            .chain(network.tensors(Saved::Optimizer))
             .map(|TensorRef { name, shape, data }| Tensor { name, shape: shape.to_vec(), data })
             .collect();
         if let Some(best) = &self.best {
@@ -74,7 +80,7 @@ impl Session<'_> {
             }
         }
         self.network.set_optimizer_steps(header.optimizer_steps);
-        self.best = None;
+        (self.best, self.last) = (None, None);
         if self.task().keep != Keep::Last && header.progress.best.is_some() {
             let mut best = Weights::of(&self.network);
             tensors.copy("best/params", &mut best.params)?;

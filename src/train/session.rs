@@ -24,6 +24,8 @@ pub struct Session<'a> {
     pub(super) progress: Progress,
     /// The weights of `progress.best`, unless the task keeps the last ones.
     pub(super) best: Option<Weights>,
+    /// Those of the last step, once the run has finished and the network has the best ones.
+    pub(super) last: Option<Weights>,
     batch: Batch,
     thread_choice: ThreadChoice,
 }
@@ -103,6 +105,7 @@ impl<'a> Session<'a> {
             network,
             progress: Progress::default(),
             best: None,
+            last: None,
             batch: Batch::new(samples, largest)?,
             thread_choice: ThreadChoice::default(),
         })
@@ -179,7 +182,8 @@ impl<'a> Session<'a> {
                 return Ok(Ended::Interrupted);
             }
         }
-        if let Some(best) = &self.best {
+        if let (Some(best), None) = (&self.best, &self.last) {
+            self.last = Some(Weights::of(&self.network));
             self.network.params_mut().copy_from_slice(&best.params);
             self.network.state_mut().copy_from_slice(&best.state);
         }

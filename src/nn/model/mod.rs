@@ -86,9 +86,7 @@ impl Model {
 
     /// All tensors by their names, to be saved: parameters, then moving statistics.
     pub fn tensors(&self) -> Vec<TensorRef<'_>> {
-        let mut tensors = named("", self.plan.params(), &self.params);
-        tensors.extend(named("", self.plan.state(), &self.state));
-        tensors
+        self.plan.tensors(&self.params, &self.state)
     }
 
     /// The same in the same order, to be filled with what was saved.

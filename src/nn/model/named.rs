@@ -1,6 +1,6 @@
 //! Named tensors: how a network's buffers are written to files and filled from them.
 
-use super::plan::Tensor;
+use super::plan::{Plan, Tensor};
 
 /// Which of a network's tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,16 @@ pub(crate) fn named<'a>(
     tensors.iter().map(one).collect()
 }
 
-/// The same, to be changed. Tensors lie one behind the other, without gaps.
+impl Plan {
+    /// All parameters and moving statistics of a model, which need not be the one that is being trained.
+    pub(crate) fn tensors<'a>(&'a self, params: &'a [f32], state: &'a [f32]) -> Vec<TensorRef<'a>> {
+        let mut tensors = named("", self.params(), params);
+        tensors.extend(named("", self.state(), state));
+        tensors
+    }
+}
+
+/// Named slices, to be changed. Tensors lie one behind the other, without gaps.
 pub(crate) fn named_mut<'a>(
     prefix: &str,
     tensors: &'a [Tensor],
