@@ -21,7 +21,7 @@ use threadcount::Error;
 #[cfg(feature = "program")]
 use threadcount::cli::open_places;
 use threadcount::data::{
-    Cache, Dataset, Half, Identity, Places, Source, exit_on_lost_pages, fashion_mnist, synthetic,
+    Cache, Dataset, Half, Identity, Places, Source, exit_on_lost_pages, synthetic, verify,
 };
 
 /// Opens the set, which must fail, about this file, in one line that holds `fault`.
@@ -86,12 +86,18 @@ fn bad_headers_and_lengths() {
         (good[..3].to_vec(), "truncated: 3 bytes do not hold an IDX header"),
         (good[..9].to_vec(), "truncated: the header alone has 16 bytes, the file 9"),
         (magic, "not an IDX file (it begins with 50 00"),
-        (b"<html>404</html>".to_vec(), "not an IDX file"),
-        (gzip(&good), "holds gzip data under a raw file's name"),
+        (b"<html>404</html>".to_vec(), "not an IDX file but a web page: the download failed"),
+        (b"\n <!DOCTYPE html>".to_vec(), "not an IDX file but a web page"),
+        (b"PK\x03\x04....".to_vec(), "not an IDX file but a zip archive: unpack it"),
+        (b"\xfd7zXZ\0....".to_vec(), "not an IDX file but an xz file: unpack it"),
+        (b"BZh91AY&SY".to_vec(), "not an IDX file but a bzip2 file: unpack it"),
+        (
+            b"\x93NUMPY\x01\x00".to_vec(),
+            "not an IDX file but a NumPy array: let its name end in .npy",
+        ),
+        (b"version https://git-lfs.github.com/spec/v1".to_vec(), "a pointer of git-lfs"),
         (floats, "32-bit floats (0x0d)"),
         (odd_type, "of an unknown type (0x42)"),
-        (idx(&[20], &[0; 20]), "has 1 dimensions where images have 3"),
-        (idx(&[20, 3, 2, 2], &[0; 240]), "has 4 dimensions where images have 3"),
         (idx(&[u32::MAX; 3], &[0; 100]), "more than can be addressed"),
         (idx(&[1 << 31, 1 << 31, 4], &[0; 100]), "more than can be addressed"),
         (
@@ -107,28 +113,108 @@ fn bad_headers_and_lengths() {
             "has trailing bytes: the header promises 256 bytes, the file has 257",
         ),
         (idx(&[0, 3, 4], &[]), "holds no images"),
-        (idx(&[20, 0, 4], &[]), "its images measure 0x4 pixels"),
-        (idx(&[20, 3, 0], &[]), "its images measure 3x0 pixels"),
+        (idx(&[20, 0, 4], &[]), "its images measure 0x4 numbers"),
+        (idx(&[20, 3, 0], &[]), "its images measure 3x0 numbers"),
     ] {
         refused_raw(NAMES[0], &bytes, fault);
     }
-    refused_raw(NAMES[1], &good, "has 3 dimensions where labels have 1");
     refused_raw(NAMES[3], &idx(&[0], &[]), "holds no labels");
     refused_raw(NAMES[3], &idx(&[10], &[0; 9]), "truncated");
 }
 
+/// Every form but the right one is named as what it is; "swapped" is only said where it is so.
+#[test]
+fn arrays_of_another_form() {
+    for (sizes, fault) in [
+        (&[20][..], "holds labels, one number each ([20]), where images belong"),
+        (
+            &[20, 144],
+            "holds a row of 144 numbers for each image ([20, 144]), not its height and width; write the sizes [count, height, width], such as [20, 12, 12]",
+        ),
+        (
+            &[20, 12],
+            "holds a row of 12 numbers for each image ([20, 12]), not its height and width; write the sizes [count, height, width]",
+        ),
+        (
+            &[20, 3, 5, 6],
+            "its channels come first ([20, 3, 5, 6]); put those of each pixel side by side and write the sizes [20, 5, 6, 3]",
+        ),
+        (&[20, 1, 5, 6], "its channels come first ([20, 1, 5, 6])"),
+        (&[20, 5, 6, 4], "its images have 4 channels ([20, 5, 6, 4]); convert them to 1 or 3"),
+        (&[20, 2, 2, 2], "its images have 2 channels"),
+        (
+            &[20, 2, 2, 2, 3],
+            "has 5 dimensions ([20, 2, 2, 2, 3]) where images have 3, or 4 with channels",
+        ),
+        (&[], "has 0 dimensions ([]) where images have 3"),
+    ] {
+        let bytes = idx(sizes, &vec![1; sizes.iter().product::<u32>() as usize]);
+        let scratch = Scratch::good();
+        let path = scratch.put(NAMES[0], &bytes);
+        refused(&scratch, &path, fault);
+        let error = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap_err();
+        assert!(!error.to_string().contains("swapped"), "{error}");
+        refused_packed(NAMES[0], &gzip(&bytes), &format!("unpacked, {fault}"));
+    }
+    for (sizes, fault) in [
+        (&[20, 3, 4][..], "holds images ([20, 3, 4]), where labels belong"),
+        (&[20, 3, 4, 3], "holds images ([20, 3, 4, 3]), where labels belong"),
+        (&[20, 10], "holds 10 numbers for each label ([20, 10]), perhaps one-hot rows"),
+        (&[1; 5], "has 5 dimensions ([1, 1, 1, 1, 1]) where labels have 1"),
+    ] {
+        let bytes = idx(sizes, &vec![1; sizes.iter().product::<u32>() as usize]);
+        refused_raw(NAMES[1], &bytes, fault);
+    }
+    for packed in [false, true] {
+        let scratch = Scratch::good();
+        let [images, labels] = [0, 1].map(|i| fs::read(scratch.folder.join(NAMES[i])).unwrap());
+        let paths = [(NAMES[0], labels), (NAMES[1], images)].map(|(name, bytes)| match packed {
+            false => scratch.put(name, &bytes),
+            true => scratch.put_packed(name, &gzip(&bytes)),
+        });
+        refused(&scratch, &paths[0], "images and labels are swapped, exchange the names");
+    }
+}
+
+/// Sizes written with the last byte first are told from damage, in every place they occur.
+#[test]
+fn sizes_written_the_other_way_round() {
+    let reversed = |sizes: &[u32], elements: &[u8]| {
+        let swapped: Vec<u32> = sizes.iter().map(|size| size.swap_bytes()).collect();
+        idx(&swapped, elements)
+    };
+    let says = |sizes: &str| {
+        format!("little-endian): read so they are {sizes}, which fits the file exactly")
+    };
+    for (name, bytes, sizes) in [
+        (NAMES[0], reversed(&[20, 3, 4], &[1; 240]), "[20, 3, 4]"),
+        (NAMES[0], reversed(&[20, 3, 4, 3], &[1; 720]), "[20, 3, 4, 3]"),
+        // As large the other way round as a file may be.
+        (NAMES[0], reversed(&[256, 1, 1], &[1; 256]), "[256, 1, 1]"),
+        (NAMES[3], reversed(&[10], &[1; 10]), "[10]"),
+    ] {
+        refused_raw(name, &bytes, &says(sizes));
+        refused_packed(name, &gzip(&bytes), &says(sizes));
+        let mut short = bytes.clone();
+        short.pop();
+        let scratch = Scratch::good();
+        scratch.put(name, &short);
+        let error = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap_err();
+        assert!(!error.to_string().contains("little-endian"), "{error}");
+    }
+    let mut whole = reversed(&[20, 3, 4], &[1; 240]);
+    whole[..4].reverse();
+    refused_raw(NAMES[0], &whole, "little-endian: it begins with 03 08 00 00");
+}
+
 #[test]
 fn labels_and_images_that_do_not_fit() {
-    let mut labels = vec![9; 20];
-    labels[7] = 10;
-    refused_raw(NAMES[1], &idx(&[20], &labels), "label 7 is 10; labels are 0 to 9");
     refused_raw(NAMES[1], &idx(&[19], &[0; 19]), "holds 19 labels for 20 images");
     refused_raw(NAMES[3], &idx(&[11], &[0; 11]), "holds 11 labels for 10 images");
     refused_raw(NAMES[2], &images(10, 4, 3), "its images measure 4x3, the training images 3x4");
-    // The same faults in a packed file name the packed file, not its copy in the cache.
-    let scratch = Scratch::good();
-    let path = scratch.put_packed(NAMES[1], &gzip(&idx(&[20], &labels)));
-    refused(&scratch, &path, "label 7 is 10");
+    let colours = idx(&[10, 3, 4, 3], &[0; 360]);
+    refused_raw(NAMES[2], &colours, "its images measure 3x4x3, the training images 3x4");
+    // The same fault in a packed file names the packed file, not its copy in the cache.
     let scratch = Scratch::good();
     let path = scratch.put_packed(NAMES[1], &gzip(&idx(&[19], &[0; 19])));
     refused(&scratch, &path, "holds 19 labels for 20 images");
@@ -236,8 +322,9 @@ fn a_damaged_copy_in_the_cache_is_made_anew() {
 fn broken_gzip() {
     let good = images(20, 3, 4);
     let packed = gzip(&good);
-    refused_packed(NAMES[0], &[], "not a gzip file");
-    refused_packed(NAMES[0], &good, "not a gzip file");
+    refused_packed(NAMES[0], &[], "the file is empty");
+    refused_packed(NAMES[0], &packed[..1], "truncated: 1 bytes do not hold an IDX header");
+    refused_packed(NAMES[0], b"<html>404</html>", "not an IDX file but a web page");
     for cut in [2, 9, 12, packed.len() / 2, packed.len() - 8, packed.len() - 1] {
         refused_packed(NAMES[0], &packed[..cut], "broken gzip data");
     }
@@ -265,7 +352,11 @@ fn broken_gzip() {
     refused_packed(NAMES[0], &gzip(&good[..7]), "unpacked, truncated: the header alone");
     refused_packed(NAMES[0], &gzip(b""), "unpacked, truncated: 0 bytes");
     refused_packed(NAMES[0], &gzip(&idx(&[u32::MAX; 3], &[])), "more than can be addressed");
-    refused_packed(NAMES[0], &gzip(&gzip(&good)), "unpacked, holds gzip data");
+    refused_packed(
+        NAMES[0],
+        &gzip(&gzip(&good)),
+        "unpacked, not an IDX file but gzip data, packed twice",
+    );
     // Two members are one file to gzip.
     let scratch = Scratch::good();
     scratch.put_packed(NAMES[0], &[gzip(&good[..100]), gzip(&good[100..])].concat());
@@ -288,24 +379,84 @@ fn gzip_bombs_stop_at_what_the_header_promises() {
     refused(&scratch, &path, "packed bytes can hold");
 }
 
+/// As gzip has it: zeros behind the last member end the file, however many; anything else does not.
 #[test]
-fn a_cache_that_cannot_be_written_is_named() {
+fn zeros_behind_a_packed_file_end_it() {
+    let good = images(20, 3, 4);
+    let two = [gzip(&good[..100]), gzip(&good[100..])].concat();
+    for packed in [gzip(&good), two] {
+        // One, a block of a tape, and more than is read at once.
+        for zeros in [1, 512 - packed.len() % 512, 300_000] {
+            let padded = [&packed[..], &vec![0; zeros]].concat();
+            let scratch = Scratch::good();
+            scratch.put_packed(NAMES[0], &padded);
+            let set = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap();
+            assert_eq!(set.train.images.file(), good, "{zeros} zeros");
+            refused_packed(NAMES[0], &[&padded[..], b"x"].concat(), "broken gzip data");
+        }
+        let between = [&packed[..], &[0; 9], &gzip(&[0])].concat();
+        refused_packed(NAMES[0], &between, "broken gzip data");
+    }
+}
+
+/// Contents count, not names: browsers unpack a file and keep its name, or the other way round.
+#[test]
+fn a_file_is_packed_if_it_is_whatever_its_name_says() {
+    for name in NAMES {
+        let scratch = Scratch::good();
+        let raw = fs::read(scratch.folder.join(name)).unwrap();
+        let want = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap();
+        let same = |scratch: &Scratch| {
+            let set = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap();
+            for (part, want) in [(&set.train, &want.train), (&set.test, &want.test)] {
+                assert_eq!(part.images.as_slice(), want.images.as_slice(), "{name}");
+                assert_eq!(part.labels.as_slice(), want.labels.as_slice(), "{name}");
+            }
+            assert_eq!(set.remarks(), [""; 0]);
+            verify(&scratch.folder, &scratch.cache).unwrap().into_result().unwrap();
+        };
+        scratch.put_packed(name, &raw);
+        same(&scratch);
+        let scratch = Scratch::good();
+        scratch.put(name, &gzip(&raw));
+        same(&scratch);
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_done_without() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let cache = Cache::at(file.path().join("cache"));
+    for name in NAMES {
+        let scratch = Scratch::good();
+        let raw = fs::read(scratch.folder.join(name)).unwrap();
+        let path = scratch.put_packed(name, &gzip(&raw));
+        let set = Dataset::open_folder(&scratch.folder, &cache).unwrap();
+        assert_eq!(set.train.images.file(), images(20, 3, 4));
+        assert_eq!(set.test.labels.as_slice(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let [remark] = &set.remarks()[..] else { panic!("{:?}", set.remarks()) };
+        let says = format!("{}: unpacked into memory, as the cache folder", path.display());
+        assert!(remark.starts_with(&says) && remark.contains("THREADCOUNT_CACHE"), "{remark}");
+        let report = verify(&scratch.folder, &cache).unwrap();
+        assert!(report.to_string().contains("unpacked into memory"), "{report}");
+        // What is wrong with the file is still found.
+        let path = scratch.put(&format!("{name}.gz"), &gzip(&raw[..raw.len() - 1]));
+        let error = Dataset::open_folder(&scratch.folder, &cache).unwrap_err().to_string();
+        assert!(error.starts_with(&path.display().to_string()), "{error}");
+        assert!(error.contains("unpacked, truncated"), "{error}");
+    }
+    // A set of raw files needs no cache, and there is nothing to say.
+    let raw = Scratch::good();
+    assert_eq!(Dataset::open_folder(&raw.folder, &cache).unwrap().remarks(), [""; 0]);
+    // What was unpacked before a cache became read-only is used.
     let scratch = Scratch::good();
     scratch.put_packed(NAMES[0], &gzip(&images(20, 3, 4)));
-    let file = scratch.path().join("file");
-    fs::write(&file, "").unwrap();
-    let cache = Cache::at(file.join("cache"));
-    let error = Dataset::open_folder(&scratch.folder, &cache).unwrap_err();
-    assert_eq!(error.exit_code(), 3);
-    let line = error.to_string();
-    assert!(line.starts_with(&file.display().to_string()), "{line}");
-    assert!(
-        line.contains("the cache folder cannot be written") && line.contains("THREADCOUNT_CACHE"),
-        "{line}"
-    );
-    // A set of raw files needs no cache.
-    let raw = Scratch::good();
-    Dataset::open_folder(&raw.folder, &cache).unwrap();
+    Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap();
+    let unpacked = scratch.cache.root().unwrap().join("unpacked");
+    let mut mode = unpacked.metadata().unwrap().permissions();
+    mode.set_readonly(true);
+    fs::set_permissions(&unpacked, mode).unwrap();
+    assert_eq!(Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap().remarks(), [""; 0]);
 }
 
 #[test]
@@ -358,7 +509,7 @@ fn a_set_is_found_in_the_promised_order() {
 fn verify_reports_every_file() {
     let scratch = Scratch::good();
     scratch.put_packed(NAMES[2], &gzip(&images(10, 3, 4)));
-    let report = fashion_mnist::verify(&scratch.folder, &scratch.cache);
+    let report = verify(&scratch.folder, &scratch.cache).unwrap();
     assert!(!report.is_official());
     let text = report.to_string();
     assert!(
@@ -371,7 +522,7 @@ fn verify_reports_every_file() {
 
     scratch.put(NAMES[0], b"bad");
     fs::remove_file(scratch.folder.join(NAMES[3])).unwrap();
-    let report = fashion_mnist::verify(&scratch.folder, &scratch.cache);
+    let report = verify(&scratch.folder, &scratch.cache).unwrap();
     let text = report.to_string();
     assert_eq!(text.matches("BAD").count(), 2, "{text}");
     assert!(text.contains("cannot be used"), "{text}");
@@ -447,7 +598,7 @@ fn the_real_set_is_known_by_its_checksums() {
         );
     }
     assert_eq!(set.class_name(set.train.labels.as_slice()[0]), "Ankle boot");
-    let report = fashion_mnist::verify(&folder, &scratch.cache);
+    let report = verify(&folder, &scratch.cache).unwrap();
     assert!(
         report.is_official() && report.to_string().contains("This is Fashion-MNIST"),
         "{report}"
@@ -455,16 +606,12 @@ fn the_real_set_is_known_by_its_checksums() {
 
     // One bit of one pixel changed: another set.
     let changed = scratch.folder.clone();
-    for (file, name) in [
-        set.train.images.file(),
-        set.train.labels.file(),
-        set.test.images.file(),
-        set.test.labels.file(),
-    ]
-    .into_iter()
-    .zip(NAMES)
+    for (part, [images, labels]) in
+        [(&set.train, [NAMES[0], NAMES[1]]), (&set.test, [NAMES[2], NAMES[3]])]
     {
-        fs::write(changed.join(name), file).unwrap();
+        fs::write(changed.join(images), part.images.file()).unwrap();
+        let bytes = idx(&[part.labels.count() as u32], part.labels.as_slice());
+        fs::write(changed.join(labels), bytes).unwrap();
     }
     assert_eq!(
         Dataset::open_folder(&changed, &scratch.cache).unwrap().identity,

@@ -73,7 +73,7 @@ fn parts_as_filed() {
         dataset.train.images.image(5).as_ptr(),
         "was copied"
     );
-    assert_eq!((split.train.classes(), split.train.class_names()[3].as_str()), (10, "class 3"));
+    assert_eq!((split.train.classes(), split.train.class_names()[3].as_str()), (10, "3"));
     assert!(!split.train.is_empty());
 }
 
@@ -106,7 +106,7 @@ fn pairs_are_renumbered() {
             assert_eq!(bytes(&split.train, i), image(n));
             assert_eq!(split.train.labels()[i], u8::from(n % 10 == usize::from(one)));
         }
-        assert_eq!(split.test.class_names(), [format!("class {zero}"), format!("class {one}")]);
+        assert_eq!(split.test.class_names(), [zero.to_string(), one.to_string()]);
     }
 }
 
@@ -161,25 +161,24 @@ fn selections_that_cannot_be() {
         usage(Classes::All, Partition::Shuffled { test: 0.1, validation: share });
     }
     usage(Classes::All, Partition::Shuffled { test: 0.5, validation: 0.5 });
-    for (zero, one) in [(3, 3), (0, 10), (255, 1)] {
-        usage(Classes::Pair { zero, one }, TEST);
-    }
+    usage(Classes::Pair { zero: 3, one: 3 }, TEST);
     let data = |dataset: &Arc<Dataset>, classes, partition, says: &str| {
         let error = apply(dataset, classes, partition, 1).unwrap_err();
         assert!(matches!(error, Error::Data { .. }) && error.to_string().contains(says), "{error}");
     };
+    for (zero, one, absent) in [(0, 10, 10), (255, 1, 255)] {
+        let says = format!("has the labels 0 to 9, and label {absent} is asked for");
+        data(&dataset, Classes::Pair { zero, one }, TEST, &says);
+    }
     let pair = Classes::Pair { zero: 0, one: 1 };
     let shuffled = |test, validation| Partition::Shuffled { test, validation };
     let scratch = Scratch::with_labels(&[0, 0, 1], &[0]);
     let small = open(&scratch);
-    data(&small, pair, TEST, "no validation samples of class \"class 1\"");
-    data(
-        &small,
-        Classes::Pair { zero: 4, one: 5 },
-        TEST,
-        "no training samples of class \"class 4\"",
-    );
-    data(&small, Classes::Pair { zero: 4, one: 5 }, shuffled(0.5, 0.0), "too few");
+    data(&small, pair, TEST, "no validation samples of class \"1\"");
+    let gap = open(&Scratch::with_labels(&[0, 0, 1, 6], &[0]));
+    let absent = Classes::Pair { zero: 4, one: 5 };
+    data(&gap, absent, TEST, "no training samples of class \"4\"");
+    data(&gap, absent, shuffled(0.5, 0.0), "too few");
     data(&small, Classes::All, shuffled(0.1, 0.0), "too few");
     data(&small, Classes::All, shuffled(0.9, 0.0), "too few");
     data(&small, Classes::All, shuffled(0.4, 0.45), "too few");
@@ -295,7 +294,7 @@ fn an_image_is_shown_as_text() {
     let dataset = open(&scratch);
     let text = show(&dataset, Half::Test, 0).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "test image 0: label 0, class 0");
+    assert_eq!(lines[0], "test image 0: label 0, 3x4");
     assert_eq!(lines[1..], ["", "", "  ██░░▒▒"]);
     assert!(
         matches!(show(&dataset, Half::Test, 10), Err(Error::Usage(line)) if line.contains("no test image 10"))

@@ -320,7 +320,7 @@ fn numbers_out_of_range_are_refused_with_what_belongs_there() {
         ),
         (
             "selection = { classes = { pair = { zero = 3, one = 3 } } }",
-            "line 1: selection: classes 3 and 3 are no pair; name two different ones of 0 to 9",
+            "line 1: selection: classes 3 and 3 are no pair; name two different labels",
         ),
     ] {
         assert_eq!(with_layers(line), wanted);

@@ -105,7 +105,7 @@ fn bar_of(wanted: &Wanted) -> ProgressBar {
     bar.with_message(wanted.name.clone())
 }
 
-/// The set that a command works on: the user's, or the synthetic one, announced loudly. From here on
+/// The set that a command works on: the user's, with a warning of whatever was odd about it, or the synthetic one, announced loudly. From here on
 /// the program ends with a line that says why, should a file be cut short under it.
 ///
 /// # Errors
@@ -128,6 +128,7 @@ pub fn open_places(places: &Places) -> Result<Arc<Dataset>> {
         ));
     }
     let dataset = places.open()?;
+    dataset.remarks().iter().for_each(|remark| console::warn(remark));
     if dataset.identity == Identity::Synthetic {
         console::warn(&format!(
             "THIS IS NOT FASHION-MNIST but a synthetic set of drawn garments ({}); results on it say \

@@ -27,8 +27,12 @@ struct Document<'a> {
 }
 
 impl Evaluation {
+    /// Predictions for samples of these classes. A network with more outputs than the set has classes
+    /// may predict others, which get the number of the output for a name.
     pub(super) fn new(score: Score, names: &[String], labels: &[u8], predictions: &[u8]) -> Self {
-        let mut confusion = Confusion::new(names);
+        let outputs = predictions.iter().max().map_or(0, |&last| usize::from(last) + 1);
+        let beyond = (names.len()..outputs).map(|output| format!("output {output}"));
+        let mut confusion = Confusion::new(names.iter().cloned().chain(beyond));
         confusion.add(labels, predictions);
         let report = ClassificationReport::new(&confusion);
         Self { score, confusion, report }

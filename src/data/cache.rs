@@ -4,16 +4,17 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use directories::ProjectDirs;
-use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
-use super::idx::{Form, Header};
+use super::contents::{self, Contents};
+use super::format::header::{Form, Header};
 use super::map::open_regular;
+use super::unpack::{self, Fault, unreadable};
 use crate::files::hex;
 use crate::{Error, Result};
 
@@ -22,11 +23,7 @@ pub const CACHE_VARIABLE: &str = "THREADCOUNT_CACHE";
 
 /// Bytes moved at a time when hashing and unpacking: half of a common L2 share, so the copy stays
 /// in cache.
-const CHUNK: usize = 128 << 10;
-
-/// No deflate stream expands further than 1032:1 (zlib's technical notes: 258 bytes from 2 bits). A
-/// header that promises more than that is a lie which need not be unpacked to be found out.
-const MAX_EXPANSION: u64 = 1032;
+pub(super) const CHUNK: usize = 128 << 10;
 
 /// The cache folder. Made when something is first put into it.
 #[derive(Clone, Debug)]
@@ -95,26 +92,60 @@ impl Cache {
         }
     }
 
-    /// The raw form of the `.gz` file at `path`, unpacked if it is not in the cache yet. The cached
-    /// name carries the SHA-256 of the packed bytes, so a changed `.gz` is never served stale.
+    /// The raw contents of the IDX file at `path`, which may be packed, whatever its name says. A packed
+    /// one is unpacked into the cache if it is not there yet, and into memory if the cache takes nothing.
+    /// The cached name carries the SHA-256 of the packed bytes, so a changed `.gz` is never served stale.
     ///
     /// # Errors
-    /// [`Error::Data`] if the file is not a whole gzip file that holds exactly the IDX file its
-    /// inner header promises, or the cache cannot be written.
-    pub fn unpacked(&self, form: Form, path: &Path) -> Result<PathBuf> {
-        let (file, metadata) = open_regular(path)?;
-        let key = sha256_of(BufReader::with_capacity(CHUNK, file)).map_err(unreadable(path))?;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let name = format!("{stem}.{}", &hex(&key)[..32]);
-        let target = self.root()?.join("unpacked").join(name);
+    /// [`Error::Data`] if the file cannot be read, or is packed and not a whole gzip file that holds
+    /// exactly the IDX file its inner header promises.
+    pub(super) fn contents(&self, form: Form, path: &Path) -> Result<Contents> {
+        if !unpack::is_packed(path)? {
+            return Contents::map(path);
+        }
+        let reason = match self.unpack(form, path) {
+            Ok(raw) => return Ok(Contents::map(&raw)?.unpacked_from(path)),
+            Err(Fault::Bad(error)) => return Err(error),
+            Err(Fault::Full(reason)) => reason,
+        };
+        let remark = match &self.root {
+            Some(root) => format!(
+                "unpacked into memory, as the cache folder {} cannot be written ({reason}); make room or set \
+                 {CACHE_VARIABLE} to another folder",
+                root.display()
+            ),
+            None => format!("unpacked into memory: {reason}"),
+        };
+        let room = |len| match usize::try_from(len) {
+            Ok(len) => contents::room(path, len).map_err(Fault::Bad),
+            Err(_) => Err(Fault::Bad(Error::data(path, "too large for this machine's addresses"))),
+        };
+        match unpack::gunzip(form, path, room) {
+            Ok(bytes) => Ok(Contents::held(path, bytes, Some(remark)).unpacked_from(path)),
+            Err(Fault::Bad(error)) => Err(error),
+            Err(Fault::Full(reason)) => Err(not_writable(path)(reason)),
+        }
+    }
+
+    /// The raw form of the packed file at `path` in the cache.
+    fn unpack(&self, form: Form, path: &Path) -> std::result::Result<PathBuf, Fault> {
+        let root = self.root().map_err(|error| Fault::Full(io::Error::other(error.to_string())))?;
+        let (file, _) = open_regular(path).map_err(Fault::Bad)?;
+        let key = sha256_of(BufReader::with_capacity(CHUNK, file))
+            .map_err(|error| Fault::Bad(unreadable(path)(error)))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        let folder = root.join("unpacked");
+        let target = folder.join(format!("{name}.{}", &hex(&key)[..32]));
         if is_whole(form, &target) {
             return Ok(target);
         }
-        let folder = self.folder("unpacked")?;
-        let mut temporary =
-            temporary(".unpacking-", 0o644).tempfile_in(&folder).map_err(not_writable(&folder))?;
-        gunzip(form, path, metadata.len(), &mut temporary)?;
-        persist(temporary, &target)?;
+        let temporary = unpack::gunzip(form, path, |_| {
+            fs::create_dir_all(&folder)
+                .and_then(|()| temporary(".unpacking-", 0o644).tempfile_in(&folder))
+                .map_err(Fault::Full)
+        })?;
+        temporary.persist(&target).map_err(|error| Fault::Full(error.error))?;
         Ok(target)
     }
 }
@@ -149,82 +180,13 @@ pub(super) fn not_writable(path: &Path) -> impl FnOnce(io::Error) -> Error {
     }
 }
 
-fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::data(path, format!("cannot be read: {source}"))
-}
-
 /// Whether the cached file is there with the length that its own header promises. After a crash of
 /// the machine a renamed file can turn up short or empty; it is then unpacked again.
-fn is_whole(form: Form, path: &Path) -> bool {
-    let mut header = Vec::new();
-    let Ok((file, metadata)) = open_regular(path) else { return false };
-    file.take(form.header_len() as u64).read_to_end(&mut header).is_ok()
-        && Header::parse(form, &header).is_ok_and(|header| header.file_len == metadata.len())
-}
-
-/// Unpacks `path` into `out`: the header first, then exactly the bytes that it promises, then the
-/// end of the file with a good checksum. Never writes more than was promised, never promises more
-/// than `packed_len` bytes can hold, and needs [`CHUNK`] bytes of memory.
-fn gunzip(form: Form, path: &Path, packed_len: u64, out: &mut NamedTempFile) -> Result<()> {
-    let broken = |source: io::Error| {
-        Error::data(
-            path,
-            format!("broken gzip data ({source}); restore the file or fetch it again"),
-        )
-    };
-    let (file, _) = open_regular(path)?;
-    let mut input = BufReader::with_capacity(CHUNK, file);
-    // The decoder takes a stream that ends before its first byte for an empty file.
-    if !input.fill_buf().map_err(unreadable(path))?.starts_with(&[0x1f, 0x8b]) {
-        return Err(Error::data(
-            path,
-            "not a gzip file (it does not begin with 1f 8b); restore it or fetch it again",
-        ));
-    }
-    let mut input = MultiGzDecoder::new(input);
+pub(super) fn is_whole(form: Form, path: &Path) -> bool {
     let mut head = Vec::new();
-    input.by_ref().take(form.header_len() as u64).read_to_end(&mut head).map_err(broken)?;
-    let header = Header::parse(form, &head)
-        .map_err(|fault| Error::data(path, format!("unpacked, {fault}")))?;
-    if header.file_len > packed_len.saturating_mul(MAX_EXPANSION) {
-        return Err(Error::data(
-            path,
-            format!(
-                "its inner header promises {} bytes, more than {packed_len} packed bytes can hold; restore the file or fetch it again",
-                header.file_len
-            ),
-        ));
-    }
-    let target = out.path().to_owned();
-    out.write_all(&head).map_err(not_writable(&target))?;
-    let mut left = header.file_len - head.len() as u64;
-    let mut chunk = vec![0; CHUNK];
-    while left > 0 {
-        let room = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
-        let read = input.read(&mut chunk[..room]).map_err(broken)?;
-        if read == 0 {
-            return Err(Error::data(
-                path,
-                format!(
-                    "unpacked, truncated: the header promises {} bytes, {left} are missing; restore the file or fetch it again",
-                    header.file_len
-                ),
-            ));
-        }
-        out.write_all(&chunk[..read]).map_err(not_writable(&target))?;
-        left -= read as u64;
-    }
-    // The read that meets the end is also the one that checks the CRC and the length behind it.
-    match input.read(&mut chunk[..1]).map_err(broken)? {
-        0 => Ok(()),
-        _ => Err(Error::data(
-            path,
-            format!(
-                "unpacked, has trailing bytes: the header promises {}; restore the file",
-                header.file_len
-            ),
-        )),
-    }
+    let Ok((file, metadata)) = open_regular(path) else { return false };
+    file.take(Header::LONGEST as u64).read_to_end(&mut head).is_ok()
+        && Header::parse(form, &head, Some(metadata.len())).is_ok()
 }
 
 /// SHA-256 of a whole stream.

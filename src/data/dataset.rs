@@ -4,24 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::Cache;
-use super::fashion_mnist::{self, FILES, Half, Official, Verification};
-use super::idx::{CLASSES, Images, Labels};
+use super::class_names::ClassList;
+use super::fashion_mnist::Half;
+use super::format::{self, FiledPart, Opened};
+use super::images::{Images, Labels};
 use super::synthetic;
+use super::verify::{Verification, verify};
 use crate::{Error, Result};
-
-/// The classes of Fashion-MNIST, by label.
-pub const CLASS_NAMES: [&str; CLASSES] = [
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-];
 
 /// Where the data lies by default, below the working folder.
 pub const LOCAL_FOLDER: &str = "data/fashion-mnist";
@@ -51,23 +40,25 @@ impl Identity {
 /// Images and their labels, of equal count.
 #[derive(Debug)]
 pub struct Part {
-    /// `[count, height, width]`.
+    /// `[count, height, width, channels]`.
     pub images: Images,
-    /// `[count]`.
+    /// `[count]`, classes numbered from 0.
     pub labels: Labels,
 }
 
 /// A set: two parts of images of one size.
 #[derive(Debug)]
 pub struct Dataset {
-    /// The `train-` files.
+    /// Trained on.
     pub train: Part,
-    /// The `t10k-` files.
+    /// Tested on.
     pub test: Part,
     /// What the set is.
     pub identity: Identity,
     /// The folder that it was found in.
     pub origin: PathBuf,
+    /// Its labels and their names.
+    pub class_list: ClassList,
 }
 
 impl Dataset {
@@ -80,22 +71,22 @@ impl Dataset {
         Places::user(explicit).open()
     }
 
-    /// Opens the four files of a folder; packed ones are unpacked into the cache.
+    /// Opens the set in a folder, of whichever format it is; packed files are unpacked into the cache.
+    /// Its classes are all labels from the smallest to the largest of both parts.
     ///
     /// # Errors
-    /// [`Error::Data`] if a file is missing or bad, or the four do not fit together.
+    /// [`Error::Data`] if there is none, a file is missing or bad, or they do not fit together.
     pub fn open_folder(folder: &Path, cache: &Cache) -> Result<Arc<Self>> {
-        check_folder(folder)?;
-        let [train_images, train_labels, test_images, test_labels] = &FILES;
-        let train = Part::open(folder, cache, train_images, train_labels)?;
-        let test = Part::open(folder, cache, test_images, test_labels)?;
-        let [h, w] = [train.images.height(), train.images.width()];
-        let [test_h, test_w] = [test.images.height(), test.images.width()];
-        if [h, w] != [test_h, test_w] {
+        let filed = format::find(folder)?;
+        let Opened { train, test, is_official } = filed.format.open(&filed, cache)?;
+        train.check()?;
+        test.check()?;
+        let [of_train, of_test] = [&train, &test].map(|part| part.images.measures());
+        if of_train != of_test {
             return Err(Error::data(
-                test_images.find(folder)?,
+                test.images.path(),
                 format!(
-                    "its images measure {test_h}x{test_w}, the training images {h}x{w}; use files of one set"
+                    "its images measure {of_test}, the training images {of_train}; use files of one set"
                 ),
             ));
         }
@@ -106,14 +97,22 @@ impl Dataset {
                 format!("holds more than {} images; use fewer", u32::MAX),
             ));
         }
-        let identity = if folder.join(synthetic::MARKER).exists() {
+        let identity = if filed.folder.join(synthetic::MARKER).exists() {
             Identity::Synthetic
-        } else if is_official(&train, &test) {
+        } else if is_official {
             Identity::FashionMnist
         } else {
             Identity::Other
         };
-        Ok(Arc::new(Self { train, test, identity, origin: folder.to_owned() }))
+        let labels = || [&train, &test].into_iter().flat_map(|part| &part.labels.values).copied();
+        let range = [labels().min().unwrap_or(0), labels().max().unwrap_or(0)];
+        let class_list = ClassList::of(&filed, identity, range)?;
+        let numbered = |FiledPart { images, labels }| Part {
+            images,
+            labels: Labels::number(labels, class_list.first),
+        };
+        let (train, test) = (numbered(train), numbered(test));
+        Ok(Arc::new(Self { train, test, identity, origin: folder.to_owned(), class_list }))
     }
 
     /// One of the two parts.
@@ -124,45 +123,51 @@ impl Dataset {
         }
     }
 
-    /// The names of all classes, by label.
+    /// The names of all classes, by their number.
     pub fn class_names(&self) -> Arc<[String]> {
-        (0..CLASSES as u8).map(|label| self.class_name(label)).collect()
+        self.class_list.names.clone().into()
     }
 
-    /// The name of a label: the garment, or the bare number where the classes are not known.
-    pub fn class_name(&self, label: u8) -> String {
-        match (self.identity, CLASS_NAMES.get(usize::from(label))) {
-            (Identity::FashionMnist | Identity::Synthetic, Some(name)) => (*name).to_owned(),
-            _ => format!("class {label}"),
+    /// The name of a class, by its number: the label where nobody has named it.
+    pub fn class_name(&self, class: u8) -> String {
+        match self.class_list.names.get(usize::from(class)) {
+            Some(name) => name.clone(),
+            None => self.label(class).to_string(),
         }
+    }
+
+    /// The label of class 0.
+    pub fn first_label(&self) -> u32 {
+        self.class_list.first
+    }
+
+    /// The label that the files give a class.
+    pub fn label(&self, class: u8) -> u32 {
+        self.class_list.first + u32::from(class)
+    }
+
+    /// What was odd about reading its files, though they could be read: one line each.
+    pub fn remarks(&self) -> Vec<String> {
+        let parts = [&self.train, &self.test];
+        let images = parts.map(|part| part.images.remark().map(|said| (part.images.path(), said)));
+        let labels = parts.map(|part| part.labels.remark().map(|said| (part.labels.path(), said)));
+        let all = images.into_iter().chain(labels).flatten();
+        all.map(|(path, remark)| format!("{}: {remark}", path.display())).collect()
     }
 }
 
-impl Part {
-    fn open(folder: &Path, cache: &Cache, images: &Official, labels: &Official) -> Result<Self> {
-        let images = images.open(folder, cache, Images::open)?;
-        let labels_path = labels.find(folder)?;
-        let labels = labels.open(folder, cache, Labels::open)?;
-        if images.count() != labels.count() {
-            return Err(Error::data(
-                labels_path,
-                format!(
-                    "holds {} labels for {} images; use files of one set",
-                    labels.count(),
-                    images.count()
-                ),
-            ));
+impl FiledPart {
+    /// Says that there is a label for each image.
+    fn check(&self) -> Result<()> {
+        let [labels, images] = [self.labels.values.len(), self.images.count()];
+        if labels == images {
+            return Ok(());
         }
-        Ok(Self { images, labels })
+        Err(Error::data(
+            &self.labels.path,
+            format!("holds {labels} labels for {images} images; use files of one set"),
+        ))
     }
-}
-
-/// Smallest files first: a set that is not official is found out without a hash of its images.
-fn is_official(train: &Part, test: &Part) -> bool {
-    FILES[3].is_raw(test.labels.file())
-        && FILES[1].is_raw(train.labels.file())
-        && FILES[2].is_raw(test.images.file())
-        && FILES[0].is_raw(train.images.file())
 }
 
 /// How a folder was come by.
@@ -192,9 +197,9 @@ pub struct Location {
 pub struct Places {
     /// The folder that the user named: never passed over.
     pub explicit: Option<PathBuf>,
-    /// The folder below the working folder: passed over if it holds none of the four files.
+    /// The folder below the working folder: passed over if it holds nothing but notes.
     pub local: PathBuf,
-    /// The cache: its Fashion-MNIST folder counts once all four files are there.
+    /// The cache: its Fashion-MNIST folder counts once all its files are there.
     pub cache: Cache,
 }
 
@@ -215,15 +220,14 @@ impl Places {
     /// folder and there is none.
     pub fn locate(&self) -> Result<Location> {
         if let Some(folder) = &self.explicit {
-            check_folder(folder)?;
+            format::check_place(folder)?;
             return Ok(Location { folder: folder.clone(), source: Source::Explicit });
         }
-        let holds = |folder: &Path| FILES.iter().filter(|file| file.find(folder).is_ok()).count();
-        if holds(&self.local) > 0 {
+        if format::may_hold_data(&self.local) {
             return Ok(Location { folder: self.local.clone(), source: Source::Local });
         }
         let cached = self.cache.fashion_mnist()?;
-        if holds(&cached) == FILES.len() {
+        if format::find(&cached).is_ok_and(|set| set.is_complete()) {
             return Ok(Location { folder: cached, source: Source::Cached });
         }
         Ok(Location {
@@ -258,19 +262,6 @@ impl Places {
                 "no set to verify there or in the cache; run `threadcount data fetch`, or name its folder",
             ));
         }
-        Ok(fashion_mnist::verify(&folder, &self.cache))
-    }
-}
-
-fn check_folder(folder: &Path) -> Result<()> {
-    match folder.metadata() {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
-        Ok(_) => {
-            Err(Error::data(folder, "not a folder; name the folder that holds the four IDX files"))
-        }
-        Err(source) => Err(Error::data(
-            folder,
-            format!("cannot be opened ({source}); name the folder that holds the four IDX files"),
-        )),
+        verify(&folder, &self.cache)
     }
 }

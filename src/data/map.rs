@@ -25,27 +25,19 @@ pub(super) struct FileMap {
 }
 
 impl FileMap {
-    /// Maps the regular file at `path`. Empty files, folders, pipes and devices are refused.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let (file, metadata) = open_regular(path)?;
-        let len = match usize::try_from(metadata.len()) {
-            Ok(0) => {
-                return Err(Error::data(path, "the file is empty; restore it or fetch it again"));
-            }
-            Ok(len) => len,
-            Err(_) => {
-                return Err(Error::data(
-                    path,
-                    "the file is too large for this machine's addresses",
-                ));
-            }
-        };
+    /// Maps `len` bytes, which are all, of this regular file, whose name is `path`.
+    ///
+    /// # Errors
+    /// The system's, such as of a file system that has no maps.
+    pub(super) fn new(path: &Path, file: &File, len: usize) -> io::Result<Self> {
+        // Private: some file systems (FUSE with direct_io, shares of virtual machines) have no shared
+        // maps. Nothing is written, so nothing is ever copied.
+        //
         // SAFETY: the map is read-only and private, `len` is the file's length. Another program may
         // still write the file (then we read other bytes, which only data is made of: every u8 is a
         // valid value and labels and headers are checked again wherever they index) or cut it short
         // (then the signal ends the program before any byte of the lost page is seen).
-        let map = unsafe { MmapOptions::new().len(len).map(&file) }
-            .map_err(|source| Error::data(path, format!("cannot map the file: {source}")))?;
+        let map = unsafe { MmapOptions::new().len(len).map_copy_read_only(file) }?;
         let watch = sigbus::Watch::new(path, &map);
         Ok(Self { map, watch })
     }
@@ -288,8 +280,12 @@ mod tests {
         if let Some(folder) = std::env::var_os(CHILD) {
             let folder = Path::new(&folder);
             exit_on_lost_pages().unwrap();
-            let _ours = FileMap::open(&folder.join("ours")).unwrap();
-            let gone = FileMap::open(&folder.join("gone")).unwrap();
+            let open = |name: &str| {
+                let file = File::open(folder.join(name)).unwrap();
+                FileMap::new(&folder.join(name), &file, 100_000).unwrap()
+            };
+            let _ours = open("ours");
+            let gone = open("gone");
             drop(gone);
             let file = File::options().read(true).write(true).open(folder.join("foreign")).unwrap();
             // SAFETY: read only below, where the read is meant to fault.

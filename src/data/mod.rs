@@ -1,10 +1,12 @@
 //! From files on disk to batches of floats, in the order data flows:
 //!
-//! - [`idx`]: IDX files, mapped into memory and checked once
+//! - [`mod@format`]: the formats in which sets are filed, one row each; files are mapped into memory and
+//!   checked once
 //! - [`cache`]: where packed files are unpacked to, and everything made or fetched is kept
 //! - [`fashion_mnist`]: the official files and their checksums; [`fetch`] downloads them
 //! - [`synthetic`]: drawn garments for machines without the data
-//! - [`dataset`]: which folder is used, and what it holds
+//! - [`dataset`]: which folder is used, and what it holds; [`ClassList`]: its labels and their names
+//! - [`mod@verify`]: a report on the files of a set
 //! - [`Samples`]: inputs in mapped files or in memory, with their targets
 //! - [`split`]: training, validation and test samples of a selection of classes
 //! - [`scale`]: from samples to what a network sees
@@ -16,10 +18,13 @@
 
 pub mod batch;
 pub mod cache;
+mod class_names;
+mod contents;
 pub mod dataset;
 pub mod fashion_mnist;
 pub mod fetch;
-pub mod idx;
+pub mod format;
+mod images;
 mod map;
 mod samples;
 pub mod scale;
@@ -28,13 +33,16 @@ pub mod show;
 pub mod split;
 pub mod synthetic;
 mod targets;
+mod unpack;
+pub mod verify;
 
 pub use batch::{Picks, TargetBuffer, gather, naive_gather};
 pub use cache::Cache;
-pub use dataset::{CLASS_NAMES, Dataset, Identity, Location, Part, Places, Source};
-pub use fashion_mnist::{Half, Verification};
+pub use class_names::{ClassList, MOST_CLASSES};
+pub use dataset::{Dataset, Identity, Location, Part, Places, Source};
+pub use fashion_mnist::{CLASS_NAMES, Half};
 pub use fetch::{Fetch, FetchEvent};
-pub use idx::{Images, Labels};
+pub use images::{FiledLabels, Images, Labels};
 pub use map::exit_on_lost_pages;
 pub use samples::{Inputs, Row, Samples};
 pub use scale::{Scale, Scaling};
@@ -43,3 +51,4 @@ pub(crate) use shape::elements;
 pub use show::show;
 pub use split::{Classes, Partition, Selection, Split, Validation};
 pub use targets::Targets;
+pub use verify::{Verification, verify};

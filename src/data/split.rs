@@ -7,7 +7,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::Dataset;
-use super::idx::CLASSES;
 use super::samples::Samples;
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
@@ -16,13 +15,13 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Classes {
-    /// All ten, as they are.
+    /// All of the set, as they are.
     All,
     /// Two of them, renumbered 0 and 1.
     Pair {
-        /// The original label that becomes 0.
+        /// The label, as the set's files have it, that becomes 0.
         zero: u8,
-        /// The original label that becomes 1.
+        /// The label that becomes 1.
         one: u8,
     },
 }
@@ -102,11 +101,11 @@ impl Selection {
     /// class, or has too few samples for a share to be one.
     pub fn apply(&self, dataset: &Arc<Dataset>, seed: u64) -> Result<Split> {
         self.check()?;
-        let class_names = self.classes.names(dataset);
+        let taken = self.classes.of(dataset)?;
+        let class_names = taken.names(dataset);
         let samples = |picks| Samples::picked(dataset, picks, class_names.clone());
-        let filed_train = self.classes.pick(dataset.train.labels.as_slice(), 0);
-        let filed_test =
-            self.classes.pick(dataset.test.labels.as_slice(), dataset.train.labels.count());
+        let filed_train = taken.pick(dataset.train.labels.as_slice(), 0);
+        let filed_test = taken.pick(dataset.test.labels.as_slice(), dataset.train.labels.count());
         let (train, validation, test) = match self.partition {
             Partition::AsFiled(Validation::Test) => (filed_train, None, filed_test),
             Partition::AsFiled(Validation::Tail(share)) => {
@@ -135,7 +134,7 @@ impl Selection {
         let validation = validation.map_or_else(|| test.clone(), samples);
         for (name, samples) in [("training", &train), ("validation", &validation), ("test", &test)]
         {
-            self.classes.require(samples, name, &dataset.origin)?;
+            taken.require(samples, name, &dataset.origin)?;
         }
         Ok(Split { train, validation, test })
     }
@@ -169,19 +168,49 @@ impl Classes {
 
     fn check(self) -> Result<()> {
         match self {
-            Self::Pair { zero, one } if zero == one || usize::from(zero.max(one)) >= CLASSES => {
-                Err(Error::Usage(format!(
-                    "classes {zero} and {one} are no pair; name two different ones of 0 to 9"
-                )))
-            }
+            Self::Pair { zero, one } if zero == one => Err(Error::Usage(format!(
+                "classes {zero} and {one} are no pair; name two different labels"
+            ))),
             _ => Ok(()),
         }
     }
 
+    /// The classes of a set that are taken.
+    fn of(self, dataset: &Dataset) -> Result<Taken> {
+        let (zero, one) = match self {
+            Self::All => return Ok(Taken::All),
+            Self::Pair { zero, one } => (zero, one),
+        };
+        let list = &dataset.class_list;
+        let class = |label: u8| {
+            list.class(label.into()).ok_or_else(|| {
+                Error::data(
+                    &dataset.origin,
+                    format!(
+                        "has the labels {} to {}, and label {label} is asked for; name another set, or other \
+                         classes in the recipe",
+                        list.first,
+                        list.last()
+                    ),
+                )
+            })
+        };
+        Ok(Taken::Pair { zero: class(zero)?, one: class(one)? })
+    }
+}
+
+/// [`Classes`] of a certain set, numbered as its samples are.
+#[derive(Clone, Copy)]
+enum Taken {
+    All,
+    Pair { zero: u8, one: u8 },
+}
+
+impl Taken {
     fn names(self, dataset: &Dataset) -> Arc<[String]> {
         match self {
             Self::All => dataset.class_names(),
-            Self::Pair { zero, one } => [zero, one].map(|label| dataset.class_name(label)).into(),
+            Self::Pair { zero, one } => [zero, one].map(|class| dataset.class_name(class)).into(),
         }
     }
 
@@ -199,7 +228,7 @@ impl Classes {
     }
 
     /// Says that there are samples, and of a pair both classes (what could a network of two learn
-    /// from one?). Of all ten some may be missing: a small set is still a set.
+    /// from one?). Of all classes some may be missing: a small set is still a set.
     fn require(self, samples: &Samples, part: &str, origin: &Path) -> Result<()> {
         let missing = match self {
             Self::All => samples.is_empty().then(|| "any class".to_owned()),

@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
-use super::cache::{Cache, not_writable};
-use super::fashion_mnist::{FILES, Half};
-use super::idx::{CLASSES, Images, Labels, header_bytes};
+use super::cache::{Cache, is_whole as is_whole_file, not_writable};
+use super::fashion_mnist::{CLASS_NAMES, FILES, Half};
+use super::format::header::{Form, header_bytes};
 use crate::Result;
 use crate::random::{Key, Purpose};
 use canvas::{Dice, PIXELS, SIDE};
@@ -33,6 +33,9 @@ pub const TRAIN: usize = 60_000;
 pub const TEST: usize = 10_000;
 /// A file of this name beside the four marks a synthetic set.
 pub const MARKER: &str = "NOT-FASHION-MNIST.txt";
+
+/// How many classes are drawn.
+const CLASSES: usize = CLASS_NAMES.len();
 
 /// Images drawn at a time: 3.2 MB, so memory stays small whatever the count.
 const CHUNK: usize = 4096;
@@ -63,8 +66,8 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
 /// Whether the folder holds the marker and four files of the right form.
 fn is_whole(folder: &Path) -> bool {
     folder.join(MARKER).is_file()
-        && [0, 2].iter().all(|&i| Images::open(&folder.join(FILES[i].name)).is_ok())
-        && [1, 3].iter().all(|&i| Labels::open(&folder.join(FILES[i].name)).is_ok())
+        && (FILES.iter().zip([Form::Images, Form::Labels, Form::Images, Form::Labels]))
+            .all(|(file, form)| is_whole_file(form, &folder.join(file.name)))
 }
 
 /// Draws a set of `train` + `test` images into an existing folder: four raw IDX files and the

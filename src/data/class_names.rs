@@ -1,0 +1,170 @@
+//! The classes of a set: which labels it has, and what they are called.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::dataset::Identity;
+use super::fashion_mnist::CLASS_NAMES;
+use super::format::Filed;
+use crate::{Error, Result};
+
+/// The most classes that a set can have: a class is a byte.
+pub const MOST_CLASSES: usize = 256;
+
+/// A file of names is a few thousand bytes; one that is longer is no such file.
+const LONGEST: u64 = 1 << 20;
+
+/// The classes of a set: all labels from the first to the last. A label between them that no image has
+/// is a class like the others, so that a label says the same of every part of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassList {
+    /// The label of class 0.
+    pub first: u32,
+    /// A name for each class; the label where nobody has named it.
+    pub names: Vec<String>,
+}
+
+/// How a file beside the data names classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spelling {
+    /// A name on each line; the first line is that of the first label.
+    Lines,
+    /// A line for each label: the label, then the codes of the characters that it stands for.
+    Characters,
+}
+
+/// The files beside the data that name classes, in the order in which they are looked for. Each may begin
+/// with the prefix of the set's other files.
+const FILES: [(&str, Spelling); 2] =
+    [("classes.txt", Spelling::Lines), ("mapping.txt", Spelling::Characters)];
+
+impl ClassList {
+    /// The classes of a set whose labels are `first` to `last`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if there are more than 256, or a file beside the data names others.
+    pub(super) fn of(filed: &Filed, identity: Identity, [first, last]: [u32; 2]) -> Result<Self> {
+        let count = (last - first) as usize + 1;
+        if count > MOST_CLASSES {
+            return Err(Error::data(
+                &filed.folder,
+                format!(
+                    "its labels are {first} to {last}, {count} classes; number {MOST_CLASSES} at most, one after \
+                     the other"
+                ),
+            ));
+        }
+        let known = CLASS_NAMES.len() as u32;
+        if identity != Identity::Other && last < known {
+            return Ok(Self { first: 0, names: CLASS_NAMES.map(str::to_owned).into() });
+        }
+        let beside = FILES.iter().find_map(|&(name, spelling)| {
+            let path = |prefix: &str| filed.folder.join(format!("{prefix}{name}"));
+            let here = |path: &PathBuf| path.symlink_metadata().is_ok();
+            let path = [path(&filed.prefix), path("")].into_iter().find(here)?;
+            Some((path, spelling))
+        });
+        match beside {
+            Some((path, Spelling::Lines)) => Self::lines(&path, [first, last]),
+            Some((path, Spelling::Characters)) => Self::characters(&path, [first, last]),
+            None => {
+                Ok(Self { first, names: (first..=last).map(|label| label.to_string()).collect() })
+            }
+        }
+    }
+
+    fn lines(path: &Path, [first, last]: [u32; 2]) -> Result<Self> {
+        let text = read(path)?;
+        let mut names: Vec<_> = text.lines().map(|line| line.trim().to_owned()).collect();
+        while names.pop_if(|name| name.is_empty()).is_some() {}
+        if let Some(i) = names.iter().position(String::is_empty) {
+            return Err(Error::data(path, format!("line {} is empty; name a class on it", i + 1)));
+        }
+        let count = (last - first) as usize + 1;
+        // Names of classes behind the last label are those of a larger set of which this is a part. In
+        // front of the first that cannot be told from a wrong file.
+        if names.len() == count
+            || (first == 0 && names.len() > count && names.len() <= MOST_CLASSES)
+        {
+            return Ok(Self { first, names });
+        }
+        Err(Error::data(
+            path,
+            format!(
+                "names {} classes, but the labels of the set are {first} to {last}; write {count} lines, the \
+                 first for label {first}",
+                names.len()
+            ),
+        ))
+    }
+
+    fn characters(path: &Path, [first, last]: [u32; 2]) -> Result<Self> {
+        let text = read(path)?;
+        let mut named: Vec<(u32, String)> = Vec::new();
+        for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let numbers: Option<Vec<u32>> =
+                line.split_whitespace().map(|n| n.parse().ok()).collect();
+            let entry = match numbers.as_deref() {
+                Some([label, codes @ ..]) if !codes.is_empty() => {
+                    let name: Option<String> =
+                        codes.iter().map(|&code| char::from_u32(code)).collect();
+                    name.map(|name| (*label, name))
+                }
+                _ => None,
+            };
+            named.push(entry.ok_or_else(|| {
+                Error::data(
+                    path,
+                    format!(
+                        "line {} is not a label and codes of characters, such as '1 65 97'",
+                        i + 1
+                    ),
+                )
+            })?);
+        }
+        let labels = || named.iter().map(|&(label, _)| label);
+        let (from, to) = (labels().min().unwrap_or(first), labels().max().unwrap_or(last));
+        if first < from || last > to {
+            return Err(Error::data(
+                path,
+                format!(
+                    "names the labels {from} to {to}, but those of the set are {first} to {last}; put the \
+                     mapping of this set in its place"
+                ),
+            ));
+        }
+        if (to - from) as usize >= MOST_CLASSES {
+            return Err(Error::data(path, format!("names more than {MOST_CLASSES} labels")));
+        }
+        let name = |label: u32| match named.iter().find(|&&(named, _)| named == label) {
+            Some((_, name)) => name.clone(),
+            None => label.to_string(),
+        };
+        Ok(Self { first: from, names: (from..=to).map(name).collect() })
+    }
+
+    /// The label of the last class.
+    pub fn last(&self) -> u32 {
+        self.first + self.names.len() as u32 - 1
+    }
+
+    /// The class that has a label.
+    pub fn class(&self, label: u32) -> Option<u8> {
+        let class = label.checked_sub(self.first)?;
+        (label <= self.last()).then(|| u8::try_from(class).ok()).flatten()
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    let (file, metadata) = super::map::open_regular(path)?;
+    if metadata.len() > LONGEST {
+        return Err(Error::data(path, "too long for a list of names; write one name a line"));
+    }
+    drop(file);
+    fs::read_to_string(path).map_err(|source| {
+        Error::data(
+            path,
+            format!("cannot be read ({source}); write the names of the classes in UTF-8"),
+        )
+    })
+}

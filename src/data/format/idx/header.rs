@@ -1,0 +1,341 @@
+//! The header of an IDX file: two zero bytes, the element type (0x08: unsigned bytes, 0x0c: 32-bit
+//! integers), the number of dimensions, each dimension as a big-endian u32; the elements follow in
+//! row-major order (<http://yann.lecun.com/exdb/mnist>). And what to say of a file that has none.
+
+use crate::Result;
+use crate::data::contents::Contents;
+use crate::data::images::{FiledLabels, Images};
+
+/// What an IDX file has to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `[count, height, width]`, or with channels `[count, height, width, channels]`; bytes.
+    Images,
+    /// `[count]`, bytes or 32-bit integers; or `[count, columns]` of 32-bit integers, of which the first
+    /// is the class, as QMNIST has it.
+    Labels,
+}
+
+/// A checked IDX header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The sizes, as many as the file has. None is zero.
+    pub dims: Vec<usize>,
+    /// Bytes of an element: 1, or 4 for the integers of labels.
+    pub element: usize,
+    /// Bytes before the first element.
+    pub header_len: usize,
+    /// Length of the whole file in bytes, header included.
+    pub file_len: u64,
+}
+
+const BYTES: u8 = 0x08;
+const INTEGERS: u8 = 0x0c;
+
+/// The IDX element types: number, bytes, name.
+const ELEMENTS: [(u8, u64, &str); 6] = [
+    (BYTES, 1, "unsigned bytes"),
+    (0x09, 1, "signed bytes"),
+    (0x0b, 2, "16-bit integers"),
+    (INTEGERS, 4, "32-bit integers"),
+    (0x0d, 4, "32-bit floats"),
+    (0x0e, 8, "64-bit floats"),
+];
+
+/// What other files begin with that are put in an IDX file's place, and what to do with them.
+const STRANGERS: [(&[u8], &str); 7] = [
+    (&[0x1f, 0x8b], "gzip data, packed twice: unpack it once"),
+    (b"PK\x03\x04", "a zip archive: unpack it"),
+    (b"\xfd7zXZ", "an xz file: unpack it"),
+    (b"BZh", "a bzip2 file: unpack it"),
+    (b"\x93NUMPY", "a NumPy array: let its name end in .npy"),
+    (b"<", "a web page: the download failed, fetch the file again"),
+    (b"version https://git-lfs", "a pointer of git-lfs: fetch the file itself with `git lfs pull`"),
+];
+
+/// The numbers of dimensions that anybody files images or labels with.
+const MOST_DIMENSIONS: usize = 5;
+
+impl Header {
+    /// No header that is understood is longer.
+    pub const LONGEST: usize = 4 + 4 * u8::MAX as usize;
+
+    /// Bytes of the sizes, which follow the first four.
+    pub fn fields_len(front: &[u8]) -> usize {
+        front.get(3).map_or(0, |&dimensions| 4 * usize::from(dimensions))
+    }
+
+    /// Reads the header at the front of `bytes`; `len` is the length of the whole file where it is
+    /// known. The fault comes back as text, to be joined to the file's name: the same check serves raw
+    /// files and the insides of packed ones.
+    pub fn parse(form: Form, bytes: &[u8], len: Option<u64>) -> std::result::Result<Self, String> {
+        let front: &[u8; 4] = bytes.first_chunk().ok_or_else(|| {
+            format!(
+                "truncated: {} bytes do not hold an IDX header; restore the file or fetch it again",
+                bytes.len()
+            )
+        })?;
+        let &[0, 0, element, dimensions] = front else {
+            return Err(stranger(bytes));
+        };
+        let size = element_size(form, element)?;
+        let header_len = 4 + 4 * usize::from(dimensions);
+        let fields = bytes.get(4..header_len).ok_or_else(|| {
+            format!(
+                "truncated: the header alone has {header_len} bytes, the file {}; restore it or fetch it again",
+                bytes.len()
+            )
+        })?;
+        let sizes = || fields.as_chunks::<4>().0.iter();
+        let dims: Vec<usize> = sizes().map(|field| u32::from_be_bytes(*field) as usize).collect();
+        let file_len = file_len(&dims, size);
+        if file_len.is_none() || (len.is_some() && len != file_len) {
+            let reversed: Vec<_> =
+                sizes().map(|field| u32::from_le_bytes(*field) as usize).collect();
+            if len.is_some() && self::file_len(&reversed, size) == len {
+                return Err(format!(
+                    "its sizes are written with the last byte first (little-endian): read so they are {}, \
+                     which fits the file exactly; write each with its first byte first, the rest is sound",
+                    sizes_text(&reversed)
+                ));
+            }
+        }
+        let noun = form.noun();
+        form.check(&dims, element)?;
+        if dims[0] == 0 {
+            return Err(format!("holds no {noun}; put a set with at least one in its place"));
+        }
+        if dims.contains(&0) {
+            return Err(format!(
+                "its {noun} measure {} numbers; put {noun} of at least one in its place",
+                product_text(&dims[1..])
+            ));
+        }
+        // Twice: in u64 for the file, in isize for the address space.
+        let file_len = file_len.filter(|&len| isize::try_from(len).is_ok()).ok_or_else(|| {
+            format!(
+                "the header promises {} bytes, more than can be addressed; restore the file",
+                product_text(&dims)
+            )
+        })?;
+        match len {
+            Some(found) if found != file_len => {
+                let fault = if found < file_len { "truncated" } else { "has trailing bytes" };
+                Err(format!(
+                    "{fault}: the header promises {file_len} bytes, the file has {found}; restore it or fetch it again"
+                ))
+            }
+            _ => Ok(Self { dims, element: size as usize, header_len, file_len }),
+        }
+    }
+
+    /// The length that a file would have whose sizes were written little-endian.
+    pub fn reversed_len(bytes: &[u8]) -> Option<u64> {
+        let &[0, 0, element, dimensions] = bytes.first_chunk()? else { return None };
+        let &(_, size, _) = ELEMENTS.iter().find(|&&(number, ..)| number == element)?;
+        let fields = bytes.get(4..4 + 4 * usize::from(dimensions))?;
+        let sizes = fields.as_chunks::<4>().0.iter();
+        let dims: Vec<_> = sizes.map(|field| u32::from_le_bytes(*field) as usize).collect();
+        file_len(&dims, size)
+    }
+}
+
+/// Header and elements; none beyond u64.
+fn file_len(dims: &[usize], element: u64) -> Option<u64> {
+    let product = dims.iter().try_fold(element, |product, &n| product.checked_mul(n as u64));
+    product?.checked_add(4 + 4 * dims.len() as u64)
+}
+
+fn element_size(form: Form, element: u8) -> std::result::Result<u64, String> {
+    let known = ELEMENTS.iter().find(|&&(number, ..)| number == element);
+    match (form, known) {
+        (_, Some(&(BYTES, size, _))) | (Form::Labels, Some(&(INTEGERS, size, _))) => Ok(size),
+        _ => Err(format!(
+            "its elements are {} (0x{element:02x}); convert them to unsigned bytes (0x08)",
+            known.map_or("of an unknown type", |&(_, _, name)| name)
+        )),
+    }
+}
+
+/// What a file is that does not begin with two zeros.
+fn stranger(bytes: &[u8]) -> String {
+    // "<!doctype", also behind blanks.
+    let front = bytes.trim_ascii_start();
+    if let Some((_, what)) = STRANGERS.iter().find(|(magic, _)| front.starts_with(magic)) {
+        return format!("not an IDX file but {what}");
+    }
+    if let [dimensions, element, 0, 0, ..] = *bytes
+        && (1..=MOST_DIMENSIONS).contains(&usize::from(dimensions))
+        && ELEMENTS.iter().any(|&(number, ..)| number == element)
+    {
+        return format!(
+            "its header is written with the last byte of each number first (little-endian: it begins with \
+             {dimensions:02x} {element:02x} 00 00); write each with its first byte first"
+        );
+    }
+    format!(
+        "not an IDX file (it begins with {:02x} {:02x}, not 00 00); put an IDX file in its place",
+        bytes[0], bytes[1]
+    )
+}
+
+impl Form {
+    /// What it holds, in the plural.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Images => "images",
+            Self::Labels => "labels",
+        }
+    }
+
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Images => Self::Labels,
+            Self::Labels => Self::Images,
+        }
+    }
+
+    /// Says that an array of these sizes is one; else what it is, and what to do.
+    fn check(self, dims: &[usize], element: u8) -> std::result::Result<(), String> {
+        let text = sizes_text(dims);
+        match (self, dims) {
+            (Self::Images, [_, _, _] | [_, _, _, 1 | 3]) | (Self::Labels, [_] | [_, 1]) => Ok(()),
+            (Self::Labels, [_, _]) if element == INTEGERS => Ok(()),
+            (Self::Images, [_]) => {
+                Err(format!("holds labels, one number each ({text}), where images belong"))
+            }
+            (Self::Images, &[n, row]) => {
+                let side = row.isqrt();
+                let example = match side * side == row {
+                    true => format!(", such as {}", sizes_text(&[n, side, side])),
+                    false => String::new(),
+                };
+                Err(format!(
+                    "holds a row of {row} numbers for each image ({text}), not its height and width; \
+                     write the sizes [count, height, width]{example}"
+                ))
+            }
+            (Self::Images, &[n, channels @ (1 | 3), height, width]) => Err(format!(
+                "its channels come first ({text}); put those of each pixel side by side and write the sizes {}",
+                sizes_text(&[n, height, width, channels])
+            )),
+            (Self::Images, &[_, _, _, channels]) => {
+                Err(format!("its images have {channels} channels ({text}); convert them to 1 or 3"))
+            }
+            (Self::Images, _) => Err(format!(
+                "has {} dimensions ({text}) where images have 3, or 4 with channels; write the sizes \
+                 [count, height, width]",
+                dims.len()
+            )),
+            (Self::Labels, &[n, row]) => Err(format!(
+                "holds {row} numbers for each label ({text}), perhaps one-hot rows; write the number of the \
+                 class alone, with the sizes [{n}]"
+            )),
+            (Self::Labels, [_, _, _] | [_, _, _, _]) => {
+                Err(format!("holds images ({text}), where labels belong"))
+            }
+            (Self::Labels, _) => Err(format!(
+                "has {} dimensions ({text}) where labels have 1; write the sizes [count]",
+                dims.len()
+            )),
+        }
+    }
+
+    /// Whether an array of these sizes is one.
+    pub fn fits(self, bytes: &[u8]) -> bool {
+        Header::parse(self, bytes, None).is_ok()
+    }
+}
+
+/// `[600, 28, 28]`
+fn sizes_text(dims: &[usize]) -> String {
+    format!("{dims:?}")
+}
+
+/// `600x28x28`
+fn product_text(dims: &[usize]) -> String {
+    dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
+}
+
+/// The images in the contents of a raw IDX file.
+pub(in crate::data) fn images(contents: Contents) -> Result<Images> {
+    let header = parsed(Form::Images, &contents)?;
+    let &[count, height, width, ref channels @ ..] = &header.dims[..] else {
+        unreachable!("images have three dimensions or four");
+    };
+    let channels = channels.first().copied().unwrap_or(1);
+    Ok(Images::new(contents, header.header_len, [count, height, width, channels]))
+}
+
+/// The labels in the contents of a raw IDX file.
+pub(in crate::data) fn labels(contents: &Contents) -> Result<FiledLabels> {
+    let header = parsed(Form::Labels, contents)?;
+    let columns = header.dims.get(1).copied().unwrap_or(1);
+    let elements = &contents[header.header_len..];
+    let values: Vec<i32> = match header.element {
+        1 => elements.iter().step_by(columns).map(|&label| label.into()).collect(),
+        _ => {
+            let rows = elements.as_chunks::<4>().0.iter().step_by(columns);
+            rows.map(|label| i32::from_be_bytes(*label)).collect()
+        }
+    };
+    if let Some(i) = values.iter().position(|&label| label < 0) {
+        let fault = format!("label {i} is {}; number the classes from 0 up", values[i]);
+        return Err(contents.fault(fault));
+    }
+    Ok(FiledLabels {
+        path: contents.origin().to_owned(),
+        values: values.into_iter().map(i32::unsigned_abs).collect(),
+        remark: contents.remark().map(str::to_owned),
+    })
+}
+
+/// The header of a whole file.
+pub(in crate::data) fn parsed(form: Form, contents: &Contents) -> Result<Header> {
+    Header::parse(form, contents, Some(contents.len() as u64))
+        .map_err(|fault| contents.fault(fault))
+}
+
+/// The header of an IDX file of unsigned bytes.
+pub(in crate::data) fn header_bytes(shape: &[usize]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, BYTES, shape.len() as u8];
+    for &side in shape {
+        bytes.extend((side as u32).to_be_bytes());
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_published_headers() {
+        // The first bytes of train-images-idx3-ubyte and train-labels-idx1-ubyte, as published, and of
+        // qmnist-train-labels-idx2-int.
+        let images = [0, 0, 8, 3, 0, 0, 0xea, 0x60, 0, 0, 0, 28, 0, 0, 0, 28];
+        let labels = [0, 0, 8, 1, 0, 0, 0xea, 0x60];
+        let qmnist = [0, 0, 12, 2, 0, 0, 0xea, 0x60, 0, 0, 0, 8];
+        let read = |form, bytes: &[u8]| {
+            let header = Header::parse(form, bytes, None).unwrap();
+            (header.dims, header.element, header.header_len, header.file_len)
+        };
+        assert_eq!(read(Form::Images, &images), (vec![60_000, 28, 28], 1, 16, 47_040_016));
+        assert_eq!(read(Form::Labels, &labels), (vec![60_000], 1, 8, 60_008));
+        assert_eq!(read(Form::Labels, &qmnist), (vec![60_000, 8], 4, 12, 1_920_012));
+        assert_eq!(header_bytes(&[60_000, 28, 28]), images);
+        assert_eq!(header_bytes(&[60_000]), labels);
+    }
+
+    #[test]
+    fn overflowing_products_are_faults() {
+        let mut bytes = vec![0, 0, 8, 3];
+        bytes.extend([0xff; 12]);
+        let fault = |bytes: &[u8]| Header::parse(Form::Images, bytes, Some(100)).unwrap_err();
+        assert!(fault(&bytes).contains("more than can be addressed"));
+        // 2^32-1 squared fits in u64 but not beside an address.
+        bytes[12..].copy_from_slice(&[0, 0, 0, 1]);
+        assert!(fault(&bytes).contains("more than can be addressed"));
+    }
+}

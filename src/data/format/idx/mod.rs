@@ -1,0 +1,147 @@
+//! IDX, the format of MNIST and its successors: images and labels of each part in a file of their own,
+//! raw or packed by gzip.
+
+pub(in crate::data) mod header;
+mod names;
+
+use std::fs::File;
+use std::io::Read;
+
+use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Opened};
+use crate::data::cache::Cache;
+use crate::data::contents::Contents;
+use crate::data::fashion_mnist::{FILES, Half};
+use crate::data::unpack;
+use crate::{Error, Result};
+use header::{Form, Header};
+
+/// The row of [`FORMATS`](super::FORMATS).
+pub(super) struct Idx;
+
+/// The four files, in the order of [`FILES`].
+const PLACES: [(Half, Form); 4] = [
+    (Half::Train, Form::Images),
+    (Half::Train, Form::Labels),
+    (Half::Test, Form::Images),
+    (Half::Test, Form::Labels),
+];
+
+impl Format for Idx {
+    fn name(&self) -> &'static str {
+        "IDX"
+    }
+
+    fn files(&self) -> &'static str {
+        "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte, \
+         packed or not"
+    }
+
+    fn recognise(&self, listing: &Listing) -> Vec<Filed> {
+        let mut read: Vec<_> =
+            listing.names.iter().filter_map(|name| Some((names::read(name)?, name))).collect();
+        read.sort_by(|(a, _), (b, _)| (&a.prefix, a.rank).cmp(&(&b.prefix, b.rank)));
+        let sets = read.chunk_by(|(a, _), (b, _)| a.prefix == b.prefix);
+        let filed = |set: &[(names::Named, &String)]| {
+            let prefix = &set[0].0.prefix;
+            let file = |(half, form)| {
+                let found = set.iter().find(|(named, _)| (named.half, named.form) == (half, form));
+                let name = names::canonical(prefix, half, form);
+                let found = match found {
+                    Some(&(_, found)) => Ok(found.clone()),
+                    None => Err(missing(listing, half, form)),
+                };
+                FiledFile { name, found }
+            };
+            Filed {
+                format: &Idx,
+                folder: listing.folder.clone(),
+                prefix: prefix.clone(),
+                files: PLACES.map(file).into(),
+            }
+        };
+        sets.map(filed).collect()
+    }
+
+    fn look(&self, filed: &Filed, file: usize, cache: &Cache) -> Result<Look> {
+        let (_, form) = PLACES[file];
+        read(filed, file, cache, |contents| {
+            // Labels are read to the last one: one of them may be bad.
+            if form == Form::Labels {
+                header::labels(&contents)?;
+            }
+            Ok(Look {
+                dims: header::parsed(form, &contents)?.dims,
+                is_official: FILES[file].is_raw(&contents),
+                remark: contents.remark().map(str::to_owned),
+            })
+        })
+    }
+
+    fn open(&self, filed: &Filed, cache: &Cache) -> Result<Opened> {
+        let part = |images: usize, labels: usize| {
+            let images = read(filed, images, cache, header::images)?;
+            read(filed, labels, cache, |contents| {
+                let part = FiledPart { images, labels: header::labels(&contents)? };
+                Ok((part, FILES[labels].is_raw(&contents)))
+            })
+        };
+        let (train, official_train_labels) = part(0, 1)?;
+        let (test, official_test_labels) = part(2, 3)?;
+        // Smallest files first: a set that is not official is found out without a hash of its images.
+        let is_official = official_test_labels
+            && official_train_labels
+            && FILES[2].is_raw(test.images.file())
+            && FILES[0].is_raw(train.images.file());
+        Ok(Opened { train, test, is_official })
+    }
+}
+
+/// What `of` makes of the contents of a file.
+fn read<T>(
+    filed: &Filed,
+    file: usize,
+    cache: &Cache,
+    of: impl FnOnce(Contents) -> Result<T>,
+) -> Result<T> {
+    let path = filed.path(file)?;
+    let read = cache.contents(PLACES[file].1, &path).and_then(of);
+    read.map_err(|error| match error {
+        Error::Data { path, fault } if are_swapped(filed, file) => Error::data(
+            path,
+            format!("{fault}: images and labels are swapped, exchange the names of the two files"),
+        ),
+        other => other,
+    })
+}
+
+/// Whether each of the two files of a part has the form of the other.
+fn are_swapped(filed: &Filed, file: usize) -> bool {
+    let front = |file: usize| {
+        let path = filed.path(file).ok()?;
+        if unpack::is_packed(&path).ok()? {
+            return unpack::front(&path).ok();
+        }
+        let mut front = Vec::new();
+        File::open(path).ok()?.take(Header::LONGEST as u64).read_to_end(&mut front).ok()?;
+        Some(front)
+    };
+    let (_, form) = PLACES[file];
+    let has_form = |file, form: Form| front(file).is_some_and(|front| form.fits(&front));
+    has_form(file, form.other()) && has_form(file ^ 1, form)
+}
+
+/// What to say of a file that is not there, where others of its set are.
+fn missing(listing: &Listing, half: Half, form: Form) -> String {
+    let half = if half == Half::Train { ["train", "train"] } else { ["t10k", "test"] };
+    // A name that says what the file is, and yet cannot be read: `train-images-idx3-ubyte (1).gz`.
+    let similar = listing.names.iter().find(|name| {
+        let lower = name.to_lowercase();
+        names::read(name).is_none()
+            && lower.contains(form.noun())
+            && half.iter().any(|half| lower.contains(half))
+    });
+    match similar {
+        Some(name) => format!("not found, nor is its .gz; if {name:?} is it, give it this name"),
+        None => "not found, nor is its .gz; put it there, or name another folder".to_owned(),
+    }
+}

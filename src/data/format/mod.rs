@@ -1,0 +1,271 @@
+//! The formats in which sets of images are filed: one row of [`FORMATS`] each, with a file of its own
+//! below this one. A format finds its files by their names, looks at one of them, and opens a set.
+
+mod idx;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::cache::Cache;
+use super::images::{FiledLabels, Images};
+use crate::{Error, Result};
+
+pub(super) use idx::header;
+
+/// All formats. One that is not in this list is not there: folders are searched, verified, opened and
+/// refused by it alone.
+pub const FORMATS: [&dyn Format; 1] = [&idx::Idx];
+
+/// A way in which a set of images with labels lies in a folder.
+pub trait Format: Sync {
+    /// What messages call it: `IDX`.
+    fn name(&self) -> &'static str;
+
+    /// What its files are called, for the message that no set is there.
+    fn files(&self) -> &'static str;
+
+    /// The sets that the names in a folder promise, complete or not. Opens nothing.
+    fn recognise(&self, listing: &Listing) -> Vec<Filed>;
+
+    /// Looks at one file by itself, down to its last byte.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with its fault.
+    fn look(&self, filed: &Filed, file: usize, cache: &Cache) -> Result<Look>;
+
+    /// Opens a set. Whether its parts fit each other is checked by whoever asked.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if a file is missing or bad.
+    fn open(&self, filed: &Filed, cache: &Cache) -> Result<Opened>;
+}
+
+/// The names in a folder, sorted.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Everything in it, also links that lead nowhere: they are told of, not passed over. Names that
+    /// are not UTF-8 are no data file's.
+    pub names: Vec<String>,
+}
+
+impl Listing {
+    /// Reads the names in a folder.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read(folder: &Path) -> io::Result<Self> {
+        let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
+        let names = names.collect::<io::Result<Vec<_>>>()?;
+        let mut names: Vec<_> =
+            names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+        names.sort_unstable();
+        Ok(Self { folder: folder.to_owned(), names })
+    }
+
+    /// The sets that all formats find.
+    fn sets(&self) -> Vec<Filed> {
+        FORMATS.iter().flat_map(|format| format.recognise(self)).collect()
+    }
+}
+
+/// A set as it is filed: which files, of which format.
+#[derive(Clone)]
+pub struct Filed {
+    /// The format.
+    pub format: &'static dyn Format,
+    /// The folder.
+    pub folder: PathBuf,
+    /// What the names of its files begin with, such as `emnist-letters-`; mostly nothing.
+    pub prefix: String,
+    /// Its files, in the format's order.
+    pub files: Vec<FiledFile>,
+}
+
+impl std::fmt::Debug for Filed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { format, folder, prefix, files } = self;
+        write!(f, "{} {} {prefix:?} {files:?}", format.name(), folder.display())
+    }
+}
+
+/// One file of a set.
+#[derive(Clone, Debug)]
+pub struct FiledFile {
+    /// Its name in the format's own spelling.
+    pub name: String,
+    /// The name that was found; or why there is none, and what to do.
+    pub found: std::result::Result<String, String>,
+}
+
+impl Filed {
+    /// Whether every file is there.
+    pub fn is_complete(&self) -> bool {
+        self.files.iter().all(|file| file.found.is_ok())
+    }
+
+    fn count(&self) -> usize {
+        self.files.iter().filter(|file| file.found.is_ok()).count()
+    }
+
+    /// Where a file is.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it is missing.
+    pub fn path(&self, file: usize) -> Result<PathBuf> {
+        let FiledFile { name, found } = &self.files[file];
+        match found {
+            Ok(name) => Ok(self.folder.join(name)),
+            Err(fault) => Err(Error::data(self.folder.join(name), fault)),
+        }
+    }
+
+    /// What it is called where several lie in one folder.
+    fn called(&self) -> String {
+        match self.prefix.trim_end_matches(['-', '_', '.']) {
+            "" => self.files.first().map_or_else(String::new, |file| match &file.found {
+                Ok(name) => name.clone(),
+                Err(_) => file.name.clone(),
+            }),
+            prefix => prefix.to_owned(),
+        }
+    }
+}
+
+/// What a look at one file found.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Sizes of the array in it, outermost first.
+    pub dims: Vec<usize>,
+    /// Whether its contents are those of an official file of Fashion-MNIST.
+    pub is_official: bool,
+    /// What was odd about reading it, though it could be read.
+    pub remark: Option<String>,
+}
+
+/// The contents of a set, as the files say: nothing is numbered anew.
+#[derive(Debug)]
+pub struct Opened {
+    /// Trained on.
+    pub train: FiledPart,
+    /// Tested on.
+    pub test: FiledPart,
+    /// Whether every file is the official one of Fashion-MNIST.
+    pub is_official: bool,
+}
+
+/// Images and the labels that belong to them.
+#[derive(Debug)]
+pub struct FiledPart {
+    /// `[count, height, width, channels]`
+    pub images: Images,
+    /// `[count]`
+    pub labels: FiledLabels,
+}
+
+/// The set that lies at `place`: the one in a folder, or of a folder that holds several the one whose
+/// files begin with the last part of `place` (`gzip/emnist-letters`).
+///
+/// # Errors
+/// [`Error::Data`] if there is none, or more than one.
+pub fn find(place: &Path) -> Result<Filed> {
+    if let Some(set) = named_by_prefix(place) {
+        return Ok(set);
+    }
+    check_place(place)?;
+    let listing = Listing::read(place).map_err(cannot_open(place))?;
+    let mut sets = listing.sets();
+    if sets.iter().any(Filed::is_complete) {
+        sets.retain(Filed::is_complete);
+        if sets.len() > 1 {
+            return Err(several(&listing.folder, &sets));
+        }
+    }
+    // Of incomplete ones that of which most is there; of equals the first.
+    let best = sets.iter().map(Filed::count).max();
+    let best = sets.into_iter().find(|set| Some(set.count()) == best);
+    best.ok_or_else(|| nothing(&listing))
+}
+
+/// Of a place that is no folder, the set below its parent that has its name.
+fn named_by_prefix(place: &Path) -> Option<Filed> {
+    let called = place.file_name()?.to_str().filter(|_| !place.exists())?;
+    let parent = place.parent()?;
+    let folder = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    let sets = Listing::read(folder).ok()?.sets().into_iter();
+    sets.filter(|set| !set.prefix.is_empty()).find(|set| set.called().eq_ignore_ascii_case(called))
+}
+
+/// Says that `place` is a folder, or names a set in one.
+///
+/// # Errors
+/// [`Error::Data`].
+pub fn check_place(place: &Path) -> Result<()> {
+    match place.metadata() {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(Error::data(place, "not a folder; name the folder that holds the set")),
+        Err(_) if named_by_prefix(place).is_some() => Ok(()),
+        Err(source) => Err(cannot_open(place)(source)),
+    }
+}
+
+fn cannot_open(place: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| {
+        let fault = format!("cannot be opened ({source}); name the folder that holds the set");
+        Error::data(place, fault)
+    }
+}
+
+/// Whether somebody has put data into a folder: a set or a part of one, or files that may be meant as
+/// one. What is hidden or a text is none.
+pub fn may_hold_data(folder: &Path) -> bool {
+    let Ok(listing) = Listing::read(folder) else { return false };
+    let is_note = |name: &&String| {
+        let lower = name.to_lowercase();
+        let texts = [".txt", ".md", ".rst", ".toml", ".gitkeep"];
+        lower.starts_with('.')
+            || texts.iter().any(|end| lower.ends_with(end))
+            || ["readme", "license"].contains(&&*lower)
+    };
+    !listing.sets().is_empty() || !listing.names.iter().all(|name| is_note(&name))
+}
+
+fn several(folder: &Path, sets: &[Filed]) -> Error {
+    let called: Vec<_> = sets.iter().map(Filed::called).collect();
+    let mend = match sets.iter().find(|set| !set.prefix.is_empty()) {
+        Some(set) => {
+            format!("name one of them, such as {}", folder.join(set.called()).display())
+        }
+        None => "leave one of them in it".to_owned(),
+    };
+    Error::data(folder, format!("holds {} sets ({}); {mend}", sets.len(), called.join(", ")))
+}
+
+fn nothing(listing: &Listing) -> Error {
+    let folder = &listing.folder;
+    let inside = listing.names.iter().map(|name| folder.join(name));
+    let better = inside
+        .filter_map(|path| Listing::read(&path).ok())
+        .find(|inner| inner.sets().iter().any(Filed::is_complete));
+    if let Some(inner) = better {
+        let fault = format!("holds no set, but {} does; name that", inner.folder.display());
+        return Error::data(folder, fault);
+    }
+    let known: Vec<_> =
+        FORMATS.iter().map(|format| format!("{} ({})", format.name(), format.files())).collect();
+    let names = &listing.names;
+    let there = match names.len() {
+        0 => "it is empty".to_owned(),
+        1..=4 => format!("it holds {}", names.join(", ")),
+        many => format!("it holds {} and {} more", names[..3].join(", "), many - 3),
+    };
+    Error::data(
+        folder,
+        format!(
+            "no set is in it: {there}; name the folder of a set of one of these formats: {}",
+            known.join("; ")
+        ),
+    )
+}
