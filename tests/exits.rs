@@ -168,7 +168,7 @@ fn the_evaluation_is_of_the_test_samples_row_by_row() {
     );
     assert!(text.starts_with(&head), "{text}");
     for (class, row) in expected.iter().enumerate() {
-        let name = format!("class {class} ");
+        let name = format!("{class} ");
         let line = text.lines().find(|line| line.starts_with(&name)).expect("a row for each class");
         let counts: Vec<u64> =
             line[name.len()..].split_whitespace().map(|count| count.parse().unwrap()).collect();

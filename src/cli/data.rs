@@ -5,12 +5,15 @@ use crate::Result;
 use crate::console;
 use crate::data::fetch::Wanted;
 use crate::data::{
-    Cache, Dataset, Fetch, FetchEvent, Half, Identity, Location, Places, Source,
-    exit_on_lost_pages, show,
+    Cache, Dataset, Fetch, FetchEvent, Half, Identity, Location, Missing, Places, Selection,
+    Source, Split, exit_on_lost_pages, show,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Classes that a warning names one by one.
+const MOST_SHOWN: usize = 10;
 
 #[derive(clap::Subcommand)]
 pub(super) enum Command {
@@ -138,6 +141,30 @@ pub fn open_places(places: &Places) -> Result<Arc<Dataset>> {
         ));
     }
     Ok(dataset)
+}
+
+/// The samples of a selection, with a warning of classes that the split takes away from a part.
+///
+/// # Errors
+/// As [`Selection::apply`].
+pub fn split(selection: &Selection, dataset: &Arc<Dataset>, seed: u64) -> Result<Split> {
+    let split = selection.apply(dataset, seed)?;
+    for Missing { parts, classes } in split.missing() {
+        let part = parts.join(" or ");
+        let shown: Vec<_> = classes.iter().take(MOST_SHOWN).map(String::as_str).collect();
+        let more = match classes.len() - shown.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        console::warn(&format!(
+            "no {part} sample is of {}{more}: the set is split so that this part has none of {} of its {} \
+             classes; results on them mean nothing",
+            shown.join(", "),
+            classes.len(),
+            split.train.classes()
+        ));
+    }
+    Ok(split)
 }
 
 fn path(data: &DataFlag) -> Result<()> {

@@ -31,8 +31,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
         )));
     }
     let task = &record.task;
-    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
-    let split = task.selection.apply(&dataset, record.seed)?;
+    let dataset = record.data.number(data::open(settings.data(&args.data)?.as_deref())?)?;
+    let split = data::split(&task.selection, &dataset, record.seed)?;
     let data = DataRecord::of(&dataset, &split);
     if data.sha256 != record.data.sha256 {
         console::warn(&format!(

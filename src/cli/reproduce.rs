@@ -123,7 +123,7 @@ impl Bench {
 
     fn measure(&self, recipe: &Recipe, seed: u64, number: usize, runs: usize) -> Result<Measured> {
         let task = &recipe.task;
-        let split = task.selection.apply(&self.dataset, seed)?;
+        let split = data::split(&task.selection, &self.dataset, seed)?;
         let mut session = Session::new(task, &split, seed)?;
         let digits = runs.to_string().len();
         let name = format!("[{number:>digits$}/{runs}] {:<17} seed {seed}", recipe.id);

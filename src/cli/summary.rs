@@ -22,8 +22,10 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let plan = match &args.data {
         None => recipe.plan()?,
         Some(folder) => {
-            let split = task.selection.apply(&data::open(Some(folder))?, 0)?;
-            recipe.plan_for(split.train.shape(), split.train.classes())?
+            let split = data::split(&task.selection, &data::open(Some(folder))?, 0)?;
+            let plan = recipe.plan_for(split.train.shape(), split.train.classes())?;
+            task.check_classes(&split.train, plan.output().len())?;
+            plan
         }
     };
     console::print(&format!(

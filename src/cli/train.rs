@@ -101,7 +101,8 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
     let seed = settings.seed(&args.seed)?;
     let pool = settings.pool(&args.compute)?;
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
-    let split = task.selection.apply(&dataset, seed).map_err(|error| recipe.locate(error))?;
+    let split = data::split(&task.selection, &dataset, seed);
+    let split = split.map_err(|error| recipe.locate(error))?;
     let record = Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         recipe: recipe.id.to_string(),
@@ -148,7 +149,7 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
         )));
     }
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
-    let split = record.task.selection.apply(&dataset, record.seed)?;
+    let split = data::split(&record.task.selection, &dataset, record.seed)?;
     let data = DataRecord::of(&dataset, &split);
     if data.sha256 != record.data.sha256 {
         return Err(Error::Failed(format!(

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use directories::ProjectDirs;
 use sha2::{Digest, Sha256};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::TempDir;
 
 use super::contents::{self, Contents};
 use super::format::header::{Form, Header};
@@ -20,6 +20,9 @@ use crate::{Error, Result};
 
 /// The environment variable that names another cache folder.
 pub const CACHE_VARIABLE: &str = "THREADCOUNT_CACHE";
+
+/// The file that is locked while the synthetic set is drawn.
+const LOCK: &str = ".lock";
 
 /// Bytes moved at a time when hashing and unpacking: half of a common L2 share, so the copy stays
 /// in cache.
@@ -69,6 +72,19 @@ impl Cache {
         let folder = self.root()?.join(name);
         fs::create_dir_all(&folder).map_err(not_writable(&folder))?;
         Ok(folder)
+    }
+
+    /// Waits until no other process holds the cache's lock, and holds it until the file is dropped. Where
+    /// the file system has no locks, the steps that need one are only as safe as a rename.
+    pub(super) fn lock(&self) -> Result<File> {
+        let path = self.folder("")?.join(LOCK);
+        let file = File::create(&path).map_err(not_writable(&path))?;
+        match file.lock() {
+            Err(source) if source.kind() != io::ErrorKind::Unsupported => {
+                Err(not_writable(&path)(source))
+            }
+            _ => Ok(file),
+        }
     }
 
     /// An empty folder to fill and then [`publish`](Self::publish).
@@ -160,12 +176,6 @@ pub(super) fn temporary(prefix: &str, mode: u32) -> tempfile::Builder<'_, '_> {
     #[cfg(not(unix))]
     let _ = mode;
     builder
-}
-
-/// Moves a finished temporary file to its name, over whatever is there.
-pub(super) fn persist(temporary: NamedTempFile, target: &Path) -> Result<()> {
-    temporary.persist(target).map_err(|error| not_writable(target)(error.error))?;
-    Ok(())
 }
 
 /// An adapter for `map_err`: the cache cannot be written.

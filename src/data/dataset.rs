@@ -38,7 +38,7 @@ impl Identity {
 }
 
 /// Images and their labels, of equal count.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Part {
     /// `[count, height, width, channels]`.
     pub images: Images,
@@ -47,7 +47,7 @@ pub struct Part {
 }
 
 /// A set: two parts of images of one size.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Dataset {
     /// Trained on.
     pub train: Part,
@@ -144,6 +144,43 @@ impl Dataset {
     /// The label that the files give a class.
     pub fn label(&self, class: u8) -> u32 {
         self.class_list.first + u32::from(class)
+    }
+
+    /// The same set with so many classes of which the first has the label `first`, as a network was
+    /// trained on: a set that happens to lack the first or last of them numbers its own otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the set has a label that is none of them.
+    pub fn numbered_as(&self, first: u32, classes: usize) -> Result<Self> {
+        let list = &self.class_list;
+        let name = |label: u32| match list.class(label) {
+            Some(class) => self.class_name(class),
+            None => label.to_string(),
+        };
+        let names = (first..).take(classes).map(name).collect();
+        let wanted = ClassList { first, names };
+        let labels = [&self.train, &self.test].map(|part| &part.labels);
+        let occurring = labels.into_iter().flat_map(|labels| labels.as_slice());
+        let mut unknown = occurring.map(|&class| self.label(class));
+        if let Some(label) = unknown.find(|&label| wanted.class(label).is_none()) {
+            return Err(Error::data(
+                &self.origin,
+                format!(
+                    "has the label {label}, but the network was trained on the labels {first} to {}; name a set \
+                     of the same classes",
+                    wanted.last()
+                ),
+            ));
+        }
+        let renumbered = |part: &Part| Part {
+            images: part.images.clone(),
+            labels: part
+                .labels
+                .renumbered(|class| wanted.class(self.label(class)).unwrap_or_default()),
+        };
+        let (train, test) = (renumbered(&self.train), renumbered(&self.test));
+        let origin = self.origin.clone();
+        Ok(Self { train, test, identity: self.identity, origin, class_list: wanted })
     }
 
     /// What was odd about reading its files, though they could be read: one line each.

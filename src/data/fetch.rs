@@ -124,7 +124,7 @@ mod imp {
     use ureq::Agent;
 
     use super::{Fetch, FetchEvent, Fetched, Wanted};
-    use crate::data::cache::{file_sha256, not_writable, persist, temporary};
+    use crate::data::cache::{file_sha256, not_writable, temporary};
     use crate::files::hex;
     use crate::{Error, Result};
 
@@ -166,7 +166,10 @@ mod imp {
                 }
             });
             match done {
-                Some(file) => persist(file?, &target)?,
+                Some(file) => {
+                    let kept = file?.persist(&target);
+                    kept.map_err(|error| not_writable(&target)(error.error))?;
+                }
                 None => {
                     return Err(Error::Failed(format!(
                         "{}: no mirror has it ({}); try again later or put the file into {}",

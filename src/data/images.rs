@@ -1,14 +1,15 @@
 //! Images and labels as they lie in files of any format.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::contents::Contents;
 use crate::Result;
 
 /// Images of unsigned bytes, row-major `[count, height, width, channels]`, in a mapped file or in memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Images {
-    contents: Contents,
+    contents: Arc<Contents>,
     /// Where in the contents they begin.
     start: usize,
     shape: [usize; 4],
@@ -23,7 +24,7 @@ impl Images {
         let bytes = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
         let end = bytes.filter(|&bytes| bytes > 0).and_then(|bytes| bytes.checked_add(start));
         assert!(end.is_some_and(|end| end <= contents.len()), "{shape:?} behind byte {start}");
-        Self { contents, start, shape }
+        Self { contents: contents.into(), start, shape }
     }
 
     /// Maps a raw IDX file of three or four dimensions.
@@ -113,7 +114,7 @@ pub struct FiledLabels {
 }
 
 /// Labels as classes, numbered from 0.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Labels {
     classes: Vec<u8>,
     path: PathBuf,
@@ -129,6 +130,12 @@ impl Labels {
         let class = |&label: &u32| u8::try_from(label - first).expect("the range was checked");
         let classes = filed.values.iter().map(class).collect();
         Self { classes, path: filed.path, remark: filed.remark }
+    }
+
+    /// The same with another number for each class.
+    pub(super) fn renumbered(&self, class: impl Fn(u8) -> u8) -> Self {
+        let classes = self.classes.iter().map(|&old| class(old)).collect();
+        Self { classes, path: self.path.clone(), remark: self.remark.clone() }
     }
 
     /// How many labels there are; at least one.

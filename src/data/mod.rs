@@ -49,6 +49,6 @@ pub use scale::{Scale, Scaling};
 pub use shape::Shape;
 pub(crate) use shape::elements;
 pub use show::show;
-pub use split::{Classes, Partition, Selection, Split, Validation};
+pub use split::{Classes, Missing, Partition, Selection, Split, Validation};
 pub use targets::Targets;
 pub use verify::{Verification, verify};

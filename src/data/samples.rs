@@ -1,6 +1,7 @@
 //! Samples: inputs that lie in mapped files or in memory, and what is to be predicted of each.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::dataset::Dataset;
@@ -128,9 +129,17 @@ impl Samples {
         let (picks, labels) = picks.into_iter().unzip();
         Self {
             inputs: Inputs::Files(set.clone()),
-            shape: Shape::Image([images.height(), images.width(), 1]),
+            shape: Shape::Image([images.height(), images.width(), images.channels()]),
             picks,
             answers: Answers::Classes { labels, names },
+        }
+    }
+
+    /// The folder of the files that they lie in; none of samples in memory.
+    pub fn origin(&self) -> Option<&Path> {
+        match &self.inputs {
+            Inputs::Files(set) => Some(&set.origin),
+            Inputs::Bytes(_) | Inputs::Floats(_) => None,
         }
     }
 
@@ -144,7 +153,7 @@ impl Samples {
         self.picks.is_empty()
     }
 
-    /// Shape of one input. An image of a file has one channel.
+    /// Shape of one input. An image of a file is `[height, width, channels]`.
     pub fn shape(&self) -> Shape {
         self.shape
     }

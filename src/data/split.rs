@@ -84,6 +84,41 @@ impl Split {
     pub fn new(train: Samples, validation: Samples) -> Self {
         Self { train, test: validation.clone(), validation }
     }
+
+    /// The classes that some part has none of, though another has: parts that lack the same together.
+    pub fn missing(&self) -> Vec<Missing> {
+        let parts =
+            [("training", &self.train), ("validation", &self.validation), ("test", &self.test)];
+        let occurring = parts.map(|(_, samples)| {
+            let mut occurs = vec![false; samples.classes()];
+            samples.labels().iter().for_each(|&label| occurs[usize::from(label)] = true);
+            occurs
+        });
+        let names = self.train.class_names();
+        let somewhere =
+            |class: usize| occurring.iter().any(|occurs| occurs.get(class) == Some(&true));
+        let mut all: Vec<Missing> = Vec::new();
+        for ((part, _), occurs) in parts.iter().zip(&occurring) {
+            let absent = (0..names.len())
+                .filter(|&class| somewhere(class) && occurs.get(class) != Some(&true));
+            let classes: Vec<_> = absent.map(|class| names[class].clone()).collect();
+            match all.iter_mut().find(|missing| missing.classes == classes) {
+                Some(missing) => missing.parts.push(part),
+                None if classes.is_empty() => {}
+                None => all.push(Missing { parts: vec![part], classes }),
+            }
+        }
+        all
+    }
+}
+
+/// Classes that a split leaves out of some part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Of `training`, `validation` and `test`, those parts that have none of them.
+    pub parts: Vec<&'static str>,
+    /// Their names.
+    pub classes: Vec<String>,
 }
 
 impl Selection {

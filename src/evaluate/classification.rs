@@ -27,7 +27,7 @@ pub struct ClassificationReport {
     pub classes: Vec<Scores>,
     /// The share of correct predictions.
     pub accuracy: f64,
-    /// The mean over the classes, each counting the same.
+    /// The mean over the classes that occur, in truth or as a prediction, each counting the same.
     pub macro_avg: Scores,
     /// The mean over the classes, each counting as often as it occurs.
     pub weighted_avg: Scores,
@@ -49,15 +49,18 @@ pub struct Scores {
 }
 
 impl ClassificationReport {
-    /// Scores every class of a confusion matrix. Classes that never occur count in the macro
-    /// average, as in scikit-learn when it is given all labels.
+    /// Scores every class of a confusion matrix. The macro average is over the classes that occur, in
+    /// truth or as a prediction, as in scikit-learn when it is not told of others.
     pub fn new(confusion: &Confusion) -> Self {
         let names = confusion.classes();
+        let mut occurring = Vec::with_capacity(names.len());
         let classes: Vec<Scores> = (0..names.len())
             .map(|class| {
                 let hits = confusion.count(class, class);
-                let support = confusion.row(class).iter().sum();
-                let predicted = (0..names.len()).map(|label| confusion.count(label, class)).sum();
+                let support: u64 = confusion.row(class).iter().sum();
+                let predicted: u64 =
+                    (0..names.len()).map(|label| confusion.count(label, class)).sum();
+                occurring.push(support + predicted > 0);
                 Scores {
                     name: names[class].clone(),
                     precision: share(hits, predicted),
@@ -68,17 +71,20 @@ impl ClassificationReport {
                 }
             })
             .collect();
-        let macro_avg = average("macro avg", &classes, |_| 1);
-        let weighted_avg = average("weighted avg", &classes, |class| class.support);
+        let macro_avg = average("macro avg", &classes, |class, _| u64::from(occurring[class]));
+        let weighted_avg = average("weighted avg", &classes, |_, scores| scores.support);
         Self { classes, accuracy: confusion.accuracy(), macro_avg, weighted_avg }
     }
 }
 
-fn average(name: &str, classes: &[Scores], weight: impl Fn(&Scores) -> u64) -> Scores {
+fn average(name: &str, classes: &[Scores], weight: impl Fn(usize, &Scores) -> u64) -> Scores {
     // Without classes or samples every product below is 0, and so is the average.
-    let whole = classes.iter().map(&weight).sum::<u64>().max(1) as f64;
+    let weights: Vec<_> = classes.iter().enumerate().map(|(i, class)| weight(i, class)).collect();
+    let whole = weights.iter().sum::<u64>().max(1) as f64;
     let mean = |score: fn(&Scores) -> f64| {
-        classes.iter().map(|class| score(class) * weight(class) as f64).sum::<f64>() / whole
+        let weighted =
+            classes.iter().zip(&weights).map(|(class, &weight)| score(class) * weight as f64);
+        weighted.sum::<f64>() / whole
     };
     Scores {
         name: name.to_owned(),
@@ -172,6 +178,33 @@ weighted avg       0.81      0.80      0.80       997
 weighted avg     0.5000    0.5000    0.5000         6
 ";
         assert_eq!(format!("{report:.4}"), expected);
+    }
+
+    /// As scikit-learn's classification_report has it without `labels`: a class that is nowhere is not
+    /// averaged over, one that is only predicted is.
+    #[test]
+    fn classes_that_are_nowhere_are_not_averaged_over() {
+        let labels = [0, 0, 0, 1, 1, 3];
+        let predictions = [0, 0, 1, 1, 0, 2];
+        let four = ["a", "b", "c", "d"];
+        let ten = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+        let (few, many) =
+            (report(&four, &labels, &predictions), report(&ten, &labels, &predictions));
+        assert_eq!((&many.macro_avg, &many.weighted_avg), (&few.macro_avg, &few.weighted_avg));
+        // (2/3 + 1/2 + 0 + 0) / 4, whatever else has a name.
+        assert_eq!(many.macro_avg.precision, (2.0 / 3.0 + 0.5) / 4.0);
+        // 294 of 295 right, of three classes in ten.
+        let labels: Vec<u8> = (0..295).map(|i| i % 3).map(|i| i as u8).collect();
+        let mut predictions = labels.clone();
+        predictions[0] = 1;
+        let Scores { precision, recall, f1, .. } = report(&ten, &labels, &predictions).macro_avg;
+        let share = (98.0 / 99.0 + 2.0) / 3.0;
+        // Class 0 has 99 samples, class 1 98.
+        for (measured, expected) in
+            [(precision, share), (recall, share), (f1, (2.0 * 196.0 / 197.0 + 1.0) / 3.0)]
+        {
+            assert!((measured - expected).abs() < 1e-15, "{measured} {expected}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::session::Session;
 use super::task::Task;
 use super::task_file;
-use crate::data::{Dataset, Split};
+use crate::data::{CLASS_NAMES, Dataset, Split};
 use crate::files::{hex, write_atomically, write_new};
 use crate::nn::io::model_file;
 use crate::toml_file::{Fault, Table};
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Raised when the meaning of `run.toml` changes.
 const FORMAT: u32 = 2;
@@ -55,8 +56,14 @@ pub struct DataRecord {
     pub identity: String,
     /// Where they were.
     pub origin: PathBuf,
-    /// SHA-256 over the pixels and labels of both parts.
+    /// SHA-256 over the pixels and classes of both parts.
     pub sha256: String,
+    /// The label of the set's first class.
+    #[serde(default)]
+    pub first_label: u32,
+    /// Classes of the set, before a selection; 0 in runs of versions that had ten.
+    #[serde(default)]
+    pub classes: usize,
     /// Training samples.
     pub training: usize,
     /// Validation samples.
@@ -92,10 +99,27 @@ impl DataRecord {
             identity: dataset.identity.name().to_owned(),
             origin: dataset.origin.clone(),
             sha256: hex(&sha.finalize()),
+            first_label: dataset.first_label(),
+            classes: dataset.class_list.names.len(),
             training: split.train.len(),
             validation: split.validation.len(),
             test: split.test.len(),
         }
+    }
+}
+
+impl DataRecord {
+    /// The classes of `dataset` numbered as those that the run was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it has others.
+    pub fn number(&self, dataset: Arc<Dataset>) -> Result<Arc<Dataset>> {
+        let classes = if self.classes == 0 { CLASS_NAMES.len() } else { self.classes };
+        let ours = (dataset.first_label(), dataset.class_list.names.len());
+        if ours == (self.first_label, classes) {
+            return Ok(dataset);
+        }
+        dataset.numbered_as(self.first_label, classes).map(Arc::new)
     }
 }
 

@@ -6,7 +6,7 @@ use super::stopping::{Patience, improves};
 use super::task::{Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
 use crate::data::{Picks, Scale, Split};
-use crate::nn::{BatchKey, Model, Network, Stepping};
+use crate::nn::{BatchKey, Model, Network, Plan, Stepping};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -90,12 +90,14 @@ impl<'a> Session<'a> {
     /// the training samples ask for.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the network does not fit the images.
+    /// [`Error::Usage`] if the network does not fit the images; as [`Task::check_classes`].
     pub fn new(task: &'a Task, split: &'a Split, seed: u64) -> Result<Self> {
         let samples = &split.train;
         let largest = task.batch_size.min(samples.len()).max(EVALUATION_BATCH);
         let shape = task.input.of(samples.shape())?;
         let layers = task.layers_for(samples.classes());
+        let outputs = Plan::new(shape, &layers)?.output().len();
+        task.check_classes(samples, outputs)?;
         let network = Network::build(shape, &layers, task.loss, task.optimizer, largest, seed)?;
         Ok(Self {
             task,

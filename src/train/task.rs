@@ -1,7 +1,7 @@
 //! What a run trains: everything that, with a seed, decides the bits of its result. The reports'
 //! recipes are tasks with a name and a claim.
 
-use crate::data::{Scaling, Selection};
+use crate::data::{Samples, Scaling, Selection};
 use crate::nn::{Layer, LayerOption, Loss, Optimizer, Shape};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -60,6 +60,38 @@ impl Task {
         let option = LayerOption::Classes(classes);
         let resolved = |layer: &Layer| layer.with_option(option).unwrap_or_else(|| layer.clone());
         self.layers.iter().map(resolved).collect()
+    }
+}
+
+impl Task {
+    /// Says that a network with so many outputs tells all classes of `samples` apart. More outputs than
+    /// classes are fine.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for samples of files, [`Error::Mismatch`] for others.
+    pub fn check_classes(&self, samples: &Samples, outputs: usize) -> Result<()> {
+        let (classes, told) = (samples.classes(), self.loss.labels(outputs));
+        if classes <= told {
+            return Ok(());
+        }
+        let outputs = match outputs {
+            1 => "1 output".to_owned(),
+            _ => format!("{outputs} outputs"),
+        };
+        let fault = match self.loss {
+            Loss::BinaryCrossEntropy => format!(
+                "the set has {classes} classes, the network {outputs} of which each tells {told} classes apart: \
+                 train on a pair of classes, or with another loss"
+            ),
+            _ => format!(
+                "the set has {classes} classes, the network {outputs}: give its last layer units = \"classes\" in \
+                 the file of the task, or take a set of {told} classes at most"
+            ),
+        };
+        match samples.origin() {
+            Some(origin) => Err(Error::data(origin, fault)),
+            None => Err(Error::Mismatch(fault)),
+        }
     }
 }
 

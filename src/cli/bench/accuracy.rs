@@ -117,7 +117,7 @@ fn attempt(
     seed: u64,
     accuracy: f64,
 ) -> Result<Attempt> {
-    let split = recipe.task.selection.apply(dataset, seed)?;
+    let split = data::split(&recipe.task.selection, dataset, seed)?;
     let name = format!("{:<17} {} seed {seed}", recipe.id, table::threads(pool.threads()));
     let mut progress = Progress::new();
     let attempt = pool.enter(|team| {

@@ -96,7 +96,7 @@ fn measure_elsewhere(
 
 fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset>) -> Result<Row> {
     let task = endless(&recipe.task);
-    let split = task.selection.apply(dataset, 0)?;
+    let split = data::split(&task.selection, dataset, 0)?;
     let extent = Extent {
         samples: args.samples,
         baseline: args.baseline,

@@ -55,11 +55,19 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
     if is_whole(&folder) {
         return Ok(folder);
     }
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(not_writable(&folder))?;
+    // One process draws; the others wait, and find what it has drawn. A whole set is never moved, so
+    // nobody's files go while they are being opened.
+    let _lock = cache.lock()?;
+    if is_whole(&folder) {
+        return Ok(folder);
     }
     let staging = cache.staging()?;
     generate(staging.path(), SEED, TRAIN, TEST)?;
+    if folder.symlink_metadata().is_ok() {
+        // Damaged. It leaves its name in one step, and goes when `away` is dropped.
+        let away = cache.staging()?;
+        fs::rename(&folder, away.path().join(&name)).map_err(not_writable(&folder))?;
+    }
     cache.publish(staging, &name)
 }
 
