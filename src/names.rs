@@ -11,3 +11,26 @@ pub(crate) fn nearest<'a>(
     let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(score, _)| *score > 0.7).map(|(_, c)| c)
 }
+
+/// The most characters of a foreign text that a message repeats.
+const ECHO: usize = 60;
+
+/// No more of a text than a message can bear.
+pub(crate) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(ECHO) {
+        None => text.to_owned(),
+        Some((at, _)) => format!("{}...", &text[..at]),
+    }
+}
+
+/// The same of a message with a long value in its middle, on one line.
+pub(crate) fn shortened_middle(message: &str, most: usize) -> String {
+    let message = message.replace(['\n', '\r'], " ");
+    let characters = message.chars().count();
+    if characters <= most {
+        return message;
+    }
+    let head: String = message.chars().take(most / 2).collect();
+    let tail: String = message.chars().skip(characters - most / 2).collect();
+    format!("{head}...{tail}")
+}

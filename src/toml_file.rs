@@ -2,17 +2,38 @@
 //! there is, and writing single values.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, ValueDeserializer};
 
-use crate::names::nearest;
+use crate::Error;
+use crate::names::{nearest, shortened, shortened_middle};
 
-/// The most of a file that a message repeats.
-const ECHO: usize = 60;
+/// The largest file that is read: a thousand layers are some 60 kB.
+const MOST_BYTES: u64 = 1 << 20;
+/// The longest message of the parser's that is repeated whole.
+const LONGEST: usize = 180;
+
+/// The text of a file that somebody may have written.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Usage`] if it is too large, or no text.
+pub(crate) fn read_text(path: &Path) -> crate::Result<String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Error::io(path))?;
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    let usage = |fault| Error::Usage(format!("{}: {fault}", path.display()));
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(usage("more than a MiB: name a TOML file"));
+    }
+    String::from_utf8(bytes).map_err(|_| usage("not text: name a TOML file"))
+}
 
 /// What is wrong with a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +116,23 @@ impl<'t> Value<'t> {
         self.value.get_ref().as_str()
     }
 
+    /// A string, or the digits of a whole number of any size, as they would stand on a command line.
+    pub(crate) fn as_text(&self) -> Option<String> {
+        match self.value.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+            DeValue::Integer(number) => {
+                u64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n.to_string())
+            }
+            _ => None,
+        }
+    }
+
+    /// What TOML calls a value of this kind.
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.value.get_ref().type_str()
+    }
+
     /// The elements, of an array.
     pub(crate) fn into_elements(self, what: &str) -> Result<Vec<Self>, Fault> {
         let Self { text, value } = self;
@@ -165,14 +203,6 @@ pub(crate) fn inline<T: Serialize>(value: &T) -> Result<String, toml::ser::Error
     Ok(text)
 }
 
-/// No more of a text than a message can bear.
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(ECHO) {
-        None => text.to_owned(),
-        Some((at, _)) => format!("{}...", &text[..at]),
-    }
-}
-
 fn line(text: &str, span: Range<usize>) -> usize {
     1 + text.as_bytes()[..span.start.min(text.len())].iter().filter(|&&b| b == b'\n').count()
 }
@@ -207,7 +237,7 @@ fn friendly(text: &str, span: Option<Range<usize>>, message: &str, known: &[&str
     }
     let message = match wrong_value(message) {
         Some(message) => message,
-        None => shortened_middle(message),
+        None => shortened_middle(message, LONGEST),
     };
     match span.and_then(|span| key_before(text, span)) {
         Some(key) => format!("{key}: {message}"),
@@ -253,18 +283,6 @@ fn in_words(kind: &str) -> &str {
         structure if structure.starts_with("struct ") => "a table",
         other => other,
     }
-}
-
-/// A message of the parser, in whose middle a long value may stand, on one line.
-fn shortened_middle(message: &str) -> String {
-    let message = message.replace(['\n', '\r'], " ");
-    let characters = message.chars().count();
-    if characters <= 3 * ECHO {
-        return message;
-    }
-    let head: String = message.chars().take(ECHO).collect();
-    let tail: String = message.chars().skip(characters - ECHO).collect();
-    format!("{head}...{tail}")
 }
 
 /// The key whose value lies there.

@@ -171,10 +171,83 @@ fn the_measured_peak_is_asked_for() {
 }
 
 #[test]
-fn more_threads_than_there_are_is_a_warning() {
+fn more_threads_than_there_are_is_a_warning_and_done() {
     let desk = Desk::new();
-    let warned = starts_with("threadcount: warning: 100000 threads asked for");
-    desk.bare("info --threads 100000").assert().success().stderr(warned);
+    let warned = starts_with("threadcount: warning: 3000 threads asked for");
+    let info = desk.bare("info --threads 3000 --json").assert().success().stderr(warned);
+    assert_eq!(json(&info.get_output().stdout)["threads"], 3000);
+    desk.refuses("info --threads 100000", 2, "at most 4096, not 100000");
+    // The promise of the same bits can be tried.
+    for threads in [1, 7] {
+        let train = format!("train biu-relu --epochs 1 --threads {threads} --out {threads}");
+        desk.run(&train).assert().success().stderr(contains(format!("{threads} thread")));
+    }
+    let model = |folder| fs::read(desk.path(folder).join("model.safetensors")).unwrap();
+    assert!(model("1") == model("7"));
+}
+
+/// Whatever a setting may be on the command line, it may be in the environment and in the file, to
+/// the last bit; what is refused there is refused here too, with its name.
+#[test]
+fn a_setting_has_one_range() {
+    let desk = Desk::new();
+    let file = desk.path("threadcount.toml");
+    let cases = [
+        ("seed", "18446744073709551615", true),
+        ("seed", "9223372036854775808", true),
+        ("seed", "18446744073709551616", false),
+        ("seed", "-1", false),
+        ("seed", "340282366920938463463374607431768211456000", false),
+        ("threads", "2", true),
+        ("threads", "0", false),
+        ("threads", "-1", false),
+        ("threads", "18446744073709551615", false),
+        ("threads", "18446744073709551616", false),
+    ];
+    for (number, (key, value, is_good)) in cases.into_iter().enumerate() {
+        let train = format!("train biu-base --epochs 1 --out {number}");
+        let variable = format!("THREADCOUNT_{}", key.to_uppercase());
+        let as_flag = desk.run(&format!("{train}-flag --{key} {value}")).assert();
+        let in_environment = desk.run(&format!("{train}-variable")).env(&variable, value).assert();
+        fs::write(&file, format!("{key} = {value}\n")).unwrap();
+        let in_file = desk.run(&format!("{train}-file")).assert();
+        fs::write(&file, format!("{key} = '{value}'\n")).unwrap();
+        let as_text = desk.run(&format!("{train}-text")).assert();
+        fs::remove_file(&file).unwrap();
+        for (way, run) in
+            [("flag", as_flag), ("variable", in_environment), ("file", in_file), ("text", as_text)]
+        {
+            let output = run.get_output();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(if is_good { 0 } else { 2 }), "{way}: {said}");
+            if is_good {
+                let text = desk.read(&format!("{number}-{way}/run.toml"));
+                let record = toml::de::DeTable::parse(&text).unwrap().into_inner();
+                let found = record[key].get_ref().as_integer().unwrap().as_str().to_owned();
+                assert_eq!(found, value, "{way}");
+            } else {
+                assert!(said.contains(key) || said.contains(&variable), "{way}: {said}");
+                assert!(!desk.path(&format!("{number}-{way}")).exists());
+            }
+        }
+    }
+}
+
+#[test]
+fn negative_numbers_are_numbers() {
+    let desk = Desk::new();
+    for apart in ["--learning-rate -0.1", "--learning-rate -1e-3", "--momentum -.5"] {
+        let together = apart.replace(' ', "=");
+        let said = |args: &str| {
+            let run = desk.run(&format!("train biu-base {args}")).assert().code(2).stdout("");
+            String::from_utf8_lossy(&run.get_output().stderr).into_owned()
+        };
+        assert_eq!(said(apart), said(&together));
+        assert!(!said(apart).contains("unexpected argument"), "{}", said(apart));
+    }
+    desk.refuses("train biu-base --learning-rate -0.1", 2, "must be positive, not -0.1");
+    desk.refuses("train biu-base --seed -1", 2, "invalid value '-1' for '--seed <N>'");
+    desk.refuses("data show -1", 2, "invalid value '-1' for '<NUMBER>'");
 }
 
 #[test]
@@ -357,9 +430,13 @@ fn the_file_is_checked_key_by_key() {
     let desk = Desk::new();
     let file = desk.path("threadcount.toml");
     fs::write(&file, "thread = 2\n").unwrap();
-    desk.refuses("info", 2, "threadcount.toml: unknown key 'thread'; did you mean 'threads'?");
+    desk.refuses(
+        "info",
+        2,
+        "threadcount.toml: line 1: unknown key 'thread'; did you mean 'threads'?",
+    );
     fs::write(&file, "threads = [2]\n").unwrap();
-    desk.refuses("info", 2, "threadcount.toml: threads is array");
+    desk.refuses("info", 2, "threadcount.toml: line 1: threads is array");
     fs::write(&file, "threads = \n").unwrap();
     desk.refuses("info", 2, "threadcount.toml: ");
     fs::write(&file, "threads = 'two'\n").unwrap();
@@ -432,6 +509,44 @@ mod signals {
         let model = |folder| fs::read(desk.path(folder).join("model.safetensors")).unwrap();
         assert!(model("here") == model("straight"));
         assert_eq!(desk.read("here/history.csv"), desk.read("straight/history.csv"));
+    }
+
+    /// A signal that is ignored when the program starts stays ignored, each by itself, and the others
+    /// end the run as ever.
+    #[test]
+    fn an_ignored_signal_stays_ignored() {
+        let signals = ["INT", "TERM", "HUP"];
+        for ignored in signals {
+            let desk = Desk::new();
+            let program = assert_cmd::cargo::cargo_bin!("threadcount").display().to_string();
+            let args = "train biu-base --epochs 1000000 --threads 1 --out here";
+            let mut shell = Process::new("sh");
+            shell.args(["-c", &format!("trap '' {ignored}; exec {program} {args}")]);
+            desk.clean(|name| {
+                shell.env_remove(name);
+            });
+            shell.current_dir(desk.0.path()).env("THREADCOUNT_DATA", DATA.path());
+            shell.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = shell.spawn().unwrap();
+            let history = desk.path("here/history.csv");
+            wait_for(&history);
+            let send = |signal: &str| {
+                let id = child.id().to_string();
+                let sent = Process::new("kill").args([&format!("-{signal}"), &id]).status();
+                assert!(sent.unwrap().success());
+            };
+            send(ignored);
+            // It goes on: after some more epochs than one may have been under way.
+            let epochs = || fs::read_to_string(&history).unwrap().lines().count();
+            let (before, began) = (epochs(), Instant::now());
+            while epochs() < before + 3 {
+                assert!(began.elapsed() < Duration::from_secs(60), "{ignored} stopped it");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let other = signals.into_iter().find(|&signal| signal != ignored).unwrap();
+            send(other);
+            assert_eq!(child.wait().unwrap().code(), Some(130), "{other}, not {ignored}");
+        }
     }
 
     #[test]

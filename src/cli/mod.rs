@@ -25,8 +25,10 @@ pub use settings::{DataFlag, IsaFlag, Settings, pool};
 pub use table::{json, markdown, threads};
 
 use crate::{Error, Result, console};
+use clap::builder::ValueParser;
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::any::TypeId;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
@@ -70,7 +72,7 @@ enum Command {
 
 /// Runs the command line `args` (the program's name first) and returns its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let result = match Cli::try_parse_from(args) {
+    let result = match parse(args) {
         Ok(cli) => cli.command.run(),
         Err(error) => parse_failed(&error),
     };
@@ -89,6 +91,37 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> std::result::Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&definition().try_get_matches_from(args)?)
+}
+
+/// The command line as it is parsed.
+fn definition() -> clap::Command {
+    with_negative_numbers(Cli::command())
+}
+
+/// Takes what stands behind an option with a number for that number, though it begins with a hyphen:
+/// the message is then that it is out of range, not that there is no option `-0`.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| match takes_number(&arg) {
+        true if arg.is_positional() => arg.allow_negative_numbers(true),
+        // `-1e-3` and `-inf` are numbers to Rust, but not to clap.
+        true => arg.allow_hyphen_values(true),
+        false => arg,
+    });
+    command.mut_subcommands(with_negative_numbers)
+}
+
+/// Whether an argument's value is a number.
+fn takes_number(arg: &Arg) -> bool {
+    fn of<T: 'static>(parser: &ValueParser) -> bool {
+        parser.type_id() == TypeId::of::<T>()
+    }
+    let numbers =
+        [of::<usize>, of::<u64>, of::<u32>, of::<u16>, of::<i64>, of::<i32>, of::<f32>, of::<f64>];
+    arg.get_action().takes_values() && numbers.iter().any(|is| is(arg.get_value_parser()))
 }
 
 impl Command {
@@ -156,18 +189,66 @@ fn one_line(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+
+    fn parsed<'a>(args: impl IntoIterator<Item = &'a str>) -> std::result::Result<(), clap::Error> {
+        parse(args.into_iter().map(OsString::from)).map(drop)
+    }
 
     #[test]
     fn the_definitions_are_sound() {
-        Cli::command().debug_assert();
+        definition().debug_assert();
+    }
+
+    /// Every subcommand with the words that lead to it.
+    fn walk(
+        command: &clap::Command,
+        path: &[String],
+        visit: &mut impl FnMut(&clap::Command, &[String]),
+    ) {
+        let path = [path, &[command.get_name().to_owned()]].concat();
+        visit(command, &path);
+        command.get_subcommands().for_each(|sub| walk(sub, &path, visit));
+    }
+
+    /// Of every option with a number: `--option -1` says what `--option=-1` says, of whatever form the
+    /// number is, and an option in place of the number is an error too.
+    #[test]
+    fn a_negative_number_is_a_number() {
+        let (mut options, mut positionals) = (0, 0);
+        walk(&definition(), &[], &mut |command, path| {
+            let is_number = |arg: &&Arg| {
+                let names = arg.get_value_names().unwrap_or_default();
+                names.iter().any(|name| ["N", "N,N", "RATE", "SHARE", "NUMBER"].contains(&&**name))
+            };
+            for arg in command.get_arguments().filter(is_number) {
+                let words = || path.iter().map(String::as_str);
+                let Some(long) = arg.get_long() else {
+                    positionals += 1;
+                    let error = parsed(words().chain(["-1"])).unwrap_err();
+                    assert_eq!(error.kind(), ErrorKind::ValueValidation, "{path:?}: {error}");
+                    continue;
+                };
+                options += 1;
+                for number in ["-1", "-0.1", "-.5", "-1e-3", "-inf", "-nan", "-0", "-1,4", "--json"]
+                {
+                    let together = format!("--{long}={number}");
+                    let apart = parsed(words().chain([&*format!("--{long}"), number]));
+                    let together = parsed(words().chain([&*together]));
+                    let [apart, together] = [apart, together]
+                        .map(|result| result.map_err(|error| one_line(&error.to_string())));
+                    assert_eq!(apart, together, "{path:?} --{long} {number}");
+                    let said = apart.err().unwrap_or_default();
+                    assert!(!said.contains("unexpected argument"), "{said}");
+                }
+            }
+        });
+        // Fewer would say that the walk does not see them.
+        assert!(options >= 15 && positionals >= 1, "{options}, {positionals}");
     }
 
     #[test]
     fn claps_errors_become_one_line() {
-        let Err(error) = Cli::try_parse_from(["threadcount", "train", "x", "--epoch", "3"]) else {
-            panic!("accepted");
-        };
+        let error = parsed(["threadcount", "train", "x", "--epoch", "3"]).unwrap_err();
         let line = one_line(&error.to_string());
         assert!(line.starts_with("unexpected argument '--epoch' found"), "{line}");
         assert!(line.contains("'--epochs'"), "{line}");

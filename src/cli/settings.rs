@@ -2,13 +2,14 @@
 //! `./threadcount.toml` > default.
 
 use crate::console;
-use crate::names::nearest;
+use crate::names::shortened;
+use crate::toml_file::{Fault, Table, read_text, unknown};
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::{Isa, Pool};
@@ -62,7 +63,8 @@ impl SeedFlag {
 
 /// The environment and the file, below the flags.
 pub struct Settings {
-    file: toml::Table,
+    /// What stands behind each key of the file.
+    file: BTreeMap<String, String>,
 }
 
 /// A value that was found below the flags.
@@ -77,18 +79,13 @@ impl Settings {
     /// # Errors
     /// [`Error::Usage`] for a file that is not TOML or has a key that nothing reads.
     pub fn load() -> Result<Self> {
-        let file = match fs::read_to_string(FILE) {
-            Ok(text) => toml::from_str::<toml::Table>(&text)
-                .map_err(|error| Error::Usage(format!("{FILE}: {}", error.message())))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => toml::Table::new(),
-            Err(error) => return Err(Error::io(FILE)(error)),
+        let file = match read_text(Path::new(FILE)) {
+            Ok(text) => entries(&text).map_err(|f| Error::Usage(format!("{FILE}: {f}")))?,
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                BTreeMap::new()
+            }
+            Err(error) => return Err(error),
         };
-        if let Some(key) = file.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            let hint = nearest(key, KEYS.into_iter())
-                .map_or(String::new(), |near| format!("; did you mean '{near}'?"));
-            let keys = KEYS.join(", ");
-            return Err(Error::Usage(format!("{FILE}: unknown key '{key}'{hint} (keys: {keys})")));
-        }
         Ok(Self { file })
     }
 
@@ -113,7 +110,7 @@ impl Settings {
         Ok(self.parsed("seed", flag.seed, "a whole number from 0 up")?.unwrap_or(0))
     }
 
-    /// The threads: never more than this process may use at once.
+    /// The threads: as many as were asked for, else as there are physical cores.
     pub(super) fn threads(&self, flags: &ComputeFlags) -> Result<usize> {
         match self.parsed("threads", flags.threads, "a number of threads")? {
             None => Ok(machine().physical_cores),
@@ -170,7 +167,9 @@ impl Settings {
         let text = found.value.to_string_lossy();
         match text.parse() {
             Ok(value) => Ok(Some(value)),
-            Err(_) => Err(Error::Usage(format!("{}: '{text}' is not {what}", found.origin))),
+            Err(_) => {
+                Err(Error::Usage(format!("{}: '{}' is not {what}", found.origin, shortened(&text))))
+            }
         }
     }
 
@@ -181,33 +180,45 @@ impl Settings {
             return Ok(Some(Found { value, origin: variable }));
         }
         let origin = format!("{FILE}: {key}");
-        match self.file.get(key) {
-            None => Ok(None),
-            Some(toml::Value::String(text)) => Ok(Some(Found { value: text.into(), origin })),
-            Some(toml::Value::Integer(n)) => {
-                Ok(Some(Found { value: n.to_string().into(), origin }))
-            }
-            Some(other) => Err(Error::Usage(format!(
-                "{origin} is {}; a string or a number belongs there",
-                other.type_str()
-            ))),
-        }
+        Ok(self.file.get(key).map(|text| Found { value: text.into(), origin }))
     }
 }
 
-/// That number of threads, or as many as there are.
-fn possible(asked: usize) -> Result<usize> {
-    let most = machine().available_threads;
-    match asked {
-        0 => Err(Error::Usage("threads: at least 1".into())),
-        _ if asked > most => {
-            console::warn(&format!(
-                "{asked} threads asked for, {most} available: using {most} (the result is the same)"
-            ));
-            Ok(most)
-        }
-        _ => Ok(asked),
+/// The values of the file as they would stand behind their flags: a whole number of any size is its
+/// digits.
+fn entries(text: &str) -> std::result::Result<BTreeMap<String, String>, Fault> {
+    let mut entries = BTreeMap::new();
+    for (key, value) in Table::parse(text)?.entries() {
+        let Some(key) = KEYS.into_iter().find(|&known| known == key) else {
+            return Err(value.fault(unknown("key", &key, &KEYS)));
+        };
+        let Some(written) = value.as_text() else {
+            return Err(value.fault(format!(
+                "{key} is {}; a string or a number belongs there",
+                value.type_name()
+            )));
+        };
+        entries.insert(key.to_owned(), written);
     }
+    Ok(entries)
+}
+
+/// The most threads that can be asked for: each has a stack, and a system has only so many.
+const MOST_THREADS: usize = 4_096;
+
+/// That number of threads; with a word, where there are not as many cores.
+fn possible(asked: usize) -> Result<usize> {
+    let available = machine().available_threads;
+    let most = MOST_THREADS.max(available);
+    if !(1..=most).contains(&asked) {
+        return Err(Error::Usage(format!("threads: at least 1 and at most {most}, not {asked}")));
+    }
+    if asked > available {
+        console::warn(&format!(
+            "{asked} threads asked for, {available} available: they take turns (the result is the same)"
+        ));
+    }
+    Ok(asked)
 }
 
 /// A pool, or why the system gives none.

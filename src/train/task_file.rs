@@ -14,7 +14,6 @@
 //! ```
 
 use std::fmt::Write as _;
-use std::fs;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
@@ -23,11 +22,8 @@ use serde::Deserialize;
 use super::task::{EarlyStopping, Input, Keep, Order, Task};
 use crate::data::{Scaling, Selection};
 use crate::nn::{KINDS, Layer, Loss, Optimizer};
-use crate::toml_file::{Fault, Table, Value, inline, unknown};
+use crate::toml_file::{Fault, Table, Value, inline, read_text, unknown};
 use crate::{Error, Result};
-
-/// The largest file that is read: a thousand layers are some 60 kB.
-const MOST_BYTES: u64 = 1 << 20;
 
 impl Task {
     /// A task from the text of a file.
@@ -44,16 +40,7 @@ impl Task {
     /// # Errors
     /// [`Error::Usage`] as [`Task::from_toml`], with the file's name before it; [`Error::Io`].
     pub fn read_toml(path: &Path) -> Result<Self> {
-        let length = fs::metadata(path).map_err(Error::io(path))?.len();
-        if length > MOST_BYTES {
-            return Err(Error::Usage(format!(
-                "{}: {length} bytes are no description of a network: name a TOML file",
-                path.display()
-            )));
-        }
-        let bytes = fs::read(path).map_err(Error::io(path))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::Usage(format!("{}: not text: name a TOML file", path.display())))?;
+        let text = read_text(path)?;
         Self::from_toml(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
     }
 
