@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use threadcount::Error;
 use threadcount::data::{Row, Samples, Scale, Scaling, Shape, Split, Targets};
 use threadcount::nn::*;
-use threadcount::train::{EarlyStopping, Keep, Moment, Setup, Task, Trained};
+use threadcount::train::{EarlyStopping, Keep, Moment, Session, Setup, Task, Trained};
+use threadcount_kernels::{Isa, Team};
 
 const LINEAR: Activation = Activation::Linear;
 
@@ -15,7 +16,7 @@ fn points(n: usize) -> (Vec<f32>, Vec<u8>) {
     (x, labels)
 }
 
-fn go_on(_: &threadcount::train::Session<'_>, _: Moment) -> ControlFlow<()> {
+fn go_on(_: &Session<'_>, _: Moment) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -96,6 +97,34 @@ fn bytes_and_floats_are_the_same_samples() {
     );
 }
 
+/// A sample with a NaN has no class, in predictions of a model and of a session, and its accuracy is of the
+/// same rule.
+#[test]
+fn a_sample_that_is_no_number_has_no_class() {
+    let (x, labels) = points(100);
+    let train = Samples::new(Shape::Flat(2), x.clone(), &labels).unwrap();
+    let mut broken = x;
+    broken[2 * 37] = f32::NAN;
+    let test = Samples::new(Shape::Flat(2), broken, &labels).unwrap();
+    let task = Task { epochs: 3, ..classifier() };
+    let mut trained =
+        task.fit(&Split::new(train.clone(), train.clone()), &Setup::default(), go_on).unwrap();
+    let classes = trained.classes(&test).unwrap();
+    let without: Vec<usize> = (0..100).filter(|&i| classes[i].is_none()).collect();
+    assert_eq!(without, [37]);
+    let hits = classes.iter().zip(&labels).filter(|&(class, label)| *class == Some(*label)).count();
+    let score = trained.evaluate(&test).unwrap();
+    assert_eq!(score.accuracy, hits as f64 / 100.0);
+    assert!(score.loss.is_nan());
+
+    let split = Split { test, ..Split::new(train.clone(), train) };
+    let mut session = Session::new(&task, &split, Setup::default().seed).unwrap();
+    let team = Team::solo(Isa::best());
+    session.train(&team, &mut |_, _| Ok(ControlFlow::Continue(()))).unwrap();
+    assert_eq!(session.test_predictions(&team).unwrap(), classes);
+    assert_eq!(session.test(&team).unwrap().accuracy, score.accuracy);
+}
+
 #[test]
 fn a_network_is_fitted_saved_and_loaded() {
     let (x, labels) = points(400);
@@ -120,7 +149,8 @@ fn a_network_is_fitted_saved_and_loaded() {
     assert_eq!(probabilities.len(), 200);
     assert!(probabilities.chunks(2).all(|p| (p[0] + p[1] - 1.0).abs() < 1e-6));
     let classes = trained.classes(&test).unwrap();
-    let hits = classes.iter().zip(test.labels()).filter(|(class, label)| class == label).count();
+    let hits =
+        classes.iter().zip(test.labels()).filter(|&(class, label)| *class == Some(*label)).count();
     assert_eq!(hits as f64 / 100.0, score.accuracy);
 
     let folder = tempfile::tempdir().unwrap();

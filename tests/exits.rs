@@ -33,7 +33,7 @@ struct Desk {
     scratch: Scratch,
     history: History,
     score: Score,
-    predictions: Vec<u8>,
+    predictions: Vec<Option<u8>>,
     split: Split,
     task: Task,
 }
@@ -82,7 +82,7 @@ impl Desk {
     fn confusion(&self) -> Vec<Vec<u64>> {
         let mut table = vec![vec![0; 10]; 10];
         for (&label, &prediction) in self.split.test.labels().iter().zip(&self.predictions) {
-            table[usize::from(label)][usize::from(prediction)] += 1;
+            table[usize::from(label)][usize::from(prediction.unwrap())] += 1;
         }
         table
     }

@@ -113,3 +113,32 @@ fn every_trace_on_every_instruction_set() {
         }
     }
 }
+
+/// Every loss, with one output and with several where it takes both, and every optimizer in each of its
+/// forms, which differ in what they remember.
+#[test]
+fn every_loss_and_every_optimizer_has_a_trace() {
+    let traces = Traces::load();
+    let networks: Vec<Network> = traces.cases.iter().map(network).collect();
+    for loss in Loss::ALL {
+        let widths: &[bool] = match loss {
+            Loss::SoftmaxCrossEntropy => &[true],
+            Loss::BinaryCrossEntropy => &[false],
+            Loss::MeanSquaredError => &[false, true],
+        };
+        for &is_wide in widths {
+            let has_one = networks.iter().any(|network| {
+                network.loss() == loss && (network.plan().output().len() > 1) == is_wide
+            });
+            assert!(has_one, "no trace of {loss:?}, several outputs: {is_wide}");
+        }
+    }
+    for name in Optimizer::NAMES {
+        let plain: Optimizer = name.parse().unwrap();
+        for optimizer in [plain, plain.with_momentum(0.9)] {
+            let form = |optimizer: Optimizer| (optimizer.name(), optimizer.buffers());
+            let has_one = networks.iter().any(|n| form(n.optimizer()) == form(optimizer));
+            assert!(has_one, "no trace of {name} that keeps {:?}", optimizer.buffers());
+        }
+    }
+}

@@ -175,3 +175,84 @@ fn stored_gradients_may_be_changed() {
     assert_eq!(network.params(), expected);
     assert_eq!(network.optimizer_steps(), 1);
 }
+
+/// One linear layer with these weights, of one input each to its outputs; its outputs are the weights
+/// where the input is 1.
+fn outputs_of(loss: Loss, weights: &[f32], max_batch: usize) -> Network {
+    let layers = [dense(weights.len(), LINEAR)];
+    let mut network =
+        Network::build(Shape::Flat(1), &layers, loss, Optimizer::sgd(), max_batch, 1).unwrap();
+    network.params_mut()[..weights.len()].copy_from_slice(weights);
+    network
+}
+
+/// Outputs that are equal as probabilities, or that lie at the border of two classes.
+#[test]
+fn what_counts_as_correct_is_what_is_predicted() {
+    let cases: [(Loss, &[f32], u8); 6] = [
+        (Loss::BinaryCrossEntropy, &[1e-9], 1),
+        (Loss::BinaryCrossEntropy, &[-1e-9], 0),
+        (Loss::BinaryCrossEntropy, &[0.0], 0),
+        (SOFTMAX, &[1.0, 1.0 + f32::EPSILON, 0.5], 1),
+        (Loss::MeanSquaredError, &[6.6], 7),
+        (Loss::MeanSquaredError, &[0.25, 0.5, 0.5], 1),
+    ];
+    for (loss, weights, class) in cases {
+        for isa in Isa::detected() {
+            let team = Team::solo(isa);
+            let mut network = outputs_of(loss, weights, 1);
+            let mut predictor = Predictor::new(network.model().clone(), loss, 1).unwrap();
+            let mut found = [[None; 1]; 2];
+            network.classify(&team, &[1.0], &mut found[0]).unwrap();
+            predictor.classify(&team, &[1.0], &mut found[1]).unwrap();
+            assert_eq!(found, [[Some(class)]; 2], "{loss:?}, {weights:?} on {isa}");
+            for label in 0..weights.len().max(2) as u8 {
+                let correct = usize::from(label == class);
+                let evaluated = network.evaluate_batch(&team, &[1.0], &[label]).unwrap();
+                assert_eq!(evaluated.correct, correct, "{loss:?}, {weights:?} on {isa}");
+                let predicted = predictor.evaluate(&team, &[1.0], &[label]).unwrap();
+                assert_eq!(predicted.correct, correct);
+                let trained =
+                    outputs_of(loss, weights, 1).train_batch(&team, &[1.0], &[label], KEY).unwrap();
+                assert_eq!(trained.correct, correct);
+            }
+        }
+    }
+    let mut network = outputs_of(SOFTMAX, &[0.0, 1.0], 2);
+    let team = Team::solo(Isa::best());
+    let classes = &mut [None; 3];
+    assert!(matches!(network.classify(&team, &[1.0; 2], classes), Err(Error::Mismatch(_))));
+    assert!(matches!(network.classify(&team, &[1.0; 3], classes), Err(Error::Mismatch(_))));
+}
+
+/// Under every loss a sample whose outputs are NaN has no class, is wrong whatever its label, and shows
+/// in the loss; its neighbours are what they are.
+#[test]
+fn what_is_not_a_number_is_no_class() {
+    for loss in Loss::ALL {
+        let widths: &[usize] = match loss {
+            Loss::SoftmaxCrossEntropy => &[2, 10],
+            Loss::BinaryCrossEntropy => &[1],
+            Loss::MeanSquaredError => &[1, 3],
+        };
+        for &width in widths {
+            let mut weights = vec![0.0; width];
+            weights[width - 1] = 1.0;
+            let class = if width == 1 { 1 } else { width as u8 - 1 };
+            for isa in Isa::detected() {
+                let team = Team::solo(isa);
+                let mut network = outputs_of(loss, &weights, 3);
+                let x = [1.0, f32::NAN, 1.0];
+                let mut classes = [Some(9); 3];
+                network.classify(&team, &x, &mut classes).unwrap();
+                assert_eq!(classes, [Some(class), None, Some(class)], "{loss:?} on {isa}");
+                for label in [0, class] {
+                    let labels = [class, label, class];
+                    let result = network.evaluate_batch(&team, &x, &labels).unwrap();
+                    assert_eq!((result.correct, result.count), (2, 3), "{loss:?} on {isa}");
+                    assert!(result.loss().is_nan(), "{loss:?} on {isa}: {}", result.loss());
+                }
+            }
+        }
+    }
+}

@@ -23,14 +23,22 @@ struct Document<'a> {
     classes: &'a [String],
     /// Row: the true class; column: the predicted one.
     confusion: Vec<&'a [u64]>,
+    /// Of each true class, the samples that were given none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unclassified: Option<&'a [u64]>,
     report: &'a ClassificationReport,
 }
 
 impl Evaluation {
     /// Predictions for samples of these classes. A network with more outputs than the set has classes
     /// may predict others, which get the number of the output for a name.
-    pub(super) fn new(score: Score, names: &[String], labels: &[u8], predictions: &[u8]) -> Self {
-        let outputs = predictions.iter().max().map_or(0, |&last| usize::from(last) + 1);
+    pub(super) fn new(
+        score: Score,
+        names: &[String],
+        labels: &[u8],
+        predictions: &[Option<u8>],
+    ) -> Self {
+        let outputs = predictions.iter().flatten().max().map_or(0, |&last| usize::from(last) + 1);
         let beyond = (names.len()..outputs).map(|output| format!("output {output}"));
         let mut confusion = Confusion::new(names.iter().cloned().chain(beyond));
         confusion.add(labels, predictions);
@@ -40,13 +48,25 @@ impl Evaluation {
 
     pub(super) fn text(&self) -> String {
         let Self { score, confusion, report } = self;
+        let without = match self.unclassified() {
+            0 => String::new(),
+            n => format!(
+                "without class  {}  (outputs that are NaN or no class's; counted as wrong)\n",
+                table::grouped(n)
+            ),
+        };
         format!(
-            "test loss      {:.4}\ntest accuracy  {:.4}  ({} of {} wrong)\n\n{confusion}\n{report:.4}",
+            "test loss      {:.4}\ntest accuracy  {:.4}  ({} of {} wrong)\n{without}\n{confusion}\n{report:.4}",
             score.loss,
             score.accuracy,
             table::grouped(confusion.total() - confusion.correct()),
             table::grouped(confusion.total()),
         )
+    }
+
+    /// Samples that were given no class.
+    fn unclassified(&self) -> u64 {
+        self.confusion.unclassified().iter().sum()
     }
 
     pub(super) fn json(&self, recipe: &str, data: &str) -> Result<String> {
@@ -58,7 +78,36 @@ impl Evaluation {
             test_accuracy: self.score.accuracy,
             classes,
             confusion: (0..classes.len()).map(|label| self.confusion.row(label)).collect(),
+            unclassified: (self.unclassified() > 0).then(|| self.confusion.unclassified()),
             report: &self.report,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation(predictions: &[Option<u8>]) -> Evaluation {
+        let names = ["cat", "dog"].map(String::from);
+        Evaluation::new(Score { loss: 0.5, accuracy: 0.5 }, &names, &[0, 0, 1, 1], predictions)
+    }
+
+    #[test]
+    fn samples_without_a_class_are_told() {
+        let some = evaluation(&[Some(0), None, Some(1), Some(0)]);
+        let text = some.text();
+        assert!(text.contains("(2 of 4 wrong)\nwithout class  1  ("), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&some.json("", "").unwrap()).unwrap();
+        assert_eq!(json["unclassified"], serde_json::json!([1, 0]));
+        assert_eq!(json["confusion"], serde_json::json!([[1, 0], [1, 1]]));
+        assert_eq!(json["report"]["classes"][0]["support"], 2);
+    }
+
+    #[test]
+    fn and_not_where_there_are_none() {
+        let none = evaluation(&[Some(0), Some(1), Some(1), Some(0)]);
+        assert!(!none.text().contains("without class"), "{}", none.text());
+        assert!(!none.json("", "").unwrap().contains("unclassified"));
     }
 }

@@ -16,7 +16,7 @@ use super::confusion::share;
 /// ```
 /// use threadcount::evaluate::{ClassificationReport, Confusion};
 /// let mut confusion = Confusion::new(["cat", "dog"]);
-/// confusion.add(&[0, 0, 1], &[0, 1, 1]);
+/// confusion.add(&[0, 0, 1], &[Some(0), Some(1), Some(1)]);
 /// let report = ClassificationReport::new(&confusion);
 /// assert_eq!(report.classes[1].precision, 0.5);
 /// println!("{report}");
@@ -57,7 +57,7 @@ impl ClassificationReport {
         let classes: Vec<Scores> = (0..names.len())
             .map(|class| {
                 let hits = confusion.count(class, class);
-                let support: u64 = confusion.row(class).iter().sum();
+                let support = confusion.support(class);
                 let predicted: u64 =
                     (0..names.len()).map(|label| confusion.count(label, class)).sum();
                 occurring.push(support + predicted > 0);
@@ -124,7 +124,8 @@ mod tests {
 
     fn report(classes: &[&str], labels: &[u8], predictions: &[u8]) -> ClassificationReport {
         let mut confusion = Confusion::new(classes.iter().copied());
-        confusion.add(labels, predictions);
+        let predictions: Vec<Option<u8>> = predictions.iter().copied().map(Some).collect();
+        confusion.add(labels, &predictions);
         ClassificationReport::new(&confusion)
     }
 
@@ -219,6 +220,17 @@ weighted avg     0.5000    0.5000    0.5000         6
         assert_eq!(report.macro_avg.precision, 0.75);
         assert_eq!(report.weighted_avg.precision, 0.875);
         assert_eq!(report.weighted_avg.recall, report.accuracy);
+    }
+
+    /// They are samples of their class that it was not found in.
+    #[test]
+    fn samples_without_a_class_lower_the_recall() {
+        let mut confusion = Confusion::new(["a", "b"]);
+        confusion.add(&[0, 0, 0, 1], &[Some(0), None, None, Some(1)]);
+        let report = ClassificationReport::new(&confusion);
+        let Scores { precision, recall, f1, support, .. } = report.classes[0];
+        assert_eq!((precision, recall, f1, support), (1.0, 1.0 / 3.0, 0.5, 3));
+        assert_eq!((report.accuracy, report.weighted_avg.support), (0.5, 4));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 /// Counts of (true class, predicted class), filled batch by batch.
 ///
 /// `Display` prints a table with the true classes as rows and the predicted ones as columns; with
-/// the ten Fashion-MNIST names it is 77 columns wide.
+/// the ten Fashion-MNIST names it is 77 columns wide. Samples that were given no class have a column of
+/// their own, if there are any.
 ///
 /// ```
 /// use threadcount::evaluate::Confusion;
 /// let mut confusion = Confusion::new(["cat", "dog"]);
-/// confusion.add(&[0, 0, 1], &[0, 1, 1]);
+/// confusion.add(&[0, 0, 1], &[Some(0), Some(1), Some(1)]);
 /// assert_eq!(confusion.count(0, 1), 1);
 /// assert_eq!(confusion.correct(), 2);
 /// ```
@@ -21,6 +22,8 @@ pub struct Confusion {
     classes: Vec<String>,
     /// `[true class, predicted class]`, row-major.
     counts: Vec<u64>,
+    /// Of each true class, the samples that were given none of the classes.
+    unclassified: Vec<u64>,
 }
 
 impl Confusion {
@@ -28,22 +31,25 @@ impl Confusion {
     pub fn new<N: Into<String>>(classes: impl IntoIterator<Item = N>) -> Self {
         let classes: Vec<String> = classes.into_iter().map(Into::into).collect();
         let counts = vec![0; classes.len() * classes.len()];
-        Self { classes, counts }
+        let unclassified = vec![0; classes.len()];
+        Self { classes, counts, unclassified }
     }
 
-    /// Counts one batch: `predictions[i]` was answered for a sample of class `labels[i]`.
+    /// Counts one batch: `predictions[i]` was answered for a sample of class `labels[i]`. An answer that is
+    /// none of the classes counts as wrong, and as [`Self::unclassified`].
     ///
     /// # Panics
-    /// If the two lengths differ, or a label or prediction is not below the number of classes.
-    pub fn add(&mut self, labels: &[u8], predictions: &[u8]) {
+    /// If the two lengths differ, or a label is not below the number of classes.
+    pub fn add(&mut self, labels: &[u8], predictions: &[Option<u8>]) {
         assert_eq!(labels.len(), predictions.len(), "one prediction per label");
         let classes = self.classes.len();
         for (&label, &prediction) in labels.iter().zip(predictions) {
-            let (label, prediction) = (usize::from(label), usize::from(prediction));
-            // Checked one by one: a prediction too large would land in the next row unnoticed.
+            let label = usize::from(label);
             assert!(label < classes, "label {label} of {classes} classes");
-            assert!(prediction < classes, "prediction {prediction} of {classes} classes");
-            self.counts[label * classes + prediction] += 1;
+            match prediction.map(usize::from).filter(|&prediction| prediction < classes) {
+                Some(prediction) => self.counts[label * classes + prediction] += 1,
+                None => self.unclassified[label] += 1,
+            }
         }
     }
 
@@ -60,7 +66,8 @@ impl Confusion {
         self.row(label)[prediction]
     }
 
-    /// What the samples of class `label` were predicted as: one count per predicted class.
+    /// What the samples of class `label` were predicted as: one count per predicted class. Those that were
+    /// given none are not among them.
     ///
     /// # Panics
     /// If `label` is not below the number of classes.
@@ -69,9 +76,22 @@ impl Confusion {
         &self.counts[label * classes..][..classes]
     }
 
+    /// Of each true class, the number of samples that were given none of the classes.
+    pub fn unclassified(&self) -> &[u64] {
+        &self.unclassified
+    }
+
+    /// The number of samples of class `label`.
+    ///
+    /// # Panics
+    /// If it is not below the number of classes.
+    pub fn support(&self, label: usize) -> u64 {
+        self.row(label).iter().sum::<u64>() + self.unclassified[label]
+    }
+
     /// The number of samples counted.
     pub fn total(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().chain(&self.unclassified).sum()
     }
 
     /// The number of samples whose predicted class is the true one.
@@ -94,7 +114,15 @@ impl fmt::Display for Confusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Ten unbroken names would need 87 columns, so headings are broken into lines, as wide
         // as their longest piece or the column's largest count.
-        let columns: Vec<Column> = (0..self.classes.len()).map(|c| self.column(c)).collect();
+        let classes = self.classes.len();
+        let mut columns: Vec<Column> = (0..classes)
+            .map(|class| {
+                Column::new(&self.classes[class], (0..classes).map(|l| self.count(l, class)))
+            })
+            .collect();
+        if self.unclassified.iter().any(|&count| count > 0) {
+            columns.push(Column::new("no class", self.unclassified.iter().copied()));
+        }
         let names = self.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let names = names.max("true".len());
         let heading = columns.iter().map(|column| column.heading.len()).max().unwrap_or(0);
@@ -103,7 +131,7 @@ impl fmt::Display for Confusion {
         for line in 0..heading {
             let corner = if line + 1 == heading { "true" } else { "" };
             let mut text = format!("{corner:names$}");
-            for Column { heading: pieces, width } in &columns {
+            for Column { heading: pieces, width, .. } in &columns {
                 // Headings end on the same line, next to the counts.
                 let piece = (line + pieces.len()).checked_sub(heading).map_or("", |i| &pieces[i]);
                 text += &format!(" {piece:>width$}");
@@ -112,8 +140,8 @@ impl fmt::Display for Confusion {
         }
         for (label, name) in self.classes.iter().enumerate() {
             write!(f, "{name:names$}")?;
-            for (count, Column { width, .. }) in self.row(label).iter().zip(&columns) {
-                write!(f, " {count:>width$}")?;
+            for Column { width, counts, .. } in &columns {
+                write!(f, " {:>width$}", counts[label])?;
             }
             writeln!(f)?;
         }
@@ -125,14 +153,17 @@ impl fmt::Display for Confusion {
 struct Column {
     heading: Vec<String>,
     width: usize,
+    /// Of each true class.
+    counts: Vec<u64>,
 }
 
-impl Confusion {
-    fn column(&self, prediction: usize) -> Column {
-        let pieces = pieces(&self.classes[prediction]);
+impl Column {
+    fn new(name: &str, counts: impl Iterator<Item = u64>) -> Self {
+        let counts: Vec<u64> = counts.collect();
+        let pieces = pieces(name);
         let longest = pieces.iter().map(|piece| length(piece)).max().unwrap_or(0);
-        let digits = |label| self.count(label, prediction).to_string().len();
-        let width = (0..self.classes.len()).map(digits).max().unwrap_or(0).max(longest);
+        let digits = counts.iter().map(|count| count.to_string().len()).max().unwrap_or(0);
+        let width = digits.max(longest);
 
         let mut heading: Vec<String> = Vec::new();
         for piece in pieces {
@@ -144,7 +175,7 @@ impl Confusion {
         for line in &mut heading {
             line.truncate(line.trim_end().len());
         }
-        Column { heading, width }
+        Self { heading, width, counts }
     }
 }
 
@@ -166,8 +197,8 @@ mod tests {
     #[test]
     fn counts_by_hand() {
         let mut confusion = Confusion::new(["a", "b", "c"]);
-        confusion.add(&[2, 0, 2, 2], &[0, 0, 2, 2]);
-        confusion.add(&[0, 1], &[0, 2]);
+        confusion.add(&[2, 0, 2, 2], &[0, 0, 2, 2].map(Some));
+        confusion.add(&[0, 1], &[0, 2].map(Some));
         // The example of scikit-learn's documentation of confusion_matrix.
         let rows: Vec<&[u64]> = (0..3).map(|label| confusion.row(label)).collect();
         assert_eq!(rows, [&[2, 0, 0], &[0, 0, 1], &[1, 0, 2]]);
@@ -185,17 +216,31 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "prediction 2 of 2 classes")]
-    fn a_prediction_outside_the_classes_is_refused() {
-        Confusion::new(["a", "b"]).add(&[0], &[2]);
+    fn what_is_no_class_is_wrong_and_seen() {
+        let mut confusion = Confusion::new(["a", "b"]);
+        confusion.add(&[0, 0, 1, 1, 1], &[Some(0), None, Some(2), None, Some(1)]);
+        assert_eq!([confusion.row(0), confusion.row(1)], [[1, 0], [0, 1]]);
+        assert_eq!(confusion.unclassified(), [1, 2]);
+        assert_eq!([confusion.support(0), confusion.support(1)], [2, 3]);
+        assert_eq!((confusion.correct(), confusion.total()), (2, 5));
+        assert_eq!(confusion.accuracy(), 0.4);
+        let expected =
+            "     predicted\n            no\ntrue a b class\na    1 0     1\nb    0 1     2\n";
+        assert_eq!(confusion.to_string(), expected);
+    }
+
+    #[test]
+    #[should_panic(expected = "label 2 of 2 classes")]
+    fn a_label_outside_the_classes_is_refused() {
+        Confusion::new(["a", "b"]).add(&[2], &[Some(0)]);
     }
 
     #[test]
     fn ten_classes_fit_eighty_columns() {
         let mut confusion = Confusion::new(CLASS_NAMES);
         for class in 0..10 {
-            confusion.add(&[class; 850], &[class; 850]);
-            confusion.add(&[class; 150], &[(class + 3) % 10; 150]);
+            confusion.add(&[class; 850], &[Some(class); 850]);
+            confusion.add(&[class; 150], &[Some((class + 3) % 10); 150]);
         }
         let text = confusion.to_string();
         let expected = "\x20           predicted
@@ -220,7 +265,7 @@ Ankle boot       0       0      150     0    0      0     0       0   0   850
     #[test]
     fn large_counts_widen_their_column_only() {
         let mut confusion = Confusion::new(["a", "b"]);
-        confusion.add(&vec![1; 12_345], &vec![0; 12_345]);
+        confusion.add(&vec![1; 12_345], &vec![Some(0); 12_345]);
         let expected = "     predicted\ntrue     a b\na        0 0\nb    12345 0\n";
         assert_eq!(confusion.to_string(), expected);
     }

@@ -27,7 +27,8 @@ pub enum Loss {
 pub struct BatchResult {
     /// The sum of the samples' losses.
     pub loss_sum: f64,
-    /// Samples whose class was predicted; none where targets are values.
+    /// Samples whose class was predicted; none where targets are values. A sample with an output that is
+    /// NaN counts as wrong.
     pub correct: usize,
     /// Samples.
     pub count: usize,
@@ -55,6 +56,10 @@ impl BatchResult {
 }
 
 impl Loss {
+    /// All of them.
+    pub const ALL: [Self; 3] =
+        [Self::SoftmaxCrossEntropy, Self::BinaryCrossEntropy, Self::MeanSquaredError];
+
     /// Checks that the network ends in what this loss works on.
     pub(crate) fn check(self, plan: &Plan) -> Result<()> {
         let output = plan.output();
@@ -141,7 +146,7 @@ impl Loss {
             Targets::Values(_) => &[],
         };
         let rows = outputs.chunks_exact(outputs.len() / count).zip(labels);
-        let correct = rows.filter(|&(row, &label)| self.hit(row, label)).count();
+        let correct = rows.filter(|&(row, &label)| self.class(row) == Some(label)).count();
         BatchResult { loss_sum, correct, count }
     }
 
@@ -168,13 +173,24 @@ impl Loss {
         self == Self::MeanSquaredError
     }
 
-    /// Whether one sample's outputs name its label.
-    fn hit(self, row: &[f32], label: u8) -> bool {
-        match (self, row) {
-            (Self::MeanSquaredError, [number]) => (number - f32::from(label)).abs() < 0.5,
-            (_, [logit]) => u8::from(*logit > 0.0) == label,
-            _ => argmax(row) == usize::from(label),
-        }
+    /// The class that one sample's outputs name: of several the first of the largest; of one logit, 1 if
+    /// it is above 0, which is a probability above a half; of one number under squared errors the
+    /// nearest whole one, and halfway the lower. None if an output is NaN, or the number is no class's.
+    ///
+    /// This is the only rule: accuracies in training and in evaluation, and predicted classes, all come
+    /// from here. It reads the outputs, not the probabilities, since these are equal where outputs
+    /// differ by less than their rounding.
+    pub(crate) fn class(self, outputs: &[f32]) -> Option<u8> {
+        let class = match (self, outputs) {
+            (_, outputs) if outputs.iter().any(|output| output.is_nan()) => return None,
+            (Self::MeanSquaredError, [number]) => {
+                let class = (number - 0.5).ceil();
+                return (0.0..256.0).contains(&class).then_some(class as u8);
+            }
+            (_, [logit]) => usize::from(*logit > 0.0),
+            _ => first_maximum(outputs),
+        };
+        u8::try_from(class).ok()
     }
 
     /// What the outputs mean as a prediction: softmax or sigmoid of logits, or the outputs
@@ -211,11 +227,11 @@ pub(crate) fn fill_targets(labels: &[u8], targets: &mut [f32]) {
     }
 }
 
-/// The index of the first maximum; 0 if every element is NaN.
-fn argmax(row: &[f32]) -> usize {
+/// The index of the first of the largest elements, none of which is NaN.
+fn first_maximum(row: &[f32]) -> usize {
     let mut best = 0;
     for (index, &value) in row.iter().enumerate() {
-        if value > row[best] || (row[best].is_nan() && !value.is_nan()) {
+        if value > row[best] {
             best = index;
         }
     }
@@ -226,19 +242,75 @@ fn argmax(row: &[f32]) -> usize {
 mod tests {
     use super::*;
 
+    const NAN: f32 = f32::NAN;
+    const INFINITY: f32 = f32::INFINITY;
+
+    /// The list has every loss that a file may name.
     #[test]
-    fn first_of_several_maxima() {
-        assert_eq!(argmax(&[1.0, 3.0, 3.0, 2.0]), 1);
-        assert_eq!(argmax(&[f32::NAN, -1.0, 0.0]), 2);
-        assert_eq!(argmax(&[f32::NAN, f32::NAN]), 0);
+    fn all_are_all() {
+        #[derive(Debug, Deserialize)]
+        struct Held {
+            loss: Loss,
+        }
+        let text = toml::from_str::<Held>("loss = \"no loss\"").unwrap_err().to_string();
+        let (_, names) = text.split_once("expected one of ").unwrap();
+        let names: Vec<&str> =
+            names.trim().split(", ").map(|name| name.trim_matches('`')).collect();
+        assert_eq!(names.len(), Loss::ALL.len(), "{text}");
+        for (name, loss) in names.into_iter().zip(Loss::ALL) {
+            let held: Held = toml::from_str(&format!("loss = {name:?}")).unwrap();
+            assert_eq!(held.loss, loss);
+        }
     }
 
     #[test]
-    fn hits() {
-        assert!(Loss::BinaryCrossEntropy.hit(&[0.1], 1));
-        assert!(Loss::BinaryCrossEntropy.hit(&[0.0], 0));
-        assert!(Loss::MeanSquaredError.hit(&[6.6], 7));
-        assert!(!Loss::MeanSquaredError.hit(&[6.4], 7));
-        assert!(Loss::MeanSquaredError.hit(&[0.1, 0.2], 1));
+    fn several_outputs_name_the_first_of_the_largest() {
+        for loss in [Loss::SoftmaxCrossEntropy, Loss::MeanSquaredError] {
+            assert_eq!(loss.class(&[1.0, 3.0, 3.0, 2.0]), Some(1));
+            assert_eq!(loss.class(&[-INFINITY, -2.0]), Some(1));
+            assert_eq!(loss.class(&[0.0, INFINITY, 5.0]), Some(1));
+            // Equal as probabilities.
+            assert_eq!(loss.class(&[1.0, 1.0 + f32::EPSILON]), Some(1));
+            let mut many = vec![0.0; 300];
+            many[255] = 1.0;
+            assert_eq!(loss.class(&many), Some(255));
+            many[299] = 2.0;
+            assert_eq!(loss.class(&many), None, "no label is that large");
+        }
+    }
+
+    #[test]
+    fn one_logit_is_split_at_zero() {
+        let class = |logit| Loss::BinaryCrossEntropy.class(&[logit]);
+        assert_eq!([0.1, f32::MIN_POSITIVE, INFINITY].map(class), [Some(1); 3]);
+        assert_eq!([0.0, -0.0, -0.1, -INFINITY].map(class), [Some(0); 4]);
+    }
+
+    #[test]
+    fn one_number_names_the_nearest() {
+        let class = |number| Loss::MeanSquaredError.class(&[number]);
+        assert_eq!([-0.4, 0.0, 0.5].map(class), [Some(0); 3]);
+        assert_eq!([0.6, 1.0, 1.5].map(class), [Some(1); 3]);
+        assert_eq!([6.6, 7.4].map(class), [Some(7); 2]);
+        assert_eq!([254.6, 255.5].map(class), [Some(255); 2]);
+        assert_eq!([-0.5, -3.0, 255.6, 1e30, INFINITY, -INFINITY].map(class), [None; 6]);
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_class_and_no_hit() {
+        for (loss, outputs) in [
+            (Loss::SoftmaxCrossEntropy, &[NAN, 1.0, 0.0][..]),
+            (Loss::SoftmaxCrossEntropy, &[0.0, 1.0, NAN]),
+            (Loss::SoftmaxCrossEntropy, &[NAN, NAN]),
+            (Loss::BinaryCrossEntropy, &[NAN]),
+            (Loss::MeanSquaredError, &[NAN]),
+            (Loss::MeanSquaredError, &[NAN, 1.0]),
+        ] {
+            assert_eq!(loss.class(outputs), None, "{loss:?}: {outputs:?}");
+            for label in [0, 1, 2, 255] {
+                let result = loss.result(&[NAN], outputs, Targets::Classes(&[label]));
+                assert_eq!((result.correct, result.count), (0, 1), "{loss:?}: {outputs:?}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use threadcount_kernels::machine::machine;
 use threadcount_kernels::{Isa, Pool};
 
 use super::history::History;
-use super::score::{EVALUATION_BATCH, Score, classes, in_batches};
+use super::score::{EVALUATION_BATCH, Score, in_batches};
 use super::session::{Moment, Session};
 use super::task::Task;
 use crate::data::{Samples, Scale, Shape, Split};
@@ -130,13 +130,24 @@ impl Trained {
         Ok(all)
     }
 
-    /// The class that the network finds most probable, for each sample.
+    /// The class that the network finds most probable, for each sample; none for one whose outputs are NaN
+    /// or no class's.
     ///
     /// # Errors
     /// As [`Self::predict`].
-    pub fn classes(&mut self, samples: &Samples) -> Result<Vec<u8>> {
-        let width = self.predictor.model().plan().output().len();
-        Ok(classes(&self.predict(samples)?, width))
+    pub fn classes(&mut self, samples: &Samples) -> Result<Vec<Option<u8>>> {
+        self.check(samples)?;
+        let Self { predictor, scale, pool, .. } = self;
+        let cut = predictor.model().plan().input_cut();
+        let mut all = Vec::with_capacity(samples.len());
+        pool.enter(|team| {
+            in_batches(team, samples, scale, cut, |x, n, _| {
+                let start = all.len();
+                all.resize(start + n, None);
+                predictor.classify(team, x, &mut all[start..])
+            })
+        })?;
+        Ok(all)
     }
 
     /// Loss and accuracy on samples with their targets. Accuracy is 0 where targets are values.

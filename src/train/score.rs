@@ -15,7 +15,7 @@ pub const EVALUATION_BATCH: usize = 128;
 pub struct Score {
     /// Mean loss per sample.
     pub loss: f64,
-    /// Share of samples classified correctly.
+    /// Share of samples classified correctly. One with an output that is NaN is not.
     pub accuracy: f64,
 }
 
@@ -71,7 +71,8 @@ pub fn score(
     Ok(Score { loss: sum.loss(), accuracy: sum.accuracy() })
 }
 
-/// The class that `network` finds most probable, for every sample.
+/// The class that `network` gives to every sample, by the rule that [`Score::accuracy`] counts by; none to
+/// one whose outputs are NaN or no class's.
 ///
 /// # Errors
 /// As [`score`].
@@ -80,37 +81,15 @@ pub fn predictions(
     team: &Team,
     samples: &Samples,
     scale: &Scale,
-) -> Result<Vec<u8>> {
-    let outputs = network.plan().output().len();
-    let mut probabilities = vec![0.0; EVALUATION_BATCH * outputs];
+) -> Result<Vec<Option<u8>>> {
     let mut all = Vec::with_capacity(samples.len());
     let cut = network.plan().input_cut();
     in_batches(team, samples, scale, cut, |x, n, _| {
-        let probabilities = &mut probabilities[..n * outputs];
-        network.predict(team, x, probabilities)?;
-        all.extend(classes(probabilities, outputs));
-        Ok(())
+        let start = all.len();
+        all.resize(start + n, None);
+        network.classify(team, x, &mut all[start..])
     })?;
     Ok(all)
-}
-
-/// The most probable class of each row of `outputs` probabilities.
-pub(super) fn classes(probabilities: &[f32], outputs: usize) -> Vec<u8> {
-    probabilities.chunks_exact(outputs).map(most_probable).collect()
-}
-
-/// The first of the largest; a single output is the probability of class 1.
-fn most_probable(probabilities: &[f32]) -> u8 {
-    if let [of_one] = probabilities {
-        return u8::from(*of_one > 0.5);
-    }
-    let mut best = 0;
-    for (class, &p) in probabilities.iter().enumerate() {
-        if p > probabilities[best] {
-            best = class;
-        }
-    }
-    best as u8
 }
 
 /// Hands all samples, in order, to `body`: the inputs of a batch, how many they are, and their
@@ -132,16 +111,4 @@ pub(super) fn in_batches(
         body(x, now.len(), targets)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ties_go_to_the_first_class_and_one_output_is_a_coin() {
-        assert_eq!(most_probable(&[0.1, 0.4, 0.4, 0.1]), 1);
-        assert_eq!(most_probable(&[0.5]), 0);
-        assert_eq!(most_probable(&[0.51]), 1);
-    }
 }

@@ -295,11 +295,12 @@ impl<'a> Session<'a> {
         score(&mut self.network, team, &self.split.test, &self.scale)
     }
 
-    /// The class that the network gives to every test sample.
+    /// The class that the network gives to every test sample; none to one whose outputs are NaN or no
+    /// class's.
     ///
     /// # Errors
     /// As [`Session::test`].
-    pub fn test_predictions(&mut self, team: &Team) -> Result<Vec<u8>> {
+    pub fn test_predictions(&mut self, team: &Team) -> Result<Vec<Option<u8>>> {
         super::score::predictions(&mut self.network, team, &self.split.test, &self.scale)
     }
 }

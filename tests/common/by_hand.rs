@@ -138,7 +138,12 @@ impl Part {
     }
 
     /// The class that a network finds most probable, the first of equals.
-    pub(crate) fn predictions(&self, network: &mut Network, team: &Team, scale: &Scale) -> Vec<u8> {
+    pub(crate) fn predictions(
+        &self,
+        network: &mut Network,
+        team: &Team,
+        scale: &Scale,
+    ) -> Vec<Option<u8>> {
         let width = network.plan().output().len();
         let mut classes = Vec::new();
         for picks in self.batches() {
@@ -153,7 +158,7 @@ impl Part {
                         row.iter().position(|&p| p == most).unwrap()
                     }
                 };
-                classes.push(class as u8);
+                classes.push(Some(class as u8));
             }
         }
         classes

@@ -302,6 +302,7 @@ CASES = [
     case("cse574-cnn", IMAGE, CSE574_CNN, adam(), 8, 6),
     case("average-cnn", IMAGE, AVERAGE_CNN, adam(), 8, 6),
     case("softmax-rmsprop", FLAT, [dense(10)], rmsprop(0.001, 0.9), 16, 10),
+    case("softmax-rmsprop-plain", FLAT, [dense(10)], rmsprop(), 16, 10),
     case("softmax-sgd-momentum", FLAT, [dense(10)], sgd(0.001, 0.9), 16, 10),
     case("rnn", ROWS, RNN, adam(), 16, 10),
     case("lstm", ROWS, LSTM, adam(), 16, 10),

@@ -7,6 +7,6 @@ mod workspace;
 
 pub(super) use layout::InputBuffer;
 pub use predictor::Predictor;
-pub(super) use predictor::predict;
+pub(super) use predictor::{classify, predict};
 pub use workspace::BatchKey;
 pub(super) use workspace::{Workspace, mode};

@@ -47,6 +47,15 @@ impl Predictor {
         predict(team, &mut self.model, &mut self.workspace, self.loss, x, predictions)
     }
 
+    /// The class of each sample of a batch, `[n]`; none where its outputs name none, being NaN or a
+    /// number that is no class's.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] if the batch, or the classes, do not fit.
+    pub fn classify(&mut self, team: &Team, x: &[f32], classes: &mut [Option<u8>]) -> Result<()> {
+        classify(team, &mut self.model, &mut self.workspace, self.loss, x, classes)
+    }
+
     /// Loss and hits of a batch.
     ///
     /// # Errors
@@ -120,5 +129,30 @@ pub(crate) fn predict(
     }
     workspace.forward(team, model, x, None, None);
     loss.predictions(team, workspace.outputs(n, width), width, predictions);
+    Ok(())
+}
+
+/// As [`Predictor::classify`], for whoever has the parts.
+pub(crate) fn classify(
+    team: &Team,
+    model: &mut Model,
+    workspace: &mut Workspace,
+    loss: Loss,
+    x: &[f32],
+    classes: &mut [Option<u8>],
+) -> Result<()> {
+    let n = workspace.check_batch(model, x)?;
+    if classes.len() != n {
+        return Err(Error::Mismatch(format!(
+            "the classes of {n} samples do not fit {} elements",
+            classes.len()
+        )));
+    }
+    workspace.forward(team, model, x, None, None);
+    let width = model.plan().output().len();
+    let rows = workspace.outputs(n, width).chunks_exact(width);
+    for (class, outputs) in classes.iter_mut().zip(rows) {
+        *class = loss.class(outputs);
+    }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::nn::laps::Part;
 use crate::nn::learn::per_sample::PerSample;
 use crate::nn::loss::BatchResult;
 use crate::nn::model::{Backward, Buffers, Params, StepIs, UnitLaps};
-use crate::nn::run::{BatchKey, InputBuffer, mode, predict};
+use crate::nn::run::{BatchKey, InputBuffer, classify, mode, predict};
 
 /// How a network had better be trained with batches of one size; none of it changes a bit.
 #[derive(Clone, Copy)]
@@ -157,6 +157,15 @@ impl Network {
     /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch, or the predictions, do not fit.
     pub fn predict(&mut self, team: &Team, x: &[f32], predictions: &mut [f32]) -> Result<()> {
         predict(team, &mut self.model, &mut self.workspace, self.loss, x, predictions)
+    }
+
+    /// The class of each sample of a batch: as
+    /// [`Predictor::classify`](crate::nn::Predictor::classify).
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch, or the classes, do not fit.
+    pub fn classify(&mut self, team: &Team, x: &[f32], classes: &mut [Option<u8>]) -> Result<()> {
+        classify(team, &mut self.model, &mut self.workspace, self.loss, x, classes)
     }
 
     /// The loss of the outputs in the workspace; its gradient goes to `dy`.
