@@ -14,7 +14,7 @@ pub enum Error {
     /// that does not exist or does not fit together.
     #[error("{0}")]
     Usage(String),
-    /// A data file is missing or is not what it has to be.
+    /// A file of the data or of a run is missing or is not what it has to be.
     #[error("{}: {fault}", path.display())]
     Data {
         /// The file, or the folder it was looked for in.
@@ -41,19 +41,31 @@ pub enum Error {
     /// Arrays that do not fit each other or the network. Nothing was changed.
     #[error("{0}")]
     Mismatch(String),
-    /// Memory that cannot be had.
+    /// More memory than this machine has, or than the system gives.
     #[error(
-        "this network and batch need a buffer of {gib:.1} GiB, more than there is: choose a smaller \
-         batch or smaller layers"
+        "this network and batch need {}, {}: choose a smaller batch or smaller layers",
+        memory(*needed),
+        match machine {
+            Some(machine) => format!("and this machine has {}", memory(*machine)),
+            None => "more than can be had".to_owned(),
+        }
     )]
     Memory {
-        /// The size that was asked for, in GiB.
-        gib: f64,
+        /// The bytes that are needed.
+        needed: u64,
+        /// The bytes that the machine has, if that is known.
+        machine: Option<u64>,
     },
     /// A folder that was to be a new run's holds one already, which is left as it is.
     #[error("{} already holds a run", path.display())]
     RunExists {
         /// The folder.
+        path: PathBuf,
+    },
+    /// Another process trains the run.
+    #[error("{}: another process is training this run; wait for it, or stop it", path.display())]
+    RunBusy {
+        /// The run's folder.
         path: PathBuf,
     },
     /// The loss of an epoch is no finite number.
@@ -67,7 +79,7 @@ pub enum Error {
         /// The rate that was too high.
         learning_rate: f32,
     },
-    /// The work itself failed: a run folder does not fit its recipe.
+    /// The work itself failed: a run has not finished, threads cannot be started.
     #[error("{0}")]
     Failed(String),
     /// The user stopped the work; everything up to that point is saved.
@@ -95,12 +107,25 @@ impl Error {
             | Self::Mismatch(_)
             | Self::Memory { .. }
             | Self::RunExists { .. }
+            | Self::RunBusy { .. }
             | Self::Diverged { .. } => 1,
             Self::Usage(_) | Self::Setting { .. } => 2,
             Self::Data { .. } => 3,
             Self::Interrupted(_) => 130,
         }
     }
+}
+
+/// Bytes in the largest unit that leaves a number from 1 up.
+fn memory(bytes: u64) -> String {
+    let mut amount = bytes as f64 / f64::from(1 << 20);
+    for unit in ["MiB", "GiB"] {
+        if amount < 1024.0 {
+            return format!("{amount:.1} {unit} of memory");
+        }
+        amount /= 1024.0;
+    }
+    format!("{amount:.1} TiB of memory")
 }
 
 impl From<threadcount_kernels::Error> for Error {

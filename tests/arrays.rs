@@ -163,7 +163,7 @@ fn a_network_is_fitted_saved_and_loaded() {
     let other = Task { layers: vec![dense(9, LINEAR), dense(2, LINEAR)], ..task.clone() };
     assert!(matches!(
         Trained::load(&path, &other, Shape::Flat(2), &setup),
-        Err(Error::Failed(text)) if text.contains("dense/kernel")
+        Err(Error::Data { fault, .. }) if fault.contains("dense/kernel")
     ));
     let missing = Trained::load(&folder.path().join("none"), &task, Shape::Flat(2), &setup);
     assert!(matches!(missing, Err(Error::Io { .. })));

@@ -1,71 +1,15 @@
 //! The program as a person meets it: what it prints and where, its exit codes, its files. On a
 //! small drawn set, in folders of its own: the user's cache and runs are never touched.
 
-use assert_cmd::Command;
+#[path = "common/desk.rs"]
+mod desk;
+
+use desk::{DATA, Desk};
 use predicates::prelude::*;
-use predicates::str::{contains, is_empty, starts_with};
+use predicates::str::{contains, starts_with};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
-use tempfile::TempDir;
+use std::path::Path;
 use threadcount::data::synthetic;
-
-/// The drawn set that all tests share, and its parent for everything that lies beside it.
-static DATA: LazyLock<TempDir> = LazyLock::new(|| {
-    let folder = TempDir::new().unwrap();
-    synthetic::generate(folder.path(), 1, 400, 100).unwrap();
-    folder
-});
-
-/// A folder to work in.
-struct Desk(TempDir);
-
-impl Desk {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// The program, in this folder, without any settings from outside.
-    fn bare(&self, args: &str) -> Command {
-        let mut command = Command::cargo_bin("threadcount").unwrap();
-        self.clean(|name| {
-            command.env_remove(name);
-        });
-        command.current_dir(self.0.path()).env("THREADCOUNT_CACHE", self.path("cache"));
-        command.args(args.split_whitespace());
-        command
-    }
-
-    /// The program, with the drawn set.
-    fn run(&self, args: &str) -> Command {
-        let mut command = self.bare(args);
-        command.env("THREADCOUNT_DATA", DATA.path());
-        command
-    }
-
-    fn clean(&self, mut remove: impl FnMut(&str)) {
-        for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS"] {
-            remove(&format!("THREADCOUNT_{name}"));
-        }
-    }
-
-    /// Expects one line of error on stderr and nothing on stdout.
-    fn refuses(&self, args: &str, code: i32, words: &str) {
-        let line = predicate::function(|text: &str| {
-            let errors = text.lines().filter(|line| !line.contains("warning: ")).count();
-            errors == 1 && text.lines().last().unwrap().starts_with("threadcount: error: ")
-        });
-        self.run(args).assert().code(code).stdout(is_empty()).stderr(line.and(contains(words)));
-    }
-}
 
 fn json(text: &[u8]) -> serde_json::Value {
     serde_json::from_slice(text).unwrap()
@@ -314,13 +258,13 @@ fn resuming_needs_the_same_run() {
     desk.refuses("train biu-base --resume here", 1, "holds a run of biu-relu, not of biu-base");
     desk.refuses("train --resume here --learning-rate 0.5", 2, "--learning-rate");
     desk.refuses("train --resume here --seed 9", 2, "seed 0");
-    desk.refuses("train --resume nowhere", 1, "no run here");
+    desk.refuses("train --resume nowhere", 3, "no run here");
     desk.refuses("train --resume here --out there", 2, "--out");
-    desk.refuses("eval nowhere", 1, "no run here");
+    desk.refuses("eval nowhere", 3, "no run here");
     // Other data.
     fs::create_dir(desk.path("other")).unwrap();
     synthetic::generate(&desk.path("other"), 2, 400, 100).unwrap();
-    desk.refuses("train --resume here --data other", 1, "other data");
+    desk.refuses("train --resume here --data other", 3, "other data");
     // A longer run is the one that was longer from the start.
     desk.run("train --resume here --epochs 3").assert().success();
     desk.run("train biu-relu --epochs 3 --out at-once").assert().success();
@@ -329,11 +273,11 @@ fn resuming_needs_the_same_run() {
     assert_eq!(desk.read("here/history.csv"), desk.read("at-once/history.csv"));
     // Damage.
     fs::write(desk.path("here/checkpoint.safetensors"), b"short").unwrap();
-    desk.refuses("train --resume here --epochs 4", 1, "checkpoint.safetensors");
+    desk.refuses("train --resume here --epochs 4", 3, "checkpoint.safetensors");
     fs::write(desk.path("here/model.safetensors"), b"short").unwrap();
-    desk.refuses("eval here", 1, "model.safetensors");
+    desk.refuses("eval here", 3, "model.safetensors");
     fs::write(desk.path("here/run.toml"), b"recipe = ").unwrap();
-    desk.refuses("eval here", 1, "run.toml");
+    desk.refuses("eval here", 3, "run.toml");
 }
 
 #[test]
@@ -473,7 +417,7 @@ mod signals {
         });
         command
             .args(args.split_whitespace())
-            .current_dir(desk.0.path())
+            .current_dir(desk.folder())
             .env("THREADCOUNT_CACHE", desk.path("cache"))
             .env("THREADCOUNT_DATA", DATA.path())
             .stdout(Stdio::piped())
@@ -525,7 +469,7 @@ mod signals {
             desk.clean(|name| {
                 shell.env_remove(name);
             });
-            shell.current_dir(desk.0.path()).env("THREADCOUNT_DATA", DATA.path());
+            shell.current_dir(desk.folder()).env("THREADCOUNT_DATA", DATA.path());
             shell.stdout(Stdio::null()).stderr(Stdio::null());
             let mut child = shell.spawn().unwrap();
             let history = desk.path("here/history.csv");

@@ -190,8 +190,14 @@ fn a_record_of_another_version_is_refused_with_the_reason() {
     let without_format: Vec<_> =
         lines().into_iter().filter(|line| !line.starts_with("format")).collect();
     for (text, wanted) in [
-        (record.replace("format = 2", "format = 3"), "the record has format 3, where this version of threadcount reads 2"),
-        (record.replace("format = 2", "format = 1"), "the record has format 1, where this version of threadcount reads 2"),
+        (
+            record.replace("format = 2", "format = 3"),
+            "the record has format 3, where this version of threadcount reads 2",
+        ),
+        (
+            record.replace("format = 2", "format = 1"),
+            "the record has format 1, where this version of threadcount reads 2",
+        ),
         (without_format.join("\n"), "did not record its network: train it anew"),
     ] {
         desk.put("run/run.toml", &text);

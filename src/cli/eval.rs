@@ -1,10 +1,10 @@
 //! `threadcount eval`
 
-use super::data;
-use super::evaluation::Evaluation;
+use super::evaluation::{Evaluation, Subject};
+use super::run_data::{Other, of_run};
 use super::settings::{ComputeFlags, DataFlag, Settings};
 use crate::console;
-use crate::train::{DataRecord, RunFolder, Session};
+use crate::train::RunFolder;
 use crate::{Error, Result};
 use std::path::PathBuf;
 
@@ -24,35 +24,34 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load()?;
     let (folder, record) = RunFolder::open(&args.run)?;
-    if !folder.model_path().exists() {
-        let path = folder.path().display();
-        return Err(Error::Failed(format!(
-            "{path} has no trained model yet; finish it with 'threadcount train --resume {path}'"
-        )));
-    }
-    let task = &record.task;
-    let dataset = record.data.number(data::open(settings.data(&args.data)?.as_deref())?)?;
-    let split = data::split(&task.selection, &dataset, record.seed)?;
-    let data = DataRecord::of(&dataset, &split);
-    if data.sha256 != record.data.sha256 {
-        console::warn(&format!(
-            "the model was trained on other data ({}, from {}) than it is evaluated on ({}, from {})",
-            record.data.identity,
-            record.data.origin.display(),
-            data.identity,
-            data.origin.display()
+    let pool = settings.pool(&args.compute)?;
+    let mut trained = folder.trained(&record, pool)?;
+    let data = of_run(&record, &args.data, &settings, Other::Tried)?;
+    let test = &data.split.test;
+    let score = trained.evaluate(test)?;
+    if !score.loss.is_finite() {
+        return Err(Error::Failed(
+            "the mean loss of the test samples is not a finite number".to_owned(),
         ));
     }
-    let mut session = Session::new(task, &split, record.seed)?;
-    folder.read_model(&mut session)?;
-    let pool = settings.pool(&args.compute)?;
-    let (score, predictions) = pool.enter(|team| -> Result<_> {
-        Ok((session.test(team)?, session.test_predictions(team)?))
-    })?;
-    let test = &split.test;
+    let predictions = trained.classes(test)?;
+    let origin = trained.origin();
+    match origin {
+        Some(origin) => console::note(&format!(
+            "the model of epoch {} of {} that were trained",
+            origin.epoch, origin.epochs
+        )),
+        None => console::warn(
+            "the model does not say that it is of this run: it was not written by threadcount",
+        ),
+    }
     let evaluation = Evaluation::new(score, test.class_names(), test.labels(), &predictions);
     console::print(&match args.json {
-        true => evaluation.json(&record.recipe, &data.identity)?,
+        true => evaluation.json(&Subject {
+            recipe: &record.recipe,
+            data: &data.facts.identity,
+            epoch: origin.map(|origin| origin.epoch),
+        })?,
         false => evaluation.text(),
     })
 }

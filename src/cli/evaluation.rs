@@ -13,11 +13,20 @@ pub(super) struct Evaluation {
     report: ClassificationReport,
 }
 
+/// What is evaluated, on what.
+#[derive(Serialize)]
+pub(super) struct Subject<'a> {
+    pub(super) recipe: &'a str,
+    pub(super) data: &'a str,
+    /// The epoch whose weights are evaluated, if the model says so.
+    pub(super) epoch: Option<usize>,
+}
+
 /// The same as one JSON document.
 #[derive(Serialize)]
 struct Document<'a> {
-    recipe: &'a str,
-    data: &'a str,
+    #[serde(flatten)]
+    subject: &'a Subject<'a>,
     test_loss: f64,
     test_accuracy: f64,
     classes: &'a [String],
@@ -69,11 +78,10 @@ impl Evaluation {
         self.confusion.unclassified().iter().sum()
     }
 
-    pub(super) fn json(&self, recipe: &str, data: &str) -> Result<String> {
+    pub(super) fn json(&self, subject: &Subject<'_>) -> Result<String> {
         let classes = self.confusion.classes();
         table::json(&Document {
-            recipe,
-            data,
+            subject,
             test_loss: self.score.loss,
             test_accuracy: self.score.accuracy,
             classes,
@@ -98,7 +106,8 @@ mod tests {
         let some = evaluation(&[Some(0), None, Some(1), Some(0)]);
         let text = some.text();
         assert!(text.contains("(2 of 4 wrong)\nwithout class  1  ("), "{text}");
-        let json: serde_json::Value = serde_json::from_str(&some.json("", "").unwrap()).unwrap();
+        let subject = Subject { recipe: "", data: "", epoch: None };
+        let json: serde_json::Value = serde_json::from_str(&some.json(&subject).unwrap()).unwrap();
         assert_eq!(json["unclassified"], serde_json::json!([1, 0]));
         assert_eq!(json["confusion"], serde_json::json!([[1, 0], [1, 1]]));
         assert_eq!(json["report"]["classes"][0]["support"], 2);
@@ -108,6 +117,6 @@ mod tests {
     fn and_not_where_there_are_none() {
         let none = evaluation(&[Some(0), Some(1), Some(1), Some(0)]);
         assert!(!none.text().contains("without class"), "{}", none.text());
-        assert!(!none.json("", "").unwrap().contains("unclassified"));
+        assert!(!none.json(&subject).unwrap().contains("unclassified"));
     }
 }

@@ -13,6 +13,7 @@ mod network_table;
 mod progress;
 mod recipe;
 mod reproduce;
+mod run_data;
 mod settings;
 mod summary;
 mod table;
@@ -24,6 +25,7 @@ pub use progress::Steps;
 pub use settings::{DataFlag, IsaFlag, Settings, pool};
 pub use table::{json, markdown, threads};
 
+use crate::names::shortened_middle;
 use crate::{Error, Result, console};
 use clap::builder::ValueParser;
 use clap::error::ErrorKind;
@@ -70,6 +72,9 @@ enum Command {
     Data(data::Command),
 }
 
+/// The longest line of an error, in characters: two paths, and what is the matter with them.
+const LONGEST: usize = 900;
+
 /// Runs the command line `args` (the program's name first) and returns its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match parse(args) {
@@ -83,7 +88,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let line = in_flags(&error).replace(['\n', '\r'], " ");
+            // What somebody typed or wrote into a file may be of any length.
+            let line = shortened_middle(&in_flags(&error), LONGEST);
             match error {
                 Error::Interrupted(_) => console::note(&format!("threadcount: {line}")),
                 _ => console::note(&format!("threadcount: error: {line}")),

@@ -3,6 +3,7 @@
 use super::data;
 use super::evaluation::Evaluation;
 use super::progress::Progress;
+use super::run_data::{Other, of_run};
 use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{interrupt, table};
 use crate::console;
@@ -10,7 +11,8 @@ use crate::data::Split;
 use crate::evaluate::plots::{self, Curves, Series};
 use crate::reports;
 use crate::train::{
-    Changes, DataRecord, Ended, History, Moment, Record, ResultRecord, RunFolder, Session,
+    Beginning, Changes, DataRecord, Ended, History, Moment, Record, ResultRecord, RunFolder,
+    Session,
 };
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -71,6 +73,15 @@ struct Run {
     folder: RunFolder,
     split: Split,
     pool: Pool,
+    /// The epochs that the run was to have until now, if it is to have others.
+    before: Option<usize>,
+}
+
+/// A run that has been trained to its end.
+struct Finished {
+    evaluation: Evaluation,
+    /// Whether the learning curves could be drawn.
+    curves: Result<()>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -80,19 +91,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
         None => start_run(args, &settings)?,
     };
     let mut session = Session::new(&run.record.task, &run.split, run.record.seed)?;
-    if args.resume.is_some() && run.folder.checkpoint_path().exists() {
-        session.resume(&run.folder.checkpoint_path())?;
-    }
     if args.resume.is_some() {
-        // With the epochs that it is to have now: should this be interrupted too, that is known.
-        run.folder.write_record(&run.record)?;
+        run.take_up(&mut session)?;
     }
     run.announce(&session);
     interrupt::listen("stopping after this batch, saving the run");
-    let evaluation = run.pool.enter(|team| run.train(team, &mut session))?;
-    console::print(&evaluation.text())?;
+    let ended = run.pool.enter(|team| run.train(team, &mut session))?;
+    console::print(&ended.evaluation.text())?;
     console::note(&format!("\nthe run is in {}", run.folder.path().display()));
-    Ok(())
+    ended.curves
 }
 
 fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
@@ -113,19 +120,18 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
         data: DataRecord::of(&dataset, &split),
         result: None,
     };
-    // Everything that can be refused has been by now: no folder is made for a run that never was.
+    // Everything that can be refused is, before a folder is made for a run that never was.
     Session::new(&record.task, &split, seed).map_err(|error| recipe.locate(error))?;
-    record.task.to_toml()?;
     let folder = match &args.out {
         Some(path) => RunFolder::start(path, &record)?,
         None => RunFolder::start_numbered(&settings.runs()?, &record.recipe, &record)?,
     };
-    Ok(Run { record, folder, split, pool })
+    Ok(Run { record, folder, split, pool, before: None })
 }
 
 /// Takes a run up again: everything but the number of epochs and the threads is the folder's.
 fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
-    let (folder, mut record) = RunFolder::open(path)?;
+    let (folder, mut record) = RunFolder::open_to_train(path)?;
     let shown = path.display();
     if let Some(named) = args.recipe.as_deref() {
         let named = reports::recipe(named)?;
@@ -148,26 +154,15 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
             record.seed
         )));
     }
-    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
-    let split = data::split(&record.task.selection, &dataset, record.seed)?;
-    let data = DataRecord::of(&dataset, &split);
-    if data.sha256 != record.data.sha256 {
-        return Err(Error::Failed(format!(
-            "{shown} was trained on other data ({}, from {}) than these ({}, from {}); name that \
-             folder with --data",
-            record.data.identity,
-            record.data.origin.display(),
-            data.identity,
-            data.origin.display()
-        )));
-    }
+    let data = of_run(&record, &args.data, settings, Other::Refused)?;
     let task = wanted.apply(record.task.clone())?;
+    let mut before = None;
     if task.epochs != record.task.epochs {
+        before = Some(record.task.epochs);
         record.task = task;
-        record.result = None;
     }
     let pool = resumed_pool(args, settings, &record)?;
-    Ok(Run { record, folder, split, pool })
+    Ok(Run { record, folder, split: data.split, pool, before })
 }
 
 /// Unless told otherwise, the run goes on with its own instruction set: another one rounds
@@ -186,16 +181,45 @@ fn resumed_pool(args: &Args, settings: &Settings, record: &Record) -> Result<Poo
 }
 
 impl Run {
+    /// Takes the session up where the run was saved. Other epochs go into the record once it is sure
+    /// that they can be had.
+    fn take_up(&self, session: &mut Session<'_>) -> Result<()> {
+        let Self { folder, record, .. } = self;
+        if folder.resume(session, record)? == Beginning::NothingSaved {
+            console::note("nothing was saved of this run yet: it begins with its first epoch");
+        }
+        if self.before.is_none() {
+            return Ok(());
+        }
+        let progress = session.progress();
+        let (done, wanted) = (progress.history.epochs.len(), record.task.epochs);
+        let shown = folder.path().display();
+        let fault = if progress.stopped_early {
+            format!(
+                "early stopping ended the run in {shown} after {done} epochs: it trains no more"
+            )
+        } else if wanted < done {
+            format!("the run in {shown} has {done} epochs already")
+        } else if wanted == done && progress.batches > 0 {
+            format!("the run in {shown} has begun epoch {}", done + 1)
+        } else {
+            // Should it be interrupted too, that is known.
+            return folder.write_record(&Record { result: None, ..record.clone() });
+        };
+        Err(Error::Usage(format!("--epochs {wanted}: {fault}")))
+    }
+
     fn announce(&self, session: &Session<'_>) {
-        let Self { record, folder, split, pool } = self;
+        let Self { record, folder, split, pool, .. } = self;
         let layers = session.network().plan().layers().iter();
         let stems: Vec<_> = layers.map(|layer| layer.class_name()).collect();
         console::note(&format!(
-            "{}: {}, {}\n{} parameters; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
+            "{}: {}, {}\n{} parameters, {} of memory; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
             record.recipe,
             stems.join(" - "),
             record.task.optimizer.name(),
             table::grouped(session.network().plan().parameter_count() as u64),
+            table::bytes(session.memory()),
             table::grouped(split.train.len() as u64),
             table::grouped(split.validation.len() as u64),
             table::grouped(split.test.len() as u64),
@@ -207,9 +231,12 @@ impl Run {
         let done = session.progress().history.epochs.len();
         let path = folder.path().display();
         if session.is_finished() {
-            console::note(&format!(
-                "{path} is complete after {done} epochs; a larger --epochs would train on"
-            ));
+            console::note(&match session.progress().stopped_early {
+                true => format!("{path} is complete: early stopping ended it after {done} epochs"),
+                false => format!(
+                    "{path} is complete after {done} epochs; a larger --epochs would train on"
+                ),
+            });
         } else if done > 0 || session.progress().batches > 0 {
             let (at, of) = (session.progress().batches, session.batches_per_epoch());
             console::note(&format!(
@@ -223,7 +250,7 @@ impl Run {
     }
 
     /// Trains to the end, saving after every epoch and on Ctrl-C, and evaluates.
-    fn train(&self, team: &Team<'_>, session: &mut Session<'_>) -> Result<Evaluation> {
+    fn train(&self, team: &Team<'_>, session: &mut Session<'_>) -> Result<Finished> {
         let mut progress = Progress::new();
         let mut watch = |session: &Session<'_>, moment| {
             let flow = progress.watch(&self.record.recipe, session, moment);
@@ -239,16 +266,19 @@ impl Run {
         };
         let ended = session.train(team, &mut watch);
         progress.finish();
-        let history = &session.progress().history;
-        if !history.epochs.is_empty() {
-            self.folder.write_curves(&plots::curves(&curves(&self.record.recipe, history))?)?;
+        let curves = self.draw_curves(&session.progress().history);
+        if !matches!(ended, Ok(Ended::Finished))
+            && let Err(fault) = &curves
+        {
+            // What ended the run counts more.
+            console::warn(&fault.to_string());
         }
-        let path = self.folder.path().display();
         if ended? == Ended::Interrupted {
             return Err(Error::Interrupted(format!(
-                " in epoch {} of {}; saved: continue with 'threadcount train --resume {path}'",
-                history.epochs.len() + 1,
-                self.record.task.epochs
+                " in epoch {} of {}; saved: continue with 'threadcount train --resume {}'",
+                session.progress().history.epochs.len() + 1,
+                self.record.task.epochs,
+                self.folder.path().display()
             )));
         }
         if session.progress().stopped_early {
@@ -257,14 +287,29 @@ impl Run {
         if let Some(best) = session.progress().best {
             progress.line(&format!("the weights of epoch {} are kept", best.epoch));
         }
-        self.conclude(team, session)
+        Ok(Finished { evaluation: self.conclude(team, session)?, curves })
     }
 
-    /// Evaluates on the test samples, and writes the model and the result.
+    fn draw_curves(&self, history: &History) -> Result<()> {
+        if history.epochs.is_empty() {
+            return Ok(());
+        }
+        self.folder.write_curves(&plots::curves(&curves(&self.record.recipe, history))?)
+    }
+
+    /// Evaluates on the test samples, and writes the model, the history and the result.
     fn conclude(&self, team: &Team<'_>, session: &mut Session<'_>) -> Result<Evaluation> {
-        self.folder.write_model(session)?;
         let score = session.test(team)?;
+        if !score.loss.is_finite() {
+            return Err(Error::Failed(
+                "training diverged: the mean loss of the test samples is not a finite number; no \
+                 model is saved"
+                    .to_owned(),
+            ));
+        }
         let predictions = session.test_predictions(team)?;
+        self.folder.write_model(session)?;
+        self.folder.write_history(session)?;
         let progress = session.progress();
         let mut record = self.record.clone();
         record.result = Some(ResultRecord {

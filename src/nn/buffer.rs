@@ -4,6 +4,7 @@ use std::alloc::{Layout, handle_alloc_error};
 use std::ops::{Deref, DerefMut, Range};
 
 use memmap2::MmapMut;
+use threadcount_kernels::machine::machine;
 
 use crate::error::{Error, Result};
 
@@ -18,6 +19,20 @@ const PAGED: usize = (256 << 10) / size_of::<f32>();
 /// `len` rounded up to whole cache lines, so that what is laid behind it starts on one.
 pub(crate) fn lines(len: usize) -> usize {
     len.checked_next_multiple_of(LINE).unwrap_or(usize::MAX)
+}
+
+/// The bytes of so many floats.
+pub(crate) fn bytes(floats: usize) -> u64 {
+    (floats as u64).saturating_mul(size_of::<f32>() as u64)
+}
+
+/// Refuses what is more than this machine has. (The system may promise more than that, and end the
+/// process when it is used.)
+pub(crate) fn check_memory(needed: u64) -> Result<()> {
+    match machine().memory {
+        Some(memory) if needed > memory => Err(Error::Memory { needed, machine: Some(memory) }),
+        _ => Ok(()),
+    }
 }
 
 /// A fixed run of floats that starts on a cache line. A vector load that straddles two lines
@@ -51,8 +66,9 @@ impl Buffer {
     /// # Errors
     /// [`Error::Memory`] if that much memory cannot be had.
     pub fn zeroed(len: usize) -> Result<Self> {
-        let gib = len as f64 * 4.0 / f64::from(1 << 30);
-        Self::allocate(len).ok_or(Error::Memory { gib })
+        let needed = bytes(len);
+        check_memory(needed)?;
+        Self::allocate(len).ok_or(Error::Memory { needed, machine: machine().memory })
     }
 
     /// `len` zeros, or nothing if that much memory cannot be had.

@@ -41,8 +41,9 @@ mod run;
 
 pub use crate::data::{Shape, Targets};
 pub use buffer::Buffer;
+pub(crate) use buffer::{bytes, check_memory};
 pub use laps::{Laps, Part};
-pub use learn::{Network, Optimizer, Stepping};
+pub use learn::{Memory, Network, Optimizer, Stepping};
 pub(crate) use loss::fill_targets;
 pub use loss::{BatchResult, Loss};
 pub use model::*;

@@ -9,7 +9,7 @@ mod cse574;
 mod nlp2024;
 
 use crate::data::CLASS_NAMES;
-use crate::names::nearest;
+use crate::names::{nearest, shortened};
 use crate::nn::{Plan, Shape};
 use crate::train::Task;
 use crate::{Error, Result};
@@ -210,8 +210,9 @@ fn unknown(kind: &str, name: &str, names: &[Cow<'static, str>]) -> Error {
     let hint = nearest(name, names.iter().map(|name| &**name))
         .map_or(String::new(), |near| format!("; did you mean '{near}'?"));
     Error::Usage(format!(
-        "no {kind} is called '{name}'{hint} ('threadcount list' shows them all; a file of your own \
-         ends in .toml)"
+        "no {kind} is called '{}'{hint} ('threadcount list' shows them all; a file of your own \
+         ends in .toml)",
+        shortened(name)
     ))
 }
 

@@ -1,6 +1,7 @@
 //! Changes to a task before it starts: what the options of the program ask for.
 
 use super::task::Task;
+use crate::names::shortened;
 use crate::nn::{Layer, LayerOption, Optimizer};
 use crate::{Error, Result};
 use threadcount_kernels::Activation;
@@ -129,7 +130,8 @@ fn activation(name: &str) -> Result<Activation> {
         _ => Err(setting(
             "activation",
             format!(
-                "no activation is called '{name}'; there are relu, leaky-relu, sigmoid and tanh"
+                "no activation is called '{}'; there are relu, leaky-relu, sigmoid and tanh",
+                shortened(name)
             ),
         )),
     }

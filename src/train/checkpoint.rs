@@ -3,22 +3,25 @@
 
 use super::session::{Progress, Session, Weights};
 use super::task::Keep;
-use crate::nn::io::tensor_file::{Tensor, TensorFile, Tensors, checksum, encode};
+use crate::nn::io::tensor_file::{Numbers, Tensor, TensorFile, Tensors, checksum, encode};
 use crate::nn::{Saved, TensorRef};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Raised when the meaning of a checkpoint changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The text beside the tensors.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Header {
     format: u32,
-    /// Over the tensors and `progress`: a safetensors file has no checksum of its own, and a run
-    /// resumed from damaged weights would go on without a word.
+    /// Over the tensors and everything below: a safetensors file has no checksum of its own, and a
+    /// run resumed from damaged weights would go on without a word.
     sha256: String,
+    /// The run that it is of; empty if that has no folder.
+    run: String,
     optimizer_steps: u64,
     progress: Progress,
 }
@@ -26,7 +29,7 @@ struct Header {
 impl Header {
     fn facts(&self) -> String {
         let progress = serde_json::to_string(&self.progress).unwrap_or_default();
-        format!("{} {progress}", self.optimizer_steps)
+        format!("{} {} {progress}", self.run, self.optimizer_steps)
     }
 }
 
@@ -38,6 +41,11 @@ impl Session<'_> {
     /// # Errors
     /// [`Error::Failed`] if there are more tensors than a safetensors header can name.
     pub fn checkpoint(&self) -> Result<Vec<u8>> {
+        self.checkpoint_of("")
+    }
+
+    /// The same, which says of which run it is.
+    pub(super) fn checkpoint_of(&self, run: &str) -> Result<Vec<u8>> {
         let network = &self.network;
         let model = match &self.last {
             Some(Weights { params, state }) => network.plan().tensors(params, state),
@@ -55,11 +63,11 @@ impl Session<'_> {
         let mut header = Header {
             format: FORMAT,
             sha256: String::new(),
+            run: run.to_owned(),
             optimizer_steps: network.optimizer_steps(),
             progress: self.progress.clone(),
         };
-        let bytes = tensors.iter().map(|t| (t.name.as_str(), bytemuck::cast_slice(t.data)));
-        header.sha256 = checksum(bytes, &header.facts());
+        header.sha256 = checksum(&tensors, &header.facts());
         let text = serde_json::to_string(&header).map_err(|e| Error::Failed(e.to_string()))?;
         encode(&tensors, text)
     }
@@ -68,23 +76,33 @@ impl Session<'_> {
     /// and seed, which the caller makes sure of.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Failed`] if it is damaged
+    /// [`Error::Io`] if the file cannot be read, [`Error::Data`] if it is damaged
     /// or of another network. The session is then not fit for use.
     pub fn resume(&mut self, path: &Path) -> Result<()> {
+        self.resume_of(path, None)
+    }
+
+    /// The same, of this run alone.
+    pub(super) fn resume_of(&mut self, path: &Path, run: Option<&str>) -> Result<()> {
         let file = TensorFile::read(path)?;
         let tensors = file.tensors()?;
         let header = self.header(&tensors)?;
-        for saved in [Saved::Model, Saved::Optimizer] {
+        if run.is_some_and(|run| run != header.run) {
+            return Err(tensors.fault("it is of another run than run.toml: put its own one back"));
+        }
+        for (saved, numbers) in [(Saved::Model, Numbers::Finite), (Saved::Optimizer, Numbers::Any)]
+        {
             for tensor in self.network.tensors_mut(saved) {
-                tensors.copy(&tensor.name, tensor.data)?;
+                tensors.copy(&tensor.name, tensor.shape, numbers, tensor.data)?;
             }
         }
         self.network.set_optimizer_steps(header.optimizer_steps);
         (self.best, self.last) = (None, None);
         if self.task().keep != Keep::Last && header.progress.best.is_some() {
             let mut best = Weights::of(&self.network);
-            tensors.copy("best/params", &mut best.params)?;
-            tensors.copy("best/state", &mut best.state)?;
+            for (name, to) in [("best/params", &mut best.params), ("best/state", &mut best.state)] {
+                tensors.copy(name, &[to.len()], Numbers::Finite, to)?;
+            }
             self.best = Some(best);
         }
         self.progress = header.progress;
@@ -92,14 +110,20 @@ impl Session<'_> {
     }
 
     fn header(&self, tensors: &Tensors<'_>) -> Result<Header> {
-        let header: Header = serde_json::from_str(&tensors.text)
-            .map_err(|_| tensors.fault("not a checkpoint of this version of threadcount"))?;
-        if header.format != FORMAT {
-            return Err(tensors.fault(&format!(
-                "a checkpoint of format {}, where this version of threadcount reads {FORMAT}",
-                header.format
+        /// What every format has.
+        #[derive(Deserialize)]
+        struct Versioned {
+            format: u32,
+        }
+        let strange = || tensors.fault("not a checkpoint of this version of threadcount");
+        let text = &tensors.text;
+        let Versioned { format } = serde_json::from_str(text).map_err(|_| strange())?;
+        if format != FORMAT {
+            return Err(tensors.fault(format!(
+                "a checkpoint of format {format}, where this version of threadcount reads {FORMAT}"
             )));
         }
+        let header: Header = serde_json::from_str(text).map_err(|_| strange())?;
         if header.sha256 != tensors.checksum(&header.facts()) {
             return Err(tensors.fault("damaged: the checksum does not fit the contents"));
         }
@@ -107,5 +131,90 @@ impl Session<'_> {
             return Err(tensors.fault("it stands further in its epoch than the data reach"));
         }
         Ok(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::task::Task;
+    use super::*;
+    use crate::data::{Samples, Shape, Split};
+    use crate::nn::{Activation, Loss, Optimizer, dense};
+    use std::ops::ControlFlow;
+    use threadcount_kernels::{Isa, Team};
+
+    fn split() -> Split {
+        let x: Vec<f32> = (0..80).map(|i| (i as f32 * 0.618_034).fract() - 0.5).collect();
+        let labels: Vec<u8> = x.chunks(2).map(|p| u8::from(p[0] > p[1])).collect();
+        let samples = Samples::new(Shape::Flat(2), x, &labels).unwrap();
+        Split::new(samples.clone(), samples)
+    }
+
+    fn task(optimizer: Optimizer, batch_size: usize) -> Task {
+        Task {
+            layers: vec![dense(3, Activation::Sigmoid), dense(1, Activation::Linear)],
+            loss: Loss::BinaryCrossEntropy,
+            optimizer,
+            batch_size,
+            epochs: 2,
+            ..Task::default()
+        }
+    }
+
+    /// A number that no run reaches, and a file may hold.
+    #[test]
+    fn the_largest_number_of_steps_is_no_end() {
+        let (split, file) = (split(), tempfile::NamedTempFile::new().unwrap());
+        let rmsprop = Optimizer::rmsprop().with_momentum(0.5);
+        for optimizer in [Optimizer::adam(), rmsprop, Optimizer::sgd()] {
+            for batch_size in [1, 16] {
+                for steps in [u64::MAX, u64::MAX - 1, 1 << 63] {
+                    let task = task(optimizer, batch_size);
+                    let mut session = Session::new(&task, &split, 0).unwrap();
+                    session.network.set_optimizer_steps(steps);
+                    std::fs::write(file.path(), session.checkpoint().unwrap()).unwrap();
+                    let mut session = Session::new(&task, &split, 0).unwrap();
+                    session.resume(file.path()).unwrap();
+                    let team = Team::solo(Isa::best());
+                    let mut watch = |_: &Session<'_>, _| Ok(ControlFlow::Continue(()));
+                    session.train(&team, &mut watch).unwrap();
+                    assert!(session.network().params().iter().all(|x| x.is_finite()));
+                    let added = 2 * 40_u64.div_ceil(batch_size as u64);
+                    let expected = steps.saturating_add(added);
+                    assert_eq!(session.network().optimizer_steps(), expected, "{optimizer}");
+                }
+            }
+        }
+    }
+
+    /// What no computation may go on with, under a checksum that is right.
+    #[test]
+    fn weights_that_are_no_finite_numbers_are_refused() {
+        let (split, file) = (split(), tempfile::NamedTempFile::new().unwrap());
+        let task = Task { keep: Keep::BestLoss, ..task(Optimizer::adam(), 16) };
+        for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut session = Session::new(&task, &split, 0).unwrap();
+            session
+                .train(&Team::solo(Isa::best()), &mut |_, _| Ok(ControlFlow::Continue(())))
+                .unwrap();
+            let sound = session.checkpoint().unwrap();
+            session.best.as_mut().unwrap().params[1] = number;
+            let best = session.checkpoint().unwrap();
+            session.best.as_mut().unwrap().params[1] = 0.0;
+            session.network.params_mut()[0] = number;
+            for (bytes, is_sound) in
+                [(sound, true), (best, false), (session.checkpoint().unwrap(), false)]
+            {
+                std::fs::write(file.path(), bytes).unwrap();
+                let resumed = Session::new(&task, &split, 0).unwrap().resume(file.path());
+                match resumed {
+                    Ok(()) => assert!(is_sound),
+                    Err(Error::Data { fault, .. }) => {
+                        assert!(!is_sound && fault.contains("finite"), "{fault}")
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
     }
 }

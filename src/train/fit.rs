@@ -12,8 +12,9 @@ use super::score::{EVALUATION_BATCH, Score, in_batches};
 use super::session::{Moment, Session};
 use super::task::Task;
 use crate::data::{Samples, Scale, Shape, Split};
-use crate::nn::io::model_file;
-use crate::nn::{BatchResult, Model, Predictor};
+use crate::nn::io::model_file::{self, ModelFile, Origin};
+use crate::nn::io::tensor_file::Tensors;
+use crate::nn::{BatchResult, Model, Plan, Predictor};
 use crate::{Error, Result};
 
 /// What a fit runs on and starts from. None of it but the seed and the instruction set changes a bit.
@@ -52,8 +53,12 @@ impl Task {
         let mut session = Session::new(self, split, setup.seed)?;
         pool.enter(|team| session.train(team, &mut |session, moment| Ok(watch(session, moment))))?;
         let history = session.progress().history.clone();
+        let epochs = history.epochs.len();
+        let epoch = session.progress().best.map_or(epochs, |best| best.epoch);
         let (model, scale) = session.into_model();
-        Trained::new(model, scale, self, split.train.shape(), history, pool)
+        let origin = Some(Origin { run: String::new(), epochs, epoch });
+        let trained = Trained::new(model, scale, self, split.train.shape(), pool)?;
+        Ok(Trained { history, origin, ..trained })
     }
 }
 
@@ -63,32 +68,45 @@ pub struct Trained {
     scale: Scale,
     sample: Shape,
     history: History,
+    origin: Option<Origin>,
     pool: Pool,
 }
 
 impl Trained {
-    fn new(
-        model: Model,
-        scale: Scale,
-        task: &Task,
-        sample: Shape,
-        history: History,
-        pool: Pool,
-    ) -> Result<Self> {
+    fn new(model: Model, scale: Scale, task: &Task, sample: Shape, pool: Pool) -> Result<Self> {
         let predictor = Predictor::new(model, task.loss, EVALUATION_BATCH)?;
-        Ok(Self { predictor, scale, sample, history, pool })
+        Ok(Self { predictor, scale, sample, history: History::default(), origin: None, pool })
     }
 
     /// A network that was saved, of the layers of `task` and for samples of shape `sample`. It has no
-    /// history.
+    /// history. How many classes it tells apart, where the task leaves that to the samples, is what the
+    /// file has outputs for.
     ///
     /// # Errors
     /// [`Error::Usage`] if the layers do not fit such samples; [`Error::Io`] if there is no file,
-    /// [`Error::Failed`] if it is damaged or of other layers.
+    /// [`Error::Data`] if it is damaged or of other layers; [`Error::Memory`].
     pub fn load(path: &Path, task: &Task, sample: Shape, setup: &Setup) -> Result<Self> {
-        let mut model = Model::new(task.input.of(sample)?, &task.layers, setup.seed)?;
-        let scale = model_file::read(path, &mut model, sample.len())?;
-        Self::new(model, scale, task, sample, History::default(), setup.pool()?)
+        Self::of_file(path, task, sample, None, setup.pool()?)
+    }
+
+    /// The same, for so many classes.
+    pub(super) fn of_file(
+        path: &Path,
+        task: &Task,
+        sample: Shape,
+        classes: Option<usize>,
+        pool: Pool,
+    ) -> Result<Self> {
+        let file = ModelFile::read(path)?;
+        let (tensors, origin) = file.open()?;
+        let input = task.input.of(sample)?;
+        let classes = match classes {
+            Some(classes) => classes,
+            None => classes_of(&tensors, task, input)?,
+        };
+        let mut model = Model::new(input, &task.layers_for(classes), 0)?;
+        let scale = model_file::fill(&tensors, &mut model, sample.len())?;
+        Ok(Self { origin, ..Self::new(model, scale, task, sample, pool)? })
     }
 
     /// Saves it as a safetensors file: the named tensors of the network, and the scale of its inputs.
@@ -96,7 +114,13 @@ impl Trained {
     /// # Errors
     /// [`Error::Io`], and what stood there is untouched.
     pub fn save(&self, path: &Path) -> Result<()> {
-        model_file::write(path, self.predictor.model(), &self.scale)
+        let origin = self.origin.clone().unwrap_or_default();
+        model_file::write(path, self.predictor.model(), &self.scale, origin)
+    }
+
+    /// The run that it is of, and the epoch; `None` of a file that does not say.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
     }
 
     /// The network.
@@ -178,6 +202,24 @@ impl Trained {
             self.sample
         )))
     }
+}
+
+/// The classes that a saved network of this task has outputs for: what the file has where a network for
+/// two classes differs from one for three. Where the two are the same, any number will do.
+fn classes_of(tensors: &Tensors<'_>, task: &Task, input: Shape) -> Result<usize> {
+    const TWO: usize = 2;
+    let plans = [TWO, TWO + 1].map(|classes| Plan::new(input, &task.layers_for(classes)));
+    let [two, three] = plans;
+    let (two, three) = (two?, three?);
+    for (two, three) in two.params().iter().zip(three.params()) {
+        let mut axes = two.shape.iter().zip(&three.shape);
+        let Some(axis) = axes.position(|(two, three)| two != three) else { continue };
+        let shape = tensors.shape(&two.name).unwrap_or_default();
+        return shape.get(axis).copied().filter(|&n| n > 0).ok_or_else(|| {
+            tensors.fault(format!("it has no tensor '{}' that tells its classes", two.name))
+        });
+    }
+    Ok(TWO)
 }
 
 impl fmt::Debug for Trained {

@@ -1,149 +1,82 @@
 //! The folder of one run: `run.toml` (everything that decided it, and what came of it),
-//! `history.csv`, `checkpoint.safetensors`, `model.safetensors` and `curves.svg`.
+//! `history.csv`, `checkpoint.safetensors`, `model.safetensors` and `curves.svg`; and `.lock`, which
+//! whoever trains it holds.
 
+use super::fit::Trained;
+use super::record::Record;
 use super::session::Session;
-use super::task::Task;
-use super::task_file;
-use crate::data::{CLASS_NAMES, Dataset, Split};
-use crate::files::{hex, write_atomically, write_new};
-use crate::nn::io::model_file;
-use crate::toml_file::{Fault, Table};
+use crate::files::{write_atomically, write_new};
+use crate::nn::io::model_file::{self, Origin};
+use crate::toml_file::read_text;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// Raised when the meaning of `run.toml` changes.
-const FORMAT: u32 = 2;
+use threadcount_kernels::Pool;
 
 /// The folder of one run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// The id of the run, which its checkpoint and its model name.
+    id: String,
+    /// Held by whoever trains the run, for as long as the process lives.
+    _lock: Option<Lock>,
 }
 
-/// The contents of `run.toml`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    /// The version of threadcount that started the run.
-    pub version: String,
-    /// The recipe's name.
-    pub recipe: String,
-    /// The seed of weights, splits, shuffling and dropout.
-    pub seed: u64,
-    /// Threads; they do not change the result.
-    pub threads: usize,
-    /// The instruction set; another one rounds differently.
-    pub isa: String,
-    /// The task as it is trained, with what the command line changed about the recipe.
-    #[serde(skip)]
-    pub task: Task,
-    /// The data it is trained on.
-    pub data: DataRecord,
-    /// What came of it, once training has finished.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub result: Option<ResultRecord>,
-}
-
-/// The data of a run as `run.toml` spells them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DataRecord {
-    /// What the data are known as.
-    pub identity: String,
-    /// Where they were.
-    pub origin: PathBuf,
-    /// SHA-256 over the pixels and classes of both parts.
-    pub sha256: String,
-    /// The label of the set's first class.
-    #[serde(default)]
-    pub first_label: u32,
-    /// Classes of the set, before a selection; 0 in runs of versions that had ten.
-    #[serde(default)]
-    pub classes: usize,
-    /// Training samples.
-    pub training: usize,
-    /// Validation samples.
-    pub validation: usize,
-    /// Test samples.
-    pub test: usize,
-}
-
-/// What came of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ResultRecord {
-    /// Epochs trained.
-    pub epochs: usize,
-    /// Mean loss per test sample.
-    pub test_loss: f64,
-    /// Share of test samples classified correctly.
-    pub test_accuracy: f64,
-    /// Wall time of training and validation.
-    pub train_seconds: f64,
-    /// Training samples per second of training steps.
-    pub images_per_second: f64,
-}
-
-impl DataRecord {
-    /// The facts about `dataset` and the samples that a task takes from it.
-    pub fn of(dataset: &Dataset, split: &Split) -> Self {
-        let mut sha = Sha256::new();
-        for part in [&dataset.train, &dataset.test] {
-            sha.update(part.images.as_slice());
-            sha.update(part.labels.as_slice());
-        }
-        Self {
-            identity: dataset.identity.name().to_owned(),
-            origin: dataset.origin.clone(),
-            sha256: hex(&sha.finalize()),
-            first_label: dataset.first_label(),
-            classes: dataset.class_list.names.len(),
-            training: split.train.len(),
-            validation: split.validation.len(),
-            test: split.test.len(),
-        }
-    }
-}
-
-impl DataRecord {
-    /// The classes of `dataset` numbered as those that the run was trained on.
-    ///
-    /// # Errors
-    /// [`Error::Data`] if it has others.
-    pub fn number(&self, dataset: Arc<Dataset>) -> Result<Arc<Dataset>> {
-        let classes = if self.classes == 0 { CLASS_NAMES.len() } else { self.classes };
-        let ours = (dataset.first_label(), dataset.class_list.names.len());
-        if ours == (self.first_label, classes) {
-            return Ok(dataset);
-        }
-        dataset.numbered_as(self.first_label, classes).map(Arc::new)
-    }
+/// What a session begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// The checkpoint.
+    Checkpoint,
+    /// Nothing: the run was ended before it saved anything.
+    NothingSaved,
 }
 
 impl RunFolder {
     /// Starts a run in `path`, which is made if it does not exist.
     ///
     /// # Errors
-    /// [`Error::RunExists`]; [`Error::Io`].
+    /// [`Error::RunExists`]; [`Error::Usage`] for a record that no file can hold; [`Error::Io`]. A
+    /// folder that was made is taken away again.
     pub fn start(path: &Path, record: &Record) -> Result<Self> {
-        let folder = Self { path: path.to_owned() };
-        fs::create_dir_all(path).map_err(Error::io(path))?;
-        match write_new(&folder.record_path(), record.text()?.as_bytes()) {
-            Ok(()) => Ok(folder),
-            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
-                Err(Error::RunExists { path: path.to_owned() })
+        // What can be refused is, before anything is made.
+        let id = record.id()?;
+        let text = record.text(&id)?;
+        let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.exists()).collect();
+        let start = || {
+            fs::create_dir_all(path).map_err(Error::io(path))?;
+            let exists = || Error::RunExists { path: path.to_owned() };
+            let lock = Lock::take(path).map_err(|error| match error {
+                // Another process is about to start one here.
+                Error::RunBusy { .. } => exists(),
+                error => error,
+            })?;
+            let folder = Self { path: path.to_owned(), id, _lock: Some(lock) };
+            match write_new(&folder.record_path(), text.as_bytes()) {
+                Ok(()) => Ok(folder),
+                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+                    Err(exists())
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(error),
+        };
+        let started: Result<Self> = start();
+        if let Err(error) = &started
+            && !matches!(error, Error::RunExists { .. })
+            && !missing.is_empty()
+        {
+            // Neither fault is news beside the first one; a folder that is not empty stays.
+            let _ = fs::remove_file(path.join(Lock::FILE));
+            missing.iter().for_each(|path| drop(fs::remove_dir(path)));
         }
+        started
     }
 
     /// Starts a run in the first free one of `root/name`, `root/name-2`, `root/name-3` ...
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// As [`RunFolder::start`].
     pub fn start_numbered(root: &Path, name: &str, record: &Record) -> Result<Self> {
         let mut number = 1;
         loop {
@@ -158,26 +91,41 @@ impl RunFolder {
         }
     }
 
-    /// The folder of a run that was started before, and its record.
+    /// The folder of a run that was started before, and its record, to be read.
     ///
     /// # Errors
-    /// [`Error::Failed`] if there is no run, or its record cannot be understood.
+    /// [`Error::Data`] if there is no run, or its record cannot be understood.
     pub fn open(path: &Path) -> Result<(Self, Record)> {
-        let folder = Self { path: path.to_owned() };
-        let record_path = folder.record_path();
-        let text = match fs::read_to_string(&record_path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::Failed(format!(
-                    "{}: no run here (it has no run.toml)",
-                    path.display()
-                )));
-            }
-            Err(error) => return Err(Error::io(&record_path)(error)),
-        };
-        let record = Record::parse(&text)
-            .map_err(|fault| Error::Failed(format!("{}: {fault}", record_path.display())))?;
+        let mut folder = Self { path: path.to_owned(), id: String::new(), _lock: None };
+        let record = folder.read_record()?;
         Ok((folder, record))
+    }
+
+    /// The same, to be trained on: by one process at a time.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`]; [`Error::RunBusy`].
+    pub fn open_to_train(path: &Path) -> Result<(Self, Record)> {
+        let (mut folder, _) = Self::open(path)?;
+        folder._lock = Some(Lock::take(path)?);
+        // Whoever held the lock until now may have written it anew.
+        let record = folder.read_record()?;
+        Ok((folder, record))
+    }
+
+    fn read_record(&mut self) -> Result<Record> {
+        let path = self.record_path();
+        let text = match read_text(&path) {
+            Ok(text) => text,
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                return Err(Error::data(&self.path, "no run here (it has no run.toml)"));
+            }
+            Err(Error::Usage(_)) => return Err(Error::data(path, "not the record of a run")),
+            Err(error) => return Err(error),
+        };
+        let (record, id) = Record::parse(&text).map_err(|fault| Error::data(path, fault))?;
+        self.id = id;
+        Ok(record)
     }
 
     /// Where the folder is.
@@ -195,6 +143,14 @@ impl RunFolder {
         self.path.join("model.safetensors")
     }
 
+    fn history_path(&self) -> PathBuf {
+        self.path.join("history.csv")
+    }
+
+    fn curves_path(&self) -> PathBuf {
+        self.path.join("curves.svg")
+    }
+
     fn record_path(&self) -> PathBuf {
         self.path.join("run.toml")
     }
@@ -204,7 +160,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_record(&self, record: &Record) -> Result<()> {
-        write_atomically(&self.record_path(), record.text()?.as_bytes())
+        write_atomically(&self.record_path(), record.text(&self.id)?.as_bytes())
     }
 
     /// Saves the session: the checkpoint and the history.
@@ -212,8 +168,37 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, session: &Session<'_>) -> Result<()> {
-        write_atomically(&self.checkpoint_path(), &session.checkpoint()?)?;
-        session.progress().history.write_csv(&self.path.join("history.csv"))
+        write_atomically(&self.checkpoint_path(), &session.checkpoint_of(&self.id)?)?;
+        self.write_history(session)
+    }
+
+    /// Takes the run up where it was saved; the session is of the record's task, data and seed.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the checkpoint is damaged or of another run, or missing though the run was
+    /// saved: what has been trained is not begun anew without a word.
+    pub fn resume(&self, session: &mut Session<'_>, record: &Record) -> Result<Beginning> {
+        let path = self.checkpoint_path();
+        if path.exists() {
+            session.resume_of(&path, Some(&self.id))?;
+            return Ok(Beginning::Checkpoint);
+        }
+        let others = [self.history_path(), self.model_path(), self.curves_path()];
+        if record.result.is_none() && !others.iter().any(|path| path.exists()) {
+            return Ok(Beginning::NothingSaved);
+        }
+        Err(Error::data(
+            path,
+            "missing, though this run was saved: put it back, or train anew into another folder",
+        ))
+    }
+
+    /// Writes the history.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_history(&self, session: &Session<'_>) -> Result<()> {
+        session.progress().history.write_csv(&self.history_path())
     }
 
     /// Writes the learning curves.
@@ -221,65 +206,92 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_curves(&self, svg: &str) -> Result<()> {
-        write_atomically(&self.path.join("curves.svg"), svg.as_bytes())
+        write_atomically(&self.curves_path(), svg.as_bytes())
     }
 
     /// Writes the session's network as a model: its named parameters and moving statistics, and
     /// the scale that its inputs need (`input/factors`, `input/offsets`).
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Failed`] if a weight is not a finite number; [`Error::Io`].
     pub fn write_model(&self, session: &Session<'_>) -> Result<()> {
-        model_file::write(&self.model_path(), session.network().model(), session.scale())
+        let model = session.network().model();
+        if model.params().iter().chain(model.state()).any(|x| !x.is_finite()) {
+            return Err(Error::Failed(
+                "training diverged: the network holds what is not a finite number; no model is saved"
+                    .to_owned(),
+            ));
+        }
+        let epochs = session.progress().history.epochs.len();
+        let epoch = session.progress().best.map_or(epochs, |best| best.epoch);
+        let origin = Origin { run: self.id.clone(), epochs, epoch };
+        model_file::write(&self.model_path(), model, session.scale(), origin)
     }
 
-    /// Reads what [`RunFolder::write_model`] wrote into a session of the same task.
+    /// The trained network of `record`, as [`RunFolder::write_model`] wrote it.
     ///
     /// # Errors
-    /// [`Error::Io`] if there is no model, [`Error::Failed`] if it is damaged or of other layers.
-    pub fn read_model(&self, session: &mut Session<'_>) -> Result<()> {
-        let inputs = session.scale().inputs();
-        let model = session.network_mut().model_mut();
-        let scale = model_file::read(&self.model_path(), model, inputs)?;
-        session.set_scale(scale);
-        Ok(())
+    /// [`Error::Failed`] if the run has not finished; [`Error::Data`] if the model is missing, damaged,
+    /// or not the one that the record describes.
+    pub fn trained(&self, record: &Record, pool: Pool) -> Result<Trained> {
+        let (path, shown) = (self.model_path(), self.path.display());
+        let Some(result) = &record.result else {
+            let older = if path.exists() {
+                ": its model is of an earlier end, before it was made longer"
+            } else {
+                " and has no trained model yet"
+            };
+            return Err(Error::Failed(format!(
+                "{shown} is not finished{older}; finish it with 'threadcount train --resume {shown}'"
+            )));
+        };
+        if !path.exists() {
+            return Err(Error::data(
+                path,
+                format!("missing; 'threadcount train --resume {shown}' writes it again"),
+            ));
+        }
+        let sample = record.data.shape().unwrap_or(crate::data::Shape::Flat(0));
+        let trained =
+            Trained::of_file(&path, &record.task, sample, Some(record.data.classes), pool)?;
+        match trained.origin() {
+            Some(origin) if origin.run != self.id => {
+                Err(Error::data(path, "of another run than run.toml: put its own one back"))
+            }
+            Some(origin) if origin.epochs != result.epochs => Err(Error::data(
+                path,
+                format!(
+                    "of a run of {} epochs, where run.toml tells of {}: \
+                     'threadcount train --resume {shown}' writes it again",
+                    origin.epochs, result.epochs
+                ),
+            )),
+            _ => Ok(trained),
+        }
     }
 }
 
-impl Record {
-    fn parse(text: &str) -> std::result::Result<Self, String> {
-        let broken = |fault: Fault| format!("not the record of a run: {fault}");
-        let mut table = Table::parse(text).map_err(broken)?;
-        let format = match table.take("format") {
-            Some(value) => Some(value.read(u32::deserialize).map_err(broken)?),
-            None => None,
-        };
-        let task = table.take("task");
-        if format != Some(FORMAT) {
-            return Err(match (format, &task) {
-                (None, None) => "not the record of a run: 'format' is missing".to_owned(),
-                (None, Some(_)) => "this run was started by a version of threadcount that did not \
-                                    record its network: train it anew"
-                    .to_owned(),
-                (Some(format), _) => format!(
-                    "the record has format {format}, where this version of threadcount reads {FORMAT}"
-                ),
-            });
-        }
-        let Some(task) = task else {
-            return Err("not the record of a run: [task] is missing".to_owned());
-        };
-        let task = task.into_table("task").and_then(task_file::read).map_err(broken)?;
-        Ok(Self { task, ..table.rest().map_err(broken)? })
-    }
+/// A lock on a folder. The system takes it back when the process ends, however it does.
+#[derive(Debug)]
+struct Lock {
+    _file: File,
+}
 
-    fn text(&self) -> Result<String> {
-        let body = toml::to_string(self)
-            .map_err(|error| Error::Failed(format!("cannot write run.toml: {error}")))?;
-        let task = self.task.to_toml()?;
-        Ok(format!(
-            "# A run of threadcount; 'threadcount eval' and 'threadcount train --resume' read it.\n\
-             format = {FORMAT}\n{body}\n[task]\n{task}"
-        ))
+impl Lock {
+    const FILE: &str = ".lock";
+
+    fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(Self::FILE);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(Error::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::RunBusy { path: folder.to_owned() }),
+            // A file system without locks: as it was before there were any.
+            Err(TryLockError::Error(source)) if source.kind() == ErrorKind::Unsupported => {
+                Ok(Self { _file: file })
+            }
+            Err(TryLockError::Error(source)) => Err(Error::Io { path, source }),
+        }
     }
 }

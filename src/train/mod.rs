@@ -4,10 +4,10 @@
 
 mod changes;
 mod checkpoint;
-
 mod fit;
 mod folder;
 mod history;
+mod record;
 mod score;
 mod session;
 mod stopping;
@@ -15,10 +15,12 @@ mod task;
 mod task_file;
 mod thread_choice;
 
+pub use crate::nn::io::model_file::Origin;
 pub use changes::Changes;
 pub use fit::{Setup, Trained};
-pub use folder::{DataRecord, Record, ResultRecord, RunFolder};
+pub use folder::{Beginning, RunFolder};
 pub use history::{Epoch, History};
+pub use record::{DataRecord, Record, ResultRecord};
 pub use score::{Batch, EVALUATION_BATCH, Score, predictions, score};
 pub use session::{Ended, Moment, Progress, Session, Watch};
 pub use task::{EarlyStopping, Input, Keep, Order, Task};

@@ -3,10 +3,10 @@
 use super::history::{Epoch, History};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
-use super::task::{Order, Task};
+use super::task::{Keep, Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
-use crate::data::{Picks, Scale, Split};
-use crate::nn::{BatchKey, Model, Network, Plan, Stepping};
+use crate::data::{Picks, Samples, Scale, Split};
+use crate::nn::{BatchKey, Model, Network, Plan, Stepping, bytes, check_memory};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -93,12 +93,12 @@ impl<'a> Session<'a> {
     /// [`Error::Usage`] if the network does not fit the images; as [`Task::check_classes`].
     pub fn new(task: &'a Task, split: &'a Split, seed: u64) -> Result<Self> {
         let samples = &split.train;
-        let largest = task.batch_size.min(samples.len()).max(EVALUATION_BATCH);
+        let largest = largest_batch(task, samples);
         let shape = task.input.of(samples.shape())?;
         let layers = task.layers_for(samples.classes());
-        let outputs = Plan::new(shape, &layers)?.output().len();
-        task.check_classes(samples, outputs)?;
+        check_memory(memory(task, &Plan::new(shape, &layers)?, samples))?;
         let network = Network::build(shape, &layers, task.loss, task.optimizer, largest, seed)?;
+        task.check_classes(samples, network.plan().output().len())?;
         Ok(Self {
             task,
             split,
@@ -123,11 +123,6 @@ impl<'a> Session<'a> {
         &self.network
     }
 
-    /// The same, to be changed.
-    pub(super) fn network_mut(&mut self) -> &mut Network {
-        &mut self.network
-    }
-
     /// From the next step on, the network measures how long each part of a step takes.
     pub fn time_laps(&mut self) {
         self.network.time_laps();
@@ -143,14 +138,15 @@ impl<'a> Session<'a> {
         &self.progress
     }
 
+    /// The bytes of memory that it takes, with what a checkpoint takes while it is written; those of
+    /// the samples do not count.
+    pub fn memory(&self) -> u64 {
+        memory(self.task, self.network.plan(), &self.split.train)
+    }
+
     /// How pixels become inputs.
     pub fn scale(&self) -> &Scale {
         &self.scale
-    }
-
-    /// Takes the scale that a saved model was trained with.
-    pub(super) fn set_scale(&mut self, scale: Scale) {
-        self.scale = scale;
     }
 
     /// What the run trains.
@@ -303,6 +299,22 @@ impl<'a> Session<'a> {
     pub fn test_predictions(&mut self, team: &Team) -> Result<Vec<Option<u8>>> {
         super::score::predictions(&mut self.network, team, &self.split.test, &self.scale)
     }
+}
+
+/// The most samples of a batch, in training and evaluation.
+fn largest_batch(task: &Task, samples: &Samples) -> usize {
+    task.batch_size.min(samples.len()).max(EVALUATION_BATCH)
+}
+
+/// What [`Session::memory`] says, before there is a session.
+fn memory(task: &Task, plan: &Plan, samples: &Samples) -> u64 {
+    let largest = largest_batch(task, samples);
+    let network = Network::memory(plan, task.loss, task.optimizer, largest);
+    let best = if task.keep == Keep::Last { 0 } else { network.model };
+    let checkpoint = [network.model, network.optimizer, best];
+    let batch = bytes(largest.saturating_mul(samples.shape().len()));
+    let all = [network.total(), best, batch].into_iter().chain(checkpoint);
+    all.fold(0, u64::saturating_add)
 }
 
 impl Weights {

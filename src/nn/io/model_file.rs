@@ -1,9 +1,11 @@
-//! A trained network as a safetensors file: its named parameters and moving statistics, and the scale
-//! that its inputs need.
+//! A trained network as a safetensors file: its named parameters and moving statistics, the scale
+//! that its inputs need, and where it comes from.
 
 use std::path::Path;
 
-use super::tensor_file::{Tensor, TensorFile, encode};
+use serde::{Deserialize, Serialize};
+
+use super::tensor_file::{Numbers, Tensor, TensorFile, Tensors, checksum, encode};
 use crate::data::Scale;
 use crate::files::write_atomically;
 use crate::nn::model::{Model, TensorRef};
@@ -13,26 +15,84 @@ use crate::{Error, Result};
 const FACTORS: &str = "input/factors";
 const OFFSETS: &str = "input/offsets";
 
+/// The run that a model is of, and how far that had come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What distinguishes the run from others; empty if it had no folder.
+    pub run: String,
+    /// Epochs that were trained.
+    pub epochs: usize,
+    /// The epoch whose weights these are.
+    pub epoch: usize,
+}
+
+/// The text beside the tensors; there is none in a file of another program.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    /// Over the tensors and `origin`: a safetensors file has no checksum of its own.
+    sha256: String,
+    origin: Origin,
+}
+
+impl Header {
+    fn facts(&self) -> String {
+        let Origin { run, epochs, epoch } = &self.origin;
+        format!("{run} {epochs} {epoch}")
+    }
+}
+
+/// A file that is being read.
+pub(crate) struct ModelFile {
+    file: TensorFile,
+}
+
+impl ModelFile {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        Ok(Self { file: TensorFile::read(path)? })
+    }
+
+    /// Its tensors, checked against the checksum if there is one, and where it comes from.
+    pub(crate) fn open(&self) -> Result<(Tensors<'_>, Option<Origin>)> {
+        let tensors = self.file.tensors()?;
+        if tensors.text.is_empty() {
+            return Ok((tensors, None));
+        }
+        let Ok(header) = serde_json::from_str::<Header>(&tensors.text) else {
+            return Err(tensors.fault("what it says about itself cannot be understood"));
+        };
+        if header.sha256 != tensors.checksum(&header.facts()) {
+            return Err(tensors.fault("damaged: the checksum does not fit the contents"));
+        }
+        Ok((tensors, Some(header.origin)))
+    }
+}
+
 /// Writes a model.
-pub(crate) fn write(path: &Path, model: &Model, scale: &Scale) -> Result<()> {
+pub(crate) fn write(path: &Path, model: &Model, scale: &Scale, origin: Origin) -> Result<()> {
     let mut tensors =
         vec![Tensor::flat(FACTORS, scale.factors()), Tensor::flat(OFFSETS, scale.offsets())];
     for TensorRef { name, shape, data } in model.tensors() {
         tensors.push(Tensor { name, shape: shape.to_vec(), data });
     }
-    write_atomically(path, &encode(&tensors, String::new())?)
+    let mut header = Header { sha256: String::new(), origin };
+    header.sha256 = checksum(&tensors, &header.facts());
+    let text = serde_json::to_string(&header).map_err(|e| Error::Failed(e.to_string()))?;
+    write_atomically(path, &encode(&tensors, text)?)
 }
 
 /// Fills a model of the same layers, for samples of so many inputs, and returns their scale.
-pub(crate) fn read(path: &Path, model: &mut Model, inputs: usize) -> Result<Scale> {
-    let file = TensorFile::read(path)?;
-    let tensors = file.tensors()?;
+pub(crate) fn fill(tensors: &Tensors<'_>, model: &mut Model, inputs: usize) -> Result<Scale> {
+    let mut names = vec![FACTORS.to_owned(), OFFSETS.to_owned()];
     for tensor in model.tensors_mut() {
-        tensors.copy(&tensor.name, tensor.data)?;
+        tensors.copy(&tensor.name, tensor.shape, Numbers::Finite, tensor.data)?;
+        names.push(tensor.name);
     }
+    tensors.only(&names)?;
     let (mut factors, mut offsets) = (vec![0.0; inputs], vec![0.0; inputs]);
-    tensors.copy(FACTORS, &mut factors)?;
-    tensors.copy(OFFSETS, &mut offsets)?;
+    for (name, to) in [(FACTORS, &mut factors), (OFFSETS, &mut offsets)] {
+        tensors.copy(name, &[inputs], Numbers::Finite, to)?;
+    }
     Scale::from_parts(factors, offsets)
-        .ok_or_else(|| Error::Failed(format!("{}: no scale of {inputs} inputs", path.display())))
+        .ok_or_else(|| tensors.fault(format!("no scale of {inputs} inputs")))
 }

@@ -1,6 +1,7 @@
 //! Named float tensors in a safetensors file, with one line of text beside them.
 
 use crate::files::hex;
+use crate::names::{shortened, shortened_middle};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 /// The one key of the files' metadata. More than one would be written in no fixed order, and the
 /// same run would not always give the same file.
 const META: &str = "threadcount";
+/// The longest message of the safetensors crate that is repeated whole.
+const LONGEST: usize = 200;
 
 /// A tensor to be written.
 pub(crate) struct Tensor<'a> {
@@ -39,20 +42,29 @@ pub(crate) fn encode(tensors: &[Tensor<'_>], text: String) -> Result<Vec<u8>> {
     safetensors::serialize(views, Some(meta)).map_err(failed)
 }
 
-/// A checksum of these tensors, in the order of their names, and of `text`.
-pub(crate) fn checksum<'a>(
-    tensors: impl IntoIterator<Item = (&'a str, &'a [u8])>,
-    text: &str,
-) -> String {
-    let mut tensors: Vec<_> = tensors.into_iter().collect();
+/// A checksum of these tensors (names, shapes, numbers), whatever their order, and of `text`.
+pub(crate) fn checksum(tensors: &[Tensor<'_>], text: &str) -> String {
+    let mut parts = Vec::with_capacity(tensors.len());
+    for t in tensors {
+        parts.push((t.name.clone(), t.shape.clone(), bytemuck::cast_slice(t.data)));
+    }
+    sum(parts, text)
+}
+
+/// Every part behind its length, so that none can pass for a piece of another.
+fn sum(mut tensors: Vec<(String, Vec<usize>, &[u8])>, text: &str) -> String {
     tensors.sort_unstable();
     let mut sha = Sha256::new();
-    for (name, bytes) in tensors {
-        sha.update(name);
-        sha.update([0]);
+    let mut add = |bytes: &[u8]| {
+        sha.update((bytes.len() as u64).to_le_bytes());
         sha.update(bytes);
+    };
+    for (name, shape, data) in tensors {
+        add(name.as_bytes());
+        add(format!("{shape:?}").as_bytes());
+        add(data);
     }
-    sha.update(text);
+    add(text.as_bytes());
     hex(&sha.finalize())
 }
 
@@ -70,6 +82,15 @@ pub(crate) struct Tensors<'a> {
     tensors: SafeTensors<'a>,
 }
 
+/// Which numbers a tensor may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// Finite ones: of a network.
+    Finite,
+    /// Any: what an optimizer remembers may have grown beyond all bounds.
+    Any,
+}
+
 impl TensorFile {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(Error::io(path))?;
@@ -77,9 +98,12 @@ impl TensorFile {
     }
 
     /// # Errors
-    /// [`Error::Failed`] if this is no safetensors file, or not a whole one.
+    /// [`Error::Data`] if this is no safetensors file, or not a whole one.
     pub(crate) fn tensors(&self) -> Result<Tensors<'_>> {
-        let fault = |e| broken(&self.path, &format!("not a complete safetensors file ({e})"));
+        let fault = |e: safetensors::SafeTensorError| {
+            let reason = shortened_middle(&e.to_string(), LONGEST);
+            Error::data(&self.path, format!("not a complete safetensors file ({reason})"))
+        };
         let (_, header) = SafeTensors::read_metadata(&self.bytes).map_err(fault)?;
         let tensors = SafeTensors::deserialize(&self.bytes).map_err(fault)?;
         let text = header.metadata().as_ref().and_then(|meta| meta.get(META)).cloned();
@@ -88,38 +112,70 @@ impl TensorFile {
 }
 
 impl Tensors<'_> {
+    /// The sizes of a tensor's axes, if it is there.
+    pub(crate) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        Some(self.tensors.tensor(name).ok()?.shape().to_vec())
+    }
+
     /// Copies a tensor's elements to where they belong.
     ///
     /// # Errors
-    /// [`Error::Failed`] if it is not there, or of another type or length.
-    pub(crate) fn copy(&self, name: &str, to: &mut [f32]) -> Result<()> {
+    /// [`Error::Data`] if it is not there, of another type or shape, or holds what it must not.
+    pub(crate) fn copy(
+        &self,
+        name: &str,
+        shape: &[usize],
+        numbers: Numbers,
+        to: &mut [f32],
+    ) -> Result<()> {
         let Ok(tensor) = self.tensors.tensor(name) else {
-            return Err(self.fault(&format!("it has no tensor '{name}'")));
+            return Err(self.fault(format!("it has no tensor '{name}'")));
         };
-        let same = tensor.dtype() == Dtype::F32 && tensor.data().len() == size_of_val(to);
-        if !same {
-            return Err(self.fault(&format!(
-                "its tensor '{name}' is {:?} of shape {:?}, where {} floats belong",
+        if tensor.dtype() != Dtype::F32 || tensor.shape() != shape {
+            let axes = tensor.shape();
+            let mirrored = axes.iter().rev().eq(shape);
+            return Err(self.fault(format!(
+                "its tensor '{name}' is {:?} of shape {}, where F32 of shape {shape:?} belongs{}",
                 tensor.dtype(),
-                tensor.shape(),
-                to.len()
+                shortened(&format!("{axes:?}")),
+                if mirrored && axes != shape { ": transpose it" } else { "" }
             )));
         }
         bytemuck::cast_slice_mut(to).copy_from_slice(tensor.data());
+        if numbers == Numbers::Finite && to.iter().any(|x| !x.is_finite()) {
+            return Err(self.fault(format!(
+                "its tensor '{name}' holds what is not a finite number: the training had diverged, or \
+                 the file is damaged"
+            )));
+        }
         Ok(())
+    }
+
+    /// Refuses tensors beyond these.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming one.
+    pub(crate) fn only(&self, names: &[String]) -> Result<()> {
+        let mut surplus: Vec<_> = self.tensors.names();
+        surplus.retain(|name| !names.iter().any(|known| known == name));
+        surplus.sort_unstable();
+        match surplus.first() {
+            None => Ok(()),
+            Some(name) => Err(self.fault(format!(
+                "it has a tensor '{}', which this network has not: it is of other layers",
+                shortened(name)
+            ))),
+        }
     }
 
     /// The [`checksum`] of all tensors in the file and of `text`.
     pub(crate) fn checksum(&self, text: &str) -> String {
-        checksum(self.tensors.iter().map(|(name, view)| (name, view.data())), text)
+        let all = self.tensors.iter();
+        sum(all.map(|(name, t)| (name.to_owned(), t.shape().to_vec(), t.data())).collect(), text)
     }
 
     /// An error about this file.
-    pub(crate) fn fault(&self, fault: &str) -> Error {
-        broken(self.path, fault)
+    pub(crate) fn fault(&self, fault: impl Into<String>) -> Error {
+        Error::data(self.path, fault)
     }
-}
-
-fn broken(path: &Path, fault: &str) -> Error {
-    Error::Failed(format!("{}: {fault}", path.display()))
 }

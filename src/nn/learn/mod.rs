@@ -5,5 +5,5 @@ mod network;
 mod optimizer;
 mod per_sample;
 
-pub use network::{Network, Stepping};
+pub use network::{Memory, Network, Stepping};
 pub use optimizer::Optimizer;

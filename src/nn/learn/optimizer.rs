@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use threadcount_kernels::update::{self, Moving, Nesterov, Rule};
 
 use crate::error::{Error, Result};
+use crate::names::shortened;
 use crate::nn::buffer::Buffer;
 
 /// An update rule and its constants, with Keras's formulas and names.
@@ -208,7 +209,8 @@ impl FromStr for Optimizer {
             "rmsprop" => Ok(Self::rmsprop()),
             "adam" => Ok(Self::adam()),
             _ => Err(Error::Usage(format!(
-                "there is no optimizer {name:?}; there are {}",
+                "there is no optimizer {:?}; there are {}",
+                shortened(name),
                 Self::NAMES.join(", ")
             ))),
         }

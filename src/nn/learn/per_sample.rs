@@ -28,19 +28,35 @@ impl PerSample {
         optimizer: Optimizer,
         max_batch: usize,
     ) -> Result<Option<Self>> {
-        let (Loss::BinaryCrossEntropy, Optimizer::Sgd { momentum: 0.0, .. }) = (loss, optimizer)
-        else {
-            return Ok(None);
-        };
-        // The loss has seen to it that the second one is linear, and has one unit.
-        let [hidden, logit] = plan.layers() else { return Ok(None) };
-        let (Some(&hidden), Some(_)) = (hidden.layer.get::<Dense>(), logit.layer.get::<Dense>())
-        else {
-            return Ok(None);
-        };
+        let Some(hidden) = Self::hidden(plan, loss, optimizer) else { return Ok(None) };
         let scratch = Buffer::zeroed(online_sgd::scratch_len(hidden.units.number()))?;
         let logits = Buffer::zeroed(max_batch)?;
         Ok(Some(Self { hidden, scratch, logits }))
+    }
+
+    /// The floats of that memory.
+    pub(crate) fn floats(plan: &Plan, loss: Loss, optimizer: Optimizer, max_batch: usize) -> usize {
+        Self::hidden(plan, loss, optimizer).map_or(0, |hidden| {
+            online_sgd::scratch_len(hidden.units.number()).saturating_add(max_batch)
+        })
+    }
+
+    /// The hidden layer of a network of that kind.
+    fn hidden(plan: &Plan, loss: Loss, optimizer: Optimizer) -> Option<Dense> {
+        let (Loss::BinaryCrossEntropy, Optimizer::Sgd { momentum: 0.0, .. }) = (loss, optimizer)
+        else {
+            return None;
+        };
+        // The loss has seen to it that the second one is linear, and has one unit.
+        let [hidden, logit] = plan.layers() else { return None };
+        logit.layer.get::<Dense>()?;
+        hidden.layer.get::<Dense>().copied()
+    }
+
+    /// All memory that it holds.
+    #[cfg(test)]
+    pub(crate) fn buffers(&self) -> [&Buffer; 2] {
+        [&self.scratch, &self.logits]
     }
 
     /// One step for each sample, `max_batch` at most. Returns their logits.

@@ -18,14 +18,13 @@ pub use layers::*;
 pub use named::{Saved, TensorMut, TensorRef};
 pub(super) use named::{named, named_mut};
 pub use plan::{Plan, PlannedLayer, Tensor};
-pub(super) use program::Unit;
+pub(super) use program::{Unit, program};
 pub use work::{ConvolutionSize, Flops, KernelCall, Next, Position, Site, Traffic, WeightMatrix};
 
 use crate::data::Shape;
 use crate::error::Result;
 use crate::nn::buffer::Buffer;
 use crate::random::{Key, Purpose};
-use program::program;
 
 /// Layers with their parameters and moving statistics.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ mod layout;
 mod predictor;
 mod workspace;
 
-pub(super) use layout::InputBuffer;
+pub(super) use layout::{InputBuffer, Layout};
 pub use predictor::Predictor;
 pub(super) use predictor::{classify, predict};
 pub use workspace::BatchKey;

@@ -1,19 +1,21 @@
 //! A network that learns: a model, the memory of its passes, a loss and an optimizer. Everything is
 //! taken once, in [`Network::build`]; a training step (`step`) is a list of calls into it.
 
+mod memory;
 mod step;
 
 use std::ops::Range;
 
 use threadcount_kernels::Team;
 
+pub use memory::Memory;
 pub use step::Stepping;
 
 use super::optimizer::{Optimizer, OptimizerState};
 use super::per_sample::PerSample;
 use crate::data::Shape;
 use crate::error::Result;
-use crate::nn::buffer::Buffer;
+use crate::nn::buffer::{Buffer, check_memory};
 use crate::nn::laps::Laps;
 use crate::nn::loss::Loss;
 use crate::nn::model::{
@@ -92,6 +94,8 @@ impl Network {
     /// As [`Self::build`].
     pub fn of(model: Model, loss: Loss, optimizer: Optimizer, max_batch: usize) -> Result<Self> {
         loss.check(model.plan())?;
+        // All at once: each buffer alone may be less than there is.
+        check_memory(Self::memory(model.plan(), loss, optimizer, max_batch).total())?;
         let workspace = Workspace::new(&model, max_batch)?;
         Ok(Self {
             gradients: BackwardMemory::new(&model, &workspace, loss)?,

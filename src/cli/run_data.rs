@@ -1,0 +1,138 @@
+//! The data of a run that was started before: those that its record names.
+
+use super::data;
+use super::settings::{DataFlag, Settings};
+use crate::console;
+use crate::data::{Dataset, Places, Source, Split};
+use crate::train::{DataRecord, Record};
+use crate::{Error, Result};
+use std::path::{PathBuf, absolute};
+use std::sync::Arc;
+
+/// What to do about other data than the run's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Other {
+    /// The run cannot go on with them.
+    Refused,
+    /// Its model may be tried on them, if `--data` names them.
+    Tried,
+}
+
+/// The samples, and what they are.
+pub(super) struct RunData {
+    pub(super) split: Split,
+    pub(super) facts: DataRecord,
+}
+
+/// The set that `--data` names; without it the folder of the record, whatever the environment and
+/// `threadcount.toml` say: they are about new runs. Only where that folder no longer has the run's
+/// data, the same data elsewhere will do.
+///
+/// # Errors
+/// [`Error::Data`] if there are no such data, or the network does not fit those that were named.
+pub(super) fn of_run(
+    record: &Record,
+    flag: &DataFlag,
+    settings: &Settings,
+    other: Other,
+) -> Result<RunData> {
+    let was = &record.data;
+    if let Some(folder) = &flag.data {
+        let found = take(record, data::open(Some(folder))?)?;
+        if found.facts.sha256 == was.sha256 {
+            return Ok(found);
+        }
+        check_form(was, &found.facts)?;
+        let said = format!(
+            "other data ({}, from {}) than these ({}, from {})",
+            was.identity,
+            was.origin.display(),
+            found.facts.identity,
+            found.facts.origin.display()
+        );
+        if other == Other::Refused {
+            return Err(Error::data(
+                folder,
+                format!("the run was trained on {said}; leave --data out"),
+            ));
+        }
+        console::warn(&format!("the model was trained on {said}"));
+        return Ok(found);
+    }
+    let mut first_fault = None;
+    for place in [Place::Record, Place::Settings, Place::Default] {
+        let Some(folder) = place.folder(was, settings)? else { continue };
+        let found = data::open(Some(&folder)).and_then(|dataset| take(record, dataset));
+        match found {
+            Ok(found) if found.facts.sha256 == was.sha256 => return Ok(found),
+            Ok(_) => first_fault.get_or_insert("other data are there now".to_owned()),
+            Err(error) => first_fault.get_or_insert(error.to_string()),
+        };
+    }
+    Err(Error::data(
+        &was.origin,
+        format!(
+            "the data of this run ({}) were here, and cannot be found ({}); name their folder with --data",
+            was.identity,
+            first_fault.unwrap_or_default()
+        ),
+    ))
+}
+
+/// Where the run's data may be, first to last.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Where they were.
+    Record,
+    /// What the environment or `threadcount.toml` names.
+    Settings,
+    /// Where data are looked for otherwise.
+    Default,
+}
+
+impl Place {
+    fn folder(self, was: &DataRecord, settings: &Settings) -> Result<Option<PathBuf>> {
+        match self {
+            Self::Record => Ok(Some(was.origin.clone())),
+            Self::Settings => settings.data(&DataFlag::default()),
+            Self::Default => {
+                let places = Places::user(None);
+                let Ok(location) = places.locate() else { return Ok(None) };
+                if location.source != Source::Synthetic {
+                    return Ok(Some(location.folder));
+                }
+                // Drawn anew, if that is what the run was trained on.
+                let is_it = absolute(&location.folder).is_ok_and(|folder| folder == was.origin);
+                is_it.then(|| Ok(data::open_places(&places)?.origin.clone())).transpose()
+            }
+        }
+    }
+}
+
+fn take(record: &Record, dataset: Arc<Dataset>) -> Result<RunData> {
+    let dataset = record.data.number(dataset)?;
+    let split = data::split(&record.task.selection, &dataset, record.seed)?;
+    Ok(RunData { facts: DataRecord::of(&dataset, &split), split })
+}
+
+/// Refuses data that the network has no inputs for.
+fn check_form(was: &DataRecord, now: &DataRecord) -> Result<()> {
+    let refuse = |fault| Err(Error::data(&now.origin, fault));
+    if now.sample != was.sample {
+        return refuse(format!(
+            "its images measure {}, the model was trained on {}",
+            measure(&now.sample),
+            measure(&was.sample)
+        ));
+    }
+    Ok(())
+}
+
+/// `28x28`; with the channels where there are several.
+fn measure(sizes: &[usize]) -> String {
+    let sizes = match sizes {
+        [height, width, 1] => &[*height, *width][..],
+        sizes => sizes,
+    };
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}

@@ -1,0 +1,217 @@
+//! `run.toml`: everything that decided a run, and what came of it.
+
+use super::task::Task;
+use super::task_file;
+use crate::data::{Dataset, Shape, Split};
+use crate::files::hex;
+use crate::toml_file::{Fault, Table};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::{PathBuf, absolute};
+use std::sync::Arc;
+
+/// Raised when the meaning of `run.toml` changes.
+const FORMAT: u32 = 2;
+/// Begins the line with the checksum of all lines below it.
+const CHECKSUM: &str = "\nchecksum = \"";
+
+/// The contents of `run.toml`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The version of threadcount that started the run.
+    pub version: String,
+    /// The recipe's name.
+    pub recipe: String,
+    /// The seed of weights, splits, shuffling and dropout.
+    pub seed: u64,
+    /// Threads; they do not change the result.
+    pub threads: usize,
+    /// The instruction set; another one rounds differently.
+    pub isa: String,
+    /// The task as it is trained, with what the command line changed about the recipe.
+    #[serde(skip)]
+    pub task: Task,
+    /// The data it is trained on.
+    pub data: DataRecord,
+    /// What came of it, once training has finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<ResultRecord>,
+}
+
+/// The data of a run as `run.toml` spells them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecord {
+    /// What the data are known as.
+    pub identity: String,
+    /// Where they were: an absolute path, so that it is true from any folder.
+    pub origin: PathBuf,
+    /// SHA-256 over the pixels and labels of both parts.
+    pub sha256: String,
+    /// Sizes of a sample's axes, as [`Shape::dims`] has them.
+    pub sample: Vec<usize>,
+    /// The label of the set's first class.
+    pub first_label: u32,
+    /// Classes of the set, before a selection.
+    pub classes: usize,
+    /// Training samples.
+    pub training: usize,
+    /// Validation samples.
+    pub validation: usize,
+    /// Test samples.
+    pub test: usize,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultRecord {
+    /// Epochs trained.
+    pub epochs: usize,
+    /// Mean loss per test sample.
+    pub test_loss: f64,
+    /// Share of test samples classified correctly.
+    pub test_accuracy: f64,
+    /// Wall time of training and validation.
+    pub train_seconds: f64,
+    /// Training samples per second of training steps.
+    pub images_per_second: f64,
+}
+
+impl DataRecord {
+    /// The facts about `dataset` and the samples that a task takes from it.
+    pub fn of(dataset: &Dataset, split: &Split) -> Self {
+        let mut sha = Sha256::new();
+        for part in [&dataset.train, &dataset.test] {
+            sha.update(part.images.as_slice());
+            sha.update(part.labels.as_slice());
+        }
+        // Of labels from 0 the classes are the labels.
+        if dataset.first_label() > 0 {
+            sha.update(dataset.first_label().to_le_bytes());
+        }
+        let origin = &dataset.origin;
+        Self {
+            identity: dataset.identity.name().to_owned(),
+            origin: absolute(origin).unwrap_or_else(|_| origin.clone()),
+            sha256: hex(&sha.finalize()),
+            sample: split.train.shape().dims().to_vec(),
+            first_label: dataset.first_label(),
+            classes: dataset.class_list.names.len(),
+            training: split.train.len(),
+            validation: split.validation.len(),
+            test: split.test.len(),
+        }
+    }
+
+    /// The classes of `dataset` numbered as those that the run was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it has others.
+    pub fn number(&self, dataset: Arc<Dataset>) -> Result<Arc<Dataset>> {
+        if (dataset.first_label(), dataset.class_list.names.len())
+            == (self.first_label, self.classes)
+        {
+            return Ok(dataset);
+        }
+        dataset.numbered_as(self.first_label, self.classes).map(Arc::new)
+    }
+
+    /// The shape of a sample; none for sizes that no sample has.
+    pub fn shape(&self) -> Option<Shape> {
+        match self.sample[..] {
+            [n] => Some(Shape::Flat(n)),
+            [steps, inputs] => Some(Shape::Rows([steps, inputs])),
+            [height, width, channels] => Some(Shape::Image([height, width, channels])),
+            _ => None,
+        }
+    }
+}
+
+impl Record {
+    /// What distinguishes this run from all that have other bits: of the seed, the data, and all of the
+    /// task but how long it is trained.
+    pub(super) fn id(&self) -> Result<String> {
+        let Self { seed, data, .. } = self;
+        let task = Task { epochs: 0, ..self.task.clone() }.to_toml()?;
+        Ok(hex(&Sha256::digest(format!("{seed}\n{}\n{task}", data.sha256))))
+    }
+
+    /// A record, and the id that its run was started with.
+    pub(super) fn parse(text: &str) -> std::result::Result<(Self, String), String> {
+        let broken = |fault: Fault| format!("not the record of a run: {fault}");
+        let mut table = Table::parse(text).map_err(broken)?;
+        let format = match table.take("format") {
+            Some(value) => Some(value.read(u32::deserialize).map_err(broken)?),
+            None => None,
+        };
+        let task = table.take("task");
+        if format != Some(FORMAT) {
+            return Err(match (format, &task) {
+                (None, None) => "not the record of a run: 'format' is missing".to_owned(),
+                (None, Some(_)) => "this run was started by a version of threadcount that did not \
+                                    record its network: train it anew"
+                    .to_owned(),
+                (Some(format), _) => format!(
+                    "the record has format {format}, where this version of threadcount reads {FORMAT}"
+                ),
+            });
+        }
+        if table.take("checksum").is_some() && !is_whole(text) {
+            return Err("changed since threadcount wrote it: restore it, or take the line \
+                        'checksum' out to go by what it says now"
+                .to_owned());
+        }
+        let Some(id) = table.take("id") else {
+            return Err("not the record of a run: 'id' is missing".to_owned());
+        };
+        let id = id.read(String::deserialize).map_err(broken)?;
+        let Some(task) = task else {
+            return Err("not the record of a run: [task] is missing".to_owned());
+        };
+        let task = task.into_table("task").and_then(task_file::read).map_err(broken)?;
+        let record: Self = table.rest().map_err(broken)?;
+        if record.data.shape().is_none() {
+            return Err("not the record of a run: data.sample: one to three sizes".to_owned());
+        }
+        Ok((Self { task, ..record }, id))
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for what no file can name: a layer of one's own, a folder whose name is not
+    /// UTF-8.
+    pub(super) fn text(&self, id: &str) -> Result<String> {
+        if self.data.origin.to_str().is_none() {
+            return Err(Error::Usage(format!(
+                "{}: run.toml cannot name this folder, whose name is not UTF-8: rename it, or name \
+                 it by a link",
+                self.data.origin.display()
+            )));
+        }
+        let task = self.task.to_toml()?;
+        let body = toml::to_string(self)
+            .map_err(|error| Error::Failed(format!("cannot write run.toml: {error}")))?;
+        let body = format!("id = \"{id}\"\n{body}\n[task]\n{task}");
+        Ok(format!(
+            "# A run of threadcount; 'threadcount eval' and 'threadcount train --resume' read it.\n\
+             format = {FORMAT}{CHECKSUM}{}\"\n{body}",
+            checksum(&body)
+        ))
+    }
+}
+
+/// Whether the lines below the checksum are those that it was computed of.
+fn is_whole(text: &str) -> bool {
+    // As it was written, should somebody's editor have changed the ends of the lines.
+    let text = text.replace("\r\n", "\n");
+    let below = text.split_once(CHECKSUM).and_then(|(_, rest)| rest.split_once("\"\n"));
+    below.is_some_and(|(sha256, body)| sha256 == checksum(body))
+}
+
+fn checksum(body: &str) -> String {
+    hex(&Sha256::digest(body))
+}
