@@ -117,6 +117,7 @@ impl<'t> Value<'t> {
     }
 
     /// A string, or the digits of a whole number of any size, as they would stand on a command line.
+    #[cfg(feature = "program")]
     pub(crate) fn as_text(&self) -> Option<String> {
         match self.value.get_ref() {
             DeValue::String(text) => Some(text.to_string()),
@@ -129,6 +130,7 @@ impl<'t> Value<'t> {
     }
 
     /// What TOML calls a value of this kind.
+    #[cfg(feature = "program")]
     pub(crate) fn type_name(&self) -> &'static str {
         self.value.get_ref().type_str()
     }
