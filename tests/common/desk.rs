@@ -47,6 +47,8 @@ impl Desk {
         });
         command.current_dir(self.0.path()).env("THREADCOUNT_CACHE", self.path("cache"));
         command.args(args.split_whitespace());
+        // A run that ought to be refused may be one without end.
+        command.timeout(std::time::Duration::from_secs(300));
         command
     }
 
