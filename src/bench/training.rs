@@ -51,7 +51,7 @@ impl<'a> Training<'a> {
     /// Before the first step of an [`endless`] task.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the network does not fit the images.
+    /// [`Error::Usage`](crate::Error::Usage) if the network does not fit the images.
     pub fn new(task: &'a Task, split: &'a Split) -> Result<Self> {
         Ok(Self { session: Session::new(task, split, SEED)? })
     }
@@ -78,7 +78,7 @@ impl<'a> Training<'a> {
     /// Makes the same step with a copy of the network and with its naive twin.
     ///
     /// # Errors
-    /// [`Error::Failed`] if they end apart.
+    /// [`Error::Failed`](crate::Error::Failed) if they end apart.
     pub fn check(&self, pool: &Pool) -> Result<()> {
         self.checked_twin(pool).map(drop)
     }
@@ -98,7 +98,7 @@ impl<'a> Training<'a> {
     /// training: steps must not become slower when momenta die.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the loss stops being a finite number.
+    /// [`Error::Failed`](crate::Error::Failed) if the loss stops being a finite number.
     pub fn warm_up(&mut self, team: &Team, time: Duration) -> Result<()> {
         self.rate(team, time)?;
         self.session.age_optimizer(team, AGE);
@@ -108,7 +108,7 @@ impl<'a> Training<'a> {
     /// Goes on until that is enough; at least one step.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the loss stops being a finite number.
+    /// [`Error::Failed`](crate::Error::Failed) if the loss stops being a finite number.
     pub fn run_until(
         &mut self,
         team: &Team,
