@@ -156,9 +156,12 @@ pub fn split(selection: &Selection, dataset: &Arc<Dataset>, seed: u64) -> Result
             0 => String::new(),
             more => format!(" and {more} more"),
         };
+        let means = match parts.contains(&"training") {
+            true => "the network cannot learn them; shuffle the set, or take a recipe that does",
+            false => "what is measured there says nothing of them",
+        };
         console::warn(&format!(
-            "no {part} sample is of {}{more}: the set is split so that this part has none of {} of its {} \
-             classes; results on them mean nothing",
+            "no {part} sample is of {}{more} ({} of {} classes): {means}",
             shown.join(", "),
             classes.len(),
             split.train.classes()

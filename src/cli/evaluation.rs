@@ -117,6 +117,7 @@ mod tests {
     fn and_not_where_there_are_none() {
         let none = evaluation(&[Some(0), Some(1), Some(1), Some(0)]);
         assert!(!none.text().contains("without class"), "{}", none.text());
+        let subject = Subject { recipe: "", data: "", epoch: None };
         assert!(!none.json(&subject).unwrap().contains("unclassified"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::dataset::Identity;
 use super::fashion_mnist::CLASS_NAMES;
-use super::format::Filed;
+use super::format::{Filed, Listing};
 use crate::{Error, Result};
 
 /// The most classes that a set can have: a class is a byte.
@@ -58,13 +58,7 @@ impl ClassList {
         if identity != Identity::Other && last < known {
             return Ok(Self { first: 0, names: CLASS_NAMES.map(str::to_owned).into() });
         }
-        let beside = FILES.iter().find_map(|&(name, spelling)| {
-            let path = |prefix: &str| filed.folder.join(format!("{prefix}{name}"));
-            let here = |path: &PathBuf| path.symlink_metadata().is_ok();
-            let path = [path(&filed.prefix), path("")].into_iter().find(here)?;
-            Some((path, spelling))
-        });
-        match beside {
+        match beside(filed) {
             Some((path, Spelling::Lines)) => Self::lines(&path, [first, last]),
             Some((path, Spelling::Characters)) => Self::characters(&path, [first, last]),
             None => {
@@ -153,6 +147,23 @@ impl ClassList {
         let class = label.checked_sub(self.first)?;
         (label <= self.last()).then(|| u8::try_from(class).ok()).flatten()
     }
+}
+
+/// The file that names the classes of a set: of those with the prefix of the set's other files the first,
+/// else the first without one, else the only one there is (files of EMNIST that were given other names
+/// beside `emnist-letters-mapping.txt`).
+fn beside(filed: &Filed) -> Option<(PathBuf, Spelling)> {
+    let names = Listing::read(&filed.folder).ok()?.names;
+    let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);
+    let called = |wanted: &str| names.iter().find(|name| is(name, wanted));
+    let found = FILES.iter().find_map(|&(name, spelling)| {
+        let own = called(&format!("{}{name}", filed.prefix)).or_else(|| called(name));
+        let ends = |found: &&String| found.to_ascii_lowercase().ends_with(&format!("-{name}"));
+        let mut others = names.iter().filter(ends);
+        let only = others.next().filter(|_| others.next().is_none() && filed.prefix.is_empty());
+        Some((own.or(only)?, spelling))
+    });
+    found.map(|(name, spelling)| (filed.folder.join(name), spelling))
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -183,13 +183,25 @@ impl Dataset {
         Ok(Self { train, test, identity: self.identity, origin, class_list: wanted })
     }
 
-    /// What was odd about reading its files, though they could be read: one line each.
+    /// What was odd about reading its files, though they could be read: a line for each oddity, with the
+    /// first of the files that it is about.
     pub fn remarks(&self) -> Vec<String> {
         let parts = [&self.train, &self.test];
-        let images = parts.map(|part| part.images.remark().map(|said| (part.images.path(), said)));
-        let labels = parts.map(|part| part.labels.remark().map(|said| (part.labels.path(), said)));
-        let all = images.into_iter().chain(labels).flatten();
-        all.map(|(path, remark)| format!("{}: {remark}", path.display())).collect()
+        let of_images = parts.map(|part| (part.images.path(), part.images.remark()));
+        let of_labels = parts.map(|part| (part.labels.path(), part.labels.remark()));
+        let mut all: Vec<(&Path, usize, &str)> = Vec::new();
+        for (path, remark) in of_images.into_iter().chain(of_labels) {
+            let Some(remark) = remark else { continue };
+            match all.iter_mut().find(|(_, _, known)| *known == remark) {
+                Some((_, more, _)) => *more += 1,
+                None => all.push((path, 0, remark)),
+            }
+        }
+        let line = |(path, more, remark): (&Path, usize, &str)| match more {
+            0 => format!("{}: {remark}", path.display()),
+            _ => format!("{} and {more} more: {remark}", path.display()),
+        };
+        all.into_iter().map(line).collect()
     }
 }
 
