@@ -8,7 +8,8 @@ use std::thread;
 use threadcount_kernels::gemm::{Epilogue, Write};
 use threadcount_kernels::{Isa, Mat, MatMut, Pool, naive, sgemm};
 
-/// Large enough for the pool: 2^22 multiply-adds and more.
+/// Large enough for the pool: 2^22 multiply-adds and more. The first two products wake it whatever that
+/// costs.
 const LARGE: [usize; 3] = [190, 170, 150];
 
 fn product([m, n, k]: [usize; 3]) -> Vec<f32> {
