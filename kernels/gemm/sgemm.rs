@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Products of fewer multiply-adds start no threads, and look at no clock: even where nothing else ran,
-/// two threads took 38 us for the 2^18 of 64 x 64 x 64, and one 25 (Zen 3).
+/// Products of fewer multiply-adds start no threads, and look at no clock: with entries at their cheapest
+/// (16 us), two threads took 38 us for the 2^18 of 64 x 64 x 64, and one 26. (A Zen 3 that others used
+/// too, in the profile of the tests; nobody has measured this on idle cores.)
 const START_FROM: usize = 1 << 18;
 
 /// The pool of the process.
@@ -48,8 +49,8 @@ impl Shared {
 }
 
 /// What it costs to wake the pool's threads and to wait until they are gone, as the entries show
-/// themselves: 16 us on two idle cores of a Zen 3, and 10 ms beside other busy programs, where a woken
-/// thread waits for a time slice (160 x 160 x 160 then took 26 times as long as on one thread). In
+/// themselves: 16 us in a calm moment of a Zen 3, and 10 ms beside other busy programs, where a woken thread
+/// waits for a time slice (160 x 160 x 160 then took 26 times as long as on one thread). In
 /// nanoseconds, in atomics: a lock that another thread holds would stay locked in the child of a fork.
 struct Door {
     /// Multiply-adds that a thread does in a nanosecond at most.
@@ -108,7 +109,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// with the best instruction set of the CPU. It lives as long as the process. `sgemm` never waits for
 /// another caller, and may be called from anywhere. It computes on the calling thread alone
 /// - if the product is small: it is to gain twice what waking the pool costs, which is measured with each
-///   use (about 2^20 multiply-adds on idle cores; beside programs that take the cores, far more),
+///   use (about 2^20 multiply-adds where waking takes 16 us; beside programs that take the cores, far more),
 /// - inside [`Pool::enter`] of any pool, and inside a task: the cores are taken,
 /// - while another thread's `sgemm` has the pool,
 /// - in the child of a `fork` that came after the start of the pool,
