@@ -37,7 +37,7 @@ struct Desk {
 #[derive(Clone, Debug, PartialEq)]
 struct Outcome {
     loss: u64,
-    predictions: Vec<u8>,
+    predictions: Vec<Option<u8>>,
     origin: Option<Origin>,
 }
 
