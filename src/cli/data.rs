@@ -1,5 +1,6 @@
 //! `threadcount data`
 
+use super::import;
 use super::settings::{DataFlag, Settings};
 use crate::Result;
 use crate::console;
@@ -23,6 +24,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
     },
+    /// Make a set of a folder of pictures (PNG, JPEG): one folder a class
+    Import(import::Args),
     /// Check the files: form, sizes, checksums
     Verify(DataFlag),
     /// Print the folder that is used
@@ -43,6 +46,7 @@ impl Command {
     pub(super) fn run(&self) -> Result<()> {
         match self {
             Self::Fetch { into } => fetch(into.clone()),
+            Self::Import(args) => import::run(args),
             Self::Verify(data) => {
                 exit_on_lost_pages()?;
                 let found = places(data)?.verify()?;

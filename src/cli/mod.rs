@@ -5,6 +5,7 @@ mod bench;
 pub(crate) mod data;
 mod eval;
 mod evaluation;
+mod import;
 mod info;
 mod interrupt;
 mod json;

@@ -33,10 +33,13 @@ enum Spelling {
     Characters,
 }
 
+/// One name a line, the first label's first.
+pub const CLASSES_FILE: &str = "classes.txt";
+
 /// The files beside the data that name classes, in the order in which they are looked for. Each may begin
 /// with the prefix of the set's other files.
 const FILES: [(&str, Spelling); 2] =
-    [("classes.txt", Spelling::Lines), ("mapping.txt", Spelling::Characters)];
+    [(CLASSES_FILE, Spelling::Lines), ("mapping.txt", Spelling::Characters)];
 
 impl ClassList {
     /// The classes of a set whose labels are `first` to `last`.

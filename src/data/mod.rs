@@ -4,6 +4,7 @@
 //!   checked once
 //! - [`cache`]: where packed files are unpacked to, and everything made or fetched is kept
 //! - [`fashion_mnist`]: the official files and their checksums; [`fetch`] downloads them
+//! - [`pictures`]: a set made of folders of PNG and JPEG files
 //! - [`synthetic`]: drawn garments for machines without the data
 //! - [`dataset`]: which folder is used, and what it holds; [`ClassList`]: its labels and their names
 //! - [`mod@verify`]: a report on the files of a set
@@ -26,6 +27,7 @@ pub mod fetch;
 pub mod format;
 mod images;
 mod map;
+pub mod pictures;
 mod samples;
 pub mod scale;
 mod shape;
@@ -44,6 +46,7 @@ pub use fashion_mnist::{CLASS_NAMES, Half};
 pub use fetch::{Fetch, FetchEvent};
 pub use images::{FiledLabels, Images, Labels};
 pub use map::exit_on_lost_pages;
+pub use pictures::{Import, ImportEvent};
 pub use samples::{Inputs, Row, Samples};
 pub use scale::{Scale, Scaling};
 pub use shape::Shape;

@@ -1,0 +1,211 @@
+//! Making a data set of a folder of pictures: one folder a class, PNG and JPEG in it. They become the
+//! four IDX files and `classes.txt`, which every other part of the crate reads. Behind the cargo
+//! feature `pictures`, which brings the decoders.
+//!
+//! Every picture is turned as its EXIF tag says, laid on white where it is transparent, made grey by
+//! the weights of ITU-R BT.601 (as Pillow and Keras do) or left in colour, and stretched to the size
+//! asked for: its aspect ratio is not kept. A triangle filter as wide as the pixels that it makes
+//! averages all that become one.
+
+#[cfg(feature = "pictures")]
+mod jpeg;
+#[cfg(feature = "pictures")]
+mod listing;
+#[cfg(feature = "pictures")]
+mod pixels;
+#[cfg(feature = "pictures")]
+mod work;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::Result;
+pub use crate::data::class_names::CLASSES_FILE;
+
+/// Share of each class that is tested on, unless another is asked for: as in MNIST, 1 of 7.
+pub const TEST_FRACTION: f64 = 1.0 / 7.0;
+/// The longest side of the images that are made.
+pub const MAX_SIDE: usize = 1024;
+/// Labels are bytes.
+pub const MAX_CLASSES: usize = 256;
+
+/// What becomes of colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// One channel: images `[n, H, W]`.
+    Grey,
+    /// Red, green and blue: images `[n, H, W, 3]`.
+    Rgb,
+}
+
+impl Colours {
+    /// Channels of an image.
+    pub const fn channels(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::Rgb => 3,
+        }
+    }
+}
+
+/// What becomes of light and dark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tones {
+    /// As in the picture: 0 is black.
+    Kept,
+    /// Light becomes dark: of ink on paper, the light strokes on black of MNIST.
+    Inverted,
+}
+
+/// A set to be made of a folder of pictures.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The folder: `CLASS/PICTURE`, or `train/CLASS/PICTURE` and `test/CLASS/PICTURE`.
+    pub folder: PathBuf,
+    /// Where the set goes: nothing may be there, or an empty folder.
+    pub out: PathBuf,
+    /// Height and width of the images in pixels, each 1 to [`MAX_SIDE`].
+    pub size: [usize; 2],
+    /// What becomes of colours.
+    pub colours: Colours,
+    /// What becomes of light and dark.
+    pub tones: Tones,
+    /// Decides which pictures are tested on, and the order of all.
+    pub seed: u64,
+    /// Share of each class that is tested on, above 0 and below 1; `None`: [`TEST_FRACTION`], or as
+    /// the folders `train` and `test` have it.
+    pub test_fraction: Option<f64>,
+}
+
+/// What an import is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportEvent<'a> {
+    /// So many pictures are going to be read.
+    Found {
+        /// Pictures of all classes.
+        pictures: usize,
+        /// Classes.
+        classes: usize,
+    },
+    /// So many of them have been, in all.
+    Read(usize),
+    /// They are being written.
+    Writing,
+    /// One of them cannot be used.
+    Unreadable {
+        /// The picture.
+        path: &'a Path,
+        /// Why.
+        fault: &'a str,
+    },
+}
+
+/// What an import has made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Imported {
+    /// Height of an image in pixels.
+    pub height: usize,
+    /// Width of an image in pixels.
+    pub width: usize,
+    /// Channels of an image: 1 or 3.
+    pub channels: usize,
+    /// Every class, by label.
+    pub classes: Vec<ClassCount>,
+    /// Files that are no PNG or JPEG by their names, by the ends of their names, and hidden ones.
+    pub skipped: BTreeMap<String, usize>,
+    /// Pictures beside the folders of classes, which belong to no class.
+    pub unfiled: usize,
+}
+
+/// What became of the pictures of one class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClassCount {
+    /// Name of its folder.
+    pub name: String,
+    /// Images in the training part.
+    pub train: usize,
+    /// Images in the test part.
+    pub test: usize,
+    /// Pictures that could not be used.
+    pub unreadable: usize,
+}
+
+impl Imported {
+    /// The sum over classes of one of their counts.
+    pub fn sum(&self, count: impl Fn(&ClassCount) -> usize) -> usize {
+        self.classes.iter().map(count).sum()
+    }
+}
+
+impl Import {
+    /// Grey images of 28x28 pixels, as Fashion-MNIST has them.
+    pub fn new(folder: impl Into<PathBuf>, out: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            out: out.into(),
+            size: [28, 28],
+            colours: Colours::Grey,
+            tones: Tones::Kept,
+            seed: 0,
+            test_fraction: None,
+        }
+    }
+
+    /// Reads all pictures, on all of rayon's threads, and writes the set: the folder appears whole or not
+    /// at all. The set depends on the pictures, their names and the fields of this alone, to the bit.
+    ///
+    /// Each class has its own cut, so that one with two pictures has one in each part; one with a
+    /// single picture trains on it. Memory is bounded: pictures of more than
+    /// 67 million pixels, or that need more than 256 MiB decoded, are not read.
+    ///
+    /// `watch` hears what happens; its `Break` ends the work and leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) for a size, fraction or seed that cannot be;
+    /// [`Error::Usage`](crate::Error::Usage) if `out` is taken, or in a build without the feature
+    /// `pictures`; [`Error::Data`](crate::Error::Data) if the folder holds no classes, or one of them no
+    /// picture that can be read; [`Error::Io`](crate::Error::Io) if the set cannot be written;
+    /// [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn run(
+        &self,
+        watch: &mut dyn FnMut(ImportEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Imported> {
+        imp::run(self, watch)
+    }
+}
+
+#[cfg(feature = "pictures")]
+use work as imp;
+
+#[cfg(not(feature = "pictures"))]
+mod imp {
+    use super::{ControlFlow, Import, ImportEvent, Imported};
+    use crate::{Error, Result};
+
+    pub(super) fn run(
+        _: &Import,
+        _: &mut dyn FnMut(ImportEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Imported> {
+        Err(Error::Usage(
+            "this build cannot read pictures (it was made without the feature `pictures`); build it \
+             with the default features"
+                .into(),
+        ))
+    }
+}
+
+#[cfg(all(test, not(feature = "pictures")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_the_decoders_says_so() {
+        let mut watch = |_: ImportEvent<'_>| ControlFlow::Continue(());
+        let error = Import::new("pictures", "set").run(&mut watch).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("cannot read pictures"), "{error}");
+    }
+}
