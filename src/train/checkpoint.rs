@@ -201,7 +201,8 @@ mod tests {
             session.best.as_mut().unwrap().params[1] = number;
             let best = session.checkpoint().unwrap();
             session.best.as_mut().unwrap().params[1] = 0.0;
-            session.network.params_mut()[0] = number;
+            // The network has the best weights by now; these are those that training goes on from.
+            session.last.as_mut().unwrap().params[0] = number;
             for (bytes, is_sound) in
                 [(sound, true), (best, false), (session.checkpoint().unwrap(), false)]
             {
