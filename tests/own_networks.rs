@@ -210,3 +210,16 @@ fn a_record_of_another_version_is_refused_with_the_reason() {
     desk.put("run/run.toml", &record);
     desk.output("eval run");
 }
+
+#[test]
+fn outputs_that_follow_a_selection_of_classes_are_evaluated_as_they_were_trained() {
+    let desk = Desk::new();
+    let pair = "selection = { classes = { pair = { zero = 3, one = 7 } } }\ninput = \"pixels\"\n\
+                epochs = 1\nlayers = [{ kind = \"dense\", units = \"classes\" }]\n";
+    desk.put("pair.toml", pair);
+    let trained = desk.output("train pair.toml --out pair");
+    let json: serde_json::Value = serde_json::from_str(&desk.output("eval pair --json")).unwrap();
+    assert_eq!(json["classes"], serde_json::json!(["3", "7"]));
+    let accuracy = format!("test accuracy  {:.4}", json["test_accuracy"].as_f64().unwrap());
+    assert!(trained.contains(&accuracy), "{trained}\n{json:#}");
+}

@@ -251,9 +251,11 @@ impl RunFolder {
                 format!("missing; 'threadcount train --resume {shown}' writes it again"),
             ));
         }
-        let sample = record.data.shape().unwrap_or(crate::data::Shape::Flat(0));
-        let trained =
-            Trained::of_file(&path, &record.task, sample, Some(record.data.classes), pool)?;
+        let Some(sample) = record.data.shape() else {
+            return Err(Error::data(self.record_path(), "data.sample: one to three sizes"));
+        };
+        let classes = record.task.selection.classes.count(record.data.classes);
+        let trained = Trained::of_file(&path, &record.task, sample, Some(classes), pool)?;
         match trained.origin() {
             Some(origin) if origin.run != self.id => {
                 Err(Error::data(path, "of another run than run.toml: put its own one back"))
