@@ -112,8 +112,9 @@ fn bar_of(wanted: &Wanted) -> ProgressBar {
     bar.with_message(wanted.name.clone())
 }
 
-/// The set that a command works on: the user's, with a warning of whatever was odd about it, or the synthetic one, announced loudly. From here on
-/// the program ends with a line that says why, should a file be cut short under it.
+/// The set that a command works on: the user's, with a warning of whatever was odd about it, or the
+/// synthetic one, announced loudly. From here on the program ends with a line that says why, should a
+/// file be cut short under it.
 ///
 /// # Errors
 /// As [`Places::open`].

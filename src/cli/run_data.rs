@@ -3,7 +3,7 @@
 use super::data;
 use super::settings::{DataFlag, Settings};
 use crate::console;
-use crate::data::{Dataset, Places, Source, Split};
+use crate::data::{Dataset, Places, Source, Split, measures};
 use crate::train::{DataRecord, Record};
 use crate::{Error, Result};
 use std::path::{PathBuf, absolute};
@@ -121,18 +121,9 @@ fn check_form(was: &DataRecord, now: &DataRecord) -> Result<()> {
     if now.sample != was.sample {
         return refuse(format!(
             "its images measure {}, the model was trained on {}",
-            measure(&now.sample),
-            measure(&was.sample)
+            measures(&now.sample),
+            measures(&was.sample)
         ));
     }
     Ok(())
-}
-
-/// `28x28`; with the channels where there are several.
-fn measure(sizes: &[usize]) -> String {
-    let sizes = match sizes {
-        [height, width, 1] => &[*height, *width][..],
-        sizes => sizes,
-    };
-    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }

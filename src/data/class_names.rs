@@ -1,6 +1,6 @@
 //! The classes of a set: which labels it has, and what they are called.
 
-use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::dataset::Identity;
@@ -170,15 +170,16 @@ fn beside(filed: &Filed) -> Option<(PathBuf, Spelling)> {
 }
 
 fn read(path: &Path) -> Result<String> {
-    let (file, metadata) = super::map::open_regular(path)?;
+    let (mut file, metadata) = super::map::open_regular(path)?;
     if metadata.len() > LONGEST {
         return Err(Error::data(path, "too long for a list of names; write one name a line"));
     }
-    drop(file);
-    fs::read_to_string(path).map_err(|source| {
-        Error::data(
+    let mut text = String::new();
+    match file.read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(source) => Err(Error::data(
             path,
             format!("cannot be read ({source}); write the names of the classes in UTF-8"),
-        )
-    })
+        )),
+    }
 }

@@ -63,11 +63,7 @@ impl Images {
 
     /// How an image measures: `28x28`, with three channels `32x32x3`.
     pub fn measures(&self) -> String {
-        let [_, height, width, channels] = self.shape;
-        match channels {
-            1 => format!("{height}x{width}"),
-            _ => format!("{height}x{width}x{channels}"),
-        }
+        super::shape::measures(&self.shape[1..])
     }
 
     /// The bytes of image `i`, row by row, the channels of a pixel side by side.

@@ -51,6 +51,8 @@ pub use samples::{Inputs, Row, Samples};
 pub use scale::{Scale, Scaling};
 pub use shape::Shape;
 pub(crate) use shape::elements;
+#[cfg(feature = "program")]
+pub(crate) use shape::measures;
 pub use show::show;
 pub use split::{Classes, Missing, Partition, Selection, Split, Validation};
 pub use targets::Targets;

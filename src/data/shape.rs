@@ -43,6 +43,20 @@ impl Shape {
     }
 }
 
+/// `600x28x28`
+pub(crate) fn times(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}
+
+/// How a sample measures whose axes have these sizes: `28x28`, and with the channels where there are
+/// several `32x32x3`.
+pub(crate) fn measures(sizes: &[usize]) -> String {
+    match sizes {
+        [height, width, 1] => times(&[*height, *width]),
+        sizes => times(sizes),
+    }
+}
+
 /// The product of `dims`, saturating.
 pub(crate) fn elements(dims: &[usize]) -> usize {
     dims.iter().fold(1, |product: usize, &n| product.saturating_mul(n))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cache::{Cache, file_sha256};
 use super::dataset::{Dataset, Identity};
 use super::format::{self, Look};
+use super::shape::times;
 use crate::{Error, Result};
 
 /// What `threadcount data verify` found.
@@ -116,7 +117,7 @@ impl fmt::Display for Verification {
         for FileCheck { name, outcome } in &self.files {
             match outcome {
                 Ok(Checked { look: Look { dims, is_official, remark }, sha256 }) => {
-                    let dims = dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
+                    let dims = times(dims);
                     let verdict = if *is_official { "official" } else { "not official" };
                     writeln!(f, "  {name:<width$}  {dims:<13}  {verdict:<12}  sha256 {sha256}")?;
                     if let Some(remark) = remark {

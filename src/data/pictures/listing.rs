@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 
-use super::{Import, MAX_CLASSES};
-use crate::data::Half;
+use super::Import;
+use crate::data::{Half, MOST_CLASSES};
 use crate::{Error, Result};
 
 /// Ends of names that are taken for pictures, in lower case.
@@ -165,8 +165,8 @@ impl Listing {
                     )
                 }
             },
-            (n, _) if n > MAX_CLASSES => format!(
-                "holds {n} folders, where labels number {MAX_CLASSES} classes at most: import fewer"
+            (n, _) if n > MOST_CLASSES => format!(
+                "holds {n} folders, where labels number {MOST_CLASSES} classes at most: import fewer"
             ),
             _ => return Ok(()),
         };

@@ -29,8 +29,6 @@ pub use crate::data::class_names::CLASSES_FILE;
 pub const TEST_FRACTION: f64 = 1.0 / 7.0;
 /// The longest side of the images that are made.
 pub const MAX_SIDE: usize = 1024;
-/// Labels are bytes.
-pub const MAX_CLASSES: usize = 256;
 
 /// What becomes of colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

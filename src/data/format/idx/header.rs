@@ -5,6 +5,7 @@
 use crate::Result;
 use crate::data::contents::Contents;
 use crate::data::images::{FiledLabels, Images};
+use crate::data::shape::times;
 
 /// What an IDX file has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +109,14 @@ impl Header {
         if dims.contains(&0) {
             return Err(format!(
                 "its {noun} measure {} numbers; put {noun} of at least one in its place",
-                product_text(&dims[1..])
+                times(&dims[1..])
             ));
         }
         // Twice: in u64 for the file, in isize for the address space.
         let file_len = file_len.filter(|&len| isize::try_from(len).is_ok()).ok_or_else(|| {
             format!(
                 "the header promises {} bytes, more than can be addressed; restore the file",
-                product_text(&dims)
+                times(&dims)
             )
         })?;
         match len {
@@ -251,11 +252,6 @@ impl Form {
 /// `[600, 28, 28]`
 fn sizes_text(dims: &[usize]) -> String {
     format!("{dims:?}")
-}
-
-/// `600x28x28`
-fn product_text(dims: &[usize]) -> String {
-    dims.iter().map(ToString::to_string).collect::<Vec<_>>().join("x")
 }
 
 /// The images in the contents of a raw IDX file.

@@ -53,31 +53,9 @@ impl ActivationText {
 }
 
 /// `"valid"` or `"same"`.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Padding", rename_all = "kebab-case")]
 pub(super) enum PaddingText {
     Valid,
     Same,
-}
-
-impl PaddingText {
-    pub(super) fn serialize<S: Serializer>(
-        padding: &Padding,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        let text = match padding {
-            Padding::Valid => Self::Valid,
-            Padding::Same => Self::Same,
-        };
-        Serialize::serialize(&text, serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Padding, D::Error> {
-        Ok(match <Self as Deserialize>::deserialize(deserializer)? {
-            Self::Valid => Padding::Valid,
-            Self::Same => Padding::Same,
-        })
-    }
 }
