@@ -3,12 +3,14 @@
 
 #[path = "common/desk.rs"]
 mod desk;
+#[cfg(unix)]
+#[path = "common/process.rs"]
+mod process;
 
 use desk::{DATA, Desk};
 use predicates::prelude::*;
 use predicates::str::{contains, starts_with};
 use std::fs;
-use std::path::Path;
 use threadcount::data::synthetic;
 
 fn json(text: &[u8]) -> serde_json::Value {
@@ -406,31 +408,12 @@ fn data_commands() {
 #[cfg(unix)]
 mod signals {
     use super::*;
+    use process::{Running, command, program, wait_for, wait_until};
     use std::io::Read;
-    use std::process::{Child, Command as Process, Stdio};
-    use std::time::{Duration, Instant};
+    use std::process::Stdio;
 
-    fn start(desk: &Desk, args: &str) -> Child {
-        let mut command = Process::new(assert_cmd::cargo::cargo_bin!("threadcount"));
-        desk.clean(|name| {
-            command.env_remove(name);
-        });
-        command
-            .args(args.split_whitespace())
-            .current_dir(desk.folder())
-            .env("THREADCOUNT_CACHE", desk.path("cache"))
-            .env("THREADCOUNT_DATA", DATA.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command.spawn().unwrap()
-    }
-
-    fn wait_for(file: &Path) {
-        let began = Instant::now();
-        while !file.exists() {
-            assert!(began.elapsed() < Duration::from_secs(60), "{} never came", file.display());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    fn start(desk: &Desk, args: &str) -> Running {
+        Running::start(program(desk, args).stdout(Stdio::piped()).stderr(Stdio::piped()))
     }
 
     #[test]
@@ -438,11 +421,10 @@ mod signals {
         let desk = Desk::new();
         let mut child = start(&desk, "train nlp-cnn --epochs 100000 --batch-size 7 --out here");
         wait_for(&desk.path("here/history.csv"));
-        let id = child.id().to_string();
-        assert!(Process::new("kill").args(["-INT", &id]).status().unwrap().success());
-        let status = child.wait().unwrap();
+        child.send("INT");
+        let status = child.end();
         let mut said = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        child.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!(status.code(), Some(130), "{said}");
         assert!(said.contains("continue with 'threadcount train --resume here'"), "{said}");
 
@@ -464,32 +446,19 @@ mod signals {
             let desk = Desk::new();
             let program = assert_cmd::cargo::cargo_bin!("threadcount").display().to_string();
             let args = "train biu-base --epochs 1000000 --threads 1 --out here";
-            let mut shell = Process::new("sh");
+            let mut shell = command(&desk, "sh");
             shell.args(["-c", &format!("trap '' {ignored}; exec {program} {args}")]);
-            desk.clean(|name| {
-                shell.env_remove(name);
-            });
-            shell.current_dir(desk.folder()).env("THREADCOUNT_DATA", DATA.path());
-            shell.stdout(Stdio::null()).stderr(Stdio::null());
-            let mut child = shell.spawn().unwrap();
+            let mut child = Running::start(shell.stdout(Stdio::null()).stderr(Stdio::null()));
             let history = desk.path("here/history.csv");
             wait_for(&history);
-            let send = |signal: &str| {
-                let id = child.id().to_string();
-                let sent = Process::new("kill").args([&format!("-{signal}"), &id]).status();
-                assert!(sent.unwrap().success());
-            };
-            send(ignored);
+            child.send(ignored);
             // It goes on: after some more epochs than one may have been under way.
             let epochs = || fs::read_to_string(&history).unwrap().lines().count();
-            let (before, began) = (epochs(), Instant::now());
-            while epochs() < before + 3 {
-                assert!(began.elapsed() < Duration::from_secs(60), "{ignored} stopped it");
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            let before = epochs();
+            wait_until(&format!("epochs after {ignored}"), || epochs() >= before + 3);
             let other = signals.into_iter().find(|&signal| signal != ignored).unwrap();
-            send(other);
-            assert_eq!(child.wait().unwrap().code(), Some(130), "{other}, not {ignored}");
+            child.send(other);
+            assert_eq!(child.end().code(), Some(130), "{other}, not {ignored}");
         }
     }
 
@@ -498,15 +467,15 @@ mod signals {
         let desk = Desk::new();
         for args in ["list", "summary cse574-cnn", "info", "train biu-base --epochs 1"] {
             let mut child = start(&desk, args);
-            drop(child.stdout.take());
+            drop(child.0.stdout.take());
             let mut said = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-            assert!(child.wait().unwrap().success(), "{args}: {said}");
+            child.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+            assert!(child.end().success(), "{args}: {said}");
             assert!(!said.contains("error") && !said.contains("panicked"), "{args}: {said}");
         }
         // Nor is one of stderr.
         let mut child = start(&desk, "train biu-base --epochs 1");
-        drop(child.stderr.take());
-        assert!(child.wait().unwrap().success());
+        drop(child.0.stderr.take());
+        assert!(child.end().success());
     }
 }

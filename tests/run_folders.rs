@@ -3,10 +3,13 @@
 
 #[path = "common/desk.rs"]
 mod desk;
+#[cfg(unix)]
+#[path = "common/process.rs"]
+mod process;
 #[path = "common/sets.rs"]
 mod sets;
 
-use desk::{DATA, Desk, copy};
+use desk::{Desk, copy};
 use predicates::prelude::*;
 use predicates::str::contains;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -450,10 +453,10 @@ fn no_message_repeats_a_long_text() {
 #[cfg(unix)]
 mod names_and_processes {
     use super::*;
+    use process::{Running, program, wait_for, wait_until};
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
-    use std::process::{Child, Command as Process, Stdio};
-    use std::time::{Duration, Instant};
+    use std::process::Stdio;
 
     fn foreign(desk: &Desk) -> PathBuf {
         desk.folder().join(OsStr::from_bytes(b"caf\xe9"))
@@ -488,27 +491,8 @@ mod names_and_processes {
         assert!(folder.join("runs/biu-relu/model.safetensors").exists());
     }
 
-    fn start(desk: &Desk, args: &str) -> Child {
-        let mut command = Process::new(assert_cmd::cargo::cargo_bin!("threadcount"));
-        desk.clean(|name| {
-            command.env_remove(name);
-        });
-        command.args(args.split_whitespace()).current_dir(desk.folder());
-        command.env("THREADCOUNT_DATA", DATA.path());
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
-    fn wait_for(file: &Path) {
-        let began = Instant::now();
-        while !file.exists() {
-            assert!(began.elapsed() < Duration::from_secs(60), "{} never came", file.display());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn signal(child: &Child, name: &str) {
-        let id = child.id().to_string();
-        assert!(Process::new("kill").args([name, &id]).status().unwrap().success());
+    fn start(desk: &Desk, args: &str) -> Running {
+        Running::start(program(desk, args).stdout(Stdio::null()).stderr(Stdio::null()))
     }
 
     /// One process at a time; a lock does not outlive its process, however that ended.
@@ -519,8 +503,8 @@ mod names_and_processes {
         wait_for(&desk.path("here/history.csv"));
         desk.refuses("train --resume here", 1, "here: another process is training this run");
         desk.refuses("train biu-relu --out here", 1, "already holds a run");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.send("KILL");
+        child.end();
         let epochs = desk.read("here/history.csv").lines().count() + 2;
         let mut resumed = desk.run(&format!("train --resume here --epochs {epochs}"));
         resumed.assert().success();
@@ -529,14 +513,10 @@ mod names_and_processes {
         let evaluated = run(&desk, "eval here").0;
         assert_eq!(evaluated, Some(0));
         let mut child = start(&desk, "train --resume here --epochs 1000000 --threads 1");
-        let began = Instant::now();
-        while desk.read("here/history.csv").lines().count() < epochs + 3 {
-            assert!(began.elapsed() < Duration::from_secs(60));
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_until("more epochs", || desk.read("here/history.csv").lines().count() >= epochs + 3);
         desk.refuses("eval here", 1, "its model is of an earlier end, before it was made longer");
-        signal(&child, "-INT");
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        child.send("INT");
+        assert_eq!(child.end().code(), Some(130));
         desk.refuses("eval here", 1, "finish it with 'threadcount train --resume here'");
         // Fewer epochs than it has, or the number of the one that it is in.
         let before = files(&desk.path("here"));
@@ -551,7 +531,7 @@ mod names_and_processes {
         fs::create_dir_all(desk.path("here/curves.svg/x")).unwrap();
         let mut child = start(&desk, "train biu-relu --epochs 1000000 --threads 1 --out here");
         wait_for(&desk.path("here/history.csv"));
-        signal(&child, "-INT");
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        child.send("INT");
+        assert_eq!(child.end().code(), Some(130));
     }
 }
