@@ -1,10 +1,10 @@
-//! The cache folder: where `.gz` files are unpacked to, `threadcount data fetch` puts the official
+//! The cache folder: where packed files are unpacked to, `threadcount data fetch` puts the official
 //! set, and the synthetic set is kept. Everything appears in it under its final name in one step (a
 //! temporary file or folder, then a rename), so any number of processes may use it at once.
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use directories::ProjectDirs;
@@ -12,9 +12,10 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::contents::{self, Contents};
-use super::format::header::{Form, Header};
+use super::format::form::Form;
+use super::format::header::Header;
 use super::map::open_regular;
-use super::unpack::{self, Fault, unreadable};
+use super::unpack::{Fault, Packed, unreadable};
 use crate::files::hex;
 use crate::{Error, Result};
 
@@ -108,18 +109,15 @@ impl Cache {
         }
     }
 
-    /// The raw contents of the IDX file at `path`, which may be packed, whatever its name says. A packed
-    /// one is unpacked into the cache if it is not there yet, and into memory if the cache takes nothing.
-    /// The cached name carries the SHA-256 of the packed bytes, so a changed `.gz` is never served stale.
+    /// The raw form of what is packed: unpacked into the cache if it is not there yet, and into memory if
+    /// the cache takes nothing. The cached name carries the SHA-256 of the packed bytes, so a changed file
+    /// is never served stale.
     ///
     /// # Errors
-    /// [`Error::Data`] if the file cannot be read, or is packed and not a whole gzip file that holds
-    /// exactly the IDX file its inner header promises.
-    pub(super) fn contents(&self, form: Form, path: &Path) -> Result<Contents> {
-        if !unpack::is_packed(path)? {
-            return Contents::map(path);
-        }
-        let reason = match self.unpack(form, path) {
+    /// [`Error::Data`] if it cannot be read, or is not what it has to be.
+    pub(super) fn unpacked(&self, packed: &impl Packed) -> Result<Contents> {
+        let path = packed.path();
+        let reason = match self.unpack(packed) {
             Ok(raw) => return Ok(Contents::map(&raw)?.unpacked_from(path)),
             Err(Fault::Bad(error)) => return Err(error),
             Err(Fault::Full(reason)) => reason,
@@ -136,27 +134,23 @@ impl Cache {
             Ok(len) => contents::room(path, len).map_err(Fault::Bad),
             Err(_) => Err(Fault::Bad(Error::data(path, "too large for this machine's addresses"))),
         };
-        match unpack::gunzip(form, path, room) {
+        match packed.unpack(room) {
             Ok(bytes) => Ok(Contents::held(path, bytes, Some(remark)).unpacked_from(path)),
             Err(Fault::Bad(error)) => Err(error),
             Err(Fault::Full(reason)) => Err(not_writable(path)(reason)),
         }
     }
 
-    /// The raw form of the packed file at `path` in the cache.
-    fn unpack(&self, form: Form, path: &Path) -> std::result::Result<PathBuf, Fault> {
+    /// Where the raw form is in the cache.
+    fn unpack(&self, packed: &impl Packed) -> std::result::Result<PathBuf, Fault> {
         let root = self.root().map_err(|error| Fault::Full(io::Error::other(error.to_string())))?;
-        let (file, _) = open_regular(path).map_err(Fault::Bad)?;
-        let key = sha256_of(BufReader::with_capacity(CHUNK, file))
-            .map_err(|error| Fault::Bad(unreadable(path)(error)))?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        let key = packed.sha256().map_err(Fault::Bad)?;
         let folder = root.join("unpacked");
-        let target = folder.join(format!("{name}.{}", &hex(&key)[..32]));
-        if is_whole(form, &target) {
+        let target = folder.join(format!("{}.{}", packed.name(), &hex(&key)[..32]));
+        if is_whole(packed.form(), &target) {
             return Ok(target);
         }
-        let temporary = unpack::gunzip(form, path, |_| {
+        let temporary = packed.unpack(|_| {
             fs::create_dir_all(&folder)
                 .and_then(|()| temporary(".unpacking-", 0o644).tempfile_in(&folder))
                 .map_err(Fault::Full)
@@ -199,6 +193,12 @@ pub(super) fn is_whole(form: Form, path: &Path) -> bool {
         && Header::parse(form, &head, Some(metadata.len())).is_ok()
 }
 
+/// SHA-256 of the file at `path`.
+pub(super) fn sha256_of_file(path: &Path) -> Result<[u8; 32]> {
+    let (file, _) = open_regular(path)?;
+    sha256_of(file).map_err(unreadable(path))
+}
+
 /// SHA-256 of a whole stream.
 fn sha256_of(mut input: impl Read) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
@@ -213,13 +213,14 @@ fn sha256_of(mut input: impl Read) -> io::Result<[u8; 32]> {
 
 /// SHA-256 of the file at `path`, as lower-case hexadecimal digits.
 pub(super) fn file_sha256(path: &Path) -> Result<String> {
-    let (file, _): (File, _) = open_regular(path)?;
-    Ok(hex(&sha256_of(file).map_err(unreadable(path))?))
+    Ok(hex(&sha256_of_file(path)?))
 }
 
-/// SHA-256 of bytes in memory, as lower-case hexadecimal digits.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+/// SHA-256 of bytes in memory, in pieces one behind the other, as lower-case hexadecimal digits.
+pub(super) fn sha256(pieces: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    pieces.iter().for_each(|piece| hash.update(piece));
+    hex(&hash.finalize())
 }
 
 #[cfg(test)]
@@ -230,7 +231,7 @@ mod tests {
     fn sha256_of_the_standards_examples() {
         // FIPS 180-2, appendix B.
         assert_eq!(
-            sha256(b"abc"),
+            sha256(&[b"a", b"", b"bc"]),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         assert_eq!(

@@ -38,8 +38,13 @@ pub const CLASSES_FILE: &str = "classes.txt";
 
 /// The files beside the data that name classes, in the order in which they are looked for. Each may begin
 /// with the prefix of the set's other files.
-const FILES: [(&str, Spelling); 2] =
-    [(CLASSES_FILE, Spelling::Lines), ("mapping.txt", Spelling::Characters)];
+const FILES: [(&str, Spelling); 4] = [
+    (CLASSES_FILE, Spelling::Lines),
+    ("mapping.txt", Spelling::Characters),
+    // As CIFAR-10 and CIFAR-100 are shipped.
+    ("batches.meta.txt", Spelling::Lines),
+    ("fine_label_names.txt", Spelling::Lines),
+];
 
 impl ClassList {
     /// The classes of a set whose labels are `first` to `last`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::cache::Cache;
 use super::class_names::ClassList;
-use super::fashion_mnist::Half;
+use super::fashion_mnist::{self, Half};
 use super::format::{self, FiledPart, Opened};
 use super::images::{Images, Labels};
 use super::synthetic;
@@ -78,7 +78,7 @@ impl Dataset {
     /// [`Error::Data`] if there is none, a file is missing or bad, or they do not fit together.
     pub fn open_folder(folder: &Path, cache: &Cache) -> Result<Arc<Self>> {
         let filed = format::find(folder)?;
-        let Opened { train, test, is_official } = filed.format.open(&filed, cache)?;
+        let Opened { train, test } = filed.format.open(&filed, cache)?;
         train.check()?;
         test.check()?;
         let [of_train, of_test] = [&train, &test].map(|part| part.images.measures());
@@ -99,7 +99,7 @@ impl Dataset {
         }
         let identity = if filed.folder.join(synthetic::MARKER).exists() {
             Identity::Synthetic
-        } else if is_official {
+        } else if fashion_mnist::is_official(&train, &test) {
             Identity::FashionMnist
         } else {
             Identity::Other

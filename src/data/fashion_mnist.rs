@@ -1,6 +1,8 @@
 //! The official Fashion-MNIST files (Xiao, Rasul & Vollgraf 2017): their names, checksums and classes.
 
 use super::cache::sha256;
+use super::format::FiledPart;
+use super::format::header::header_bytes;
 
 /// The classes, by label.
 pub const CLASS_NAMES: [&str; 10] = [
@@ -79,6 +81,32 @@ impl Official {
     /// Whether these bytes of a raw file are the official ones. The length is asked first, so only
     /// a file that may be official costs a hash (train images: about 25 ms with SHA instructions).
     pub fn is_raw(&self, bytes: &[u8]) -> bool {
-        bytes.len() as u64 == self.raw_len && sha256(bytes) == self.raw_sha256
+        self.is(&[bytes])
     }
+
+    /// The same of the pieces of a raw file.
+    fn is(&self, pieces: &[&[u8]]) -> bool {
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        len as u64 == self.raw_len && sha256(pieces) == self.raw_sha256
+    }
+}
+
+/// Whether these are the official images and labels, in files of whichever format. Smallest first: a set
+/// that is not official is found out without a hash of its images.
+pub(super) fn is_official(train: &FiledPart, test: &FiledPart) -> bool {
+    let labels = |part: &FiledPart, official: &Official| {
+        let bytes: Option<Vec<u8>> =
+            part.labels.values.iter().map(|&label| u8::try_from(label).ok()).collect();
+        bytes.is_some_and(|bytes| official.is(&[&header_bytes(&[bytes.len()]), &bytes]))
+    };
+    let images = |part: &FiledPart, official: &Official| {
+        let images = &part.images;
+        let header = header_bytes(&[images.count(), images.height(), images.width()]);
+        images.channels() == 1 && official.is(&[&header, images.as_slice()])
+    };
+    let [train_images, train_labels, test_images, test_labels] = &FILES;
+    labels(test, test_labels)
+        && labels(train, train_labels)
+        && images(test, test_images)
+        && images(train, train_images)
 }

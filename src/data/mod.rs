@@ -44,6 +44,7 @@ pub use class_names::{ClassList, MOST_CLASSES};
 pub use dataset::{Dataset, Identity, Location, Part, Places, Source};
 pub use fashion_mnist::{CLASS_NAMES, Half};
 pub use fetch::{Fetch, FetchEvent};
+pub use format::FORMATS;
 pub use images::{FiledLabels, Images, Labels};
 pub use map::exit_on_lost_pages;
 pub use pictures::{Import, ImportEvent};

@@ -118,8 +118,12 @@ impl fmt::Display for Verification {
             match outcome {
                 Ok(Checked { look: Look { dims, is_official, remark }, sha256 }) => {
                     let dims = times(dims);
-                    let verdict = if *is_official { "official" } else { "not official" };
-                    writeln!(f, "  {name:<width$}  {dims:<13}  {verdict:<12}  sha256 {sha256}")?;
+                    let verdict = match is_official {
+                        Some(true) => "official      ",
+                        Some(false) => "not official  ",
+                        None => "",
+                    };
+                    writeln!(f, "  {name:<width$}  {dims:<13}  {verdict}sha256 {sha256}")?;
                     if let Some(remark) = remark {
                         writeln!(f, "  {:<width$}  {remark}", "")?;
                     }

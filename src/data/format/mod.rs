@@ -1,21 +1,40 @@
 //! The formats in which sets of images are filed: one row of [`FORMATS`] each, with a file of its own
 //! below this one. A format finds its files by their names, looks at one of them, and opens a set.
 
+mod cifar;
+pub(super) mod form;
 mod idx;
+#[cfg(feature = "numpy")]
+mod numpy;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
+use super::fashion_mnist::Half;
 use super::images::{FiledLabels, Images};
 use crate::{Error, Result};
+use form::Form;
 
 pub(super) use idx::header;
 
 /// All formats. One that is not in this list is not there: folders are searched, verified, opened and
 /// refused by it alone.
-pub const FORMATS: [&dyn Format; 1] = [&idx::Idx];
+pub const FORMATS: &[&dyn Format] = &[
+    &idx::Idx,
+    #[cfg(feature = "numpy")]
+    &numpy::NumPy,
+    &cifar::Cifar,
+];
+
+/// The four arrays of a set, in the order in which formats with a file for each have them.
+const PLACES: [(Half, Form); 4] = [
+    (Half::Train, Form::Images),
+    (Half::Train, Form::Labels),
+    (Half::Test, Form::Images),
+    (Half::Test, Form::Labels),
+];
 
 /// A way in which a set of images with labels lies in a folder.
 pub trait Format: Sync {
@@ -25,7 +44,8 @@ pub trait Format: Sync {
     /// What its files are called, for the message that no set is there.
     fn files(&self) -> &'static str;
 
-    /// The sets that the names in a folder promise, complete or not. Opens nothing.
+    /// The sets that the names in a folder promise, complete or not. Reads no more of a file than a table
+    /// of its contents.
     fn recognise(&self, listing: &Listing) -> Vec<Filed>;
 
     /// Looks at one file by itself, down to its last byte.
@@ -139,8 +159,9 @@ impl Filed {
 pub struct Look {
     /// Sizes of the array in it, outermost first.
     pub dims: Vec<usize>,
-    /// Whether its contents are those of an official file of Fashion-MNIST.
-    pub is_official: bool,
+    /// Whether its contents are those of an official file of Fashion-MNIST; none where the format has no
+    /// such files.
+    pub is_official: Option<bool>,
     /// What was odd about reading it, though it could be read.
     pub remark: Option<String>,
 }
@@ -152,8 +173,6 @@ pub struct Opened {
     pub train: FiledPart,
     /// Tested on.
     pub test: FiledPart,
-    /// Whether every file is the official one of Fashion-MNIST.
-    pub is_official: bool,
 }
 
 /// Images and the labels that belong to them.
@@ -171,7 +190,7 @@ pub struct FiledPart {
 /// # Errors
 /// [`Error::Data`] if there is none, or more than one.
 pub fn find(place: &Path) -> Result<Filed> {
-    if let Some(set) = named_by_prefix(place) {
+    if let Some(set) = named_by_prefix(place).or_else(|| in_one_file(place)) {
         return Ok(set);
     }
     check_place(place)?;
@@ -192,19 +211,30 @@ pub fn find(place: &Path) -> Result<Filed> {
 /// Of a place that is no folder, the set below its parent that has its name.
 fn named_by_prefix(place: &Path) -> Option<Filed> {
     let called = place.file_name()?.to_str().filter(|_| !place.exists())?;
-    let parent = place.parent()?;
-    let folder = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    let sets = Listing::read(folder).ok()?.sets().into_iter();
+    let sets = Listing::read(parent(place)?).ok()?.sets().into_iter();
     sets.filter(|set| !set.prefix.is_empty()).find(|set| set.called().eq_ignore_ascii_case(called))
 }
 
-/// Says that `place` is a folder, or names a set in one.
+/// Of a place that is a file, the set that lies in this file alone.
+fn in_one_file(place: &Path) -> Option<Filed> {
+    let called = place.file_name()?.to_str().filter(|_| place.is_file())?;
+    let sets = Listing::read(parent(place)?).ok()?.sets().into_iter();
+    sets.filter(|set| set.files.len() == 1).find(|set| set.files[0].name == called)
+}
+
+fn parent(place: &Path) -> Option<&Path> {
+    let parent = place.parent()?;
+    Some(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+}
+
+/// Says that `place` is a folder or a file that holds a set, or names a set in a folder.
 ///
 /// # Errors
 /// [`Error::Data`].
 pub fn check_place(place: &Path) -> Result<()> {
     match place.metadata() {
         Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) if in_one_file(place).is_some() => Ok(()),
         Ok(_) => Err(Error::data(place, "not a folder; name the folder that holds the set")),
         Err(_) if named_by_prefix(place).is_some() => Ok(()),
         Err(source) => Err(cannot_open(place)(source)),
@@ -236,7 +266,11 @@ fn several(folder: &Path, sets: &[Filed]) -> Error {
     let called: Vec<_> = sets.iter().map(Filed::called).collect();
     let mend = match sets.iter().find(|set| !set.prefix.is_empty()) {
         Some(set) => {
-            format!("name one of them, such as {}", folder.join(set.called()).display())
+            let place = folder.join(set.called());
+            match sets.iter().all(|set| !set.prefix.is_empty()) {
+                true => format!("name one of them, such as {}", place.display()),
+                false => format!("name {}, or leave one of them in it", place.display()),
+            }
         }
         None => "leave one of them in it".to_owned(),
     };
@@ -261,6 +295,12 @@ fn nothing(listing: &Listing) -> Error {
         1..=4 => format!("it holds {}", names.join(", ")),
         many => format!("it holds {} and {} more", names[..3].join(", "), many - 3),
     };
+    let packed = [".tar.gz", ".tgz", ".tar", ".zip", ".7z", ".rar"];
+    let is_packed = |name: &&String| packed.iter().any(|end| name.to_lowercase().ends_with(end));
+    if let Some(name) = names.iter().find(is_packed) {
+        let fault = format!("no set is in it: {there}; if {name} holds one, unpack it there");
+        return Error::data(folder, fault);
+    }
     Error::data(
         folder,
         format!(

@@ -18,7 +18,8 @@ use rayon::prelude::*;
 
 use super::cache::{Cache, is_whole as is_whole_file, not_writable};
 use super::fashion_mnist::{CLASS_NAMES, FILES, Half};
-use super::format::header::{Form, header_bytes};
+use super::format::form::Form;
+use super::format::header::header_bytes;
 use crate::Result;
 use crate::random::{Key, Purpose};
 use canvas::{Dice, PIXELS, SIDE};

@@ -4,18 +4,9 @@
 
 use crate::Result;
 use crate::data::contents::Contents;
+use crate::data::format::form::{Columns, Form, labels as checked, sizes_text};
 use crate::data::images::{FiledLabels, Images};
 use crate::data::shape::times;
-
-/// What an IDX file has to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// `[count, height, width]`, or with channels `[count, height, width, channels]`; bytes.
-    Images,
-    /// `[count]`, bytes or 32-bit integers; or `[count, columns]` of 32-bit integers, of which the first
-    /// is the class, as QMNIST has it.
-    Labels,
-}
 
 /// A checked IDX header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,17 +92,7 @@ impl Header {
                 ));
             }
         }
-        let noun = form.noun();
-        form.check(&dims, element)?;
-        if dims[0] == 0 {
-            return Err(format!("holds no {noun}; put a set with at least one in its place"));
-        }
-        if dims.contains(&0) {
-            return Err(format!(
-                "its {noun} measure {} numbers; put {noun} of at least one in its place",
-                times(&dims[1..])
-            ));
-        }
+        form.check(&dims, if element == INTEGERS { Columns::First } else { Columns::One })?;
         // Twice: in u64 for the file, in isize for the address space.
         let file_len = file_len.filter(|&len| isize::try_from(len).is_ok()).ok_or_else(|| {
             format!(
@@ -128,6 +109,11 @@ impl Header {
             }
             _ => Ok(Self { dims, element: size as usize, header_len, file_len }),
         }
+    }
+
+    /// Whether these bytes begin a file of a form.
+    pub fn fits(form: Form, bytes: &[u8]) -> bool {
+        Self::parse(form, bytes, None).is_ok()
     }
 
     /// The length that a file would have whose sizes were written little-endian.
@@ -158,11 +144,16 @@ fn element_size(form: Form, element: u8) -> std::result::Result<u64, String> {
     }
 }
 
-/// What a file is that does not begin with two zeros.
-fn stranger(bytes: &[u8]) -> String {
+/// What a file is that people know by its first bytes; none if it is none of those.
+pub(in crate::data) fn known_stranger(bytes: &[u8]) -> Option<&'static str> {
     // "<!doctype", also behind blanks.
     let front = bytes.trim_ascii_start();
-    if let Some((_, what)) = STRANGERS.iter().find(|(magic, _)| front.starts_with(magic)) {
+    STRANGERS.iter().find(|(magic, _)| front.starts_with(magic)).map(|&(_, what)| what)
+}
+
+/// What a file is that does not begin with two zeros.
+fn stranger(bytes: &[u8]) -> String {
+    if let Some(what) = known_stranger(bytes) {
         return format!("not an IDX file but {what}");
     }
     if let [dimensions, element, 0, 0, ..] = *bytes
@@ -180,80 +171,6 @@ fn stranger(bytes: &[u8]) -> String {
     )
 }
 
-impl Form {
-    /// What it holds, in the plural.
-    pub const fn noun(self) -> &'static str {
-        match self {
-            Self::Images => "images",
-            Self::Labels => "labels",
-        }
-    }
-
-    /// The other one.
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Images => Self::Labels,
-            Self::Labels => Self::Images,
-        }
-    }
-
-    /// Says that an array of these sizes is one; else what it is, and what to do.
-    fn check(self, dims: &[usize], element: u8) -> std::result::Result<(), String> {
-        let text = sizes_text(dims);
-        match (self, dims) {
-            (Self::Images, [_, _, _] | [_, _, _, 1 | 3]) | (Self::Labels, [_] | [_, 1]) => Ok(()),
-            (Self::Labels, [_, _]) if element == INTEGERS => Ok(()),
-            (Self::Images, [_]) => {
-                Err(format!("holds labels, one number each ({text}), where images belong"))
-            }
-            (Self::Images, &[n, row]) => {
-                let side = row.isqrt();
-                let example = match side * side == row {
-                    true => format!(", such as {}", sizes_text(&[n, side, side])),
-                    false => String::new(),
-                };
-                Err(format!(
-                    "holds a row of {row} numbers for each image ({text}), not its height and width; \
-                     write the sizes [count, height, width]{example}"
-                ))
-            }
-            (Self::Images, &[n, channels @ (1 | 3), height, width]) => Err(format!(
-                "its channels come first ({text}); put those of each pixel side by side and write the sizes {}",
-                sizes_text(&[n, height, width, channels])
-            )),
-            (Self::Images, &[_, _, _, channels]) => {
-                Err(format!("its images have {channels} channels ({text}); convert them to 1 or 3"))
-            }
-            (Self::Images, _) => Err(format!(
-                "has {} dimensions ({text}) where images have 3, or 4 with channels; write the sizes \
-                 [count, height, width]",
-                dims.len()
-            )),
-            (Self::Labels, &[n, row]) => Err(format!(
-                "holds {row} numbers for each label ({text}), perhaps one-hot rows; write the number of the \
-                 class alone, with the sizes [{n}]"
-            )),
-            (Self::Labels, [_, _, _] | [_, _, _, _]) => {
-                Err(format!("holds images ({text}), where labels belong"))
-            }
-            (Self::Labels, _) => Err(format!(
-                "has {} dimensions ({text}) where labels have 1; write the sizes [count]",
-                dims.len()
-            )),
-        }
-    }
-
-    /// Whether an array of these sizes is one.
-    pub fn fits(self, bytes: &[u8]) -> bool {
-        Header::parse(self, bytes, None).is_ok()
-    }
-}
-
-/// `[600, 28, 28]`
-fn sizes_text(dims: &[usize]) -> String {
-    format!("{dims:?}")
-}
-
 /// The images in the contents of a raw IDX file.
 pub(in crate::data) fn images(contents: Contents) -> Result<Images> {
     let header = parsed(Form::Images, &contents)?;
@@ -269,20 +186,16 @@ pub(in crate::data) fn labels(contents: &Contents) -> Result<FiledLabels> {
     let header = parsed(Form::Labels, contents)?;
     let columns = header.dims.get(1).copied().unwrap_or(1);
     let elements = &contents[header.header_len..];
-    let values: Vec<i32> = match header.element {
-        1 => elements.iter().step_by(columns).map(|&label| label.into()).collect(),
+    let values = match header.element {
+        1 => checked(elements.iter().step_by(columns).copied()),
         _ => {
             let rows = elements.as_chunks::<4>().0.iter().step_by(columns);
-            rows.map(|label| i32::from_be_bytes(*label)).collect()
+            checked(rows.map(|label| i32::from_be_bytes(*label)))
         }
     };
-    if let Some(i) = values.iter().position(|&label| label < 0) {
-        let fault = format!("label {i} is {}; number the classes from 0 up", values[i]);
-        return Err(contents.fault(fault));
-    }
     Ok(FiledLabels {
         path: contents.origin().to_owned(),
-        values: values.into_iter().map(i32::unsigned_abs).collect(),
+        values: values.map_err(|fault| contents.fault(fault))?,
         remark: contents.remark().map(str::to_owned),
     })
 }

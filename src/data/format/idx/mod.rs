@@ -1,30 +1,23 @@
 //! IDX, the format of MNIST and its successors: images and labels of each part in a file of their own,
 //! raw or packed by gzip.
 
+mod gzip;
 pub(in crate::data) mod header;
 mod names;
 
 use std::fs::File;
 use std::io::Read;
 
-use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Opened};
+use super::form::Form;
+use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Opened, PLACES};
 use crate::data::cache::Cache;
 use crate::data::contents::Contents;
 use crate::data::fashion_mnist::{FILES, Half};
-use crate::data::unpack;
 use crate::{Error, Result};
-use header::{Form, Header};
+use header::Header;
 
 /// The row of [`FORMATS`](super::FORMATS).
 pub(super) struct Idx;
-
-/// The four files, in the order of [`FILES`].
-const PLACES: [(Half, Form); 4] = [
-    (Half::Train, Form::Images),
-    (Half::Train, Form::Labels),
-    (Half::Test, Form::Images),
-    (Half::Test, Form::Labels),
-];
 
 impl Format for Idx {
     fn name(&self) -> &'static str {
@@ -71,28 +64,19 @@ impl Format for Idx {
             }
             Ok(Look {
                 dims: header::parsed(form, &contents)?.dims,
-                is_official: FILES[file].is_raw(&contents),
+                is_official: Some(FILES[file].is_raw(&contents)),
                 remark: contents.remark().map(str::to_owned),
             })
         })
     }
 
     fn open(&self, filed: &Filed, cache: &Cache) -> Result<Opened> {
-        let part = |images: usize, labels: usize| {
+        let part = |images: usize, labels: usize| -> Result<_> {
             let images = read(filed, images, cache, header::images)?;
-            read(filed, labels, cache, |contents| {
-                let part = FiledPart { images, labels: header::labels(&contents)? };
-                Ok((part, FILES[labels].is_raw(&contents)))
-            })
+            let labels = read(filed, labels, cache, |contents| header::labels(&contents))?;
+            Ok(FiledPart { images, labels })
         };
-        let (train, official_train_labels) = part(0, 1)?;
-        let (test, official_test_labels) = part(2, 3)?;
-        // Smallest files first: a set that is not official is found out without a hash of its images.
-        let is_official = official_test_labels
-            && official_train_labels
-            && FILES[2].is_raw(test.images.file())
-            && FILES[0].is_raw(train.images.file());
-        Ok(Opened { train, test, is_official })
+        Ok(Opened { train: part(0, 1)?, test: part(2, 3)? })
     }
 }
 
@@ -104,7 +88,7 @@ fn read<T>(
     of: impl FnOnce(Contents) -> Result<T>,
 ) -> Result<T> {
     let path = filed.path(file)?;
-    let read = cache.contents(PLACES[file].1, &path).and_then(of);
+    let read = gzip::contents(PLACES[file].1, &path, cache).and_then(of);
     read.map_err(|error| match error {
         Error::Data { path, fault } if are_swapped(filed, file) => Error::data(
             path,
@@ -118,15 +102,15 @@ fn read<T>(
 fn are_swapped(filed: &Filed, file: usize) -> bool {
     let front = |file: usize| {
         let path = filed.path(file).ok()?;
-        if unpack::is_packed(&path).ok()? {
-            return unpack::front(&path).ok();
+        if gzip::is_packed(&path).ok()? {
+            return gzip::front(&path).ok();
         }
         let mut front = Vec::new();
         File::open(path).ok()?.take(Header::LONGEST as u64).read_to_end(&mut front).ok()?;
         Some(front)
     };
     let (_, form) = PLACES[file];
-    let has_form = |file, form: Form| front(file).is_some_and(|front| form.fits(&front));
+    let has_form = |file, form: Form| front(file).is_some_and(|front| Header::fits(form, &front));
     has_form(file, form.other()) && has_form(file ^ 1, form)
 }
 

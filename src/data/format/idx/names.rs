@@ -1,7 +1,7 @@
 //! The names under which IDX sets are shipped and unpacked.
 
-use super::header::Form;
 use crate::data::Half;
+use crate::data::format::form::Form;
 
 /// The parts of a name, `PREFIX HALF - FORM ENDING`, each with its spellings. In a name, dots and
 /// underscores are as good as hyphens (archive programs write `train-images.idx3-ubyte`), capitals as
