@@ -20,7 +20,7 @@ pub struct Machine {
     pub l2: Option<usize>,
     /// Bytes of third-level cache.
     pub l3: Option<usize>,
-    /// Bytes of memory.
+    /// Bytes of memory that this process may have: the machine's, or what its container is limited to.
     pub memory: Option<u64>,
     /// Operating system and architecture, such as `linux x86_64`.
     pub platform: String,
@@ -36,6 +36,8 @@ fn read() -> Machine {
     let available_threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = field(&cpuinfo, "model name").unwrap_or("unknown CPU").to_owned();
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limit = memory_limit(Path::new("/sys/fs/cgroup"), &groups);
     let physical = physical_cores().unwrap_or(available_threads);
     Machine {
         cpu,
@@ -44,7 +46,7 @@ fn read() -> Machine {
         l1d: cache(1),
         l2: cache(2),
         l3: cache(3),
-        memory: bytes("/proc/meminfo", "MemTotal"),
+        memory: [bytes("/proc/meminfo", "MemTotal"), limit].into_iter().flatten().min(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     }
 }
@@ -54,6 +56,31 @@ fn bytes(file: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let kib: u64 = field(&text, name)?.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
+}
+
+/// The smallest limit on memory of the control groups that a process is in, from `/proc/self/cgroup`, and
+/// of those around them. Inside a container a group's own folder may not be there, only the one at the
+/// root.
+fn memory_limit(root: &Path, groups: &str) -> Option<u64> {
+    let limits = groups.lines().flat_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        // Version 2 has one hierarchy for all controllers, version 1 a folder for each.
+        let (top, file) = match controllers {
+            "" => (root.to_owned(), "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                (root.join("memory"), "memory.limit_in_bytes")
+            }
+            _ => return None,
+        };
+        let own = top.join(path.trim_start_matches('/'));
+        let around = own.ancestors().take_while(|folder| folder.starts_with(&top));
+        // No limit is the word `max`, or a number beyond any memory.
+        around
+            .filter_map(|folder| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok())
+            .min()
+    });
+    limits.min()
 }
 
 /// The value of the first line `name : value`.
@@ -116,6 +143,31 @@ fn parse_size(size: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_containers_limit_on_memory_is_found() {
+        let root = std::env::temp_dir().join(format!("threadcount-groups-{}", std::process::id()));
+        let put = |path: &str, text: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let limit = |groups: &str| memory_limit(&root, groups);
+        assert_eq!(limit("0::/user/me\n"), None);
+        // Version 2: the smallest on the way up counts.
+        put("user/me/memory.max", "max\n");
+        put("user/memory.max", "3000000\n");
+        put("memory.max", "4000000\n");
+        assert_eq!(limit("1:cpu:/user\n0::/user/me\n"), Some(3_000_000));
+        // In a container its own folder is the root.
+        assert_eq!(limit("0::/elsewhere\n"), Some(4_000_000));
+        // Version 1, beside a version 2 that limits nothing.
+        put("memory/box/memory.limit_in_bytes", "1000000\n");
+        put("memory/memory.limit_in_bytes", "9223372036854771712\n");
+        assert_eq!(limit("4:cpu,memory:/box\n"), Some(1_000_000));
+        assert_eq!(limit("4:cpuset:/box\n"), None);
+        fs::remove_dir_all(&root).unwrap();
+    }
 
     #[test]
     fn reads_the_kernels_notations() {

@@ -242,6 +242,37 @@ fn colours_are_shown_by_their_lightness() {
 }
 
 #[test]
+fn wide_images_are_shown_smaller() {
+    let show = |height: usize, width: usize, pixel: fn(usize, usize) -> u8| {
+        let scratch = Scratch::with_labels(&[0], &[0]);
+        let at = |i: usize| pixel(i / width, i % width);
+        let pixels: Vec<u8> = (0..height * width).map(at).collect();
+        for name in [NAMES[0], NAMES[2]] {
+            scratch.put(name, &idx(&[1, height as u32, width as u32], &pixels));
+        }
+        let set = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap();
+        let text = show(&set, Half::Train, 0).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let lines = show(2, 40, |_, _| 255);
+    assert_eq!(lines, ["training image 0: label 0, 2x40", &"█".repeat(80), &"█".repeat(80)]);
+    // Blocks of 2 x 2, the last ones narrower and lower: black, a quarter, a half, white.
+    let lines = show(3, 41, |row, column| match (row, column) {
+        (_, 40) => 255,
+        (0, 0) | (0 | 1, 3) => 255,
+        _ => 0,
+    });
+    assert_eq!(lines[0], "training image 0: label 0, 3x41, shown at 1/2");
+    assert_eq!(lines[1], format!("░░▒▒{}██", " ".repeat(36)));
+    assert_eq!(lines[2], format!("{}██", " ".repeat(40)));
+    assert_eq!(lines.len(), 3);
+    // 300 x 300 in blocks of 8 x 8.
+    let lines = show(300, 300, |row, _| if row < 296 { 0 } else { 255 });
+    assert_eq!((lines.len(), &lines[38]), (39, &"█".repeat(76)));
+    assert!(lines[1..38].iter().all(String::is_empty));
+}
+
+#[test]
 fn labels_begin_anywhere_and_their_range_is_of_both_parts() {
     let set = Made::new(1..27, &[2, 2]).open().unwrap();
     assert_eq!((set.first_label(), set.class_names().len()), (1, 26));
