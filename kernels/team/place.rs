@@ -12,7 +12,7 @@ impl Places {
     /// Called by each thread of a team as it begins: moves it if another began on the same CPU, and
     /// there is one left. It is not held there: where other programs run as well, the system knows
     /// better.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     pub(super) fn find_one(&self) {
         use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
         let mut taken = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -30,12 +30,12 @@ impl Places {
         taken.push(sched_getcpu());
     }
 
-    /// Elsewhere the system is trusted.
-    #[cfg(not(target_os = "linux"))]
+    /// Elsewhere the system is trusted. Miri does not know CPUs.
+    #[cfg(any(not(target_os = "linux"), miri))]
     pub(super) fn find_one(&self) {}
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(miri)))]
 mod tests {
     use super::*;
     use rustix::thread::{sched_getaffinity, sched_getcpu};
