@@ -143,6 +143,46 @@ fn a_run_of_a_file_is_continued_evaluated_and_shown_without_the_file() {
     assert!(bytes(&desk, "whole/model.safetensors") == bytes(&desk, "again/model.safetensors"));
 }
 
+/// A file beside `--resume` has to be what the run was started with: the run goes on with its own task.
+#[test]
+fn a_run_is_not_continued_with_a_file_that_has_changed() {
+    let desk = Desk::new();
+    let printed = desk.output("recipe nlp-mlp80").replace("epochs = 30", "epochs = 2");
+    assert!(printed.contains("\nepochs = 2\n"), "{printed}");
+    desk.put("mine.toml", &printed);
+    desk.output("train mine.toml --epochs 1 --out run");
+    let record = fs::read_to_string(desk.path("run/run.toml")).unwrap();
+    let refused = |from: &str, to: &str, wanted: &str| {
+        assert!(printed.contains(from), "{printed}");
+        desk.put("mine.toml", &printed.replacen(from, to, 1));
+        let message = desk.refusal("train --resume run mine.toml --epochs 2", 2);
+        assert!(message.contains(&format!("mine.toml: {wanted}, and was ")), "{message}");
+        assert!(message.contains("when run was started; leave the file out to go on"), "{message}");
+        assert_eq!(fs::read_to_string(desk.path("run/run.toml")).unwrap(), record);
+    };
+    // Every line of the file that holds one setting, and a few inside of the others.
+    for (from, to, wanted) in [
+        ("units = 80", "units = 81", "layer 1: units is 81"),
+        ("activation = \"relu\"", "activation = \"tanh\"", "layer 1: activation is \"tanh\""),
+        ("batch-size = 32", "batch-size = 31", "batch-size is 31"),
+        ("order = \"shuffled\"", "order = \"as-split\"", "order is \"as-split\""),
+        ("keep = \"best-loss\"", "keep = \"last\"", "keep is \"last\""),
+        ("patience = 3", "patience = 4", "early-stopping.patience is 4"),
+        ("test = 0.15", "test = 0.25", "selection.partition.shuffled.test is 0.25"),
+        ("learning-rate = 0.001", "learning-rate = 0.002", "optimizer.learning-rate is 0.002"),
+    ] {
+        refused(from, to, wanted);
+    }
+    // Other epochs are what --epochs is for.
+    desk.put("mine.toml", &printed);
+    let message = desk.refusal("train --resume run mine.toml", 2);
+    let wanted = "epochs is 2, and was 1 when run was started; give --epochs 2 to train as many";
+    assert!(message.contains(wanted), "{message}");
+    desk.output("train --resume run mine.toml --epochs 2");
+    desk.put("mine.toml", &format!("# with a comment\n{printed}\n"));
+    desk.output("train --resume run mine.toml");
+}
+
 #[test]
 fn a_file_is_measured_like_a_recipe() {
     let desk = Desk::new();

@@ -12,6 +12,7 @@ mod score;
 mod session;
 mod stopping;
 mod task;
+mod task_difference;
 mod task_file;
 mod thread_choice;
 
@@ -24,3 +25,4 @@ pub use record::{DataRecord, Record, ResultRecord};
 pub use score::{Batch, EVALUATION_BATCH, Score, predictions, score};
 pub use session::{Ended, Moment, Progress, Session, Watch};
 pub use task::{EarlyStopping, Input, Keep, Order, Task};
+pub use task_difference::Difference;
