@@ -62,6 +62,7 @@ fn sleepers_wake_up_again() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "what it waits for is real time")]
 fn a_leader_whose_worker_was_late_goes_on_alone_for_a_while() {
     let pool = Pool::new(Isa::Portable, 2).unwrap();
     pool.enter(|team| {
