@@ -184,6 +184,47 @@ fn a_run_is_not_continued_with_a_file_that_has_changed() {
 }
 
 #[test]
+fn a_schedule_is_an_option_and_a_key() {
+    let desk = Desk::new();
+    let printed = desk.output("recipe nlp-softmax");
+    assert!(printed.contains("schedule = \"constant\"\nwarm-up = 0.0\n"), "{printed}");
+    let cosine = printed
+        .replace("schedule = \"constant\"", "schedule = { cosine = { last = 0.0 } }")
+        .replace("warm-up = 0.0", "warm-up = 0.5");
+    desk.put("nlp-softmax.toml", &cosine);
+    desk.output("train nlp-softmax.toml --epochs 2 --out file");
+    desk.output("train nlp-softmax --epochs 2 --schedule cosine --warm-up 0.5 --out options");
+    desk.output("train nlp-softmax --epochs 2 --out plain");
+    let model = |run: &str| bytes(&desk, &format!("{run}/model.safetensors"));
+    assert!(model("file") == model("options") && model("file") != model("plain"));
+    let summary = desk.output("summary nlp-softmax.toml");
+    assert!(summary.contains(", cosine to 0 of the rate, 0.5 epochs of warm-up,"), "{summary}");
+    // A schedule that is planned for some epochs is of no more; another one is.
+    let message = desk.refusal("train --resume file --epochs 3", 2);
+    let wanted = "the learning rates of the run in file are planned for 2 epochs (cosine to 0 of";
+    assert!(message.contains(wanted), "{message}");
+    desk.output("train nlp-softmax --epochs 1 --schedule steps=1 --out steps");
+    desk.output("train --resume steps --epochs 2");
+    let message = desk.refusal("train --resume steps --schedule cosine", 2);
+    assert!(message.contains("--schedule: a resumed run keeps"), "{message}");
+    for (change, wanted) in [
+        ("--schedule cosin", "there is no \"cosin\"; there are constant, steps, cosine"),
+        ("--warm-up -1", "warm-up is a number of epochs, 0 or more, not -1"),
+        ("--warm-up 9 --epochs 9", "warm-up: 9 epochs of 9"),
+        ("--schedule one-cycle --warm-up 1", "one-cycle begins with a rise of its own"),
+    ] {
+        let message = desk.refusal(&format!("train nlp-softmax {change}"), 2);
+        assert!(message.contains(wanted), "{message}");
+    }
+    desk.put("bad.toml", &cosine.replace("last = 0.0", "last = 2.0"));
+    let message = desk.refusal("train bad.toml", 2);
+    assert!(message.contains("bad.toml: line 7: schedule: last is a share"), "{message}");
+    desk.put("bad.toml", &cosine.replace("warm-up = 0.5", "warm-up = 99"));
+    let message = desk.refusal("train bad.toml", 2);
+    assert!(message.contains("bad.toml: line 8: warm-up: 99 epochs of"), "{message}");
+}
+
+#[test]
 fn a_file_is_measured_like_a_recipe() {
     let desk = Desk::new();
     desk.put("mine.toml", OWN);

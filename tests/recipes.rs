@@ -21,6 +21,8 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         layers,
         loss,
         optimizer,
+        schedule,
+        warm_up,
         epochs,
         batch_size,
         order,
@@ -43,6 +45,8 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
     put("layers", &layers.len());
     put("loss", loss);
     put("optimizer", optimizer);
+    put("schedule", schedule);
+    put("warm-up", warm_up);
     put("epochs", epochs);
     put("batch size", batch_size);
     put("order", order);

@@ -13,7 +13,9 @@ use threadcount::nn::{
     Activation, Loss, Optimizer, Padding, Shape, batch_norm, conv2d, dense, dropout, flatten,
     max_pool,
 };
-use threadcount::train::{EarlyStopping, Ended, Input, Keep, Moment, Order, Session, Task};
+use threadcount::train::{
+    EarlyStopping, Ended, Input, Keep, Moment, Order, Schedule, Session, Task,
+};
 use threadcount_kernels::{Isa, Pool};
 
 const SEED: u64 = 7;
@@ -52,6 +54,7 @@ fn task(optimizer: Optimizer) -> Task {
         order: Order::Shuffled,
         early_stopping: Some(EarlyStopping { patience: 2 }),
         keep: Keep::BestLoss,
+        ..Task::default()
     }
 }
 
@@ -115,8 +118,13 @@ fn a_resumed_run_ends_with_the_bits_of_one_that_never_stopped() {
         Optimizer::sgd().with_momentum(0.9),
         Optimizer::rmsprop().with_momentum(0.9),
     ];
-    for optimizer in optimizers {
-        let task = task(optimizer);
+    let schedules = [
+        (Schedule::Plateau { factor: 0.5, patience: 1, min_delta: 0.5 }, 0.0),
+        (Schedule::Cosine { last: 0.0 }, 1.5),
+        (Schedule::OneCycle { rise: 0.3, first: 0.04, last: 0.0 }, 0.0),
+    ];
+    for (optimizer, (schedule, warm_up)) in optimizers.into_iter().zip(schedules) {
+        let task = Task { schedule, warm_up, ..task(optimizer) };
         let split = task.selection.apply(&dataset, SEED).unwrap();
         let expected = uninterrupted(&task, &split);
         // In the first epoch, after its last batch (before its validation), in the second and

@@ -34,6 +34,7 @@ fn task() -> Task {
         order: Order::Shuffled,
         early_stopping: None,
         keep: Keep::Last,
+        ..Task::default()
     }
 }
 

@@ -19,7 +19,8 @@ use threadcount::data::{
 use threadcount::nn::*;
 use threadcount::random::{Key, Purpose};
 use threadcount::train::{
-    DataRecord, EarlyStopping, Ended, Input, Keep, Moment, Order, Record, RunFolder, Session, Task,
+    DataRecord, EarlyStopping, Ended, Input, Keep, Moment, Order, Record, RunFolder, Schedule,
+    Session, Task,
 };
 use threadcount_kernels::{Isa, Pool, Team};
 
@@ -123,6 +124,7 @@ fn convolutional() -> Task {
         order: Order::Shuffled,
         early_stopping: Some(EarlyStopping { patience: 3 }),
         keep: Keep::BestLoss,
+        ..Task::default()
     }
 }
 
@@ -162,6 +164,7 @@ fn one_by_one(order: Order) -> Task {
         order,
         early_stopping: None,
         keep: Keep::Last,
+        ..Task::default()
     }
 }
 
@@ -191,7 +194,9 @@ fn compare(isa: Isa, task: &Task, set: &Set) -> Run {
     assert_eq!(session.scale(), &scale);
     let start = by_hand::network(task, SIZE, SEED);
     assert_eq!(bits(session.network().params()), bits(start.params()), "initial weights");
-    let folder_path = set.folder.path().join(format!("run-{isa}-{:?}", task.order));
+    // One run a folder.
+    let taken = std::fs::read_dir(set.folder.path()).unwrap().count();
+    let folder_path = set.folder.path().join(format!("run-{taken}"));
     let folder = RunFolder::start(&folder_path, &record(task, set, &split)).unwrap();
     let pool = Pool::new(isa, 2).unwrap();
     let ended = pool.enter(|team| {
@@ -324,6 +329,27 @@ fn the_first_epoch_with_the_highest_accuracy_is_kept() {
     }
 }
 
+/// Each step with the rate that its schedule, written out by hand, gives it.
+#[test]
+fn every_step_has_the_rate_of_its_schedule() {
+    let set = Set::new(SHUFFLED, CLASSES);
+    let plateau = Schedule::Plateau { factor: 0.5, patience: 1, min_delta: 0.02 };
+    for (schedule, warm_up) in [
+        (Schedule::Steps { at: vec![2, 5], factor: 0.25 }, 0.0),
+        (Schedule::Cosine { last: 0.1 }, 0.0),
+        (Schedule::Cosine { last: 0.0 }, 1.5),
+        (Schedule::OneCycle { rise: 0.25, first: 0.125, last: 0.0 }, 0.0),
+        (plateau, 0.5),
+    ] {
+        let task = Task { schedule, warm_up, epochs: 6, ..dense_in_order() };
+        let plain = Task { schedule: Schedule::Constant, warm_up: 0.0, ..task.clone() };
+        let (run, plain) = (compare(Isa::best(), &task, &set), compare(Isa::best(), &plain, &set));
+        assert!(run.last.params != plain.last.params, "{:?} changes nothing", task.schedule);
+        let lowered = by_hand::reductions(&task, &run.epochs);
+        assert!(!matches!(task.schedule, Schedule::Plateau { .. }) || lowered > 0);
+    }
+}
+
 #[test]
 fn single_samples_in_blocks() {
     let set = Set::new(TAIL, 2);
@@ -333,8 +359,9 @@ fn single_samples_in_blocks() {
     for part in [train, validation, test] {
         part.labels.iter_mut().for_each(|label| *label = 1 - *label);
     }
-    for order in [Order::AsSplit, Order::Shuffled] {
-        let task = one_by_one(order);
+    for (order, warm_up) in [(Order::AsSplit, 0.0), (Order::Shuffled, 2.5)] {
+        // In blocks, the rate is that of a block's first sample.
+        let task = Task { warm_up, ..one_by_one(order) };
         let network = by_hand::network(&task, SIZE, SEED);
         assert!(network.steps_at_once(1) > 1 && network.steps_at_once(1) < 100);
         for isa in Isa::detected() {

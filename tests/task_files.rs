@@ -8,7 +8,7 @@ use std::ops::Range;
 use threadcount::data::{Classes, Partition, Scaling, Selection, Validation};
 use threadcount::nn::*;
 use threadcount::reports::{self, Recipe};
-use threadcount::train::{EarlyStopping, Input, Keep, Order, Task};
+use threadcount::train::{EarlyStopping, Input, Keep, Order, Schedule, Task};
 use toml::de::{DeTable, DeValue};
 
 /// As `Debug` has it: every field, floats to the last digit.
@@ -41,6 +41,7 @@ fn variants() -> Vec<Task> {
     let selection =
         |classes, partition| Task { selection: Selection { classes, partition }, ..plain() };
     let optimizer = |optimizer| Task { optimizer, ..plain() };
+    let schedule = |schedule| Task { schedule, ..plain() };
     let all = Classes::All;
     let mut tasks = vec![
         plain(),
@@ -64,6 +65,11 @@ fn variants() -> Vec<Task> {
             epsilon: 1e-6,
         }),
         optimizer(Optimizer::Adam { learning_rate: 0.3, beta1: 0.8, beta2: 0.7, epsilon: 1e-6 }),
+        schedule(Schedule::Steps { at: vec![3, 7], factor: 0.3 }),
+        schedule(Schedule::Cosine { last: 0.25 }),
+        schedule(Schedule::OneCycle { rise: 0.3, first: 0.2, last: 0.1 }),
+        schedule(Schedule::Plateau { factor: 0.3, patience: 7, min_delta: 0.25 }),
+        Task { warm_up: 1.5, ..plain() },
         Task { epochs: 77, ..plain() },
         Task { batch_size: 77, ..plain() },
         Task { order: Order::AsSplit, ..plain() },

@@ -5,6 +5,7 @@ use super::network_table::summary;
 use crate::Result;
 use crate::console;
 use crate::reports;
+use crate::train::Schedule;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -28,12 +29,20 @@ pub(super) fn run(args: &Args) -> Result<()> {
             plan
         }
     };
+    let mut schedule = match task.schedule {
+        Schedule::Constant => String::new(),
+        ref other => format!(", {other}"),
+    };
+    if task.warm_up > 0.0 {
+        schedule += &format!(", {} epochs of warm-up", task.warm_up);
+    }
     console::print(&format!(
-        "{}: {}\n\n{}\n\n{}, batches of {}, {} epochs{}\n",
+        "{}: {}\n\n{}\n\n{}{}, batches of {}, {} epochs{}\n",
         recipe.id,
         recipe.about,
         summary(&recipe.id, &plan),
         task.optimizer,
+        schedule,
         task.batch_size,
         task.epochs,
         if task.early_stopping.is_some() { " at most" } else { "" }

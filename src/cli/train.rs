@@ -59,6 +59,13 @@ struct ChangeFlags {
     /// Momentum of sgd or rmsprop
     #[arg(long, value_name = "SHARE")]
     momentum: Option<f32>,
+    /// Learning-rate schedule: constant, cosine, one-cycle, plateau, or steps=10,20 (times 0.1 at the end
+    /// of these epochs)
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<String>,
+    /// Epochs in which the learning rate rises before the schedule begins
+    #[arg(long, value_name = "EPOCHS")]
+    warm_up: Option<f64>,
     /// Rate of the network's dropout layers
     #[arg(long, value_name = "RATE")]
     dropout: Option<f32>,
@@ -221,6 +228,12 @@ impl Run {
             format!("the run in {shown} has {done} epochs already")
         } else if wanted == done && progress.batches > 0 {
             format!("the run in {shown} has begun epoch {}", done + 1)
+        } else if record.task.schedule.depends_on_epochs() {
+            let before = self.before.unwrap_or_default();
+            format!(
+                "the learning rates of the run in {shown} are planned for {before} epochs ({})",
+                record.task.schedule
+            )
         } else {
             // Should it be interrupted too, that is known.
             return folder.write_record(&Record { result: None, ..record.clone() });
@@ -367,9 +380,21 @@ impl From<ChangeFlags> for Changes {
             optimizer,
             learning_rate,
             momentum,
+            schedule,
+            warm_up,
             dropout,
             activation,
         } = flags;
-        Self { epochs, batch_size, optimizer, learning_rate, momentum, dropout, activation }
+        Self {
+            epochs,
+            batch_size,
+            optimizer,
+            learning_rate,
+            momentum,
+            schedule,
+            warm_up,
+            dropout,
+            activation,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Changes to a task before it starts: what the options of the program ask for.
 
+use super::schedule::Schedule;
 use super::task::Task;
 use crate::names::shortened;
 use crate::nn::{Layer, LayerOption, Optimizer};
@@ -19,6 +20,10 @@ pub struct Changes {
     pub learning_rate: Option<f32>,
     /// Momentum of SGD or RMSprop.
     pub momentum: Option<f32>,
+    /// Learning-rate schedule, as [`Schedule`] is spelt.
+    pub schedule: Option<String>,
+    /// Epochs of warm-up.
+    pub warm_up: Option<f64>,
     /// Rate of every dropout layer.
     pub dropout: Option<f32>,
     /// Activation of every hidden layer, by name.
@@ -38,6 +43,11 @@ impl Changes {
             task.batch_size = at_least_one("batch-size", size)?;
         }
         self.change_optimizer(&mut task)?;
+        if let Some(schedule) = &self.schedule {
+            let parsed = schedule.parse::<Schedule>();
+            task.schedule = parsed.map_err(|error| setting("schedule", error.to_string()))?;
+        }
+        task.warm_up = self.warm_up.unwrap_or(task.warm_up);
         if let Some(rate) = self.dropout {
             if !(0.0..1.0).contains(&rate) {
                 return Err(setting("dropout", format!("a rate is from 0 to below 1, not {rate}")));
@@ -60,13 +70,15 @@ impl Changes {
     /// # Errors
     /// As [`Self::apply`].
     pub fn beyond_epochs(&self, task: &Task) -> Result<Option<&'static str>> {
-        let Self { epochs: _, batch_size, learning_rate, momentum, dropout, .. } = *self;
+        let Self { epochs: _, batch_size, learning_rate, momentum, warm_up, dropout, .. } = *self;
         let none = Self::default;
         let alone = [
             ("batch-size", Self { batch_size, ..none() }),
             ("optimizer", Self { optimizer: self.optimizer.clone(), ..none() }),
             ("learning-rate", Self { learning_rate, ..none() }),
             ("momentum", Self { momentum, ..none() }),
+            ("schedule", Self { schedule: self.schedule.clone(), ..none() }),
+            ("warm-up", Self { warm_up, ..none() }),
             ("dropout", Self { dropout, ..none() }),
             ("activation", Self { activation: self.activation.clone(), ..none() }),
         ];

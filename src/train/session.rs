@@ -1,6 +1,7 @@
 //! One run: a network, its samples, and how far it has come.
 
 use super::history::{Epoch, History};
+use super::schedule::{Place, Plateaus};
 use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
 use super::task::{Keep, Order, Task};
@@ -44,6 +45,8 @@ pub struct Progress {
     /// Samples of those batches that were classified correctly.
     correct: usize,
     patience: Patience,
+    #[serde(default)]
+    plateaus: Plateaus,
     /// Whether early stopping has ended the run.
     pub stopped_early: bool,
     /// The epoch whose weights are kept, unless it is the last.
@@ -90,8 +93,10 @@ impl<'a> Session<'a> {
     /// the training samples ask for.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the network does not fit the images; as [`Task::check_classes`].
+    /// [`Error::Usage`] if the network does not fit the images, or the schedule not the epochs; as
+    /// [`Task::check_classes`].
     pub fn new(task: &'a Task, split: &'a Split, seed: u64) -> Result<Self> {
+        task.check_schedule()?;
         let samples = &split.train;
         let largest = largest_batch(task, samples);
         let shape = task.input.of(samples.shape())?;
@@ -159,6 +164,16 @@ impl<'a> Session<'a> {
         self.split.train.len().div_ceil(self.task.batch_size)
     }
 
+    /// The learning rate of the next step. Steps that are done at once take that of the first of them.
+    pub fn learning_rate(&self) -> f32 {
+        let place = Place {
+            epochs_done: self.progress.history.epochs.len(),
+            steps_done: self.progress.batches,
+            steps_per_epoch: self.batches_per_epoch(),
+        };
+        self.task.learning_rate(place, self.progress.plateaus)
+    }
+
     /// Whether there is nothing left to train.
     pub fn is_finished(&self) -> bool {
         self.progress.stopped_early || self.progress.history.epochs.len() >= self.task.epochs
@@ -215,6 +230,7 @@ impl<'a> Session<'a> {
             let (now, behind) =
                 order[first * size..].split_at(samples.len().min(next * size) - first * size);
             let picks = Picks { now, next: behind, cut };
+            self.network.set_learning_rate(self.learning_rate())?;
             let (x, targets) = self.batch.gather(team, samples, &self.scale, picks);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };
             let result = self.network.train_steps(team, x, targets, size, key)?;
@@ -265,6 +281,7 @@ impl<'a> Session<'a> {
             best.params.copy_from_slice(self.network.params());
             best.state.copy_from_slice(self.network.state());
         }
+        progress.plateaus.take_in(&self.task.schedule, &epoch);
         progress.history.epochs.push(epoch);
         (progress.batches, progress.loss_sum, progress.correct) = (0, 0.0, 0);
         progress.train_seconds += started.elapsed().as_secs_f64();
@@ -274,7 +291,7 @@ impl<'a> Session<'a> {
     fn diverged(&self) -> Error {
         Error::Diverged {
             epoch: self.progress.history.epochs.len() + 1,
-            learning_rate: self.task.optimizer.learning_rate(),
+            learning_rate: self.network.optimizer().learning_rate(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a run trains: everything that, with a seed, decides the bits of its result. The reports'
 //! recipes are tasks with a name and a claim.
 
+use super::schedule::Schedule;
 use crate::data::{Samples, Scaling, Selection};
 use crate::nn::{Layer, LayerOption, Loss, Optimizer, Shape};
 use crate::{Error, Result};
@@ -21,6 +22,11 @@ pub struct Task {
     pub loss: Loss,
     /// How.
     pub optimizer: Optimizer,
+    /// How the optimizer's learning rate goes through the training.
+    pub schedule: Schedule,
+    /// Epochs in which the learning rate rises from nearly nothing, before the schedule begins; part of an
+    /// epoch too.
+    pub warm_up: f64,
     /// The most epochs to train.
     pub epochs: usize,
     /// Samples per optimizer step; an epoch's last batch may be smaller.
@@ -44,6 +50,8 @@ impl Default for Task {
             layers: Vec::new(),
             loss: Loss::SoftmaxCrossEntropy,
             optimizer: Optimizer::adam(),
+            schedule: Schedule::Constant,
+            warm_up: 0.0,
             epochs: 10,
             batch_size: 32,
             order: Order::Shuffled,

@@ -19,6 +19,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::schedule::Schedule;
 use super::task::{EarlyStopping, Input, Keep, Order, Task};
 use crate::data::{Scaling, Selection};
 use crate::nn::{KINDS, Layer, Loss, Optimizer};
@@ -57,6 +58,8 @@ impl Task {
             layers,
             loss,
             optimizer,
+            schedule,
+            warm_up,
             epochs,
             batch_size,
             order,
@@ -69,6 +72,8 @@ impl Task {
             ("input", inline(input)),
             ("loss", inline(loss)),
             ("optimizer", inline(optimizer)),
+            ("schedule", inline(schedule)),
+            ("warm-up", inline(warm_up)),
             ("epochs", inline(epochs)),
             ("batch-size", inline(batch_size)),
             ("order", inline(order)),
@@ -147,21 +152,42 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         Some(value) => selection(value)?,
         None => Task::default().selection,
     };
+    let (schedule, line) = match table.take("schedule") {
+        Some(value) => {
+            let line = value.line();
+            let schedule: Schedule =
+                value.read(Schedule::deserialize).map_err(|fault| fault.of("schedule"))?;
+            schedule.check().map_err(|error| Fault::at(line, error.to_string()))?;
+            (schedule, line)
+        }
+        None => (Task::default().schedule, 1),
+    };
+    let (warm_up, line) = match table.take("warm-up") {
+        Some(value) => {
+            let line = value.line();
+            (value.read(f64::deserialize).map_err(|fault| fault.of("warm-up"))?, line)
+        }
+        None => (Task::default().warm_up, line),
+    };
     let Plain { scaling, input, loss, epochs, batch_size, order, early_stopping, keep } =
         table.rest()?;
-    Ok(Task {
+    let task = Task {
         selection,
         scaling,
         input,
         layers,
         loss,
         optimizer,
+        schedule,
+        warm_up,
         epochs: epochs.get(),
         batch_size: batch_size.get(),
         order,
         early_stopping,
         keep,
-    })
+    };
+    task.check_schedule().map_err(|error| Fault::at(line, error.to_string()))?;
+    Ok(task)
 }
 
 /// A choice of samples whose shares and classes can be.

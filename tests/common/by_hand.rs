@@ -9,7 +9,7 @@ use std::path::Path;
 use threadcount::data::Scale;
 use threadcount::nn::{BatchKey, Network};
 use threadcount::random::{Key, Purpose};
-use threadcount::train::{Keep, Order, Task};
+use threadcount::train::{Keep, Order, Schedule, Task};
 use threadcount_kernels::Team;
 
 use crate::sets::{NAMES, idx};
@@ -183,6 +183,48 @@ pub(crate) fn order(task: &Task, samples: usize, epoch: u64, seed: u64) -> Vec<u
     }
 }
 
+/// The rate of a step of the epoch after these, counted from 0: each schedule's formula in its own words.
+fn rate(task: &Task, epochs: &[Epoch], step: usize, samples: usize) -> f32 {
+    let steps = samples.div_ceil(task.batch_size) as f64;
+    // Epochs, with the part of this one.
+    let now = epochs.len() as f64 + step as f64 / steps;
+    let half_wave = |from: f64, to: f64, begin: f64, end: f64| {
+        let angle = std::f64::consts::PI * (now - begin) / (end - begin);
+        (from + to) / 2.0 + (from - to) / 2.0 * angle.cos()
+    };
+    let all = task.epochs as f64;
+    let share = match &task.schedule {
+        _ if now < task.warm_up => (now * steps + 1.0) / (task.warm_up * steps + 1.0),
+        Schedule::Constant => 1.0,
+        Schedule::Steps { at, factor } => {
+            factor.powi(at.iter().filter(|&&epoch| epochs.len() >= epoch).count() as i32)
+        }
+        Schedule::Cosine { last } => half_wave(1.0, *last, task.warm_up, all),
+        Schedule::OneCycle { rise, first, .. } if now < rise * all => {
+            half_wave(*first, 1.0, 0.0, rise * all)
+        }
+        Schedule::OneCycle { rise, last, .. } => half_wave(1.0, *last, rise * all, all),
+        Schedule::Plateau { factor, .. } => factor.powi(reductions(task, epochs) as i32),
+    };
+    (f64::from(task.optimizer.learning_rate()) * share) as f32
+}
+
+/// How often a plateau of these epochs has lowered the rate.
+pub(crate) fn reductions(task: &Task, epochs: &[Epoch]) -> usize {
+    let Schedule::Plateau { patience, min_delta, .. } = task.schedule else { return 0 };
+    let (mut lowest, mut idle, mut count) = (f64::INFINITY, 0, 0);
+    for loss in epochs.iter().map(|epoch| epoch.validation.loss) {
+        if loss < lowest - min_delta {
+            (lowest, idle) = (loss, 0);
+        } else if idle + 1 == patience {
+            (idle, count) = (0, count + 1);
+        } else {
+            idle += 1;
+        }
+    }
+    count
+}
+
 /// Trains a task from its first batch to its end.
 pub(crate) fn train(
     team: &Team,
@@ -203,6 +245,8 @@ pub(crate) fn train(
         let (mut loss, mut correct) = (0.0, 0);
         for (number, picks) in order(task, n, epoch, seed).chunks(at_once).enumerate() {
             let (x, labels) = parts.train.batch(picks, scale);
+            let step = number * at_once / task.batch_size;
+            network.set_learning_rate(rate(task, &epochs, step, n)).unwrap();
             let key = BatchKey { epoch, first_sample: (number * at_once) as u64 };
             let result = match task.batch_size {
                 1 => network.train_steps(team, &x, &labels, 1, key).unwrap(),
