@@ -17,7 +17,7 @@ use threadcount::data::{
     Shape, Split, Targets, Validation, show, verify,
 };
 use threadcount::nn::{Activation, Loss, dense};
-use threadcount::train::{Session, Task};
+use threadcount::train::{DataRecord, Session, Task};
 
 /// How the files of a set are spelt, from [`NAMES`] (`false`: raw, `true`: packed).
 type Spelling = (fn(&str) -> String, bool);
@@ -239,6 +239,34 @@ fn colours_are_shown_by_their_lightness() {
     let text = show(&set, Half::Train, 0).unwrap();
     // 0.299, 0.587 and 0.114 of four shades.
     assert_eq!(text, "training image 0: label 0, 1x4x3\n░░▒▒  ██\n");
+}
+
+/// Whatever a run could be trained on otherwise has another checksum.
+#[test]
+fn a_checksum_is_of_pixels_labels_and_their_first_number() {
+    let facts = |images: u8, train: &[u8], test: &[u8]| {
+        let scratch = Scratch::with_labels(train, test);
+        for name in [NAMES[0], NAMES[2]] {
+            let mut bytes = fs::read(scratch.folder.join(name)).unwrap();
+            bytes[20] ^= images;
+            scratch.put(name, &bytes);
+        }
+        let set = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap();
+        let selection =
+            Selection { classes: Classes::All, partition: Partition::AsFiled(Validation::Test) };
+        let split = selection.apply(&set, 0).unwrap();
+        DataRecord::of(&set, &split).sha256
+    };
+    let all = [
+        facts(0, &[0, 1, 2], &[0, 1]),
+        facts(1, &[0, 1, 2], &[0, 1]),
+        facts(0, &[0, 2, 1], &[0, 1]),
+        facts(0, &[0, 1, 2], &[1, 0]),
+        facts(0, &[1, 2, 3], &[1, 2]),
+    ];
+    let different: std::collections::BTreeSet<_> = all.iter().collect();
+    assert_eq!(different.len(), all.len(), "{all:#?}");
+    assert_eq!(facts(0, &[0, 1, 2], &[0, 1]), all[0]);
 }
 
 #[test]

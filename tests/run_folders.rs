@@ -122,6 +122,10 @@ fn only_a_run_that_never_saved_begins_anew() {
         desk.refuses("train --resume there", 3, "checkpoint.safetensors: missing");
         fs::remove_dir_all(desk.path("there")).unwrap();
     }
+    // So does a result in the record, if nothing else is left.
+    fs::create_dir(desk.path("there")).unwrap();
+    fs::write(desk.path("there/run.toml"), &record).unwrap();
+    desk.refuses("train --resume there", 3, "checkpoint.safetensors: missing");
 }
 
 /// The record without its result, and without the checksum that would tell.

@@ -187,6 +187,35 @@ mod tests {
         }
     }
 
+    /// More batches than an epoch has, under a checksum that is right.
+    #[test]
+    fn a_place_behind_the_end_of_an_epoch_is_refused() {
+        let (split, file) = (split(), tempfile::NamedTempFile::new().unwrap());
+        let task = task(Optimizer::sgd(), 16);
+        // 40 samples are three batches of 16, the last one smaller.
+        for (batches, is_sound) in [(0, true), (3, true), (4, false), (usize::MAX, false)] {
+            let mut session = Session::new(&task, &split, 0).unwrap();
+            session.progress.batches = batches;
+            std::fs::write(file.path(), session.checkpoint().unwrap()).unwrap();
+            let resumed = Session::new(&task, &split, 0).unwrap().resume(file.path());
+            match resumed {
+                Ok(()) => assert!(is_sound, "{batches}"),
+                Err(Error::Data { fault, .. }) => {
+                    assert!(!is_sound && fault.contains("further in its epoch"), "{fault}")
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Checkpoints of before there were schedules are resumed.
+    #[test]
+    fn without_a_schedule_a_checkpoint_is_as_it_was() {
+        let text = serde_json::to_string(&Progress::default()).unwrap();
+        assert!(!text.contains("plateaus"), "{text}");
+        serde_json::from_str::<Progress>(&text).unwrap();
+    }
+
     /// What no computation may go on with, under a checksum that is right.
     #[test]
     fn weights_that_are_no_finite_numbers_are_refused() {

@@ -215,3 +215,71 @@ fn is_whole(text: &str) -> bool {
 fn checksum(body: &str) -> String {
     hex(&Sha256::digest(body))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Scaling;
+    use crate::nn::{Activation, Loss, Optimizer, dense};
+    use crate::train::{EarlyStopping, Input, Keep, Order, Schedule};
+
+    fn record() -> Record {
+        let layers = vec![dense(3, Activation::Relu), dense(2, Activation::Linear)];
+        Record {
+            version: "0".to_owned(),
+            recipe: "none".to_owned(),
+            seed: 1,
+            threads: 1,
+            isa: "avx2".to_owned(),
+            task: Task { layers, ..Task::default() },
+            data: DataRecord {
+                identity: "other".to_owned(),
+                origin: "/data".into(),
+                sha256: "a".repeat(64),
+                sample: vec![2],
+                first_label: 0,
+                classes: 2,
+                training: 10,
+                validation: 5,
+                test: 5,
+            },
+            result: None,
+        }
+    }
+
+    /// A run that would have other bits has another id; one that is longer, or elsewhere, has not.
+    #[test]
+    fn an_id_is_of_everything_that_changes_a_bit() {
+        let id = record().id().unwrap();
+        let of = |change: &dyn Fn(&mut Record)| {
+            let mut changed = record();
+            change(&mut changed);
+            changed.id().unwrap()
+        };
+        let others: [&dyn Fn(&mut Record); 14] = [
+            &|record| record.seed += 1,
+            &|record| record.data.sha256.replace_range(..1, "b"),
+            &|record| record.task.batch_size += 1,
+            &|record| record.task.scaling = Scaling::Standardise,
+            &|record| record.task.input = Input::Pixels,
+            &|record| record.task.layers[0] = dense(4, Activation::Relu),
+            &|record| record.task.loss = Loss::MeanSquaredError,
+            &|record| record.task.optimizer = Optimizer::adam().with_learning_rate(0.5),
+            &|record| record.task.schedule = Schedule::Cosine { last: 0.0 },
+            &|record| record.task.warm_up = 1.0,
+            &|record| record.task.order = Order::AsSplit,
+            &|record| record.task.early_stopping = Some(EarlyStopping { patience: 3 }),
+            &|record| record.task.keep = Keep::BestLoss,
+            &|record| {
+                record.task.selection.partition =
+                    crate::data::Partition::AsFiled(crate::data::Validation::Tail(0.5))
+            },
+        ];
+        for (i, change) in others.into_iter().enumerate() {
+            assert_ne!(of(change), id, "change {i}");
+        }
+        assert_eq!(of(&|record| record.task.epochs += 1), id);
+        assert_eq!(of(&|record| record.threads += 1), id);
+        assert_eq!(of(&|record| record.data.origin = "/elsewhere".into()), id);
+    }
+}

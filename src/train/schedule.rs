@@ -163,6 +163,11 @@ impl Schedule {
 }
 
 impl Plateaus {
+    /// Whether nothing has been taken in.
+    pub(crate) fn is_new(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Takes in a finished epoch.
     pub(crate) fn take_in(&mut self, schedule: &Schedule, epoch: &Epoch) {
         let Schedule::Plateau { patience, min_delta, .. } = *schedule else { return };

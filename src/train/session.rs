@@ -45,7 +45,9 @@ pub struct Progress {
     /// Samples of those batches that were classified correctly.
     correct: usize,
     patience: Patience,
-    #[serde(default)]
+    /// Left out where there is nothing to remember, as it was before there were schedules: checksums are
+    /// over the text.
+    #[serde(default, skip_serializing_if = "Plateaus::is_new")]
     plateaus: Plateaus,
     /// Whether early stopping has ended the run.
     pub stopped_early: bool,
