@@ -99,14 +99,15 @@ pub fn taken<T>(result: threadcount::Result<T>) -> Option<T> {
     result.inspect_err(|error| check_line(&error.to_string())).ok()
 }
 
-/// Checks that a text for people is one short line.
+/// Checks that a text for people is one line without control characters, and a short one if it is a message.
 pub fn check_line(text: &str) {
-    assert!(text.len() < MESSAGE && !text.contains('\n'), "{text}");
+    assert!(text.len() < MESSAGE && !text.contains(char::is_control), "{text:?}");
 }
 
 /// One input in so many is tried in a way that takes longer; always the same ones.
 pub fn one_in(many: usize, input: &[u8]) -> bool {
-    input.iter().fold(0_usize, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % many == 0
+    input.iter().fold(0_usize, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % many
+        == 0
 }
 
 /// An IDX file of bytes.

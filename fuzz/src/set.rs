@@ -60,7 +60,8 @@ fn check(set: &Dataset) {
     for part in [Half::Train, Half::Test].map(|half| set.part(half)) {
         let (images, labels) = (&part.images, &part.labels);
         assert_eq!(images.count(), labels.count());
-        assert_eq!(images.as_slice().len(), images.count() * images.pixels());
+        let sizes = [images.count(), images.height(), images.width(), images.channels()];
+        assert_eq!(images.as_slice().len(), sizes.iter().product::<usize>());
         let sum: u64 = images.as_slice().iter().map(|&shade| u64::from(shade)).sum();
         black_box(sum);
         for &class in labels.as_slice() {
@@ -69,7 +70,8 @@ fn check(set: &Dataset) {
     }
     for class in 0..classes {
         let class = u8::try_from(class).expect("a class is a byte");
-        black_box((set.class_name(class), set.label(class)));
+        assert!(!set.class_name(class).contains(char::is_control), "{:?}", set.class_name(class));
+        black_box(set.label(class));
     }
     set.remarks().iter().for_each(|remark| check_line(remark));
 }
