@@ -15,22 +15,34 @@ pub(crate) fn nearest<'a>(
 /// The most characters of a foreign text that a message repeats.
 const ECHO: usize = 60;
 
-/// No more of a text than a message can bear.
+/// No more of a text than a message can bear: on one line, without what steers a terminal.
 pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(ECHO) {
-        None => text.to_owned(),
-        Some((at, _)) => format!("{}...", &text[..at]),
+        None => visible(text),
+        Some((at, _)) => format!("{}...", visible(&text[..at])),
     }
 }
 
-/// The same of a message with a long value in its middle, on one line.
+/// The same of a message with a long value in its middle.
 pub(crate) fn shortened_middle(message: &str, most: usize) -> String {
     let message = message.replace(['\n', '\r'], " ");
     let characters = message.chars().count();
     if characters <= most {
-        return message;
+        return visible(&message);
     }
     let head: String = message.chars().take(most / 2).collect();
     let tail: String = message.chars().skip(characters - most / 2).collect();
-    format!("{head}...{tail}")
+    format!("{}...{}", visible(&head), visible(&tail))
+}
+
+/// Control characters as they are written in source text, such as `\n`.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }

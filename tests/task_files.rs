@@ -386,6 +386,29 @@ fn a_message_repeats_little_of_the_file() {
     }
 }
 
+/// Found by fuzzing: a message that repeats a line break is no longer one line, and what else is between the
+/// letters of a file may steer a terminal.
+#[test]
+fn a_message_repeats_no_control_characters() {
+    let odd = r"a\nb\r\u001b[2J";
+    for (text, is_repeated) in [
+        (format!("\"{odd}\" = 1\nlayers = []"), true),
+        (format!("loss = \"{odd}\"\nlayers = []"), true),
+        (format!("epochs = \"{odd}\"\nlayers = []"), false),
+        (format!("optimizer = \"{odd}\"\nlayers = []"), true),
+        (format!("optimizer = {{ name = \"sgd\", \"{odd}\" = 1 }}\nlayers = []"), true),
+        (format!("layers = [{{ kind = \"{odd}\" }}]"), true),
+        (format!("layers = [{{ kind = \"dense\", units = \"{odd}\" }}]"), false),
+        (format!("layers = [{{ kind = \"dense\", \"{odd}\" = 1 }}]"), true),
+        ("a\nb = \u{1b}[2J".to_owned(), false),
+        ("a\u{7f}b = 1".to_owned(), false),
+    ] {
+        let message = refusal(&text);
+        assert!(!message.contains(char::is_control), "{message:?}");
+        assert!(!is_repeated || message.contains(r"'a\nb\r\u{1b}[2J'"), "{message}");
+    }
+}
+
 #[test]
 fn a_file_is_named_with_what_is_wrong_with_it() {
     let folder = tempfile::tempdir().unwrap();

@@ -82,6 +82,15 @@ impl ClassList {
         if let Some(i) = names.iter().position(String::is_empty) {
             return Err(Error::data(path, format!("line {} is empty; name a class on it", i + 1)));
         }
+        if let Some(i) = names.iter().position(|name| name.contains(char::is_control)) {
+            return Err(Error::data(
+                path,
+                format!(
+                    "line {} holds a control character; write a name as it is to be shown",
+                    i + 1
+                ),
+            ));
+        }
         let count = (last - first) as usize + 1;
         // Names of classes behind the last label are those of a larger set of which this is a part. In
         // front of the first that cannot be told from a wrong file.
@@ -108,8 +117,8 @@ impl ClassList {
                 line.split_whitespace().map(|n| n.parse().ok()).collect();
             let entry = match numbers.as_deref() {
                 Some([label, codes @ ..]) if !codes.is_empty() => {
-                    let name: Option<String> =
-                        codes.iter().map(|&code| char::from_u32(code)).collect();
+                    let shown = |&code| char::from_u32(code).filter(|c| !c.is_control());
+                    let name: Option<String> = codes.iter().map(shown).collect();
                     name.map(|name| (*label, name))
                 }
                 _ => None,

@@ -110,41 +110,52 @@ mod sigbus {
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
     use std::ptr;
-    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+    use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
     use crate::{Error, Result};
 
     /// The exit code for bad data ([`Error::exit_code`]).
     const EXIT_DATA: i32 = 3;
 
-    /// One mapped range. Immutable but for `live`, and never freed: a handler on another thread may
-    /// be walking the list. About 200 bytes per file ever mapped.
+    /// One mapped range. Immutable but for its place in the list.
     #[derive(Debug)]
     struct Range {
         start: usize,
         end: usize,
-        live: AtomicBool,
         message: Box<[u8]>,
-        next: *const Range,
+        next: AtomicPtr<Range>,
     }
 
-    /// The newest range; each names the one before it.
+    /// The newest range; each names the one before it. Only who holds [`CHANGING`] writes here or to `next`.
     static HEAD: AtomicPtr<Range> = AtomicPtr::new(ptr::null_mut());
 
+    static CHANGING: Mutex<()> = Mutex::new(());
+
+    /// Set before a handler walks the list, which it does without a lock, and after which the process ends. From
+    /// then on no range is freed. Whoever frees one has unlinked it before looking here, and all of
+    /// this is `SeqCst`: either the handler is seen here, or the handler no longer sees the range.
+    static WALKED: AtomicBool = AtomicBool::new(false);
+
+    fn changing() -> MutexGuard<'static, ()> {
+        // It guards nothing that a panic could leave half done.
+        CHANGING.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A range's place in the list.
-    pub(super) struct Watch(&'static Range);
+    pub(super) struct Watch(*mut Range);
 
     impl std::fmt::Debug for Watch {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "Watch({:#x}..{:#x})", self.0.start, self.0.end)
+            // The map's `Debug` tells where it is.
+            f.write_str("Watch")
         }
     }
 
-    // SAFETY: a `Watch` is a reference to a `Range`, whose fields are plain data, an atomic, and a
-    // pointer to another such range that is never written again and never freed.
+    // SAFETY: a `Watch` owns its `Range`, which is plain data, an atomic, and pointers to others that are
+    // followed by whoever holds the lock, or by the handler.
     unsafe impl Send for Watch {}
-    // SAFETY: as above; shared references only read, or store to the atomic.
+    // SAFETY: nothing can be done with a shared one.
     unsafe impl Sync for Watch {}
 
     impl Watch {
@@ -156,30 +167,58 @@ mod sigbus {
                 b": the file was cut short or became unreadable while it was in use; restore it and run again\n",
             );
             let start = map.as_ptr() as usize;
+            let _lock = changing();
             let range = Box::into_raw(Box::new(Range {
                 start,
                 end: start + map.len(),
-                live: AtomicBool::new(true),
                 message: message.into(),
-                next: ptr::null(),
+                next: AtomicPtr::new(HEAD.load(Ordering::SeqCst)),
             }));
-            let mut head = HEAD.load(Ordering::Acquire);
-            loop {
-                // SAFETY: `range` is ours alone until the exchange below publishes it.
-                unsafe { (*range).next = head };
-                match HEAD.compare_exchange_weak(head, range, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => break,
-                    Err(newer) => head = newer,
-                }
-            }
-            // SAFETY: the box was leaked above and ranges are never freed.
-            Self(unsafe { &*range })
+            HEAD.store(range, Ordering::SeqCst);
+            Self(range)
         }
 
         /// Takes the range out of use; its addresses may be mapped anew by somebody else.
-        pub(super) fn end(&self) {
-            self.0.live.store(false, Ordering::Release);
+        pub(super) fn end(&mut self) {
+            let range = std::mem::replace(&mut self.0, ptr::null_mut());
+            let _lock = changing();
+            let mut link = &HEAD;
+            loop {
+                let next = link.load(Ordering::SeqCst);
+                if next.is_null() {
+                    // Ended before.
+                    return;
+                }
+                // SAFETY: what is linked is not freed, and only who holds the lock unlinks.
+                let following = unsafe { &(*next).next };
+                if ptr::eq(next, range) {
+                    link.store(following.load(Ordering::SeqCst), Ordering::SeqCst);
+                    break;
+                }
+                link = following;
+            }
+            if !WALKED.load(Ordering::SeqCst) {
+                // SAFETY: it came from a box, is linked no more, and no handler had begun to walk when it was
+                // unlinked (see `WALKED`), nor does anybody else know of it.
+                drop(unsafe { Box::from_raw(range) });
+            }
         }
+    }
+
+    /// Whether a range is listed whose message names this file.
+    #[cfg(test)]
+    pub(super) fn is_listed(name: &str) -> bool {
+        let _lock = changing();
+        let mut next = HEAD.load(Ordering::SeqCst);
+        while !next.is_null() {
+            // SAFETY: what is linked is not freed, and only who holds the lock unlinks.
+            let range = unsafe { &*next };
+            if String::from_utf8_lossy(&range.message).contains(name) {
+                return true;
+            }
+            next = range.next.load(Ordering::SeqCst);
+        }
+        false
     }
 
     /// Installs the handler, once per process.
@@ -213,12 +252,13 @@ mod sigbus {
         // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler; si_addr is set for
         // every SIGBUS that the kernel itself raises, which a positive si_code says.
         let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
-        let mut next: *const Range = HEAD.load(Ordering::Acquire);
+        WALKED.store(true, Ordering::SeqCst);
+        let mut next = HEAD.load(Ordering::SeqCst);
         while code > 0 && !next.is_null() {
-            // SAFETY: every pointer of the list was published by a release store and is never
-            // freed.
+            // SAFETY: what is linked was whole when it was linked, and from the store above on nothing that
+            // can be reached from here is freed.
             let range = unsafe { &*next };
-            if range.live.load(Ordering::Acquire) && (range.start..range.end).contains(&address) {
+            if (range.start..range.end).contains(&address) {
                 // SAFETY: the message is a live allocation of that length; both calls are
                 // async-signal-safe. A short or failed write leaves nothing better to do.
                 unsafe {
@@ -230,7 +270,7 @@ mod sigbus {
                     libc::_exit(EXIT_DATA);
                 }
             }
-            next = range.next;
+            next = range.next.load(Ordering::SeqCst);
         }
         // Not one of our files. Back to the default: the access is repeated on return and ends the
         // program as it would have without us; a signal that somebody sent is raised again.
@@ -257,7 +297,7 @@ mod sigbus {
         pub(super) fn new(_path: &Path, _map: &[u8]) -> Self {
             Self
         }
-        pub(super) fn end(&self) {}
+        pub(super) fn end(&mut self) {}
     }
 
     pub(super) fn install() -> crate::Result<()> {
@@ -272,6 +312,27 @@ mod tests {
     use std::process::Command;
 
     const CHILD: &str = "THREADCOUNT_TEST_CHILD_FOREIGN";
+
+    /// Found by fuzzing: what was kept of every file ever opened came to gigabytes.
+    #[test]
+    fn nothing_is_kept_of_a_map_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut maps: Vec<_> = ["kept-of-one", "kept-of-two", "kept-of-three"]
+            .map(|name| {
+                let path = folder.path().join(name);
+                std::fs::write(&path, [1; 100]).unwrap();
+                (name, FileMap::new(&path, &File::open(&path).unwrap(), 100).unwrap())
+            })
+            .into();
+        // From the middle of the list, its end, its front.
+        for gone in [1, 0, 0] {
+            let (name, map) = maps.remove(gone);
+            assert!(sigbus::is_listed(name));
+            drop(map);
+            assert!(!sigbus::is_listed(name));
+            assert!(maps.iter().all(|(name, _)| sigbus::is_listed(name)));
+        }
+    }
 
     /// As a child process: a map that is not ours is cut short while one of ours is in use. As the
     /// parent: the child must die by the signal, as it would have without the handler.
