@@ -13,7 +13,7 @@ fn put(folder: &Path, name: &str, shape: &[u8], elements: &[u8]) {
     fs::write(folder.join(name), bytes).unwrap();
 }
 
-/// Found by fuzzing: code 10 of a mapping gave a class a line break for a name.
+/// Code 10 of a mapping gave a class a line break for a name.
 #[test]
 fn names_hold_no_control_characters() {
     let folder = tempfile::tempdir().unwrap();
