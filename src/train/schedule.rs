@@ -175,7 +175,8 @@ impl Plateaus {
             (self.lowest, self.waited) = (Some(epoch.val_loss), 0);
             return;
         }
-        self.waited += 1;
+        // A checkpoint may hold any number.
+        self.waited = self.waited.saturating_add(1);
         if self.waited >= patience {
             self.reductions = self.reductions.saturating_add(1);
             self.waited = 0;
