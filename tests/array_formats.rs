@@ -14,7 +14,7 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 use std::sync::Arc;
 use threadcount::Error;
-use threadcount::data::{Cache, Dataset, FORMATS, Half, verify};
+use threadcount::data::{Cache, Classes, Dataset, FORMATS, Half, Selection, verify};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -214,6 +214,26 @@ fn what_numpy_writes_is_read() {
     assert_eq!(set.train.labels.as_slice(), [0, 1, 2, 1, 0]);
     assert_eq!(set.test.labels.as_slice(), [2, 0]);
     assert_eq!((set.first_label(), set.train.images.measures()), (3, "2x3".to_owned()));
+}
+
+/// No arithmetic of labels goes beyond the last one that there is.
+#[test]
+fn the_largest_label_is_one() {
+    let scratch = Scratch::empty();
+    for half in ["train", "test"] {
+        scratch.put(&format!("x_{half}.npy"), &npy("'|u1'", &[2, 1, 1], &[3, 4]));
+        scratch.put(&format!("y_{half}.npy"), &npy("'<u4'", &[2], &[255; 8]));
+    }
+    let set = open(&scratch).unwrap();
+    assert_eq!((set.first_label(), set.class_list.last()), (u32::MAX, u32::MAX));
+    let pair = Selection { classes: Classes::Pair { zero: 0, one: 1 }, ..Selection::default() };
+    let fault = pair.apply(&set, 0).unwrap_err().to_string();
+    assert!(fault.contains("has the labels 4294967295 to 4294967295"), "{fault}");
+    assert_eq!(set.numbered_as(u32::MAX - 9, 10).unwrap().train.labels.as_slice(), [9, 9]);
+    for (first, classes) in [(u32::MAX, 2), (0, 0), (0, 257), (0, usize::MAX)] {
+        let refused = set.numbered_as(first, classes);
+        assert!(matches!(refused, Err(Error::Usage(_))), "{classes} classes from {first}");
+    }
 }
 
 /// Whole numbers of every type are labels, and images if they are 0 to 255.

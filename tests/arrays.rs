@@ -252,3 +252,19 @@ fn a_rate_that_is_too_high_is_named() {
         other => panic!("{other:?}"),
     }
 }
+
+/// Whoever wants the whole set in one batch may write down any number that is large enough.
+#[test]
+fn a_batch_may_be_larger_than_any_set() {
+    let (x, labels) = points(50);
+    let samples = Samples::new(Shape::Flat(2), x, &labels).unwrap();
+    let split = Split::new(samples.clone(), samples);
+    let setup = Setup { threads: Some(2), ..Setup::default() };
+    let layers = vec![dense(40, Activation::Tanh), dense(40, Activation::Relu), dense(2, LINEAR)];
+    let fit = |batch_size| {
+        let task = Task { layers: layers.clone(), epochs: 3, batch_size, ..Task::default() };
+        task.fit(&split, &setup, go_on).unwrap().history().clone()
+    };
+    let whole = fit(50);
+    assert!(whole.epochs.len() == 3 && fit(usize::MAX) == whole && fit(1 << 60) == whole);
+}

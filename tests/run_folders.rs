@@ -294,6 +294,48 @@ fn a_record_that_was_changed_is_refused() {
     desk.run("eval here").assert().success();
 }
 
+/// Found on the way to fuzzing what comes behind the record: numbers that no run has panicked, or took
+/// all memory for the names of billions of classes.
+#[test]
+fn a_record_of_impossible_data_is_refused() {
+    let desk = Desk::new();
+    let task = "epochs = 1\ninput = 'rows'\nlayers = [{ kind = 'flatten' }, { kind = 'dense', units = 10 }]\n";
+    fs::write(desk.path("task.toml"), task).unwrap();
+    desk.run("train task.toml --out here").assert().success();
+    let text = desk.read("here/run.toml");
+    let lines = text.lines().filter(|line| !line.starts_with("checksum"));
+    let record = lines.collect::<Vec<_>>().join("\n");
+    let (classes, first) = ("classes = 10\n", "first_label = 0\n");
+    for (from, to, fault) in [
+        (classes, "classes = 0\n", "data.classes: 1 to 256, not 0"),
+        (classes, "classes = 257\n", "data.classes: 1 to 256, not 257"),
+        (classes, "classes = 4000000000\n", "data.classes: 1 to 256, not 4000000000"),
+        (
+            first,
+            "first_label = 4294967287\n",
+            "data.first_label: 4294967286 at most with 10 classes",
+        ),
+        (
+            first,
+            "first_label = 4294967286\n",
+            "but the network was trained on the labels 4294967286 to 4294967295",
+        ),
+    ] {
+        assert!(record.contains(from));
+        fs::write(desk.path("here/run.toml"), record.replace(from, to)).unwrap();
+        for args in ["eval here", "train --resume here"] {
+            desk.refuses(args, 3, fault);
+        }
+    }
+    let sample = "sample = [28, 28, 1]";
+    assert!(record.contains(sample));
+    let vast = record.replace(sample, "sample = [1, 9223372036854775807, 3]");
+    fs::write(desk.path("here/run.toml"), vast).unwrap();
+    desk.refuses("eval here", 2, "memory has addresses");
+    fs::write(desk.path("here/run.toml"), record).unwrap();
+    desk.run("eval here").assert().success();
+}
+
 /// What the last version wrote is refused with the reason.
 #[test]
 fn records_of_an_older_format_are_refused() {

@@ -74,7 +74,8 @@ pub fn is_worth_sharing(team: &Team, m: usize, n: usize, k: usize) -> bool {
     let (tile, _) = team.isa().run(TileFacts);
     let vectors = n.div_ceil(tile.nr / 2);
     let phase = thread_costs(team, team.blocking()).phase;
-    n > dot::MAX_COLS && (m * k * vectors) as f64 > phase
+    // In floats: a batch may be of any size that somebody writes down.
+    n > dot::MAX_COLS && m as f64 * k as f64 * vectors as f64 > phase
 }
 
 /// [`gemm`] with the block sizes as an argument, so that tests reach every edge with small

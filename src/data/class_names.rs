@@ -154,9 +154,24 @@ impl ClassList {
         Ok(Self { first: from, names: (from..=to).map(name).collect() })
     }
 
+    /// Says that there can be so many classes of which the first has the label `first`; else which of
+    /// the two is wrong, and what it has to be.
+    pub(crate) fn check(first: u32, classes: usize) -> std::result::Result<(), String> {
+        if !(1..=MOST_CLASSES).contains(&classes) {
+            return Err(format!("classes: 1 to {MOST_CLASSES}, not {classes}"));
+        }
+        let most = u32::MAX - (classes as u32 - 1);
+        match first <= most {
+            true => Ok(()),
+            false => {
+                Err(format!("first_label: {most} at most with {classes} classes, not {first}"))
+            }
+        }
+    }
+
     /// The label of the last class.
     pub fn last(&self) -> u32 {
-        self.first + self.names.len() as u32 - 1
+        self.first.saturating_add((self.names.len() as u32).saturating_sub(1))
     }
 
     /// The class that has a label.

@@ -150,14 +150,16 @@ impl Dataset {
     /// trained on: a set that happens to lack the first or last of them numbers its own otherwise.
     ///
     /// # Errors
-    /// [`Error::Data`] if the set has a label that is none of them.
+    /// [`Error::Data`] if the set has a label that is none of them; [`Error::Usage`] if no set can have
+    /// such classes.
     pub fn numbered_as(&self, first: u32, classes: usize) -> Result<Self> {
+        ClassList::check(first, classes).map_err(Error::Usage)?;
         let list = &self.class_list;
         let name = |label: u32| match list.class(label) {
             Some(class) => self.class_name(class),
             None => label.to_string(),
         };
-        let names = (first..).take(classes).map(name).collect();
+        let names = (0..classes as u32).map(|class| name(first + class)).collect();
         let wanted = ClassList { first, names };
         let labels = [&self.train, &self.test].map(|part| &part.labels);
         let occurring = labels.into_iter().flat_map(|labels| labels.as_slice());

@@ -187,6 +187,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_largest_counts_are_no_end() {
+        let (split, file) = (split(), tempfile::NamedTempFile::new().unwrap());
+        let task = task(Optimizer::adam(), 16);
+        let mut session = Session::new(&task, &split, 0).unwrap();
+        let mut progress = serde_json::to_value(&session.progress).unwrap();
+        for key in ["correct", "trained_samples"] {
+            assert!(progress.get(key).is_some());
+            progress[key] = u64::MAX.into();
+        }
+        session.progress = serde_json::from_value(progress).unwrap();
+        std::fs::write(file.path(), session.checkpoint().unwrap()).unwrap();
+        let mut session = Session::new(&task, &split, 0).unwrap();
+        session.resume(file.path()).unwrap();
+        let mut watch = |_: &Session<'_>, _| Ok(ControlFlow::Continue(()));
+        session.train(&Team::solo(Isa::best()), &mut watch).unwrap();
+        assert_eq!(session.progress().trained_samples, u64::MAX);
+    }
+
     /// What no computation may go on with, under a checksum that is right.
     #[test]
     fn weights_that_are_no_finite_numbers_are_refused() {

@@ -2,7 +2,7 @@
 
 use super::task::Task;
 use super::task_file;
-use crate::data::{Dataset, Shape, Split};
+use crate::data::{ClassList, Dataset, Shape, Split};
 use crate::files::hex;
 use crate::toml_file::{Fault, Table};
 use crate::{Error, Result};
@@ -176,6 +176,8 @@ impl Record {
         if record.data.shape().is_none() {
             return Err("not the record of a run: data.sample: one to three sizes".to_owned());
         }
+        ClassList::check(record.data.first_label, record.data.classes)
+            .map_err(|fault| format!("not the record of a run: data.{fault}"))?;
         Ok((Self { task, ..record }, id))
     }
 

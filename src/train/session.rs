@@ -223,9 +223,10 @@ impl<'a> Session<'a> {
             }
             let progress = &mut self.progress;
             progress.loss_sum += result.loss_sum;
-            progress.correct += result.correct;
+            // A checkpoint may hold any numbers.
+            progress.correct = progress.correct.saturating_add(result.correct);
             progress.batches = next;
-            progress.trained_samples += now.len() as u64;
+            progress.trained_samples = progress.trained_samples.saturating_add(now.len() as u64);
             let seconds = started.elapsed().as_secs_f64();
             progress.step_seconds += seconds;
             progress.train_seconds += seconds;

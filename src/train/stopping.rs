@@ -19,7 +19,8 @@ impl Patience {
             self.waited = 0;
             return false;
         }
-        self.waited += 1;
+        // A checkpoint may hold any number.
+        self.waited = self.waited.saturating_add(1);
         self.waited >= rule.patience
     }
 }
@@ -56,6 +57,14 @@ mod tests {
         assert_eq!(stops_after(3, &[1.0, 1.1, 1.2, 0.9, 1.0, 1.0, 0.8]), None);
         // Equal is not an improvement.
         assert_eq!(stops_after(2, &[0.5, 0.5, 0.5, 0.5]), Some(3));
+    }
+
+    /// A checkpoint may hold it.
+    #[test]
+    fn the_largest_count_is_no_end() {
+        let mut state = Patience { lowest: Some(0.5), waited: usize::MAX };
+        assert!(state.is_over(EarlyStopping { patience: usize::MAX }, &epoch(0.6, 0.0)));
+        assert!(!state.is_over(EarlyStopping { patience: 1 }, &epoch(0.4, 0.0)));
     }
 
     #[test]

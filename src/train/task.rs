@@ -121,7 +121,7 @@ impl Input {
             (Self::Pixels, sample) => Ok(Shape::Flat(sample.len())),
             (Self::Image, Shape::Image(_)) | (Self::Rows, Shape::Rows(_)) => Ok(sample),
             (Self::Rows, Shape::Image([height, width, channels])) => {
-                Ok(Shape::Rows([height, width * channels]))
+                Ok(Shape::Rows([height, width.saturating_mul(channels)]))
             }
             (Self::Image, _) => Err(usage(format!("samples of shape {sample} are no images"))),
             (Self::Rows, _) => Err(usage(format!("samples of shape {sample} are no sequences"))),
