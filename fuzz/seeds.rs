@@ -8,9 +8,17 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use threadcount::data::scale::Scaling;
+use threadcount::data::{Classes, Partition, Selection, Validation};
 use threadcount::kernels::{Isa, Team};
+use threadcount::nn::{
+    Activation, Padding, average_pool, batch_norm, class_outputs, conv2d, dense, dropout, flatten,
+    global_average_pool2d, layer_norm, leaky_relu, lstm, max_pool,
+};
 use threadcount::reports;
-use threadcount::train::{DataRecord, Record, ResultRecord, RunFolder, Session};
+use threadcount::train::{
+    DataRecord, EarlyStopping, Input, Record, ResultRecord, RunFolder, Session, Task,
+};
 use threadcount_fuzz::{Folder, checksums, idx, joined, small_split, small_task};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -68,7 +76,86 @@ fn main() -> Result<()> {
     put("checkpoint", "finished", checkpoint)?;
     put("run_folder", "finished", &joined(&files.each_ref().map(Vec::as_slice)))?;
     put("run_folder", "begun", record)?;
+    for (name, record) in records() {
+        let folder = Folder::new();
+        RunFolder::start(folder.root(), &record)?;
+        put("run_data", name, &folder.take("run.toml"))?;
+    }
     Ok(())
+}
+
+/// Records of runs on the set of `put_small_set`: each kind of layer, of classes and of partition.
+fn records() -> [(&'static str, Record); 4] {
+    let (relu, linear) = (Activation::Relu, Activation::Linear);
+    let selection = |classes, partition| Selection { classes, partition };
+    let pair = Classes::Pair { zero: 1, one: 3 };
+    let shuffled = Partition::Shuffled { test: 0.25, validation: 0.25 };
+    let dense_layers = Task {
+        layers: vec![dense(3, relu), layer_norm(), dropout(0.25), dense(2, linear)],
+        input: Input::Pixels,
+        selection: selection(pair, shuffled),
+        scaling: Scaling::Standardise,
+        early_stopping: Some(EarlyStopping { patience: 1 }),
+        ..small_task()
+    };
+    let convolutions = Task {
+        layers: vec![
+            conv2d(2, 3, Padding::Same, relu),
+            batch_norm(),
+            max_pool(2),
+            flatten(),
+            class_outputs(),
+        ],
+        selection: selection(Classes::All, Partition::AsFiled(Validation::Tail(0.25))),
+        ..small_task()
+    };
+    let averaged = Task {
+        layers: vec![
+            conv2d(4, 3, Padding::Valid, linear),
+            leaky_relu(0.1),
+            average_pool(2),
+            global_average_pool2d(),
+            class_outputs(),
+        ],
+        ..small_task()
+    };
+    let recurrent = Task {
+        layers: vec![lstm(2), class_outputs()],
+        input: Input::Rows,
+        selection: selection(Classes::All, shuffled),
+        ..small_task()
+    };
+    [
+        ("dense", dense_layers),
+        ("convolutions", convolutions),
+        ("averaged", averaged),
+        ("recurrent", recurrent),
+    ]
+    .map(|(name, task)| (name, Record { task, ..small_record() }))
+}
+
+/// The record of a run on the set of `put_small_set`.
+fn small_record() -> Record {
+    Record {
+        version: "0.1.0".to_owned(),
+        recipe: "own".to_owned(),
+        seed: 1,
+        threads: 1,
+        isa: "scalar".to_owned(),
+        task: small_task(),
+        data: DataRecord {
+            identity: "other".to_owned(),
+            origin: "/data".into(),
+            sha256: "0".repeat(64),
+            sample: vec![4, 4, 1],
+            first_label: 1,
+            classes: 4,
+            training: 12,
+            validation: 8,
+            test: 8,
+        },
+        result: None,
+    }
 }
 
 /// The folder of a run that has finished.

@@ -55,6 +55,12 @@ impl Folder {
         }
     }
 
+    /// What a file holds by now that somebody else has written. It is written anew for the next input.
+    pub fn take(&self, name: &str) -> Vec<u8> {
+        self.held().remove(name);
+        fs::read(self.path(name)).expect("a file")
+    }
+
     /// Takes a file away, if it is there.
     pub fn remove(&self, name: &str) {
         if self.held().remove(name).is_some() {
@@ -134,6 +140,18 @@ pub fn small_split() -> Split {
     let inputs = vec![0.5_f32, 0.25, 0.75, 0.125, 0.0, 1.0];
     let samples = Samples::new(Shape::Flat(2), inputs, &[1_u8, 0, 1]).expect("samples");
     Split::new(samples.clone(), samples)
+}
+
+/// A set for tasks to be tried on: twelve images to train on and eight to test on, of 4 x 4 pixels, of the
+/// classes 1 to 4.
+pub fn put_small_set(folder: &Folder) {
+    for (half, count) in [("train", 12_u8), ("t10k", 8)] {
+        let pixels: Vec<u8> = (0..count * 16).map(|i| i.wrapping_mul(37)).collect();
+        let labels: Vec<u8> = (0..count).map(|i| i % 4 + 1).collect();
+        let count = u32::from(count);
+        folder.put(&format!("{half}-images-idx3-ubyte"), &idx(&[count, 4, 4], &pixels));
+        folder.put(&format!("{half}-labels-idx1-ubyte"), &idx(&[count], &labels));
+    }
 }
 
 /// Whether a network is small enough for thousands of it a second; also one that will be refused is.
