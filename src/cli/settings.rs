@@ -22,7 +22,7 @@ const KEYS: [&str; 5] = ["data", "threads", "isa", "seed", "runs"];
 /// Where the data are.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct DataFlag {
-    /// Folder of the four IDX files [default: data/fashion-mnist, else the cache folder, else a
+    /// Folder of a data set, or its .npz file [default: data/fashion-mnist, else the cache folder, else a
     /// synthetic set]
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,

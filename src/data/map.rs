@@ -98,7 +98,7 @@ fn check_kind(path: &Path, metadata: &Metadata) -> Result<()> {
     let kind = if metadata.is_dir() { "a folder" } else { "a pipe, socket or device" };
     Err(Error::data(
         path,
-        format!("{kind} stands where a file is needed; put the IDX file in its place"),
+        format!("{kind} stands where a file is needed; put the file itself in its place"),
     ))
 }
 
