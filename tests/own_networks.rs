@@ -183,6 +183,54 @@ fn a_run_is_not_continued_with_a_file_that_has_changed() {
     desk.output("train --resume run mine.toml");
 }
 
+/// Options count with the file or the recipe beside them, as they did when the run was started.
+#[test]
+fn a_run_is_continued_with_what_it_was_started_with() {
+    let desk = Desk::new();
+    let printed = desk.output("recipe nlp-softmax");
+    desk.put("nlp-softmax.toml", &printed);
+    desk.put("other.toml", &printed);
+    let options = "--batch-size 50 --learning-rate 0.25";
+    desk.output(&format!("train nlp-softmax.toml {options} --epochs 1 --out run"));
+    let record = fs::read_to_string(desk.path("run/run.toml")).unwrap();
+    let refused = |args: &str, code, wanted: &str| {
+        let message = desk.refusal(&format!("train --resume run {args}"), code);
+        assert!(message.contains(wanted), "{message}");
+        assert_eq!(fs::read_to_string(desk.path("run/run.toml")).unwrap(), record);
+    };
+    for (what, noun) in [("nlp-softmax.toml", "file"), ("nlp-softmax", "recipe")] {
+        let wanted = format!("{what}: optimizer.learning-rate is ");
+        refused(&format!("{what} --epochs 2 --batch-size 50"), 2, &wanted);
+        let wanted = format!(", and was 0.25 when run was started; leave the {noun} out to go on");
+        refused(&format!("{what} --epochs 2 --batch-size 50"), 2, &wanted);
+        let wanted = format!("{what}: batch-size is ");
+        refused(&format!("{what} --epochs 2 --learning-rate 0.25"), 2, &wanted);
+        refused(&format!("{what} --batch-size 51"), 2, "--batch-size: a resumed run keeps");
+    }
+    // The name is the run's too.
+    refused(&format!("other.toml {options}"), 1, "holds a run of nlp-softmax, not of other");
+    // Options that the file's own optimizer does not have, but the run's.
+    desk.output("train nlp-softmax.toml --optimizer sgd --momentum 0.5 --epochs 1 --out sgd");
+    desk.put("nlp-softmax.toml", &with_adam(&printed));
+    let message = desk.refusal("train --resume sgd nlp-softmax.toml --momentum 0.5 --epochs 2", 2);
+    assert!(message.contains("nlp-softmax.toml: optimizer."), "{message}");
+    desk.put("nlp-softmax.toml", &printed);
+    // A recipe's own epochs are not asked for.
+    desk.output(&format!("train --resume run nlp-softmax {options}"));
+    desk.output(&format!("train --resume run nlp-softmax.toml {options} --epochs 2"));
+    desk.output(&format!("train --resume run nlp-softmax {options} --epochs 3"));
+    desk.output("train --resume run --epochs 4");
+}
+
+/// The text of a task with Adam for its optimizer.
+fn with_adam(text: &str) -> String {
+    let line = |line: &str| match line.starts_with("optimizer = ") {
+        true => "optimizer = \"adam\"\n".to_owned(),
+        false => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
 #[test]
 fn a_schedule_is_an_option_and_a_key() {
     let desk = Desk::new();

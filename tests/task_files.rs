@@ -1,7 +1,7 @@
 //! Tasks as TOML: what is written reads back the same, every setting is written, and whatever a person may
 //! mistype is refused with its line and the nearest name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::ops::Range;
 
@@ -274,6 +274,96 @@ fn every_value_of_another_kind_is_refused_with_its_line_and_key() {
             }
         }
     });
+}
+
+/// Other values for one place, of which some are no task.
+fn others(text: &str, place: &Place, names: &BTreeSet<String>) -> Vec<String> {
+    let value = &text[place.value.clone()];
+    match place.kind {
+        Kind::Name => names.iter().filter(|name| *name != value).cloned().collect(),
+        Kind::Number => match value.parse::<u64>() {
+            Ok(n) => vec![(n + 1).to_string(), (n + 2).to_string()],
+            Err(_) => vec!["0.0625".to_owned(), "0.1875".to_owned()],
+        },
+        Kind::Table | Kind::List => Vec::new(),
+    }
+}
+
+#[test]
+fn every_value_that_differs_is_a_difference_with_its_key() {
+    let mut names = BTreeSet::new();
+    every_place(|text, place| {
+        if place.kind == Kind::Name {
+            names.insert(text[place.value.clone()].to_owned());
+        }
+    });
+    let mut keys = BTreeSet::new();
+    every_place(|text, place| {
+        let task = read(text);
+        assert_eq!(task.difference(&task).unwrap(), None, "{text}");
+        for other in others(text, place, &names) {
+            let Ok(changed) = Task::from_toml(&with(text, &place.value, &other)) else { continue };
+            // Two spellings of one task: a size of 2 or [2, 2].
+            if shown(&changed) == shown(&task) {
+                continue;
+            }
+            let found = changed.difference(&task).unwrap();
+            let found = found.unwrap_or_else(|| panic!("{other} is no difference\n{text}"));
+            let back = task.difference(&changed).unwrap().unwrap();
+            assert_eq!((&back.key, &back.one, &back.other), (&found.key, &found.other, &found.one));
+            let Some((key, _)) = &place.key else { continue };
+            let last = found.key.rsplit(['.', ' ']).next();
+            assert_eq!(last, Some(key.as_str()), "{found}\n{text}");
+            let values = [&found.one, &found.other].map(|value| value.as_deref().unwrap());
+            let number = |text: &str| text.parse::<f64>().ok();
+            for (found, written) in values.into_iter().zip([&*other, &text[place.value.clone()]]) {
+                let is_it = found == written || number(found) == number(written);
+                assert!(is_it, "{key}: {found} for {written}");
+            }
+            keys.insert(key.clone());
+        }
+    });
+    for key in [
+        "activation",
+        "batch-size",
+        "beta1",
+        "epochs",
+        "epsilon",
+        "factor",
+        "filters",
+        "input",
+        "keep",
+        "kernel",
+        "last",
+        "learning-rate",
+        "loss",
+        "momentum",
+        "one",
+        "order",
+        "patience",
+        "rate",
+        "rho",
+        "scaling",
+        "tail",
+        "test",
+        "units",
+        "validation",
+        "warm-up",
+        "zero",
+    ] {
+        assert!(keys.contains(key), "{key}: {keys:?}");
+    }
+}
+
+#[test]
+fn tasks_with_different_texts_have_a_difference() {
+    let tasks = tasks();
+    for one in &tasks {
+        for other in &tasks {
+            let is_same = one.to_toml().unwrap() == other.to_toml().unwrap();
+            assert_eq!(one.difference(other).unwrap().is_none(), is_same);
+        }
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod progress;
 mod recipe;
 mod reproduce;
 mod run_data;
+mod run_task;
 mod settings;
 mod summary;
 mod table;

@@ -4,12 +4,13 @@ use super::data;
 use super::evaluation::Evaluation;
 use super::progress::Progress;
 use super::run_data::{Other, of_run};
+use super::run_task::check_task;
 use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{interrupt, table};
 use crate::console;
 use crate::data::Split;
 use crate::evaluate::plots::{self, Curves, Series};
-use crate::reports::{self, Recipe};
+use crate::reports;
 use crate::train::{
     Beginning, Changes, DataRecord, Ended, History, Moment, Record, ResultRecord, RunFolder,
     Session,
@@ -140,6 +141,7 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
 fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
     let (folder, mut record) = RunFolder::open_to_train(path)?;
     let shown = path.display();
+    let mut beside = None;
     if let Some(named) = args.recipe.as_deref() {
         let named = reports::recipe(named)?;
         if named.id != record.recipe {
@@ -148,13 +150,16 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
                 record.recipe, named.id
             )));
         }
-        check_file(&named, &record, args.changes.epochs.is_some(), path)?;
+        beside = Some(named);
     }
     let wanted = Changes::from(args.changes.clone());
     if let Some(option) = wanted.beyond_epochs(&record.task)? {
         return Err(Error::Usage(format!(
             "--{option}: a resumed run keeps what {shown} was started with; only --epochs may change"
         )));
+    }
+    if let Some(named) = &beside {
+        check_task(named, &record, &wanted, path)?;
     }
     if let Some(seed) = args.seed.given().filter(|&seed| seed != record.seed) {
         return Err(Error::Usage(format!(
@@ -171,24 +176,6 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
     }
     let pool = resumed_pool(args, settings, &record)?;
     Ok(Run { record, folder, split: data.split, pool, before })
-}
-
-/// Refuses a file whose task is no longer that of the run in `folder`: the run goes on with its own.
-fn check_file(named: &Recipe, record: &Record, has_epochs: bool, folder: &Path) -> Result<()> {
-    let Some(file) = &named.file else { return Ok(()) };
-    let mut task = named.task.clone();
-    if has_epochs {
-        task.epochs = record.task.epochs;
-    }
-    let Some(difference) = task.difference(&record.task)? else { return Ok(()) };
-    let (file, folder) = (file.display(), folder.display());
-    let mend = match difference.key.as_str() {
-        "epochs" => {
-            format!("give --epochs {} to train as many, or leave the file out", task.epochs)
-        }
-        _ => "leave the file out to go on with what the run has, or start another run".to_owned(),
-    };
-    Err(Error::Usage(format!("{file}: {difference} when {folder} was started; {mend}")))
 }
 
 /// Unless told otherwise, the run goes on with its own instruction set: another one rounds

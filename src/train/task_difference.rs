@@ -11,7 +11,8 @@ use crate::{Error, Result};
 /// A key with two values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The key: `optimizer.learning-rate`; of a layer with its number, `layer 3: units`.
+    /// The key: `optimizer.learning-rate`; of a layer with its number, `layer 3: units` or
+    /// `layer 3: activation.leaky-relu`.
     pub key: String,
     /// Its value in the one task, as a file has it; `None` where it is not there.
     pub one: Option<String>,
@@ -28,7 +29,8 @@ impl fmt::Display for Difference {
 }
 
 impl Task {
-    /// The first setting, in the order of the keys, in which this task differs from `other`.
+    /// The first setting, in the order of the keys (`kind` and `name`
+    /// before others), in which this task differs from `other`.
     ///
     /// # Errors
     /// As [`Task::to_toml`].
@@ -45,10 +47,17 @@ fn differing(key: &str, one: Option<&Value>, other: Option<&Value>) -> Option<Di
     match (one, other) {
         (Some(Value::Table(one)), Some(Value::Table(other))) => {
             let only_there = other.keys().filter(|key| !one.contains_key(*key));
-            one.keys().chain(only_there).find_map(|name| {
+            // What they are, before settings that only one of them has.
+            let (first, others): (Vec<_>, Vec<_>) = one
+                .keys()
+                .chain(only_there)
+                .partition(|key| ["kind", "name"].contains(&key.as_str()));
+            first.into_iter().chain(others).find_map(|name| {
                 let inner = match key {
                     "" => name.clone(),
-                    key if key.starts_with("layer ") => format!("{key}: {name}"),
+                    key if key.starts_with("layer ") && !key.contains(':') => {
+                        format!("{key}: {name}")
+                    }
                     key => format!("{key}.{name}"),
                 };
                 differing(&inner, one.get(name), other.get(name))
