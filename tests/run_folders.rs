@@ -340,6 +340,27 @@ fn a_record_of_impossible_data_is_refused() {
     desk.run("eval here").assert().success();
 }
 
+/// Found by fuzzing: an id with a quotation mark was read, and written into a record that could not be.
+#[test]
+fn an_id_that_is_none_is_refused() {
+    let desk = Desk::new();
+    desk.run("train biu-relu --epochs 1 --out here").assert().success();
+    let text = desk.read("here/run.toml");
+    let is_kept = |line: &&str| !line.starts_with("checksum") && !line.starts_with("id = ");
+    let record = text.lines().filter(is_kept).collect::<Vec<_>>().join("\n");
+    let (x, a) = ("x".repeat(64), "a".repeat(63));
+    for id in
+        ["''", "'a\"b'", r#""a\nb""#, &format!("'{x}'"), &format!("'{a}'"), &format!("'{a}\"'")]
+    {
+        let text = record.replace("format = 2\n", &format!("format = 2\nid = {id}\n"));
+        fs::write(desk.path("here/run.toml"), &text).unwrap();
+        for args in ["eval here", "train --resume here --epochs 2"] {
+            desk.refuses(args, 3, "id: 64 hexadecimal digits");
+        }
+        assert_eq!(desk.read("here/run.toml"), text);
+    }
+}
+
 /// What the last version wrote is refused with the reason.
 #[test]
 fn records_of_an_older_format_are_refused() {

@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// Raised when the meaning of `run.toml` changes.
 const FORMAT: u32 = 2;
+/// Of an id, which is a SHA-256.
+const ID_DIGITS: usize = 64;
 /// Begins the line with the checksum of all lines below it.
 const CHECKSUM: &str = "\nchecksum = \"";
 
@@ -168,6 +170,10 @@ impl Record {
             return Err("not the record of a run: 'id' is missing".to_owned());
         };
         let id = id.read(String::deserialize).map_err(broken)?;
+        // It is written as it stands.
+        if id.len() != ID_DIGITS || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(format!("not the record of a run: id: {ID_DIGITS} hexadecimal digits"));
+        }
         let Some(task) = task else {
             return Err("not the record of a run: [task] is missing".to_owned());
         };
