@@ -40,17 +40,17 @@ impl Activation {
         }
     }
 
-    /// The function, ready to be stored: [`Simd::flush`] of it, for less where it can be had so. NaN
-    /// gives NaN.
+    /// The function, ready to be stored: the same as [`Simd::flush`] of it, computed more cheaply where
+    /// that is possible. NaN gives NaN.
     #[inline(always)]
     pub(crate) fn apply_flushed<S: Simd>(self, simd: S, x: S::V) -> S::V {
         match self {
-            // What is not at least the smallest normal number is negative, zero or subnormal.
+            // A value below the smallest normal number is negative, zero or subnormal.
             Self::Relu => {
                 let is_below = simd.gt(simd.splat(f32::MIN_POSITIVE), x);
                 simd.select(is_below, simd.splat(0.0), x)
             }
-            // It gives none.
+            // `math::sigmoid` never gives a subnormal number.
             Self::Sigmoid => math::sigmoid(simd, x),
             _ => simd.flush(self.apply(simd, x)),
         }

@@ -1,4 +1,4 @@
-//! The sizes that products are cut by, and what the machine's threads cost: what a team carries for
+//! The block sizes of products, and what several threads cost on this machine. Each team carries them for
 //! its kernels.
 
 use crate::machine::{Machine, machine};
@@ -8,14 +8,15 @@ use std::sync::OnceLock;
 /// of 32 KB while B streams by. It also bounds the rounding error of one chain.
 pub(crate) const KC: usize = 256;
 
-/// Blocks of K summed one by one before a new partial sum is begun: so many that neither chains of
-/// blocks nor of slices are longer than 16 at K = 65,536.
+/// Blocks of K that are summed one by one before a new partial sum is begun. With this number, no chain
+/// of blocks and no chain of slices is longer than 16 at K = 65,536.
 const SLICE_BLOCKS: usize = 16;
 
 /// The sizes that the loops step by, in elements, and what the machine is like.
 ///
-/// `kc` and `slice_blocks` cut sums, and `copy_b_rows` has a say in which kernel makes them, so these
-/// are the same on every machine. The rest follows the machine, and no bit depends on it.
+/// `kc` and `slice_blocks` decide where sums are cut, and `copy_b_rows` takes part in the choice of the
+/// kernel that computes them. So these three are the same on every machine. The other sizes depend on the
+/// machine, and no bit of a result depends on them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Blocking {
     /// Steps of K in one block; at most 256. Cuts sums.
@@ -41,7 +42,8 @@ impl Blocking {
         BLOCKING.get_or_init(|| Self::for_machine(machine(), None))
     }
 
-    /// What suits a machine, which may be made up: tests ask for the same bits on all of them.
+    /// The blocking for a machine, which may be a made-up one: tests check that all machines give the
+    /// same bits.
     #[doc(hidden)]
     pub fn for_machine(machine: &Machine, thread_costs: Option<ThreadCosts>) -> Self {
         let l2 = machine.l2.unwrap_or(512 << 10);
@@ -60,7 +62,8 @@ impl Blocking {
 /// How a sum over K is cut, by K alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// Steps of a block; of the last perhaps fewer. Equal blocks: 784 is 4 x 196, not 3 x 256 + 16.
+    /// Steps of K in a block; the last block may have fewer. Blocks are nearly equal: 784 is 4 x 196, not
+    /// 3 x 256 + 16.
     pub(crate) kc: usize,
     /// Blocks.
     pub(crate) blocks: usize,
@@ -69,7 +72,7 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// That of `k` products on every machine.
+    /// The cut of a sum of `k` products, on every machine.
     pub(crate) fn of(k: usize) -> Self {
         Self::new(k, KC, SLICE_BLOCKS)
     }
@@ -86,10 +89,10 @@ impl Cut {
 pub struct ThreadCosts {
     /// Starting a phase, and having its results in several cores' caches.
     pub phase: f64,
-    /// Of a task, for each row of memory that it writes a part of and another task the next: the
-    /// CPU's prefetchers run on into the other's part and take its cache lines away.
+    /// The cost to a task for each row of memory of which it writes one part and another task writes the
+    /// next part: the CPU's prefetchers run on into the other task's part and take its cache lines away.
     pub shared_row: f64,
-    /// Of a float that a thread reads and another one wrote.
+    /// The cost of a float that one thread wrote and another thread reads.
     pub remote_float: f64,
 }
 
@@ -97,12 +100,12 @@ impl ThreadCosts {
     /// No cost at all.
     pub const NONE: Self = Self { phase: 0.0, shared_row: 0.0, remote_float: 0.0 };
 
-    /// Those of cores beside each other. An empty phase was seen to cost 500 multiply-adds, and what
-    /// one core wrote another reads at 100 GB/s.
+    /// The costs of cores that are close to each other. An empty phase was seen to cost 500
+    /// multiply-adds, and a core reads what another core wrote at 100 GB/s.
     pub const NEAR: Self = Self { phase: 8e3, shared_row: 0.0, remote_float: 0.15 };
 
-    /// Those of cores far apart: 2,500 multiply-adds and 25 GB/s, on the same machine at another
-    /// time. Only these suffer from shared rows, by 200 ns each.
+    /// The costs of cores that are far apart: 2,500 multiply-adds for an empty phase, and 25 GB/s, on the
+    /// same machine at another time. Only such cores lose time on shared rows, 200 ns for each.
     pub const FAR: Self = Self { phase: 4e4, shared_row: 700.0, remote_float: 0.6 };
 }
 

@@ -21,10 +21,10 @@ fn task_rows(cols: usize) -> usize {
 /// registers even where there are 32.
 const GROUP: usize = 4;
 
-/// Rows of a block, by the shape alone: blocks are sums of their own. Where a row is one group of 8-lane
-/// vectors, those of a sum. Else as few as make the loop worth starting: memory is then read nearly
-/// in its order, as the CPU's prefetchers want it. (Blocks of 64 rows of 64 columns took twice as
-/// long from L3.)
+/// Rows of a block. They depend on the shape alone, because each block is a sum of its own. Where a row
+/// is at most one group of 8-lane vectors, a block has the rows of one sum. Else it has as few rows as
+/// still make the loop worth starting: memory is then read nearly in order, which suits the CPU's
+/// prefetchers. (Blocks of 64 rows of 64 columns took twice as long from L3.)
 fn block_rows(cols: usize) -> usize {
     if cols <= 32 { SUM } else { 8 }
 }
@@ -92,7 +92,7 @@ impl<const P: usize, const R: usize, const A: usize, const W: usize> Walk<'_, P,
         }
     }
 
-    /// The columns of `G` vectors from `column` on; of the last columns if this is the tail.
+    /// The columns of `G` vectors from `column` on; or the last few columns, if this is the tail.
     ///
     /// # Safety
     /// The lengths are as the type says; without a tail the vectors lie inside the columns.

@@ -27,7 +27,7 @@ impl Dropout {
     /// Elements die whose hash is below this.
     pub(crate) fn threshold(&self) -> u32 {
         assert!((0.0..1.0).contains(&self.rate), "a dropout rate of {} is not in 0..1", self.rate);
-        // Exact: a float below 1 ends at most 2^-24 below it, and the product has its digits.
+        // Exact: the factor is a power of two. It fits: the largest float below 1 is 1 - 2^-24.
         (f64::from(self.rate) * 4_294_967_296.0).ceil() as u32
     }
 
@@ -51,8 +51,8 @@ fn hash([low, high]: [u32; 2], element: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// `value` where the element survives, else 0. By a mask of bits: as a choice it became a branch on
-/// SSE2, and a coin is mispredicted half of the time (2 GB/s).
+/// `value` where the element survives, else 0. By a mask of bits: the compiler made a branch of an `if`
+/// on SSE2, and a branch on random bits is mispredicted half of the time (2 GB/s).
 #[inline(always)]
 fn kept(seeds: [u32; 2], element: u32, threshold: u32, value: f32) -> f32 {
     let mask = 0_u32.wrapping_sub(u32::from(hash(seeds, element) >= threshold));

@@ -10,8 +10,8 @@ use std::ops::Range;
 /// Rows of one task: 16 images of 784 bytes are some 5 us of work.
 const TASK: usize = 16;
 
-/// Rows between the one that is converted and the one that is asked for. A picked row is where no
-/// CPU expects it: waiting for its first lines took three quarters of the time.
+/// Rows between the one that is converted and the one that is prefetched. The CPU cannot foresee where a
+/// picked row lies: waiting for its first lines took three quarters of the time.
 const AHEAD: usize = 4;
 
 /// What rows are made of.
@@ -67,10 +67,10 @@ pub struct Batch<'a> {
     pub cut: Cut,
 }
 
-/// `out[i, j] = row(i)[j] * factors[j] + offsets[j]`, rounded after each operation, so that the bits
-/// are the same on every instruction set. `out` is `[rows, cols]`. Rows behind the last are those of
-/// the next call, and empty if there is none: they are asked for already, a whole batch ahead.
-/// (Steps of small networks were 5 to 10 % waiting for images in DRAM.)
+/// `out[i, j] = row(i)[j] * factors[j] + offsets[j]`, rounded after each operation, so that the bits are
+/// the same on every instruction set. `out` is `[rows, cols]`. `row` also gives the rows of the next
+/// call, behind those of this one, or empty rows if there is no next call: they are prefetched a whole
+/// batch ahead. (Steps of small networks spent 5 to 10 % of their time waiting for images in DRAM.)
 ///
 /// # Panics
 /// If a row, or the offsets, are not as long as the factors, or `out` is not whole rows.
@@ -119,9 +119,9 @@ impl<'b, T: Element + 'b, F: Fn(usize) -> &'b [T]> Kernel for Block<'_, T, F> {
     fn run<S: Simd>(self, simd: S) {
         let Self { row, in_all, rows, columns, factors, offsets, out, .. } = self;
         let cols = factors.len();
-        // One line of each row of the next batch, in a burst: a row is on a page of its own, and a core
-        // looks up several pages at a time, but not across the work between two rows. (Lines asked
-        // for row by row waited 150 ns for each page.)
+        // Prefetches one line of each row of the next batch, all in a burst: each row is on a page of its
+        // own, and a core translates the addresses of several pages at a time, but not while it works
+        // between two rows. (Prefetching line after line, between rows, waited 150 ns for each page.)
         for i in rows.clone() {
             simd.prefetch(row(i + in_all).as_ptr().wrapping_add(columns.start).cast());
         }

@@ -1,5 +1,5 @@
-//! Hand-written CPU kernels for training small networks. This crate knows slices, shapes and
-//! strides; it never hears the words layer, model or epoch.
+//! Hand-written CPU kernels for training small networks. This crate works on slices, shapes and strides;
+//! it knows nothing of layers, models or epochs.
 //!
 //! ```
 //! use threadcount_kernels::gemm::{Epilogue, Write, gemm};
@@ -51,28 +51,28 @@
 //!   for all data, where R counts the roundings in a row: 258 at K = 256, 288 at 65,536 ([`gemm`]
 //!   derives it; `eps = 2^-23`). Where rounding errors have random signs, `8 eps` instead, at every
 //!   K up to 65,536. Max-pooling and ReLU are exact.
-//! - **Accuracy of every convolution**: the same with R of its own. Forward and the gradient of the
+//! - **Accuracy of every convolution**: the same bound with another R. Forward and the gradient of the
 //!   data: `min(K, 256) + ceil(K / 256)` for K elements under a window (or filters times taps). Where
-//!   that gradient is scattered tap by tap: `min(filters, 256)` and 1 for each tap and block of 256
-//!   filters. The gradient of the weights: that of a GEMM whose K is the windows.
+//!   that gradient is scattered tap by tap: `min(filters, 256)`, plus 1 for each tap and block of 256
+//!   filters. The gradient of the weights: R of a GEMM whose K is the number of windows.
 //! - **Accuracy of elementary functions**: exp, tanh, the logistic function, ln and ln(1 + x) are within
 //!   the bounds of [`ulp`], on every float and instruction set.
 //! - **No subnormals**: what a kernel stores is never subnormal. A result whose magnitude is below
-//!   `f32::MIN_POSITIVE` (1.2e-38), `-0` included, is stored as `+0`, with every kernel, on every
-//!   instruction set and in every twin, so the bounds above hold but for that much at each store. (What
-//!   only copies or chooses stores what it was given: ReLU's gradient, the forward pass of
+//!   `f32::MIN_POSITIVE` (1.2e-38), `-0` included, is stored as `+0`, by every kernel, on every
+//!   instruction set and in every twin. So the bounds above hold up to that much at each store. (Kernels
+//!   that only copy or choose store what they were given: ReLU's gradient, the forward pass of
 //!   max-pooling and its backward pass where windows do not overlap, a transposition; and dropout, whose
-//!   factor is at least 1.) Weights die: 0.9
-//!   times the smallest number is rounded to itself, and on Intel's CPUs an operation with such an
-//!   operand or result takes 150 cycles, which made whole trainings three to five times as slow.
-//!   By clamps where values are stored ([`simd::Simd::flush`]), not by the control register: changing
-//!   its flush-to-zero mode is undefined behaviour in Rust (`core::arch::x86_64::_mm_setcsr`), and
-//!   other architectures, WebAssembly and the twins would each need a way of their own. Therefore
-//!   intermediate results can be subnormal; where a long training would meet them step after step,
-//!   formulas are arranged so that it does not (see [`update`]).
-//! - **NaN and infinity** come out where IEEE arithmetic has them: `max` and the like pass a NaN on,
-//!   but for max-pooling, whose comparisons a NaN loses unless it is first. For optimizers see
-//!   [`update`].
+//!   factor is at least 1.) The reason is weights that decay towards zero: 0.9 times the smallest number
+//!   is rounded to itself, and on Intel's CPUs an operation with such an operand or result takes 150
+//!   cycles, which made whole trainings three to five times as slow. Values are clamped where they are
+//!   stored ([`simd::Simd::flush`]). The control register is not used: changing its flush-to-zero mode is
+//!   undefined behaviour in Rust (`core::arch::x86_64::_mm_setcsr`), and other architectures, WebAssembly
+//!   and the twins would each need a way of their own. Therefore intermediate results can be subnormal;
+//!   where a long training would have them in step after step, formulas are arranged so that it does not
+//!   (see [`update`]).
+//! - **NaN and infinity** come out where IEEE arithmetic has them: `max` and similar operations pass a
+//!   NaN on. Max-pooling is the exception: there a NaN loses every comparison unless it is the first
+//!   element of its window. For optimizers see [`update`].
 //! - `f32` only. Lengths that do not fit together are the caller's bug: kernels check them once, at
 //!   entry, and panic with both lengths.
 

@@ -4,8 +4,8 @@
 //! a fifth of a unit in the last place (ULP). Largest errors on any of the 2^32 floats, on the worst
 //! instruction set: exp 1.17 ULP, ln 1.01, ln_1p 1.42, sigmoid 2.00 (1.9990), tanh 1.38; the tests
 //! below hold each to its bound in [`ulp`]. NaN gives NaN, infinities give the limits, and overflow gives
-//! infinity. Below the normal range exp and the logistic function give zero and compute nothing
-//! subnormal on the way there; tanh and ln may give what is subnormal, where what they are given is.
+//! infinity. Below the normal range exp and the logistic function give zero, without subnormal
+//! intermediate results; tanh and ln may give subnormal results for subnormal arguments.
 
 use crate::simd::Simd;
 use std::f32::consts::{LN_2, LOG2_E, SQRT_2};
@@ -158,8 +158,8 @@ pub(crate) fn sigmoid<S: Simd>(simd: S, x: S::V) -> S::V {
     let x = simd.min(simd.splat(-LEAST_EXP), simd.max(simd.splat(-30.0), x));
     let (n, p) = reduced_exp_m1(simd, x);
     let scale = simd.pow2(n);
-    // 1 + 2^n + 2^n p with the largest last: only its sum is rounded coarsely. With e^-x rounded on
-    // the way there the error was 2.3 ULP.
+    // 1 + 2^n + 2^n p, the largest term added last, so that only the last sum is rounded coarsely. With
+    // e^-x itself rounded before, the error was 2.3 ULP.
     let rest = simd.mul_add(p, scale, simd.min(scale, one));
     let y = simd.div(one, simd.add(simd.max(scale, one), rest));
     simd.select(zero, simd.splat(0.0), y)
@@ -173,8 +173,8 @@ pub(crate) fn tanh<S: Simd>(simd: S, x: S::V) -> S::V {
     let a = simd.min(simd.splat(9.1), simd.abs(x));
     // Tiny numbers are their own tanh, and their squares would be subnormal.
     let near = simd.select(simd.gt(simd.splat(TANH_TINY), a), simd.splat(0.0), a);
-    // From tanh 0.55 = 1/2 on 1 - 2 / (e^2a + 1): errors of the quotient, below 1/2, count half at
-    // most, so that one ln 2 will do.
+    // From tanh 0.55 = 1/2 on 1 - 2 / (e^2a + 1): errors of the quotient, which is below 1/2, count half
+    // at most, so that ln 2 in one part is enough.
     let n = simd.round(simd.mul(near, simd.splat(2.0 * LOG2_E)));
     let p = small_exp_m1(simd, simd.mul_add(n, simd.splat(-LN_2), simd.add(near, near)));
     let scale = simd.pow2(n);

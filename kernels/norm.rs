@@ -8,7 +8,8 @@ use crate::columns::{Cell, Input, Sum, map, reduce};
 use crate::simd::{Simd, flush};
 use crate::team::Team;
 
-/// Rows that the shift is the mean of: it then misses the mean by about an eighth of the deviation.
+/// Rows whose mean is the shift. The shift then misses the mean of all rows by about an eighth of the
+/// deviation.
 const SAMPLE: usize = 64;
 
 /// Checks that `x` is rows of `c`, and returns their number.

@@ -19,9 +19,9 @@ use crate::loss::{binary, binary_cross_entropy, check_binary_labels};
 use crate::simd::{Kernel, LaneSums, SUM_LANES, Simd, flush};
 use crate::{Activation, Mat, MatMut, Team};
 
-/// Samples of one block. The products among samples cost as many operations as they have in common
-/// with W at `BLOCK = hidden`; below 16 the tiles of W's update are loaded and stored for too few
-/// multiply-adds.
+/// Samples of one block. At `BLOCK = hidden` the products of the samples with each other cost as many
+/// operations as their products with W. Below 16, the tiles of W's update are loaded and stored for too
+/// few multiply-adds.
 pub const BLOCK: usize = 16;
 
 /// Rows of the recurrence are padded to whole vectors of every instruction set.
@@ -117,10 +117,10 @@ pub fn descend(
     w2.copy_from_slice(&padded_w2[..hidden]);
 }
 
-/// The steps of one block but for those of `w1`.
+/// The steps of one block, except those of `w1`.
 struct Recurrence<'a> {
-    /// `[BLOCK, row]`: what the activations would be fed without the block's steps; becomes the
-    /// steps of `b1`, minus the rate times the gradient by what they are fed.
+    /// `[BLOCK, row]`: the pre-activations without the steps inside the block. Each row then becomes a
+    /// step of `b1`: minus the rate times the gradient by the sample's pre-activations.
     z: &'a mut [f32],
     /// `[BLOCK, BLOCK]`: products of the samples with each other.
     gram: &'a [f32],

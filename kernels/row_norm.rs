@@ -1,9 +1,9 @@
 //! Normalisation of each row of `x [rows, c]` by its own mean and deviation, then scaled and moved by
 //! column (Ba, Kiros & Hinton 2016).
 //!
-//! Statistics take two passes over a row, which is in the first-level cache by then. The second one
-//! also corrects the mean: what the sum of a row far from zero has lost to rounding is the mean of the
-//! rests.
+//! Statistics take two passes over a row, which is in the first-level cache by then. The second pass also
+//! corrects the mean: what the first sum lost to rounding, in a row far from zero, is the mean of the
+//! differences `x - mean`.
 
 use crate::matrix::Mat;
 use crate::simd::{Kernel, LaneSums, Simd};

@@ -37,14 +37,15 @@ pub struct Tuning {
     pub filter_vectors: usize,
     /// Turning an element of B, by column.
     pub turn_b: f64,
-    /// Storing a vector of a tile that is turned. Rows of C get some columns at a time: of 64 rows
-    /// twice as dear as this, of 256, where C is beyond the second-level cache, four times as cheap.
+    /// Storing a vector of a transposed tile, by column. Each row of C gets a few columns at a time: with
+    /// 64 rows of C a vector costs twice as much as this, with 256, where C is larger than the
+    /// second-level cache, a quarter of it.
     pub store_by_column: f64,
 }
 
 impl Tuning {
-    /// That of sixteen lanes and 32 registers. On every machine it also decides where dot products have
-    /// other bits than tiles, so a new measurement of it changes results.
+    /// The tuning for sixteen lanes and 32 registers. On every machine it also decides where dot products
+    /// are used, whose bits differ from those of tiles. So a new measurement of it changes results.
     pub(crate) const WIDEST: Self = Self {
         heights: &[1, 2, 4, 8, 10, 12, 14],
         dot_cols: 5,
@@ -235,8 +236,8 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     fn reduce_max(self, a: Self::V) -> f32;
 }
 
-/// Sums that a long sum across lanes is made of, on every instruction set: element `i` is added to sum
-/// `i % SUM_LANES`. So its bits are the same whatever number of lanes a vector has.
+/// The number of partial sums in a long sum across lanes, on every instruction set: element `i` is added
+/// to sum `i % SUM_LANES`. So the bits are the same whatever number of lanes a vector has.
 pub(crate) const SUM_LANES: usize = 16;
 
 /// [`SUM_LANES`] running sums, as many vectors of them as that takes.

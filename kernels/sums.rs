@@ -1,4 +1,4 @@
-//! Sums of columns, which are the gradient of a bias, and of what tasks have summed apart.
+//! Sums of columns, which give the gradient of a bias, and sums of the partial sums of tasks.
 
 use crate::columns::{Input, Sum, reduce};
 use crate::matrix::Mat;

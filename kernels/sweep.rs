@@ -100,8 +100,9 @@ impl<T: Step<R, W>, const R: usize, const W: usize> Pass<'_, T, R, W> {
     /// They lie inside the arrays.
     #[inline(always)]
     unsafe fn group<S: Simd, const G: usize>(&mut self, simd: S, i: usize) {
-        // All that is going to be overwritten is loaded first. A load, a choice and a store in a
-        // row would be made a masked store, which takes AVX2 ten times as long (ReLU backward).
+        // Everything that is going to be overwritten is loaded first. The compiler would turn a load, a
+        // select and a store in a row into a masked store, which takes AVX2 ten times as long (ReLU
+        // backward).
         let mut write = [[simd.splat(0.0); W]; G];
         for g in 0..G {
             for k in 0..W {

@@ -117,7 +117,8 @@ impl ImagesOfCorrelation<'_> {
             unsafe { panel.run(simd, height) };
             if let Some(moments) = &mut moments {
                 let done = pixel + height;
-                // As many at a time as the shape says, not the tile: the bits of the sums depend on it.
+                // The number of rows at a time depends on the shape, not on the tile: the bits of the
+                // sums depend on it.
                 while done - moments.count() >= ROWS_AT_ONCE
                     || (done == pixels && moments.count() < done)
                 {
@@ -162,7 +163,7 @@ pub(super) struct Panel<'a> {
     steps: &'a [u32],
     w: Mat<'a>,
     epilogue: &'a StripEpilogue,
-    /// Where rows of the tile go that the panel does not have.
+    /// Where the tile's rows beyond those of the panel are written.
     spare_row: *mut f32,
 }
 

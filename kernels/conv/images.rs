@@ -66,7 +66,8 @@ impl Walk {
                 *place = first.offset(at);
                 at += self.grid.pixel_step;
             }
-            // The last of the run is walked over as ever: at the end of a line it turns.
+            // The last pixel of the run is left to `next`, which goes on to the next line if the line
+            // ends.
             self.at = at - self.grid.pixel_step;
             self.pixel += run - 1;
             self.next();
@@ -114,8 +115,8 @@ impl Pointer for *mut f32 {
     }
 }
 
-/// How many images a task takes: so many that they fill a quarter of the second-level cache, and
-/// tiles run on from image to image, but the same for every thread. No bits depend on it.
+/// How many images a task takes: as many as fill a quarter of the second-level cache, so that tiles run
+/// on from image to image, but the same number for every thread. No bit depends on it.
 pub(super) fn images_per_task(team: &Team, images: usize, floats_per_image: usize) -> usize {
     let l2 = team.blocking().l2 / size_of::<f32>();
     let most = (l2 / 4 / floats_per_image.max(1)).max(1);
@@ -238,10 +239,10 @@ impl Framed {
         }
     }
 
-    /// The micro-kernel's steps are 32 bits wide.
+    /// Checks that steps fit the micro-kernel, where they are 32 bits wide.
     ///
     /// # Panics
-    /// If the last element under a window of so many elements is further from its first.
+    /// If, in a window of so many elements, the last element is too far from the first.
     #[track_caller]
     pub(super) fn check_steps(&self, kernel_w: usize, window_len: usize) {
         let run = kernel_w * self.channels;
@@ -253,8 +254,8 @@ impl Framed {
         );
     }
 
-    /// Writes how far each element under a window is from its first. [`Framed::check_steps`] has
-    /// seen that it fits.
+    /// Writes how far each element under a window is from its first. [`Framed::check_steps`] has checked
+    /// that it fits.
     pub(super) fn steps_under_window(&self, kernel_w: usize, steps: &mut [u32]) {
         let run = kernel_w * self.channels;
         for (row, steps) in steps.chunks_mut(run).enumerate() {

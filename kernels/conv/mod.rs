@@ -1,7 +1,7 @@
-//! Convolution: windows over images times weights, on the micro-kernel of [`crate::gemm`], which
-//! reads every operand in place. The matrix of im2col (a row for each output pixel, a column for
-//! each element under its window) is never built, nor are panels of it: element `i, p` of it is a
-//! row's offset plus a column's.
+//! Convolution: windows over images times weights, on the micro-kernel of [`crate::gemm`], which reads
+//! every operand in place. The matrix of im2col (a row for each output pixel, a column for each element
+//! under its window) is never built, not even panel by panel: the offset of its element `i, p` is the sum
+//! of an offset for row i and an offset for column p.
 //!
 //! - `forward`: windows times weights
 //! - `moments`: the same with each filter's mean and variance, for batch normalisation

@@ -4,11 +4,12 @@
 //! A task sums how far its rows are from a pivot, and the squares of that. The pivot is the mean of
 //! its first rows: it misses the task's mean by a few deviations at most, and the difference that
 //! makes the variance loses a digit or so. Tasks are merged by the formula of Chan, Golub and LeVeque
-//! ("Updating formulae and a pairwise algorithm for computing sample variances", 1979): of counts
-//! `a` and `b`, with means `d` apart, squares of both and `d^2 a b / (a + b)`.
+//! ("Updating formulae and a pairwise algorithm for computing sample variances", 1979): for two tasks of
+//! `a` and `b` rows, whose means are `d` apart, the merged sum of squares is the sum of both plus
+//! `d^2 a b / (a + b)`.
 //!
-//! Saves the pass over the output that would read it again, not more: at best 5 % of a convolution
-//! of one channel and 2 % of the others.
+//! This saves the separate pass that would read the output again, and nothing else: at best 5 % of a
+//! convolution of one channel and 2 % of the others.
 
 use super::Convolution;
 use crate::Team;
@@ -18,7 +19,7 @@ use crate::team::Parts;
 /// Rows that are added at once: four tiles of 14, 14 KB for 64 filters.
 pub(super) const ROWS_AT_ONCE: usize = 56;
 
-/// Partial sums: one would wait for its own additions, four cycles each.
+/// Independent partial sums: a single one would wait for its own additions, four cycles each.
 const CHAINS: usize = 4;
 
 /// [`super::forward`], and of each filter the mean and the biased variance over the `n out_h out_w`
@@ -71,10 +72,10 @@ pub(super) struct MomentsOfTasks<'a> {
 }
 
 impl MomentsOfTasks<'_> {
-    /// Those of one task, of no rows yet.
+    /// The moments of one task, before any row is added.
     ///
     /// # Safety
-    /// Nobody else has them.
+    /// No other caller has the moments of this task.
     pub(super) unsafe fn of_task(&self, task: usize) -> Moments<'_> {
         let len = 3 * self.filters;
         // SAFETY: by the caller's promise.
@@ -91,7 +92,7 @@ pub(super) struct Moments<'a> {
 }
 
 impl<'a> Moments<'a> {
-    /// Those of so many rows that are kept here: `3 columns` floats.
+    /// The moments of `count` rows, kept in `floats`: three floats for each column.
     fn of(floats: &'a mut [f32], count: usize) -> Self {
         let (pivot, rest) = floats.split_at_mut(floats.len() / 3);
         let (sum, squares) = rest.split_at_mut(pivot.len());
@@ -133,7 +134,7 @@ impl<'a> Moments<'a> {
         self.count += count;
     }
 
-    /// The same by the mean.
+    /// The same moments about the mean instead of the pivot.
     fn centred(self) -> Centred<'a> {
         let Self { count, pivot, sum, squares } = self;
         for (sum, squares) in sum.iter_mut().zip(&mut *squares) {
@@ -147,8 +148,8 @@ impl<'a> Moments<'a> {
     }
 }
 
-/// Of each column over some rows, how far the mean is from the pivot, and the sum of squares of what
-/// differs from the mean.
+/// For each column over some rows: how far the mean is from the pivot, and the sum of squared deviations
+/// from the mean.
 struct Centred<'a> {
     count: usize,
     pivot: &'a [f32],

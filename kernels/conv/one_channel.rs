@@ -1,6 +1,7 @@
 //! The forward pass of convolutions of one channel with 3 x 3 windows one pixel apart. A tile of the
-//! micro-kernel would be 252 multiply-adds, and half as many cycles again of setting up. Here the
-//! nine weights of two vectors of filters stay in registers, and pixels pass by four at a time.
+//! micro-kernel would do only 252 multiply-adds here, and its setup would take half as many cycles again.
+//! Instead, the nine weights of two vectors of filters stay in registers, and pixels are computed four at
+//! a time.
 
 use crate::simd::{Kernel, Simd};
 use crate::{Activation, Geometry, Mat};
@@ -25,8 +26,8 @@ pub(super) struct OneChannel<'a> {
 }
 
 impl<'a> OneChannel<'a> {
-    /// `None` if the convolution is another, or the activation more than a few instructions, which
-    /// would drive the weights out of their registers.
+    /// `None` if the convolution is of another kind, or if the activation takes more than a few
+    /// instructions, which would push the weights out of their registers.
     pub(super) fn of(
         g: &Geometry,
         w: Mat<'a>,
@@ -209,7 +210,7 @@ impl OnFilters for Lines<'_> {
         for (line, y) in y.chunks_exact_mut(pixels * filters).enumerate() {
             let x = x.as_ptr().wrapping_add(line * line_len);
             for pixel in (0..pixels).step_by(PIXELS) {
-                // The last four may have been computed in part: they are the same again.
+                // The last step may overlap the step before: the same outputs are then computed again.
                 let pixel = pixel.min(pixels - PIXELS);
                 // SAFETY: `Lines::compute` checked that x has the windows of all lines; y has this
                 // line's pixels, and of each a row of filters.

@@ -2,9 +2,9 @@
 //! resolution never goes to memory. Windows are taken in the order of the pool, four to a pooled
 //! pixel.
 //!
-//! With many channels the micro-kernel writes a few of them to the first-level cache, whence they
-//! are pooled: at K = 288 that costs 1 %. With one channel the four outputs of a window are in
-//! registers together, and pooled there.
+//! With many channels the micro-kernel writes a few windows to the first-level cache, and they are pooled
+//! from there: at K = 288 that costs 1 %. With one channel the four outputs of a window are in registers
+//! together, and are pooled there.
 
 use super::Convolution;
 use super::forward::Panel;
@@ -66,7 +66,7 @@ pub fn forward_pooled(
     });
 }
 
-/// What dies, and what the others are multiplied by.
+/// Which elements are dropped, and what the others are multiplied by.
 #[derive(Clone, Copy)]
 struct Drops<'a> {
     dropout: &'a Dropout,
@@ -265,7 +265,7 @@ fn places<S: Simd, const NV: usize>(simd: S) -> [[S::V; NV]; 4] {
     [[simd.splat(0.0); NV], [simd.splat(1.0); NV], [simd.splat(2.0); NV], [simd.splat(3.0); NV]]
 }
 
-/// Zero, and a place of 4 more, where `alive` is not one; else times `scale`.
+/// Zero, and 4 added to the place, where `alive` is not one; else the value times `scale`.
 #[inline(always)]
 fn drop_dead<S: Simd, const NV: usize>(
     simd: S,
@@ -307,7 +307,7 @@ struct PooledLine<'a> {
     weights: OneChannel<'a>,
     /// Pixels of a line at full resolution.
     map_width: usize,
-    /// From the first line under it on.
+    /// The image from the first line under this pooled line on.
     x: &'a [f32],
     line_len: usize,
     /// Which elements of two lines of the map survive.
@@ -318,7 +318,7 @@ struct PooledLine<'a> {
 }
 
 impl PooledLine<'_> {
-    /// Computes it, with what is dropped in it or not.
+    /// Computes it, with dropout or without.
     #[inline(always)]
     fn compute<S: Simd, const DROPS: bool>(self, simd: S) {
         let filters = self.weights.filters();
@@ -330,7 +330,7 @@ impl PooledLine<'_> {
     }
 }
 
-/// A line with what is dropped in it, or without.
+/// A line with dropout, or without.
 struct Dropping<'a, const DROPS: bool>(PooledLine<'a>);
 
 impl<const DROPS: bool> OnFilters for Dropping<'_, DROPS> {

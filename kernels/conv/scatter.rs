@@ -1,8 +1,8 @@
 //! The backward pass of the data where windows do not cover the input evenly: at the edges of a
-//! convolution without padding, or with a stride. Each tap of the kernel carries the gradients of
-//! all outputs back to the pixels it met them from, as a product that is added to rows of `dx`.
-//! The transposed convolution would multiply with the zeros around and between: 2.8 times the work
-//! for a 3 x 3 output.
+//! convolution without padding, or with a stride. Each tap of the kernel carries the gradients of all
+//! outputs back to the pixels that it was multiplied with, as a product that is added to rows of `dx`.
+//! The transposed convolution would multiply with the zeros around and between the gradients: 2.8 times
+//! the work for a 3 x 3 output.
 
 use super::images::{Framed, images_per_task};
 use crate::blocking::Cut;
@@ -14,7 +14,7 @@ use crate::team::{Parts, Scratch};
 use crate::{Geometry, Team};
 use std::ops::Range;
 
-/// `dx = sum over taps of dz w[tap]^T`, each where the tap was.
+/// `dx = sum over taps of dz w[tap]^T`, each product added to the pixels under the tap.
 pub(super) struct Scatter<'a> {
     pub(super) g: &'a Geometry,
     pub(super) filters: usize,
@@ -56,11 +56,11 @@ impl Kernel for ImagesOfScatter<'_> {
         let (tile, framed) = (TileShape::of::<S>(), Framed::input(g));
         let out_len = g.out_pixels() * filters;
         let dz = dz[images.start * out_len..images.end * out_len].as_ptr();
-        // A row that is written in place of those that a tile has too many, at every tap.
+        // A spare row: at every tap, the tile's rows beyond those of the panel are written to it.
         let spare_len = framed.line_len() * g.kernel_h;
         let framed_len = framed.copies_len(images.len());
         let (spare, copies) = scratch.floats(spare_len + framed_len).split_at_mut(spare_len);
-        // Taps meet the frame as well, and nobody looks at what they leave there.
+        // Taps write to the frame as well, and nobody reads what they write there.
         let target = if framed.has_frame() { &mut *copies } else { &mut *dx };
         target.fill(0.0);
         let (to, spare) = (target.as_mut_ptr(), spare.as_mut_ptr());
@@ -82,13 +82,13 @@ impl Kernel for ImagesOfScatter<'_> {
                 beta: Some(1.0),
                 epilogue: &StripEpilogue::None,
             };
-            // A pixel is met by windows in their order, however many are in a panel: in one panel a
-            // later window meets it with an earlier tap, so the last tap is the first. And each
-            // window brings all its blocks of filters before the next comes. So no bit depends on
-            // how windows are cut into panels and tasks.
+            // The order in which windows add to a pixel is the order of the windows, however many are in
+            // a panel. In one panel a later window adds to the pixel with an earlier tap, so taps go from
+            // the last to the first. And each window adds all its blocks of filters before the next
+            // window. So no bit depends on how windows are cut into panels and tasks.
             for tap in (0..g.kernel_h * g.kernel_w).rev() {
-                // The pixels that a tap met stand as far from the window's first as the tap does: as if
-                // they were columns further right.
+                // The pixel under a tap is as far from the window's first pixel as the tap is from the
+                // first tap, like a column further right.
                 let (kh, kw) = (tap / g.kernel_w, tap % g.kernel_w);
                 let at = kh * framed.line_len() + kw * g.channels;
                 for first in (0..filters).step_by(kc) {

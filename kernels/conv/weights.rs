@@ -1,6 +1,6 @@
-//! The gradient of the weights: for each element under a window, the sum over all windows of that
-//! element times the window's gradient. A product whose K is the windows, so long that slices of it
-//! are summed apart, and added up in order.
+//! The gradient of the weights: for each element under a window, the sum over all windows of that element
+//! times the window's gradient. This is a product whose K is the number of windows. K is so long that its
+//! slices are summed separately and then added up in order.
 
 use super::images::{Framed, Grid};
 use crate::blocking::Cut;
@@ -33,7 +33,7 @@ impl WeightGradient<'_> {
         let (rows, filters) = (self.window_len, self.dz.cols());
         let Cut { blocks, slices, .. } = self.cut();
         self.check_steps();
-        // Slices are cut by the shape alone; rows so that every thread has as many tasks.
+        // Slices are cut by the shape alone; rows are cut so that every thread has as many tasks.
         let (isa, threads) = (team.isa(), team.threads());
         let (TileShape { mr, .. }, _) = isa.run(TileFacts);
         let groups = (threads / gcd(threads, slices)).min(rows.div_ceil(mr));
@@ -61,16 +61,16 @@ impl WeightGradient<'_> {
         }
     }
 
-    /// The steps of a block of K are windows, and 32 bits wide.
+    /// Checks that the steps of a block of K, which are windows here, fit 32 bits.
     ///
     /// # Panics
-    /// If the last window of a block is further from its first.
+    /// If, in a block, the last window is too far from the first.
     #[track_caller]
     fn check_steps(&self) {
         let windows = self.dz.rows();
         let per_image = self.windows.pixels_per_image();
         let kc = self.cut().kc;
-        // A block that begins at an image's last window reaches into so many more.
+        // A block may begin at the last window of an image, and then reaches into this many images.
         let images = kc.div_ceil(per_image) + 1;
         let reach = images.min(windows / per_image).saturating_mul(self.windows.image_step);
         assert!(

@@ -1,10 +1,10 @@
 //! The backward pass of [`super::forward_pooled`]: only the winner of each window of the pool has a
 //! gradient, so activation and dropout are differentiated there alone.
 //!
-//! In general the gradients are expanded to the map at full resolution, for the backward passes of
-//! the convolution. With one channel and a 3 x 3 kernel there is no map: the gradient of a tap's
-//! weight is the sum over winners of their gradient times the pixel that the tap met, which is one
-//! of four, and which of them, the winner's place tells.
+//! In general the gradients are expanded to the map at full resolution, for the backward passes of the
+//! convolution. With one channel and a 3 x 3 kernel there is no map: the gradient of a tap's weight is
+//! the sum, over all winners, of the winner's gradient times the pixel under the tap. That pixel is one
+//! of four, and the winner's place tells which one.
 
 use super::images::Framed;
 use super::one_channel::{OnFilters, is_one_channel, on_filters};
@@ -17,15 +17,15 @@ use std::ops::Range;
 /// The gradient of a pooled output, and what tells where it goes.
 #[derive(Clone, Copy)]
 pub struct Winners<'a> {
-    /// The loss by `y`.
+    /// The gradient of the loss by `y`.
     pub dy: &'a [f32],
     /// What [`super::forward_pooled`] gave: `[n, out_h / 2, out_w / 2, filters]`.
     pub y: &'a [f32],
-    /// As `y`.
+    /// The winners' places, from [`super::forward_pooled`] too, in the shape of `y`.
     pub argmax: &'a [u8],
-    /// The convolution's.
+    /// The activation of the convolution.
     pub activation: Activation,
-    /// The dropout's; 0 without.
+    /// The rate of the dropout; 0 without dropout.
     pub dropout_rate: f32,
 }
 
@@ -52,8 +52,8 @@ impl<'a> Winners<'a> {
     #[inline(always)]
     unsafe fn gradient<S: Simd>(&self, simd: S, at: usize, left: usize) -> (S::V, S::V) {
         let (zero, four, mask) = (simd.splat(0.0), simd.splat(4.0), simd.mask_first(left));
-        // SAFETY: by this function's contract. (Masked always: a branch here, and the sums of
-        // `FiltersOfWinners` live on the stack.)
+        // SAFETY: by this function's contract. (Always masked: with a branch here, the compiler puts the
+        // sums of `FiltersOfWinners` on the stack.)
         let (dy, y, place) = unsafe {
             (
                 simd.load_masked(self.dy.as_ptr().add(at), mask),
@@ -151,8 +151,8 @@ fn expand<S: Simd>(
         unsafe {
             let (mut rest, place) = winners.gradient(simd, at + first, left);
             for i in 0..4 {
-                // What earlier places left: where the winner comes later it is kept, else it
-                // goes here.
+                // What is left of the gradient after the earlier places: lanes whose winner comes later
+                // keep it, the others store it here.
                 let later = simd.gt(place, simd.splat(i as f32));
                 let here = simd.select(later, zero, rest);
                 rest = simd.select(later, rest, zero);
@@ -255,8 +255,8 @@ fn fill_table(image: &[f32], width: usize, table: &mut [f32]) {
     }
 }
 
-/// The winners of one image. Ten sums of two vectors, two of gradients and of places each, and one of
-/// pixels are 25 registers; of one vector, 13.
+/// The winners of one image. With two vectors of filters, ten sums for each, the gradients and places of
+/// each, and a vector of pixels take 25 registers; with one vector of filters, 13.
 struct FiltersOfWinners<'a> {
     winners: &'a Winners<'a>,
     table: &'a [f32],

@@ -1,10 +1,11 @@
 //! What a phase costs on this machine, for teams of 1 to 64 threads:
 //! `cargo run --release -p threadcount-kernels --example phases`.
 //!
-//! The columns: a phase of one empty task for each thread, and one of 256 tasks of 4 us, in microseconds,
-//! each the median; and how many times as long the latter takes as the tasks would, spread evenly over
-//! the cores. Before them, what a cache line costs that two threads write in turn. Only a quiet machine
-//! tells: beside other programs the leader does phases alone.
+//! The columns: the time of a phase of one empty task for each thread, and of a phase of 256 tasks of 4
+//! us, both in microseconds and medians; and how many times as long the second phase takes as its tasks
+//! would take if they were spread evenly over the cores. Printed before them: the cost of a cache line
+//! that two threads write in turn. Measure on a quiet machine: beside other programs the leader does
+//! phases alone.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicUsize, Ordering::*};
@@ -12,8 +13,8 @@ use std::thread;
 use std::time::Instant;
 use threadcount_kernels::{Isa, Pool, machine};
 
-/// Nanoseconds for a line to get from one thread to another, of a hundred there and back; the
-/// twentieth part of four hundred times, as other programs only add.
+/// Nanoseconds for a cache line to get from one thread to another: the mean of a hundred round trips. Of
+/// 400 such means, the 5 % quantile counts, as other programs only add time.
 fn line() -> f64 {
     const TURNS: usize = 100;
     let word = AtomicUsize::new(0);
@@ -32,7 +33,7 @@ fn line() -> f64 {
         word.store(0, Relaxed);
         thread::scope(|scope| {
             let other = scope.spawn(|| play(1));
-            // Not the start of the thread.
+            // So that the start of the other thread is not measured.
             thread::sleep(std::time::Duration::from_micros(200));
             let start = Instant::now();
             play(0);

@@ -1,5 +1,5 @@
-//! One task of a product: a block of C. Panels of A meet blocks of B, each in place, or in copies that
-//! stay in the caches where the operand as it lies would not.
+//! One task of a product: a block of C. Panels of A are multiplied with blocks of B. Each operand is read
+//! in place, or from copies that stay in the caches where the operand itself would not.
 
 use super::grid::{Grid, Work};
 use super::pack::{PANEL_OF_A, PanelOfA, pack_b};
@@ -17,7 +17,7 @@ pub(super) struct Job<'a> {
     pub(super) product: Product<'a>,
     pub(super) work: Work,
     pub(super) grid: Grid,
-    /// The columns of C that this job is about: all, but where partial sums would be too many.
+    /// The columns of C that this job computes: all of them, unless there would be too many partial sums.
     pub(super) cols: Range<usize>,
     pub(super) blocking: &'a Blocking,
 }
@@ -44,7 +44,7 @@ impl Kernel for BlockOfC<'_> {
         let copies_b = copies_b(&b, task_rows.len(), tile, job.blocking);
         let copy_rs = nc + if is_narrow(tile) { 16 } else { 0 };
         let block_len = if copies_b { kc * copy_rs } else { 0 };
-        // Rows of partial sums, and one that is written in place of rows that C does not have.
+        // Rows of partial sums, and a spare row, to which the tile's rows beyond those of C are written.
         let sums_apart = blocks.len() > 1 && target.keeps_sums_apart();
         let sums_len = nc * (1 + if sums_apart { task_rows.len() } else { 0 });
         let (panel_of_a, rest) =
@@ -107,22 +107,22 @@ impl Kernel for BlockOfC<'_> {
     }
 }
 
-/// Whether a tile of B, 256 rows of a cache line, stays in the first-level cache beside a panel of A
-/// if its rows are spread over all sets. A wider one does not, and had better keep to few sets,
-/// which leaves the others to the panel.
+/// Whether a tile of B, 256 rows of a cache line, stays in the first-level cache beside a panel of A if
+/// its rows are spread over all sets. A wider tile does not. It is better kept in few sets, which leaves
+/// the others to the panel.
 fn is_narrow(tile: TileShape) -> bool {
     tile.nr <= 16
 }
 
-/// Whether blocks of B are copied for that many rows: turned if they must be, and where its rows
-/// share few sets of the cache, or are each on a page of its own.
+/// Whether blocks of B are copied for that many rows: where B must be transposed, and where its rows
+/// share few sets of the cache, or lie on a page each.
 fn copies_b(b: &Mat, rows: usize, tile: TileShape, blocking: &Blocking) -> bool {
     let (enough, bad) =
         if is_narrow(tile) { (4 * tile.mr, 512) } else { (blocking.copy_b_rows, 1024) };
     b.cs() != 1 || (rows >= enough && b.rs().is_multiple_of(bad))
 }
 
-/// Whether a panel of A is copied before it meets that many tiles.
+/// Whether a panel of A is copied before it is multiplied with that many tiles.
 fn copies_a(a: &Mat, tiles: usize, depth: usize, tile: TileShape) -> bool {
     let stride = if a.cs() == 1 { a.rs() } else { a.cs() };
     // Steps are 32 bits wide.
@@ -136,9 +136,9 @@ fn copies_a(a: &Mat, tiles: usize, depth: usize, tile: TileShape) -> bool {
     if tiles > 1 && stride.is_multiple_of(bad) {
         return true;
     }
-    // By column each step may be on a page of its own. A low tile has 12 multiply-adds to a step,
-    // and waits for the translation of more addresses than there is room for (67 % of the peak, 92
-    // with a copy); a high one has 28, and does not.
+    // If A lies by column, each step may be on a page of its own. A low tile has only 12 multiply-adds in
+    // a step, and waits for address translations that the TLB has no room for (67 % of the peak, 92 with
+    // a copy); a high tile has 28, and does not wait.
     let pages = depth.min(depth * stride * size_of::<f32>() / 4096);
     a.cs() != 1 && is_narrow(tile) && pages > 40 && tiles >= 4
 }

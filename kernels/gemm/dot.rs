@@ -14,7 +14,7 @@ use std::ops::Range;
 /// Columns from which on the other kernels are better on every instruction set.
 pub(super) const MAX_COLS: usize = 16;
 
-/// Rows of A that meet a column at once.
+/// Rows of A that are multiplied with a column at once.
 const ROWS: usize = 4;
 
 /// A product whose rows of A, and columns of B once copied, are contiguous.
@@ -169,9 +169,9 @@ impl<const N: usize> Kernel for DotTile<'_, N> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        // Where the sums of an element take several vectors, all of K is walked for one of them after the
-        // other: more sums than these would not stay in registers. They are added up in the order of
-        // `fold`.
+        // Where the sums of an element take several vectors, all of K is walked once for each vector: the
+        // sums of more than one vector would not stay in registers. The vectors are added up in the order
+        // of `fold`.
         let part = |vector: usize| self.part::<S>(simd, vector * S::LANES);
         let both = |mut a: [[S::V; ROWS]; N], b: [[S::V; ROWS]; N]| {
             for j in 0..N {

@@ -6,9 +6,10 @@ use crate::blocking::{Blocking, ThreadCosts};
 use crate::peak::phase_cost;
 use std::ops::Range;
 
-/// What it costs a team to compute on several threads. Products pay from sixteen times an empty phase
-/// on, because the next kernel then has half of its input in the other core's cache, a line at a time
-/// (at eight times, a product of 80 x 80 gained 1.6 us and the one behind it lost 6).
+/// What it costs a team to compute on several threads. Products gain from several threads only if they
+/// take sixteen times as long as an empty phase or more, because the next kernel then has half of its
+/// input in the other core's cache and reads it line by line (at eight times, a product of 80 x 80 gained
+/// 1.6 us, and the kernel after it lost 6).
 pub(super) fn thread_costs(team: &Team, blocking: &Blocking) -> ThreadCosts {
     if team.threads() == 1 {
         return ThreadCosts::NONE;
@@ -93,8 +94,8 @@ impl Work {
         multiply + copies + stores + 500.0
     }
 
-    /// Floats that a thread reads and another one wrote, if both operands lie in the threads' caches by
-    /// shares of K, as batches and weights do: a training step writes them that way.
+    /// Floats that one thread wrote and another thread reads, if each thread has a share of K of both
+    /// operands in its caches. This is so for batches and weights: a training step writes them that way.
     fn remote_floats(&self, row_groups: usize, col_groups: usize) -> f64 {
         let Self { m, n, k, slices, .. } = *self;
         if slices == self.blocks && slices > 1 {

@@ -25,13 +25,14 @@
 //!
 //! `|C - ref| <= R eps / 2 / (1 - R eps / 2) (|alpha| |A||B| + |beta| |C|)`
 //!
-//! (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1): 8 eps at K = 14, 129
-//! at 256, 144 at 65,536. Data that goes there has its largest product first and small ones that are
-//! all rounded the same way. Where roundings are as good as random they cancel: 8 eps at every K up to
-//! 65,536. Shorter runs in registers cost more than they are worth (a 6 x 2 tile at K = 128 and 256 on
-//! Zen 3, time against that of one run): added to f32 in the first-level cache behind every 128 steps
-//! 3 %, 64 steps 7 % (for 50 eps), 32 steps 11 to 15 %, 16 steps 14 to 29 % (for 31 eps). 8 eps for all
-//! data at every K need sums in f64 behind every 14 steps, 52 to 59 %, or compensated ones, 83 %.
+//! (Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 3.1): 8 eps at K = 14, 129 at
+//! 256, 144 at 65,536. Data that reaches this bound has its largest product first, and then small
+//! products that are all rounded the same way. Where roundings are as good as random they cancel: 8 eps
+//! at every K up to 65,536. Shorter runs in registers cost more time than they are worth. Measured with a
+//! 6 x 2 tile at K = 128 and 256 on Zen 3, against one run: sums that are added to f32 in the first-level
+//! cache after every 128 steps cost 3 %, after 64 steps 7 % (for 50 eps), after 32 steps 11 to 15 %,
+//! after 16 steps 14 to 29 % (for 31 eps). For 8 eps with all data at every K, sums would have to be
+//! added to f64 after every 14 steps, at 52 to 59 %, or be compensated, at 83 %.
 
 mod block;
 mod dot;
@@ -74,7 +75,7 @@ pub fn is_worth_sharing(team: &Team, m: usize, n: usize, k: usize) -> bool {
     let (tile, _) = team.isa().run(TileFacts);
     let vectors = n.div_ceil(tile.nr / 2);
     let phase = thread_costs(team, team.blocking()).phase;
-    // In floats: a batch may be of any size that somebody writes down.
+    // In floats, because the caller may ask for a batch of any size.
     n > dot::MAX_COLS && m as f64 * k as f64 * vectors as f64 > phase
 }
 

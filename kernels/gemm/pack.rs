@@ -113,9 +113,9 @@ fn copy_run(to: &mut [f32], from: &[f32]) {
 
 /// Copies a block of B into `to`, row after row, `rs` elements apart.
 ///
-/// Rows far apart are meant: a tile's share of them falls into few sets of the first-level cache
-/// and leaves the others to the panel of A. Tile after tile, as BLIS packs it, 256 rows stream
-/// through all sets: 92 % of the peak at 512^3 instead of 95 %.
+/// Rows are kept far apart on purpose: the part of them that a tile reads then falls into few sets of the
+/// first-level cache and leaves the others to the panel of A. If tile after tile is packed, as in BLIS,
+/// 256 rows stream through all sets: 92 % of the peak at 512^3 instead of 95 %.
 #[inline(always)]
 pub(crate) fn pack_b<S: Simd>(simd: S, b: Mat, to: &mut [f32], rs: usize) {
     let (depth, cols) = (b.rows(), b.cols());

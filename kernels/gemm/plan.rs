@@ -1,6 +1,6 @@
 //! How a product is computed: by which kernels, as it is given or transposed, and cut into which tasks.
-//! The cheapest way by the cost model, which is asked once for each product: a plan takes half a
-//! microsecond, and many products of small networks take no longer.
+//! The plan is the cheapest way by the cost model. It is made once for each product, because making it
+//! takes half a microsecond, and many products of small networks take no longer.
 
 use super::dot::DotProduct;
 use super::grid::{Grid, Store, Work, thread_costs};
@@ -13,7 +13,7 @@ use std::cell::RefCell;
 /// The way that a product is computed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
-    /// Whether it is that of the transposed problem.
+    /// Whether the transposed problem is computed.
     pub(super) is_transposed: bool,
     pub(super) method: Method,
 }
@@ -74,7 +74,8 @@ enum EpilogueKind {
 const PLANS: usize = 256;
 
 thread_local! {
-    /// The plans of this thread's products, each where its key says, until another comes there.
+    /// The plans of this thread's products, each in the place that its key gives, until another plan
+    /// takes that place.
     static KEPT: RefCell<Vec<Option<(Key, Plan)>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -103,7 +104,7 @@ impl Key {
 }
 
 impl Plan {
-    /// That of a product, made or remembered.
+    /// The plan of a product, made now or kept from before.
     pub(super) fn of(workforce: Workforce, blocking: &Blocking, given: &Product) -> Self {
         let key = Key::of(workforce, *blocking, given);
         KEPT.with_borrow_mut(|plans| {
@@ -123,8 +124,9 @@ impl Plan {
             product.work(isa, blocking).map(|work| (is_transposed, work))
         });
         let works = works.into_iter().flatten();
-        // Other sums have other bits, so the choice of dot products depends neither on the threads there
-        // are nor on the instruction set: it is the one that suits the widest vectors.
+        // Dot products sum in another order, which gives other bits. So the choice between them and tiles
+        // depends neither on the number of threads nor on the instruction set: it is the choice that
+        // suits the widest vectors.
         let alone = works.clone().map(|(_, work)| {
             Work { tile: TileShape::WIDEST, has_half: true, ..work }.grid(1, ThreadCosts::NONE).1
         });

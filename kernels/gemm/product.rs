@@ -44,8 +44,8 @@ pub enum Epilogue<'a> {
 pub(crate) enum Subnormals {
     /// Zero is stored, as every kernel does.
     AreZero,
-    /// They are stored, for a reader right behind that takes them for zero: of products with a K of 32
-    /// that saves 6 % (Zen 4).
+    /// They are stored, for a reader right after the product that takes them for zero: in products with a
+    /// K of 32 that saves 6 % (Zen 4).
     Stay,
 }
 
@@ -120,9 +120,10 @@ impl<'a> Target<'a> {
         self.is_transposed && self.cs != 1 && self.rs == 1
     }
 
-    /// Whether sums of several blocks of K are kept apart until the last: where only the complete
-    /// sum may be scaled, or meet the old C; where each would be turned; or where C's rows are pages
-    /// apart and share few sets of every cache (1024^3: 95 % of the peak, not 89).
+    /// Whether the sums of several blocks of K are kept outside of C until the last block: where only the
+    /// complete sum may be scaled or added to the old C; where the sums of each block would have to be
+    /// transposed; or where C's rows are pages apart and share few sets of every cache (1024^3: 95 % of
+    /// the peak, not 89).
     pub(super) fn keeps_sums_apart(&self) -> bool {
         self.beta.is_some()
             || self.alpha != 1.0

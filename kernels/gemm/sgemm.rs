@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Products of fewer multiply-adds start no threads, and look at no clock: with entries at their cheapest
-/// (16 us), two threads took 38 us for the 2^18 of 64 x 64 x 64, and one 26. (A Zen 3 that others used
-/// too, in the profile of the tests; nobody has measured this on idle cores.)
+/// Products of fewer multiply-adds start no threads and read no clock. Even with the cheapest entries (16
+/// us) two threads took 38 us for 64 x 64 x 64, which is 2^18, and one thread took 26. (A Zen 3 that
+/// others used too, in the profile of the tests; nobody has measured this on idle cores.)
 const START_FROM: usize = 1 << 18;
 
 /// The pool of the process.
@@ -48,18 +48,18 @@ impl Shared {
     }
 }
 
-/// What it costs to wake the pool's threads and to wait until they are gone, as the entries show
-/// themselves: 16 us in a calm moment of a Zen 3, and 10 ms beside other busy programs, where a woken thread
-/// waits for a time slice (160 x 160 x 160 then took 26 times as long as on one thread). In
+/// What it costs to wake the pool's threads and to wait until they have left, as measured at each entry:
+/// 16 us in a calm moment of a Zen 3, and 10 ms beside other busy programs, where a woken thread waits
+/// for a time slice (160 x 160 x 160 then took 26 times as long as on one thread). Costs are kept in
 /// nanoseconds, in atomics: a lock that another thread holds would stay locked in the child of a fork.
 struct Door {
     /// Multiply-adds that a thread does in a nanosecond at most.
     rate: f64,
     threads: usize,
-    /// What the last two entries cost, of which the cheaper counts: late once is chance. At first
-    /// nothing, so two products find out.
+    /// What the last two entries cost. The cheaper one counts, since one late entry may be chance. Both
+    /// begin as zero, so the first two products measure them.
     costs: [AtomicU64; 2],
-    /// When the last one was, since the start.
+    /// When the last entry ended, in nanoseconds since the start.
     last: AtomicU64,
 }
 
@@ -69,8 +69,8 @@ impl Door {
         Self { rate: rate / 1e9, threads, costs: Default::default(), last: AtomicU64::new(0) }
     }
 
-    /// Whether a product of so many multiply-adds gains twice what entering costs. Where none does, one
-    /// enters all the same after a hundred times that cost, to see whether it has fallen.
+    /// Whether a product of so many multiply-adds gains twice what an entry costs. If no product does,
+    /// one enters anyway after a hundred times that cost, to see whether the cost has fallen.
     fn pays(&self, steps: usize, now: Duration) -> bool {
         let cost = self.costs.each_ref().map(|cost| cost.load(Relaxed)).into_iter().min();
         let cost = cost.unwrap_or(0);
@@ -108,8 +108,9 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// The first product of 2^18 multiply-adds or more starts a pool of one thread for each physical core,
 /// with the best instruction set of the CPU. It lives as long as the process. `sgemm` never waits for
 /// another caller, and may be called from anywhere. It computes on the calling thread alone
-/// - if the product is small: it is to gain twice what waking the pool costs, which is measured with each
-///   use (about 2^20 multiply-adds where waking takes 16 us; beside programs that take the cores, far more),
+/// - if the product is small: it must gain twice what waking the pool costs, which is measured with each
+///   use (about 2^20 multiply-adds where waking takes 16 us; beside programs that take the cores, far
+///   more),
 /// - inside [`Pool::enter`] of any pool, and inside a task: the cores are taken,
 /// - while another thread's `sgemm` has the pool,
 /// - in the child of a `fork` that came after the start of the pool,

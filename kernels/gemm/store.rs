@@ -1,6 +1,6 @@
 //! What becomes of a tile when its sums are complete: scaling, the old C, the epilogue, the store.
-//! What would be subnormal is stored as zero, between blocks of K too: a store that asks which block
-//! it is would cost as much, and whoever reads the sums again would multiply with them.
+//! Subnormal values are stored as zero, between blocks of K too: a check for the last block would cost as
+//! much as that, and whoever reads the sums again would compute with subnormal numbers.
 
 use super::pack::MAX_MR;
 use crate::activation::Activation;
@@ -19,7 +19,7 @@ struct Sums<T, R> {
 #[derive(Clone, Copy)]
 pub(crate) enum StripEpilogue {
     None,
-    /// Not even what is subnormal is set to zero: whoever reads it sees to that.
+    /// Nothing. Subnormal values are kept too: the reader takes them for zero.
     Raw,
     Bias {
         bias: *const f32,
@@ -36,8 +36,8 @@ pub(crate) enum StripEpilogue {
 /// Where a strip goes and what becomes of the old C there.
 #[derive(Clone, Copy)]
 pub(crate) struct StripOutput<'a> {
-    /// Where the rows of C begin. Those beyond `height` are written to as well, so they point to
-    /// memory that nobody needs.
+    /// Where the rows of C begin. Rows beyond `height` are written as well, so these point to memory that
+    /// nobody needs.
     pub(crate) rows: [*mut f32; MAX_MR],
     /// Where the sums of earlier blocks of K stand, if not in C: its rows, for as many columns.
     pub(crate) partial: Option<[*mut f32; MAX_MR]>,
@@ -56,8 +56,8 @@ pub(crate) struct StripOutput<'a> {
 }
 
 impl<'a> StripOutput<'a> {
-    /// The same with the sums of all but the last block of K in these rows instead of C, whose old
-    /// values meet the complete sum.
+    /// The same, but these rows, and not C, hold the sums of all blocks of K before the last. The old
+    /// values of C are added to the complete sum only.
     pub(crate) fn with_sums_apart(
         self,
         rows: [*mut f32; MAX_MR],
@@ -135,7 +135,7 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
     let output = &StripOutput { beta: if is_plain { None } else { output.beta }, ..*output };
     let mut copy = Sums { tile, spare: MaybeUninit::<[[S::V; NV]; 15]>::uninit() };
     if output.by_column {
-        // As many rows as a whole vector of them has too many: it is turned with the others.
+        // Spare rows, up to a whole vector of rows: they are transposed with the others.
         let spare = copy.spare.as_mut_ptr().cast::<[S::V; NV]>();
         for i in 0..MR.next_multiple_of(W::LANES) - MR {
             // SAFETY: no vector has more than 16 lanes, so there are at most 15 rows.
@@ -146,7 +146,8 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
     whole.call(FinishTile { sums, rs: NV * S::LANES, output, col, live });
 }
 
-/// Applies the epilogues that are a few instructions, and flushes. False, and nothing done, if it is another.
+/// Applies the epilogue if it takes only a few instructions, and flushes. If it is another one, does
+/// nothing and returns false.
 #[inline(always)]
 unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
     simd: S,

@@ -16,9 +16,9 @@ const HEIGHTS: [usize; 8] = [1, 2, 4, 6, 8, 10, 12, 14];
 /// Vectors of a tile of one or two rows.
 const THIN_NV: usize = 4;
 
-/// Rows of B between what is being multiplied and what is asked for: 8 x 28 multiply-adds are 100
-/// to 200 cycles, the latency of a third-level cache. More would push each other out where rows
-/// lie a power of two apart.
+/// Rows of B between the row that is multiplied and the row that is prefetched: 8 x 28 multiply-adds are
+/// 100 to 200 cycles, the latency of a third-level cache. With a larger distance, prefetched lines would
+/// push each other out of the cache where rows lie a power of two apart.
 const AHEAD: usize = 8;
 
 /// The operands of one strip: a panel of A, and the tiles of B that it meets.
@@ -42,16 +42,16 @@ pub(crate) struct TileShape {
     pub(crate) mr: usize,
     /// Columns.
     pub(crate) nr: usize,
-    /// Its instruction set's.
+    /// The tuning of its instruction set.
     pub(crate) tuning: &'static Tuning,
 }
 
 impl TileShape {
-    /// That of the widest vectors, on any machine.
+    /// The shape for the widest vectors, on any machine.
     pub(crate) const WIDEST: Self =
         Self { mr: Tuning::WIDEST.mr(), nr: 2 * SUM_LANES, tuning: &Tuning::WIDEST };
 
-    /// That of an instruction set, whose data must fit the kernels.
+    /// The shape for an instruction set, whose tuning must fit the kernels.
     pub(crate) const fn of<S: Simd>() -> Self {
         const { assert_fits::<S>() };
         Self { mr: S::TUNING.mr(), nr: 2 * S::LANES, tuning: S::TUNING }
@@ -105,9 +105,9 @@ impl Kernel for TileFacts {
     }
 }
 
-/// Computes and stores a strip: a panel of A of `output.height` rows times some columns of B, which
-/// are the same of C. Whole tiles are two vectors wide; what is left over one vector or half of
-/// one, masked.
+/// Computes and stores a strip: a panel of A of `output.height` rows times some columns of B, which give
+/// the same columns of C. Whole tiles are two vectors wide; the columns left over take one vector or half
+/// of one, masked.
 ///
 /// # Safety
 /// Every row of A is readable at every step, and if they are contiguous, `TileShape::height` of
@@ -123,7 +123,8 @@ pub(crate) unsafe fn strip<S: Simd>(
     let whole = |from: usize, width: usize| from..from + (end - from) / width * width;
     let mut col = cols.start;
     if output.height <= 2 {
-        // One or two rows would be two or four chains of additions, half of them waiting.
+        // Two vectors of one or two rows would be only two or four chains of additions, half of them
+        // waiting.
         let cols = whole(col, THIN_NV * S::LANES);
         col = cols.end;
         if !cols.is_empty() {
@@ -220,8 +221,8 @@ fn run_strip<S: Simd, W: Simd, const MR: usize, const NV: usize, const CONTIGUOU
     let mut col = cols.start;
     while col < cols.end {
         let live = width.min(cols.end - col);
-        // C is asked for while the sums are made: at the end its misses would not overlap with
-        // work.
+        // C is prefetched while the sums are computed: at the end, its cache misses would not overlap
+        // with work.
         if output.cs == 1 && output.beta.is_some() {
             for i in 0..MR {
                 simd.prefetch(output.rows[i].wrapping_add(col));

@@ -1,6 +1,6 @@
 //! AVX-512 in pairs of AVX2's vectors, for tests on a CPU that lacks it (feature `emulated-avx512`):
 //! the same lanes, registers and tiles, so all that is generic over [`Simd`] runs as it would there,
-//! and gives the same bits. What it leaves out are the instructions themselves, in `avx512.rs`.
+//! and gives the same bits. Only the instructions themselves, in `avx512.rs`, are not tested by it.
 
 #![allow(
     clippy::undocumented_unsafe_blocks,

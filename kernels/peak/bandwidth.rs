@@ -68,7 +68,7 @@ impl Level {
             Self::L1 => Some(machine.l1d? / 2),
             Self::L2 => Some(machine.l2? / 2),
             Self::L3 => {
-                // Cores of a large machine have several third levels, of which `l3` is one.
+                // A large machine has several third-level caches, of which `l3` is one.
                 let share = machine.l3? / 4 / threads;
                 Some(share.max(2 * machine.l2.unwrap_or(0)))
             }

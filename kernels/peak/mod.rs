@@ -16,8 +16,8 @@ use std::time::Instant;
 const ROUNDS: usize = 100_000;
 
 /// Measured floating-point operations per second of fused multiply-adds on registers, all of the
-/// team's threads together, each addition and multiplication counted. One run: take the median of
-/// several, in turn with what is compared with it.
+/// team's threads together, each addition and multiplication counted. This is one run: take the median of
+/// several, in turn with runs of what it is compared with.
 pub fn fma_rate(team: &Team) -> f64 {
     let isa = team.isa();
     team.call_back();
@@ -36,7 +36,7 @@ pub fn fma_rate(team: &Team) -> f64 {
 /// vector multiply-adds. From a tenth of a microsecond to several: it depends on how far apart the
 /// threads' cores are, and an operating system moves them.
 pub(crate) fn phase_cost(team: &Team) -> f64 {
-    // A worker that is still on its way does no task at all, and a phase seems to cost one.
+    // A worker that has not arrived yet does no task at all, and then a phase seems to cost a whole task.
     const ATTEMPTS: usize = 20;
     let task = PHASE_TASK as f64;
     let mut least = f64::INFINITY;
@@ -51,8 +51,8 @@ pub(crate) fn phase_cost(team: &Team) -> f64 {
     least * task * multiply_adds as f64
 }
 
-/// Rounds of a task that phases are measured with, 4 us: shorter tasks of a thread that is late would
-/// be done by another.
+/// Rounds of a task that phases are measured with, which takes 4 us. If it were shorter, another thread
+/// would do the task of a thread that is late.
 const PHASE_TASK: usize = 500;
 
 /// What starting a phase costs, as a share of such a task.

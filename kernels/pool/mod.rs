@@ -74,7 +74,7 @@ pub fn max_backward(team: &Team, g: &Geometry, argmax: &[u8], dy: &[f32], dx: &m
     });
 }
 
-/// The mean of each window; padding counts for nothing, not in the divisor either.
+/// The mean of each window. Padding is not counted, in the divisor either.
 /// `x` is `[n, in_h, in_w, c]`, `y` `[n, out_h, out_w, c]`.
 ///
 /// # Panics
@@ -122,7 +122,7 @@ struct Window {
 }
 
 impl Window {
-    /// The window of output pixel (`oh`, `ow`). It is never empty: `Geometry::new` saw to that.
+    /// The window of output pixel (`oh`, `ow`). It is never empty: `Geometry::new` ensures that.
     #[inline(always)]
     fn new(g: &Geometry, oh: usize, ow: usize) -> Self {
         let (h, kh, rows) = clip(oh * g.stride, g.kernel_h, g.pad_top, g.in_h);

@@ -133,7 +133,7 @@ fn time_major(team: &Team, shape: &Shape, n: usize, x: &[f32], tape: &mut [f32])
     });
 }
 
-/// All gradients from `dz [steps, n, width]`, that by the pre-activations of all steps.
+/// All gradients from `dz [steps, n, width]`, the gradient by the pre-activations of all steps.
 #[expect(clippy::too_many_arguments, reason = "one call from each layer")]
 fn gradients(
     team: &Team,
@@ -151,7 +151,7 @@ fn gradients(
     let dwx = MatMut::new(out.dwx, inputs, width);
     gemm(team, 1.0, Mat::new(x, rows, inputs).t(), all, Write::Set, dwx, Epilogue::None);
     sums::columns(team, all, out.db);
-    // h of a step met Wh in the step after.
+    // The h of a step is multiplied with Wh in the next step.
     let before = Mat::new(hidden, rows - n, units).t();
     let after = Mat::new(&dz[n * width..], rows - n, width);
     let dwh = MatMut::new(out.dwh, units, width);

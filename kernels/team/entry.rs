@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// A pool's door.
 pub(super) struct Entry {
-    /// Tells the pool from all others, also from one that lies where it lay.
+    /// Tells the pool from all others, also from a later pool at the same address.
     id: u64,
     /// The process that started the threads.
     process: u32,
@@ -25,7 +25,8 @@ impl Entry {
     /// Waits until no other thread of the program is inside.
     ///
     /// # Panics
-    /// In the child of a fork. Before the wait: the thread that was inside is none of the child's.
+    /// In the child of a fork. It panics before it waits: the thread that was inside does not exist in
+    /// the child.
     pub(super) fn wait_for_turn(&self) -> MutexGuard<'_, ()> {
         let here = process::id();
         assert!(
@@ -77,7 +78,7 @@ impl Chain {
 
     /// Does `work` on this thread, which is inside of these pools meanwhile.
     pub(super) fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
-        /// Puts the thread's own back, also after a panic.
+        /// Restores the thread's own list, also after a panic.
         struct Restore(Vec<u64>);
         impl Drop for Restore {
             fn drop(&mut self) {

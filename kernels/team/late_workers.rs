@@ -12,17 +12,17 @@ const MOST: u32 = 4_096;
 /// free again at once.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// What a leader remembers of late workers. (Without it, two threads beside two other busy ones trained
-/// a convolutional network at a twentieth of one thread's speed: every phase ended with a wait for a
-/// time slice. Now and then a late one is no reason: beside one busy program two threads were still
-/// 1.6 times as fast as one.)
+/// What a leader remembers of late workers. (Without it, two threads beside two other busy ones trained a
+/// convolutional network at a twentieth of one thread's speed: every phase ended with a wait for a time
+/// slice. A worker that is late now and then is no reason to go on alone: beside one busy program two
+/// threads were still 1.6 times as fast as one.)
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LateWorkers {
     /// Phases still to be done alone.
     alone: u32,
-    /// How many it was the last time.
+    /// How many phases it was to do alone the last time.
     before: u32,
-    /// When they end at the latest.
+    /// When it stops working alone at the latest.
     until: Option<Instant>,
     /// When a worker was last waited for.
     last_late: Option<Instant>,
@@ -52,7 +52,8 @@ impl LateWorkers {
         Self { alone: 0, last_late: Some(now), mine: 0, theirs: 0, ..self }
     }
 
-    /// After one that was, of which the leader did `mine` of the tasks and the workers `theirs`.
+    /// After a phase that was offered, of which the leader did `mine` of the tasks and the workers
+    /// `theirs`.
     pub(super) fn after_phase(
         self,
         (mine, theirs): (usize, usize),
@@ -76,10 +77,11 @@ impl LateWorkers {
     }
 }
 
-/// Whether workers were taken off their cores, `since` being the time since the last late one, of which
-/// the leader `waited` a part. The rest it was busy, and from the tasks that it did follows what the
-/// workers' would have taken it: a worker on a slow core makes it wait for no more than that, or twice
-/// as long on a core of a third of the speed. Beyond that, one thread does better.
+/// Whether workers were taken off their cores. `since` is the time since the last late worker; the leader
+/// `waited` for a part of it and was busy for the rest. The tasks that the leader did in the busy part
+/// tell how long the workers' tasks would have taken it. A worker on a slow core makes the leader wait
+/// for no longer than that, or twice as long on a core of a third of the speed. Beyond that, one thread
+/// alone is faster.
 fn is_crowded(since: Duration, waited: Duration, mine: usize, theirs: usize) -> bool {
     let busy = since.saturating_sub(waited).as_secs_f64();
     // A leader that did no task was late itself.

@@ -153,7 +153,7 @@ pub struct Team<'pool> {
     shared: Option<&'pool Shared>,
     generation: Cell<u32>,
     late_workers: Cell<LateWorkers>,
-    /// The pool's. A team of one has none: a phase costs it nothing.
+    /// The cost of a phase, kept by the pool. A team of one has none: a phase costs it nothing.
     phase_cost: Option<&'pool OnceLock<f64>>,
     /// The leader on its own.
     alone: OnceCell<Box<Team<'static>>>,

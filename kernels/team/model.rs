@@ -57,7 +57,7 @@ fn model(threads: usize, preemptions: usize, lead: impl Fn(&Team) + Sync + Send 
 fn phases(team: &Team, tasks: &[usize]) {
     let given = Memory::new(1);
     let made: Vec<_> = tasks.iter().map(|&tasks| Memory::new(tasks)).collect();
-    // All bodies live to the end, and know their phase: one that is run in another's shows.
+    // All bodies live to the end and know their phase, so a body that is run in another phase is noticed.
     let bodies: Vec<_> = (0..tasks.len())
         .map(|phase| {
             let (given, made) = (&given, &made);

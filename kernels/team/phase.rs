@@ -12,8 +12,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
-/// A wait for a worker's last task that is worth a look at the clock: a time slice of the system takes
-/// as long. Whether the worker was taken off its core, or its core is slow, is `LateWorkers`'s to tell.
+/// A wait for a worker's last task that is long enough to count: a time slice of the system is as long.
+/// `LateWorkers` decides whether the worker was taken off its core, or its core is slow.
 const LATE: Duration = Duration::from_millis(2);
 
 /// How long the leader waited for the workers at the end of a phase.
@@ -21,7 +21,7 @@ const LATE: Duration = Duration::from_millis(2);
 pub(super) enum Workers {
     /// Not worth counting.
     InTime,
-    /// So long, which is more than `LATE`.
+    /// Late by this much, which is more than `LATE`.
     Late(Duration),
 }
 
@@ -57,8 +57,9 @@ impl Body {
 /// runs out of tasks reads the n lines once. A line that another core has written costs c to write or
 /// read, so publishing takes n c on the leader, and scanning n c on each thread at the same time: n^2
 /// reads, but 2 n c of time. With c = 50 ns and 64 threads that would be 6 us: products below sixteen
-/// times what a phase was measured to cost stay on one thread. A worker stops scanning as
-/// soon as the next phase opens. The example `phases` prints what it is on a machine.
+/// reads, but 2 n c of time. With c = 50 ns and 64 threads that would be 6 us. Products that take less
+/// than sixteen times the measured cost of a phase stay on one thread. A worker stops scanning as soon as
+/// the next phase opens. The example `phases` prints what it is on a machine.
 pub(super) struct Shared {
     shares: Vec<CacheLine<Share>>,
     /// Tasks of the running phase that are done.
@@ -71,12 +72,12 @@ pub(super) struct Shared {
     wake: Condvar,
 }
 
-/// One thread's share of the running phase. All that a worker must know is in the one line that it
-/// waits for: each line more would be a tenth of a microsecond.
+/// One thread's share of the running phase. All that a worker must know is in the one line that it waits
+/// for: each further line would cost a tenth of a microsecond.
 #[derive(Default)]
 struct Share {
-    /// High half: the phase's generation. Low half: tasks of the share that nobody has taken. Zero
-    /// of those is what keeps late workers out while the leader prepares the next phase.
+    /// High half: the phase's generation. Low half: tasks of the share that nobody has taken. While that
+    /// number is zero, late workers are kept out, and the leader can prepare the next phase.
     claims: AtomicU64,
     /// The task behind the last.
     end: AtomicUsize,

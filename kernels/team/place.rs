@@ -1,6 +1,6 @@
 //! Where the threads of a team run. Linux may start or wake two of them on one core, and takes up to a
-//! tenth of a second to notice, in which a team is no faster than one thread: whole trainings are as
-//! short.
+//! tenth of a second to notice. Until then a team is no faster than one thread, and a whole training may
+//! take no longer than that.
 
 use std::sync::Mutex;
 
@@ -9,9 +9,9 @@ use std::sync::Mutex;
 pub(super) struct Places(Mutex<Vec<usize>>);
 
 impl Places {
-    /// Called by each thread of a team as it begins: moves it if another began on the same CPU, and
-    /// there is one left. It is not held there: where other programs run as well, the system knows
-    /// better.
+    /// Called by each thread of a team as it begins. Moves the thread if another one began on the same
+    /// CPU and there is a CPU left. The thread is not pinned there: where other programs run as well, the
+    /// system places threads better.
     #[cfg(all(target_os = "linux", not(miri)))]
     pub(super) fn find_one(&self) {
         use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};

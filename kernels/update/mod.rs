@@ -7,10 +7,10 @@
 //! are always zero end at zero, after hundreds of steps in which they fall by a tenth each. A mean square
 //! counts as 2^-100 where it is less, which no epsilon in use can tell from zero: so it
 //! never falls to where numbers are subnormal, and no square is too small to be subtracted from it.
-//! Formulas are arranged so that nothing on the way is subnormal either, but for a last step of a mean or
-//! velocity: products meet in fused multiply-adds, which round their sum alone. Rules with a mean square
-//! take a subnormal gradient for zero, as they get them right from a product (`product`): behind a
-//! division that costs nothing.
+//! Formulas are arranged so that no intermediate result is subnormal either, except in the last step of a
+//! mean or velocity: products are added in fused multiply-adds, which round only the sum. Rules with a
+//! mean square take a subnormal gradient for zero, because a product may hand them one (`product`):
+//! beside a division that costs nothing.
 //!
 //! # Exploding gradients
 //! No gradient that is not a number ends as a finite step. NaN makes NaN of its parameter with every
@@ -112,9 +112,10 @@ pub fn sgd(team: &Team, sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: 
     Moving { rule: Rule::Sgd(*sgd), params, memory: [velocity, &mut []] }.step(team, grads);
 }
 
-/// What a mean square counts as at least: its root is 9e-16. (Setting to zero what would be subnormal, and
-/// gradients whose squares would be, took five instructions where this takes one, and Adam 1.6 times as
-/// long on Zen 4; a root by Newton's method from a guess on bits, 1.9 times.)
+/// The least value that a mean square counts as: its root is 9e-16. (The alternative is to set to zero
+/// subnormal mean squares and gradients whose squares would be subnormal. That took five instructions
+/// where this takes one, and Adam 1.6 times as long on Zen 4; with a root by Newton's method from a guess
+/// on bits, 1.9 times.)
 pub(crate) const LEAST_SQUARE: f32 = 1.0 / (1_u128 << 100) as f32;
 
 /// The new mean square: `old + share (g^2 - old)`.
@@ -194,8 +195,8 @@ impl Step<1, 3> for Corrected {
         let m = simd.mul_add(simd.sub(g, m), simd.splat(1.0 - self.adam.beta1), m);
         let v = mean_square(simd, g, v, 1.0 - self.adam.beta2);
         let root = simd.add(simd.sqrt(v), simd.splat(self.adam.epsilon));
-        // The quotient before the rate: a fused multiply-add does not round their product, which
-        // would be subnormal for means that have nearly died.
+        // The quotient comes first and is then multiplied with the rate: a fused multiply-add does not
+        // round that product, which would be subnormal for means that are nearly zero.
         let scaled = over_root(simd, m, root);
         let w = simd.mul_add(scaled, simd.splat(-self.rate), w);
         [simd.flush(w), simd.flush(m), v]
@@ -269,7 +270,7 @@ impl<'a> Moving<'a> {
         )
     }
 
-    /// Whether a step can be made with so many gradients. Asked before anything is moved.
+    /// Checks that a step can be made with so many gradients, before anything is moved.
     ///
     /// # Panics
     /// If the lengths differ, or Adam's step is 0.

@@ -1,6 +1,6 @@
-//! The gradient of a dense layer's weights and the step it is for, as one phase: rows of weights are
-//! moved while their gradients are still in the cache of the core that summed them. Each core has the
-//! same rows in every step, so neither weights nor what the rule remembers of them ever change
+//! The gradient of a dense layer's weights and the optimizer step that uses it, as one phase: rows of
+//! weights are moved while their gradients are still in the cache of the core that summed them. Each core
+//! has the same rows in every step, so neither weights nor what the rule remembers of them ever change
 //! cores. (Apart, the sweep over 784 x 128 weights took a tenth of the step, and a third where the
 //! gradients had to come from the other core.)
 
@@ -21,11 +21,11 @@ pub(crate) const INPUT_SHARES: usize = 4;
 /// Weights from which on tasks are shares: a product of a batch of 32 then takes 5 us.
 const SHARED: usize = 8_192;
 
-/// Batches up to which one task sums a gradient; beyond it they would be summed in slices.
+/// The largest batch whose gradient one task sums; larger ones would be summed in slices.
 const MOST_ROWS: usize = 4_096;
 
 /// One step with the gradients `x^T dz`. `x` is `[n, inputs]`, `dz` `[n, units]`, the parameters are
-/// `[inputs, units]`. `room` is for as many gradients; what is left in it does not matter.
+/// `[inputs, units]`. `room` has space for as many gradients; its content does not matter afterwards.
 ///
 /// # Panics
 /// If the shapes do not fit, or Adam's step is 0; nothing is moved then.
