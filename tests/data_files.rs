@@ -119,6 +119,10 @@ fn bad_headers_and_lengths() {
         refused_raw(NAMES[0], &bytes, fault);
     }
     refused_raw(NAMES[3], &idx(&[0], &[]), "holds no labels");
+    // Labels may be integers, images may not, though the file is as long as it says.
+    let mut integers = idx(&[20, 3, 4], &[0; 20 * 3 * 4 * 4]);
+    integers[2] = 0x0c;
+    refused_raw(NAMES[0], &integers, "32-bit integers (0x0c); convert them to unsigned bytes");
     refused_raw(NAMES[3], &idx(&[10], &[0; 9]), "truncated");
 }
 
@@ -256,7 +260,14 @@ fn missing_files_and_folders() {
     for name in NAMES {
         let scratch = Scratch::good();
         fs::remove_file(scratch.folder.join(name)).unwrap();
-        refused(&scratch, &scratch.folder.join(name), "not found, nor is its .gz");
+        refused(&scratch, &scratch.folder.join(name), "not found, nor is its .gz; put it there");
+        // A copy of the other part's file is not it, one of its own is.
+        let other = NAMES[(NAMES.iter().position(|&own| own == name).unwrap() + 2) % 4];
+        scratch.put(&format!("{other} (1)"), b"");
+        refused(&scratch, &scratch.folder.join(name), "not found, nor is its .gz; put it there");
+        scratch.put(&format!("{name} (1)"), b"");
+        let wanted = format!("not found, nor is its .gz; if \"{name} (1)\" is it, give it");
+        refused(&scratch, &scratch.folder.join(name), &wanted);
     }
     let mut scratch = Scratch::good();
     let file = scratch.folder.join(NAMES[0]);
@@ -525,7 +536,7 @@ fn verify_reports_every_file() {
     let report = verify(&scratch.folder, &scratch.cache).unwrap();
     let text = report.to_string();
     assert_eq!(text.matches("BAD").count(), 2, "{text}");
-    assert!(text.contains("cannot be used"), "{text}");
+    assert!(report.set.is_none() && text.ends_with("cannot be used as it is.\n"), "{text}");
     assert!(report.into_result().unwrap_err().to_string().contains(NAMES[0]));
 }
 

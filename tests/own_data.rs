@@ -404,6 +404,14 @@ fn names_come_from_a_file_beside_the_data() {
     assert_eq!(bare.open().unwrap().class_name(2), "Cc");
     bare.scratch.put("emnist-digits-mapping.txt", b"1 65\n2 66\n3 67\n");
     assert_eq!(bare.open().unwrap().class_name(2), "3");
+    // Beside files with a prefix only a name with the same one counts, or with none: the own one first.
+    let own = Made::spelt(SPELLINGS[9], 1..4, &[2, 2]);
+    own.scratch.put("emnist-digits-mapping.txt", b"1 68\n2 68\n3 68\n");
+    assert_eq!(own.open().unwrap().class_name(2), "3");
+    own.scratch.put("mapping.txt", b"1 69\n2 69\n3 69\n");
+    assert_eq!(own.open().unwrap().class_name(2), "E");
+    own.scratch.put(letters, b"1 70\n2 70\n3 70\n");
+    assert_eq!(own.open().unwrap().class_name(2), "F");
     // Where labels begin at 0, names behind the last one are of classes that this part lacks.
     let part = Made::new(0..3, &[2, 2]);
     part.scratch.put("classes.txt", b"a\nb\nc\nd\n");
@@ -467,6 +475,10 @@ fn letters_are_trained_by_a_recipe_that_follows_the_classes() {
     for label in 1..5 {
         assert_eq!(document["confusion"][label], whole["confusion"][label], "class {label}");
     }
+    // Names of the set are kept, and classes that it lacks have their labels for names.
+    part.scratch.put("classes.txt", b"two\nthree\nfour\nfive\n");
+    let numbered = part.open().unwrap().numbered_as(1, 6).unwrap();
+    assert_eq!(classes_of(&numbered).2, ["1", "two", "three", "four", "five", "6"]);
     // Classes that it does not know.
     let other = Made::new(25..29, &[28, 28]);
     other
@@ -606,4 +618,31 @@ fn what_is_odd_about_reading_a_set_is_said_on_stderr() {
             )),
         ),
     );
+}
+
+/// A class that one part lacks is said to be lacking there.
+#[test]
+fn verify_tells_which_part_lacks_a_class() {
+    let made = Made::new(0..3, &[2, 2]);
+    let put = |[images, labels]: [&str; 2], values: &[u32]| {
+        made.scratch.put(images, &pictures(values, &[2, 2]));
+        let bytes: Vec<_> = values.iter().map(|&label| label as u8).collect();
+        made.scratch.put(labels, &idx(&[values.len() as u32], &bytes));
+    };
+    put([NAMES[0], NAMES[1]], &[0, 0, 0, 1]);
+    put([NAMES[2], NAMES[3]], &[0, 3, 3]);
+    let text = verify(&made.scratch.folder, &made.scratch.cache).unwrap().to_string();
+    let rows: Vec<Vec<_>> = text
+        .lines()
+        .filter(|line| line.contains(" training "))
+        .map(|line| line.split_whitespace().skip(2).collect())
+        .collect();
+    let rows: Vec<_> = rows.iter().map(|words| words.join(" ")).collect();
+    let wanted = [
+        "3 training 1 test",
+        "1 training 0 test (none to test on)",
+        "0 training 0 test (no image)",
+        "0 training 2 test (none to train on)",
+    ];
+    assert_eq!(rows, wanted, "{text}");
 }

@@ -12,7 +12,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use threadcount::Result;
 use threadcount::data::{Dataset, Samples, Shape, Split};
-use threadcount::nn::{Activation, batch_norm, class_outputs, dense, dropout, leaky_relu};
+use threadcount::nn::{
+    Activation, Optimizer, batch_norm, class_outputs, dense, dropout, leaky_relu,
+};
 use threadcount::train::{
     Beginning, DataRecord, Input, Keep, Moment, Origin, Record, ResultRecord, RunFolder, Session,
     Setup, Task, Trained,
@@ -270,4 +272,27 @@ fn a_network_with_an_output_for_each_class_can_be_loaded() {
             assert_eq!(loaded.origin(), trained.origin());
         }
     }
+}
+
+/// The loss tells of weights that are no numbers only with the next batch: before that nothing is saved of
+/// them, and no folder is left behind where none can be started.
+#[test]
+fn what_cannot_be_had_leaves_nothing_behind() {
+    let desk = Desk::new();
+    let (_, record) = RunFolder::open(&desk.path("stopped")).unwrap();
+    let optimizer = Optimizer::rmsprop().with_learning_rate(f32::MAX);
+    let record = Record { task: Task { optimizer, keep: Keep::Last, ..task() }, ..record };
+    let mut session = Session::new(&record.task, &desk.split, SEED).unwrap();
+    let session_of = &mut session;
+    let first = |_: &Session<'_>, _| Ok(ControlFlow::Break(()));
+    pool().enter(|team| session_of.train(team, &mut { first }).unwrap());
+    let folder = RunFolder::start(&desk.path("diverged"), &record).unwrap();
+    let error = folder.write_model(&session).unwrap_err().to_string();
+    assert!(error.contains("training diverged") && error.contains("no model is saved"), "{error}");
+    assert!(!folder.model_path().exists());
+
+    // The first of these folders can be made, the second cannot: its name is too long.
+    let path = desk.path("new").join("x".repeat(1000));
+    RunFolder::start(&path, &record).unwrap_err();
+    assert!(!desk.path("new").exists());
 }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use threadcount::data::synthetic;
+use threadcount_kernels::Isa;
 
 /// The files of a folder by their names; the lock is nobody's data.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -205,9 +206,31 @@ fn the_records_data_beat_every_default() {
     for args in ["eval here --json", "train --resume here --epochs 3"] {
         desk.refuses(args, 3, "own: the data of this run");
     }
+    // What is wrong with their own place is what is told, not what is wrong with others.
+    let mut own_first = desk.bare("eval here");
+    own_first.env("THREADCOUNT_DATA", desk.path("nowhere"));
+    let told = contains("cannot be found (other data are there now); name their folder");
+    own_first.assert().code(3).stderr(told);
     // Tried on others only if they are named.
     let warned = contains("the model was trained on other data");
     desk.run("eval here --data own").assert().success().stderr(warned);
+}
+
+#[test]
+fn a_run_goes_on_with_its_own_instruction_set() {
+    let desk = Desk::new();
+    desk.run("train biu-relu --epochs 1 --isa portable --out here").assert().success();
+    let own = contains(", portable\n").and(contains("goes on on").not());
+    desk.run("train --resume here --epochs 2").assert().success().stderr(own);
+    // One that is asked for is taken, and said.
+    let record = desk.read("here/run.toml");
+    assert!(record.contains("isa = \"portable\"\n"), "{record}");
+    let best = Isa::best();
+    if best.name() != "portable" {
+        let said = contains(format!("the run was started on portable and goes on on {best}: its"));
+        let args = format!("train --resume here --epochs 3 --isa {}", best.name());
+        desk.run(&args).assert().success().stderr(said);
+    }
 }
 
 #[test]

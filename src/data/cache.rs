@@ -227,6 +227,38 @@ pub(super) fn sha256(pieces: &[&[u8]]) -> String {
 mod tests {
     use super::*;
 
+    /// Who comes second finds the first one's folder, and leaves nothing of its own.
+    #[test]
+    fn of_two_that_publish_the_first_one_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::at(root.path());
+        let staged = ["first", "second"].map(|text| {
+            let staging = cache.staging().unwrap();
+            fs::write(staging.path().join("file"), text).unwrap();
+            staging
+        });
+        for staging in staged {
+            let folder = cache.publish(staging, "set").unwrap();
+            assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "first");
+        }
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_renamed_has_the_mode_of_any_other() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        let [plain, folder] = ["plain", "folder"].map(|name| root.path().join(name));
+        File::create(&plain).unwrap();
+        fs::create_dir(&folder).unwrap();
+        let file = temporary("file-", 0o644).tempfile_in(root.path()).unwrap();
+        assert_eq!(mode(file.path()), mode(&plain) & 0o644);
+        let made = temporary("folder-", 0o755).tempdir_in(root.path()).unwrap();
+        assert_eq!(mode(made.path()), mode(&folder) & 0o755);
+    }
+
     #[test]
     fn sha256_of_the_standards_examples() {
         // FIPS 180-2, appendix B.

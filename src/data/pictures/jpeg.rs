@@ -24,9 +24,10 @@ pub(super) fn reaches_its_end(bytes: &[u8]) -> bool {
         if marker == 0xd9 {
             return true;
         }
-        // The length counts itself but not the marker.
+        // The length counts itself but not the marker. One that is too short is walked through: its zeros
+        // are no marker.
         let Some(&[high, low]) = bytes.get(at + 1..at + 3) else { return false };
-        at += 1 + usize::from(u16::from_be_bytes([high, low])).max(2);
+        at += 1 + usize::from(u16::from_be_bytes([high, low]));
     }
 }
 
@@ -39,8 +40,13 @@ mod tests {
         let mut whole = vec![0xff, 0xd8];
         // An application segment that holds an end-of-image marker, as thumbnails do.
         whole.extend([0xff, 0xe1, 0, 6, 0xff, 0xd9, 1, 2]);
-        // A scan: header, then coded data with a stuffed ff and a restart.
-        whole.extend([0xff, 0xda, 0, 4, 0, 0, 7, 0xff, 0x00, 0xd9, 0xff, 0xd0, 8]);
+        // A segment that is shorter than its own length.
+        whole.extend([0xff, 0xe2, 0, 0]);
+        // A scan: header, then coded data with a stuffed ff, a restart and a marker without a segment, behind
+        // each of which a length would reach beyond the end.
+        whole.extend([
+            0xff, 0xda, 0, 4, 0, 0, 7, 0xff, 0x00, 0xd9, 0xff, 0xd0, 8, 9, 0xff, 0x01, 8, 9,
+        ]);
         assert!(!reaches_its_end(&whole));
         whole.extend([0xff, 0xff, 0xd9]);
         assert!(reaches_its_end(&whole));

@@ -117,7 +117,7 @@ fn parts(root: &Path, folders: &[(String, PathBuf)]) -> Result<Option<[(Half, Pa
 }
 
 impl Listing {
-    /// Folders of `root` by name, sorted; other entries are counted.
+    /// Folders of `root` in the order of [`entries`], by name; other entries are counted.
     fn folders(&mut self, root: &Path) -> Result<Vec<(String, PathBuf)>> {
         let mut folders = Vec::new();
         for entry in entries(root)? {
@@ -139,7 +139,6 @@ impl Listing {
                 }
             }
         }
-        folders.sort();
         Ok(folders)
     }
 

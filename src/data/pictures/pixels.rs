@@ -135,7 +135,7 @@ fn rgb(picture: DynamicImage) -> RgbImage {
 }
 
 fn grey(picture: DynamicImage) -> GrayImage {
-    // Without the weights, whose rounding a grey picture need not go through.
+    // The weights would leave a grey picture as it is, in twice the memory.
     if !picture.color().has_color() {
         let picture = picture.into_luma_alpha8();
         let (width, height) = picture.dimensions();
@@ -170,6 +170,9 @@ mod tests {
         // 0.299, 0.587 and 0.114 of 255.
         assert_eq!([[255, 0, 0], [0, 255, 0], [0, 0, 255]].map(luma), [76, 150, 29]);
         assert_eq!((luma([0; 3]), luma([255; 3]), luma([77; 3])), (0, 255, 77));
+        assert!((0..=255).all(|grey| luma([grey; 3]) == grey));
         assert_eq!((on_white(40, 255), on_white(40, 0), on_white(0, 51)), (40, 255, 204));
+        // 55.78 and 50.2 + 127.
+        assert_eq!((on_white(1, 200), on_white(100, 128)), (56, 177));
     }
 }

@@ -132,6 +132,21 @@ mod tests {
         }
     }
 
+    /// What is raw wins over what is packed, however they are spelt.
+    #[test]
+    fn the_smallest_rank_wins() {
+        let names = [
+            "t10k-images-idx3-ubyte",
+            "test-images-idx3-ubyte",
+            "t10k-images",
+            "t10k-images-idx3-ubyte.gz",
+            "test-images-idx3-ubyte.gz",
+            "t10k-images.gz",
+        ];
+        let ranks = names.map(|name| read(name).unwrap().rank);
+        assert!(ranks.is_sorted_by(|a, b| a < b), "{ranks:?}");
+    }
+
     #[test]
     fn canonical_names_are_read_as_what_they_are() {
         for (half, form, name) in [
