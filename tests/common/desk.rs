@@ -71,7 +71,10 @@ impl Desk {
             let errors = text.lines().filter(|line| !line.contains("warning: ")).count();
             errors == 1 && text.lines().last().unwrap().starts_with("threadcount: error: ")
         });
-        self.run(args).assert().code(code).stdout(is_empty()).stderr(line.and(contains(words)));
+        let mut command = self.run(args);
+        // Nothing is trained first, and whoever waits for the tests has no five minutes for each.
+        command.timeout(std::time::Duration::from_secs(60));
+        command.assert().code(code).stdout(is_empty()).stderr(line.and(contains(words)));
     }
 
     /// Expects an error as the last line of stderr, and nothing on stdout.
