@@ -1,6 +1,6 @@
-//! Subnormal numbers that are never stored cost as much. The CPU keeps a flag for "an operand was
-//! subnormal" and one for "a result was", which are read here and never written: a thread begins with
-//! those of the thread that starts it, and that one computes nothing.
+//! Subnormal numbers cost as much in intermediate results that are never stored. The CPU keeps a flag for
+//! "an operand was subnormal" and one for "a result was". They are read here and never written: a new
+//! thread begins with the flags of the thread that starts it, and that thread computes nothing.
 
 use super::{REGIMES, kernels};
 use std::arch::asm;
