@@ -245,7 +245,7 @@ mod tests {
         let before = cost(&shared);
         shared.pool.enter(|_| shared.run(1, |team| threads.store(team.threads() as u64, Relaxed)));
         assert_eq!((threads.load(Relaxed), cost(&shared)), (1, before));
-        // Nor where it does not pay.
+        // The same where the pool does not pay.
         let dear = Shared { door: Door { last: AtomicU64::new(u64::MAX), ..door(&[]) }, ..shared };
         dear.door.costs.iter().for_each(|cost| cost.store(10_000 * US, Relaxed));
         threads.store(0, Relaxed);

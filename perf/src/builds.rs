@@ -23,7 +23,7 @@ const PROGRAM: &str = "threadcount-perf";
 
 /// A repository, and the folder where its revisions are built.
 pub struct Workshop {
-    /// Of the repository.
+    /// The root of the repository.
     root: PathBuf,
     git_dir: PathBuf,
     /// Beside the build of this program.
@@ -40,7 +40,7 @@ pub struct Source {
 }
 
 impl Workshop {
-    /// That of the repository around the current folder.
+    /// The workshop of the repository around the current folder.
     ///
     /// # Errors
     /// [`Error::Failed`] if there is none.

@@ -75,7 +75,7 @@ impl Check<'_> {
         Ok(report)
     }
 
-    /// What pairs say of all benchmarks, more of them where it takes more to tell.
+    /// Measures all benchmarks; those that are still unclear with more pairs.
     fn first_pass<'a>(
         &self,
         head: &Program,

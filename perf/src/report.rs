@@ -43,7 +43,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// What was measured of it, and what that says alone.
+    /// The row of one benchmark: what was measured, and the verdict from that alone.
     pub fn new(benchmark: &Benchmark, pairs: &[Pair], margins: &[Margin]) -> Self {
         let medians =
             |of: fn(&Pair) -> Sampled| Sampled::medians(&pairs.iter().map(of).collect::<Vec<_>>());

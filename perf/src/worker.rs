@@ -89,7 +89,7 @@ trait Subject: Send {
     /// Makes it ready, and compares it with its twin.
     fn prepare(&mut self, pool: &Pool, twin: Twin) -> Result<()>;
 
-    /// So many runs, in seconds for each.
+    /// Does so many runs; returns the seconds of one run.
     fn run(&mut self, team: &Team, runs: u32) -> Result<f64>;
 }
 
