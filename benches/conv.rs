@@ -1,5 +1,5 @@
-//! The convolutions of the reports, each forward, backward-data and backward-weights, and fused with
-//! what follows them beside the same by one kernel after the other, in FLOP/s.
+//! The convolutions of the reports, in FLOP/s: each forward, backward-data and backward-weights; and
+//! fused with what follows, beside the same work done by one kernel after the other.
 
 mod common;
 

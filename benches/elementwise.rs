@@ -1,5 +1,5 @@
-//! What stands between the matrix products: each operation that a recipe has, at the largest size
-//! that one has it in, in bytes read and written per second.
+//! What stands between the matrix products, in bytes read and written per second: each operation of the
+//! recipes, at the largest size that it has in any of them.
 
 mod common;
 

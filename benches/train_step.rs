@@ -1,6 +1,6 @@
 //! One training step of every recipe as a session runs it, at its own batch size: each instruction set on
-//! one thread, and the best on all. That the networks compute the right thing is the matter of
-//! `tests/naive_network.rs` and of the golden traces (`tests/golden`).
+//! one thread, and the best on all. `tests/naive_network.rs` and the golden traces (`tests/golden`) check
+//! that the networks compute the right thing.
 
 mod common;
 

@@ -70,7 +70,7 @@ pub fn train_forward(
     for j in 0..c {
         let (offset, square) = (first[j] / rows as f32, variance[j] / rows as f32);
         mean[j] = flush(shift[j] + offset);
-        // A constant column may come out a hair below zero; NaN stays.
+        // For a constant column, rounding may make it slightly negative; NaN stays.
         let v = square - offset * offset;
         variance[j] = if v < 0.0 { 0.0 } else { flush(v) };
     }

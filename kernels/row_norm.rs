@@ -137,7 +137,7 @@ impl Kernel for Rows<'_> {
                 }
                 let missing = of_row(sums.total(simd));
                 let square = of_row(squares.total(simd));
-                // Equal elements may come out a hair below zero; NaN stays, being the second operand.
+                // For equal elements, rounding may make it slightly negative; NaN stays, as the second operand.
                 let variance = simd.sub(square, simd.mul(missing, missing));
                 let variance = simd.max(simd.splat(0.0), variance);
                 let deviation = simd.sqrt(simd.add(variance, simd.splat(epsilon)));

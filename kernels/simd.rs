@@ -30,12 +30,12 @@ pub struct Tuning {
     /// those for which there is a kernel (`gemm::tile`). The largest tile is the last by two vectors:
     /// with 32 registers 14 x 2 sums, two vectors of B and a broadcast of A; with 16, 6 x 2.
     pub heights: &'static [usize],
-    /// Columns that meet four rows at once in products of few columns, 1 to 5: 4 x 5 sums, 4 vectors of
-    /// A and one of B are 25 of 32 registers; 4 x 2 sums are 13 of 16.
+    /// Columns that are multiplied with four rows at once in products of few columns, 1 to 5: 4 x 5 sums,
+    /// 4 vectors of A and one of B are 25 of 32 registers; 4 x 2 sums are 13 of 16.
     pub dot_cols: usize,
     /// Vectors of filters, 1 or 2, whose nine weights stay in registers in convolutions of one channel.
     pub filter_vectors: usize,
-    /// Turning an element of B, by column.
+    /// Transposing an element of B, by column.
     pub turn_b: f64,
     /// Storing a vector of a transposed tile, by column. Each row of C gets a few columns at a time: with
     /// 64 rows of C a vector costs twice as much as this, with 256, where C is larger than the
@@ -173,7 +173,7 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
 
     /// Asks for the cache line at `p`, which need not be a valid address.
     fn prefetch(self, p: *const f32);
-    /// Four columns of `LANES` rows, turned: vector j holds element j of each row. Rows are
+    /// Four columns of `LANES` rows, transposed: vector j holds element j of each row. Rows are
     /// `stride` elements apart, the four elements contiguous.
     ///
     /// # Safety

@@ -24,7 +24,7 @@ pub(super) struct Correlation<'a> {
     /// A row for each element under a window.
     pub(super) w: Mat<'a>,
     pub(super) bias: Option<(&'a [f32], Activation)>,
-    /// The same weights, if they are those of one channel.
+    /// The same weights, if the convolution has one channel.
     pub(super) one_channel: Option<OneChannel<'a>>,
 }
 

@@ -97,7 +97,7 @@ impl Walk {
 
 /// A pointer that is read or written.
 pub(super) trait Pointer: Copy {
-    /// The same that many elements further on.
+    /// The pointer so many elements further on.
     fn offset(self, elements: usize) -> Self;
 }
 

@@ -127,15 +127,15 @@ pub fn backward_data(team: &Team, geometry: &Geometry, dz: &[f32], w: &[f32], dx
     correlation.run(team, dx, None);
 }
 
-/// In which order turned taps follow each other.
+/// In which order the transposed taps follow each other.
 #[derive(Clone, Copy)]
 enum TapOrder {
     AsIs,
-    /// As the transposed convolution meets them.
+    /// From last to first, as the transposed convolution needs them.
     Reversed,
 }
 
-/// Turns the weights: `[taps, channels, filters]` to `[taps, filters, channels]`.
+/// Transposes each tap of the weights: `[taps, channels, filters]` to `[taps, filters, channels]`.
 fn turn_weights(
     team: &Team,
     g: &Geometry,

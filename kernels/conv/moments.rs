@@ -83,7 +83,7 @@ impl MomentsOfTasks<'_> {
     }
 }
 
-/// Of each column over some rows, the sums of `x - pivot` and of `(x - pivot)^2`.
+/// For each column over some rows, the sums of `x - pivot` and of `(x - pivot)^2`.
 pub(super) struct Moments<'a> {
     count: usize,
     pivot: &'a mut [f32],
@@ -139,7 +139,7 @@ impl<'a> Moments<'a> {
         let Self { count, pivot, sum, squares } = self;
         for (sum, squares) in sum.iter_mut().zip(&mut *squares) {
             let mean = *sum / count as f32;
-            // Of a constant column it may come out a hair below zero; NaN stays.
+            // For a constant column, rounding may make it slightly negative; NaN stays.
             let rest = *squares - *sum * mean;
             *squares = if rest < 0.0 { 0.0 } else { rest };
             *sum = mean;

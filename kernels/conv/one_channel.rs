@@ -93,7 +93,7 @@ pub(super) struct Filters<V, const NV: usize> {
 }
 
 impl<V: Copy, const NV: usize> Filters<V, NV> {
-    /// Those from number `first` on.
+    /// The vectors of filters from filter number `first` on.
     #[inline(always)]
     pub(super) fn load<S: Simd<V = V>>(simd: S, job: &OneChannel, first: usize) -> Self {
         let OneChannel { w, bias: biases, activation } = *job;

@@ -19,7 +19,7 @@ pub(super) struct Scatter<'a> {
     pub(super) g: &'a Geometry,
     pub(super) filters: usize,
     pub(super) dz: &'a [f32],
-    /// The weights turned, `[taps, filters, channels]`.
+    /// The weights, each tap transposed: `[taps, filters, channels]`.
     pub(super) turned: &'a [f32],
 }
 

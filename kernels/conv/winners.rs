@@ -243,7 +243,7 @@ impl Kernel for ImagesOfWinners<'_> {
 }
 
 /// For each pixel of an image the four pixels of the 2 x 2 square that begins there: what a tap
-/// meets in the four places of a window of the pool. Four times the image, 14 KB for 30 x 30.
+/// is multiplied with in the four places of a window of the pool. Four times the image, 14 KB for 30 x 30.
 #[inline(always)]
 fn fill_table(image: &[f32], width: usize, table: &mut [f32]) {
     let squares = image.len() - width - 1;

@@ -1,9 +1,9 @@
 //! What a phase costs on this machine, for teams of 1 to 64 threads:
 //! `cargo run --release -p threadcount-kernels --example phases`.
 //!
-//! The columns: the time of a phase of one empty task for each thread, and of a phase of 256 tasks of 4
-//! us, both in microseconds and medians; and how many times as long the second phase takes as its tasks
-//! would take if they were spread evenly over the cores. Printed before them: the cost of a cache line
+//! The columns: the time of a phase of one empty task for each thread, and of a phase of 256 tasks of
+//! 4 us, both in microseconds and medians; and how many times as long the second phase takes as its
+//! tasks would take if they were spread evenly over the cores. Printed before them: the cost of a cache line
 //! that two threads write in turn. Measure on a quiet machine: beside other programs the leader does
 //! phases alone.
 

@@ -115,7 +115,7 @@ fn is_narrow(tile: TileShape) -> bool {
 }
 
 /// Whether blocks of B are copied for that many rows: where B must be transposed, and where its rows
-/// share few sets of the cache, or lie on a page each.
+/// share few sets of the cache, or lie each on a page of its own.
 fn copies_b(b: &Mat, rows: usize, tile: TileShape, blocking: &Blocking) -> bool {
     let (enough, bad) =
         if is_narrow(tile) { (4 * tile.mr, 512) } else { (blocking.copy_b_rows, 1024) };

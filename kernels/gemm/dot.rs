@@ -32,7 +32,7 @@ impl DotProduct<'_> {
         let lanes = SUM_LANES;
         let fits = self.a.cs() == 1 && n <= MAX_COLS && k >= lanes && k <= lanes * blocking.kc;
         let (m, n, k) = (m as f64, n as f64, k as f64);
-        // 5 for adding up the lanes of a sum, 6 for a row of C, 0.3 for turning an element of B.
+        // 5 for adding up the lanes of a sum, 6 for a row of C, 0.3 for transposing an element of B.
         let sums = m * n * (k / lanes as f64).ceil();
         fits.then_some(sums + 5.0 * m * n + 6.0 * m + 0.3 * n * k + 500.0)
     }

@@ -33,7 +33,7 @@ pub(crate) struct Grid {
 pub(crate) enum Store {
     /// Row by row, from registers.
     ByRow,
-    /// Turned, column by column.
+    /// Transposed, column by column.
     ByColumn,
     /// Element by element.
     Scattered,
@@ -53,7 +53,7 @@ pub(crate) struct Work {
     pub(crate) tile: TileShape,
     /// Whether half a vector of columns costs half.
     pub(crate) has_half: bool,
-    /// Whether B is transposed, and so must be turned.
+    /// Whether B does not lie by row, so that its copy must be transposed.
     pub(crate) turns_b: bool,
     /// How C lies.
     pub(crate) store: Store,

@@ -89,7 +89,7 @@ impl<'a> PanelOfA<'a> {
                 }
             }
         }
-        // What stands in the rows beyond is unimportant: nothing of it is stored.
+        // The content of the rows beyond does not matter: nothing of it is stored.
         let rows = row_pointers(panel.as_ptr(), height, 1);
         Self { rows, steps, rows_are_contiguous: true }
     }

@@ -115,7 +115,7 @@ impl<'a> Product<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Whether tiles are turned: the transposed problem of a C that lies by row.
+    /// Whether tiles are transposed when they are stored: for the transposed problem of a C by row.
     pub(super) fn is_by_column(&self) -> bool {
         self.is_transposed && self.cs != 1 && self.rs == 1
     }
@@ -131,7 +131,7 @@ impl<'a> Target<'a> {
             || self.cs == 1 && self.rs.is_multiple_of(1024)
     }
 
-    /// The same pointing `elements` further on.
+    /// The same target, with its pointer `elements` further on.
     pub(super) fn offset(&self, elements: usize) -> Self {
         Self { c: self.c.wrapping_add(elements), ..*self }
     }

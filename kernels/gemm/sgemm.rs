@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Products of fewer multiply-adds start no threads and read no clock. Even with the cheapest entries (16
-/// us) two threads took 38 us for 64 x 64 x 64, which is 2^18, and one thread took 26. (A Zen 3 that
-/// others used too, in the profile of the tests; nobody has measured this on idle cores.)
+/// Products of fewer multiply-adds start no threads and read no clock. Even with the cheapest entries
+/// (16 us) two threads took 38 us for 64 x 64 x 64, which is 2^18 multiply-adds, and one thread took 26.
+/// (A Zen 3 that others used too, in the profile of the tests; nobody has measured this on idle cores.)
 const START_FROM: usize = 1 << 18;
 
 /// The pool of the process.
@@ -245,7 +245,7 @@ mod tests {
         let before = cost(&shared);
         shared.pool.enter(|_| shared.run(1, |team| threads.store(team.threads() as u64, Relaxed)));
         assert_eq!((threads.load(Relaxed), cost(&shared)), (1, before));
-        // Nor where it does not pay.
+        // The same where the pool does not pay.
         let dear = Shared { door: Door { last: AtomicU64::new(u64::MAX), ..door(&[]) }, ..shared };
         dear.door.costs.iter().for_each(|cost| cost.store(10_000 * US, Relaxed));
         threads.store(0, Relaxed);

@@ -43,7 +43,7 @@ pub(crate) struct StripOutput<'a> {
     pub(crate) partial: Option<[*mut f32; MAX_MR]>,
     /// Elements from one column of C to the next.
     pub(crate) cs: usize,
-    /// Whether row `i` begins at `rows[0] + i`. Then the tile is turned and stored column by
+    /// Whether row `i` begins at `rows[0] + i`. Then the tile is transposed and stored column by
     /// column, and the epilogue is that of the transposed strip: a bias for each row.
     pub(crate) by_column: bool,
     /// Rows to store.

@@ -21,7 +21,7 @@ const THIN_NV: usize = 4;
 /// push each other out of the cache where rows lie a power of two apart.
 const AHEAD: usize = 8;
 
-/// The operands of one strip: a panel of A, and the tiles of B that it meets.
+/// The operands of one strip: a panel of A, and the tiles of B that it is multiplied with.
 pub(crate) struct StripInput<'a> {
     /// Where the rows of A begin; those beyond the strip's height repeat the last.
     pub(crate) rows: [*const f32; MAX_MR],

@@ -120,7 +120,7 @@ pub fn forward_with_moments(
     norm::train_forward(y, &zeros, &zeros, 1.0, &mut normal, mean, variance);
 }
 
-/// What of a map is at the winners.
+/// The elements of a map at the winners' places.
 fn gather_winners(pooling: &Geometry, argmax: &[u8], map: &[f32], out: &mut [f32]) {
     let c = pooling.channels;
     for (i, out) in out.iter_mut().enumerate() {

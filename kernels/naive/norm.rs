@@ -30,7 +30,7 @@ pub fn train_forward(
     }
 }
 
-/// The same with given statistics.
+/// The same formula with given statistics.
 pub fn eval_forward(
     x: &[f32],
     gamma: &[f32],

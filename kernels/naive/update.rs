@@ -66,7 +66,7 @@ pub fn adam(adam: &Adam, params: &mut [f32], grads: &[f32], m: &mut [f32], v: &m
     }
 }
 
-/// What a mean square counts as; NaN stays.
+/// The mean square, or the least value that it counts as if it is smaller; NaN stays.
 fn at_least(mean_square: f32) -> f64 {
     f64::from(if mean_square < LEAST_SQUARE { LEAST_SQUARE } else { mean_square })
 }

@@ -74,7 +74,7 @@ pub fn max_backward(team: &Team, g: &Geometry, argmax: &[u8], dy: &[f32], dx: &m
     });
 }
 
-/// The mean of each window. Padding is not counted, in the divisor either.
+/// The mean of each window. Padding is not counted, not even in the divisor.
 /// `x` is `[n, in_h, in_w, c]`, `y` `[n, out_h, out_w, c]`.
 ///
 /// # Panics

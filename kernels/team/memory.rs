@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// A growable buffer of floats, aligned to cache lines, that a worker keeps between tasks.
 ///
-/// With debug assertions what was asked for last is NaN until a task writes it, and so is a line behind it: a
+/// With debug assertions the floats asked for last are NaN until a task writes them, and so is a line behind: a
 /// task that relies on what another left there gets NaN, and one that writes beyond its floats is found
 /// when the next asks for its own.
 #[derive(Default)]

@@ -56,7 +56,6 @@ impl Body {
 /// What a phase of n threads costs: the leader writes n lines, one after the other, and each thread that
 /// runs out of tasks reads the n lines once. A line that another core has written costs c to write or
 /// read, so publishing takes n c on the leader, and scanning n c on each thread at the same time: n^2
-/// reads, but 2 n c of time. With c = 50 ns and 64 threads that would be 6 us: products below sixteen
 /// reads, but 2 n c of time. With c = 50 ns and 64 threads that would be 6 us. Products that take less
 /// than sixteen times the measured cost of a phase stay on one thread. A worker stops scanning as soon as
 /// the next phase opens. The example `phases` prints what it is on a machine.

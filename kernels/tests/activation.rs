@@ -13,7 +13,7 @@ const ALL: [Activation; 5] = [
     Activation::Tanh,
 ];
 
-/// Ten times -1..1, and every special number.
+/// Random numbers in -10..10, and every special number.
 fn inputs(len: usize) -> Vec<f32> {
     let specials =
         [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 1e-40, -1e-40, 88.0, -95.0];

@@ -191,9 +191,9 @@ fn same_bits_with_any_number_of_threads() {
     }
 }
 
-/// Many images to a task or few, one thread or four: nothing of it may change a sum. Gradients that are
-/// scattered tap by tap, also over more filters than a block of K has. (Pixels of an image are no
-/// multiple of a tile's rows, so that other tasks are other tiles.)
+/// Many images to a task or few, one thread or four: none of this may change a sum. Also for gradients
+/// that are scattered tap by tap, with more filters than a block of K has. (The pixels of an image are no
+/// multiple of a tile's rows, so that a change of the tasks also changes the tiles.)
 #[test]
 fn same_bits_on_every_machine() {
     for (input, stride, filters, batch) in [

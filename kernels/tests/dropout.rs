@@ -41,7 +41,7 @@ fn mask(rate: f32, key: u64, first_sample: u64, n: usize, per_sample: usize) -> 
     y.into_iter().map(|y| y != 0.0).collect()
 }
 
-/// Share of equal elements; half of them if two masks at rate 0.5 know nothing of each other.
+/// Share of equal elements; half of them if two masks at rate 0.5 are independent.
 fn agreement(a: &[bool], b: &[bool]) -> f64 {
     a.iter().zip(b).filter(|(a, b)| a == b).count() as f64 / a.len() as f64
 }

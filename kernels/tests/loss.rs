@@ -96,7 +96,7 @@ fn extreme_logits() {
             assert_close(&ours[4..], &losses[4..], 2e-7, 0.0, &name);
             assert_close(ours_dz, &dz, 5e-7, 0.0, &name);
             assert_close(ours_p, &p, 5e-7, 0.0, &name);
-            // Nothing is lost where nothing could be: no loss, and the gradient is exact.
+            // Where the label is certain there is no loss, and the gradient is exact.
             assert_eq!((ours[0], ours[4]), (0.0, 0.0), "{name}");
             assert_eq!(ours_dz[4 * classes..5 * classes], vec![0.0; classes], "{name}");
             assert_eq!((ours_dz[5 * classes + 1], ours_p[5 * classes + 1]), (0.0, 0.0), "{name}");

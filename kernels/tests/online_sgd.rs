@@ -56,7 +56,7 @@ fn the_same_steps_as_one_sample_after_the_other() {
     }
 }
 
-/// Labels that nothing can be learnt from would be a caller's fault, like those of the loss alone.
+/// Labels other than 0 and 1 are a fault of the caller, as they are in the loss alone.
 #[test]
 #[should_panic(expected = "neither 0 nor 1")]
 fn other_labels_are_refused() {

@@ -221,7 +221,7 @@ fn alpha_scales_the_complete_sum() {
                 for (i, ((&c, &sum), &old)) in c.iter().zip(&sums).zip(old).enumerate() {
                     let expected = match beta {
                         None => alpha * sum,
-                        // Wide vectors without the instruction multiply and add.
+                        // The crate `wide` multiplies and adds separately where there is no FMA.
                         Some(beta) if isa == Isa::Portable && !cfg!(target_feature = "fma") => {
                             old * beta + alpha * sum
                         }
@@ -246,7 +246,7 @@ fn same_bits_whatever_the_factors_and_their_order() {
                 let factors =
                     [(0.3, Write::Set), (1.0, Write::Set), (0.3, Write::Add { beta: 0.5 })];
                 let mut all = vec![Vec::new(); 3];
-                // Other thread counts, other orders: that in which plans are remembered.
+                // Each thread count takes another order, so plans are remembered in another order too.
                 for i in (0..3).map(|i| (i + team.threads()) % 3) {
                     let (alpha, write) = factors[i];
                     all[i] = old.clone();
@@ -261,7 +261,7 @@ fn same_bits_whatever_the_factors_and_their_order() {
 }
 
 /// Data that rounds as badly as it can keeps the bound that is promised, on every path at every K; and
-/// the bound is not one that nothing comes near.
+/// some errors come close to the bound.
 #[test]
 fn adversarial_data_keeps_the_bound() {
     on_every_isa(|team| {

@@ -30,7 +30,7 @@ fn team() -> Team<'static> {
 #[test]
 fn a_bad_label_moves_no_weight() {
     let (n, inputs, hidden) = (3 * BLOCK, 5, 7);
-    // In every block, so that none has been worked off before.
+    // A bad label in each block: no block may be computed before it is found.
     for bad in [0, BLOCK, n - 1] {
         on_every_isa(|team| {
             let mut labels = vec![1_u8; n];
@@ -77,7 +77,7 @@ fn a_bad_label_writes_no_loss() {
     assert_eq!((losses, dlogits), (vec![7.0; n], vec![7.0; n * classes]));
 }
 
-/// Every rule with what it remembers: each memory too short and too long, and a step that is none.
+/// Every rule with what it remembers: each memory too short and too long, and a step number of 0.
 #[test]
 fn a_step_that_cannot_be_finished_moves_no_weight() {
     let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, nesterov: Nesterov::No };

@@ -44,7 +44,7 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
         return moving.step(team, room);
     }
     let step = match moving.rule {
-        // That step is a product itself, of the scaled gradients.
+        // This step is itself a product, with scaled gradients.
         Rule::Sgd(sgd) if sgd.momentum == 0.0 && n <= inputs => {
             let scaled = &mut room[..n * units];
             scaled.iter_mut().zip(dz).for_each(|(s, d)| *s = flush(-sgd.learning_rate * d));

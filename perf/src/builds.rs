@@ -23,7 +23,7 @@ const PROGRAM: &str = "threadcount-perf";
 
 /// A repository, and the folder where its revisions are built.
 pub struct Workshop {
-    /// Of the repository.
+    /// The root of the repository.
     root: PathBuf,
     git_dir: PathBuf,
     /// Beside the build of this program.
@@ -40,7 +40,7 @@ pub struct Source {
 }
 
 impl Workshop {
-    /// That of the repository around the current folder.
+    /// The workshop of the repository around the current folder.
     ///
     /// # Errors
     /// [`Error::Failed`] if there is none.
@@ -165,8 +165,8 @@ impl Workshop {
         Ok(format!("{}-{hash}", &source.tree[..12]))
     }
 
-    /// Lays the source's files out where everything is built. What is the same as before keeps its
-    /// time, so cargo builds what differs.
+    /// Lays the source's files out where everything is built. Files that have not changed keep their
+    /// time, so that cargo builds only what differs.
     fn lay_out(&self, source: &Source) -> Result<PathBuf> {
         let folder = self.folder.join("source");
         fs::create_dir_all(&folder).map_err(Error::io(&folder))?;

@@ -1,7 +1,7 @@
 //! Where a series of measurements has changed for good: the series is cut where the means of the two
 //! sides differ most, if those of shuffled series hardly ever differ as much, and each part is looked at
-//! again (binary segmentation with a permutation test). Single measurements that stick out are drawn in
-//! first.
+//! again (binary segmentation with a permutation test). Outliers are first brought into the range of the
+//! other measurements.
 
 use crate::statistics::median;
 use rand::seq::SliceRandom;
@@ -14,7 +14,7 @@ const LEAST: usize = 3;
 /// Shuffled series that a cut is compared with.
 const SHUFFLES: usize = 999;
 
-/// Of [`SHUFFLES`] and the series itself, so many may differ as much.
+/// Of the [`SHUFFLES`] shuffled series and the series itself, at most this many may differ as much.
 const ALIKE: usize = 10;
 
 /// Smaller changes are not worth a mark.
@@ -25,8 +25,8 @@ const LEAST_CHANGE: f64 = 0.02;
 pub struct ChangePoint {
     /// The first measurement after it.
     pub at: usize,
-    /// From the median before it to that behind it, as a share of the first; up to the next
-    /// changes on both sides.
+    /// From the median before the change to the median after it, as a share of the first. Both medians
+    /// reach up to the next change on their side.
     pub change: f64,
 }
 
@@ -69,8 +69,8 @@ fn split(part: &[f64], start: usize, cuts: &mut Vec<usize>, rng: &mut ChaCha8Rng
     split(&part[at..], start + at, cuts, rng);
 }
 
-/// Where the means of the two sides differ most, and by how much; in units of what chance makes of sides
-/// of that length.
+/// Where the means of the two sides differ most, and by how much, in units of the difference that chance
+/// alone makes between sides of these lengths.
 fn best_cut(values: &[f64]) -> (usize, f64) {
     let n = values.len() as f64;
     let total: f64 = values.iter().sum();
@@ -90,9 +90,9 @@ fn best_cut(values: &[f64]) -> (usize, f64) {
     best
 }
 
-/// The values, with the outer tenth on each side brought to where the others end. (By ranks, which need
-/// no such thing, a cut moves with the noise inside of each level: half of the cuts of the tests below
-/// were three or more measurements off.)
+/// The values, with the outer tenth on each side clamped to the range of the others. (Ranks would not
+/// need this, but with ranks a cut moves with the noise inside of each level: half of the cuts of the
+/// tests below were three or more measurements off.)
 fn drawn_in(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);

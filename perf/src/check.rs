@@ -11,10 +11,10 @@ use std::time::UNIX_EPOCH;
 use threadcount::Result;
 use threadcount::cli::Steps;
 
-/// Pairs that are taken of a benchmark in one go. Then come the others, and it is taken up again in fresh
-/// processes: a core that is away for half a second, or a process whose memory lies badly, spoils a
-/// part of its pairs and not all. (With 15 pairs in one go a quarter of all slowdowns of 10 % on two threads
-/// were missed.)
+/// Pairs of a benchmark that are taken in one go. Then the other benchmarks follow, and later this one is
+/// continued in fresh processes: a core that is away for half a second, or a process whose memory lies
+/// badly, spoils a part of its pairs and not all. (With 15 pairs in one go a quarter of all slowdowns of
+/// 10 % on two threads were missed.)
 const PAIRS: usize = 8;
 
 /// The most sweeps over what is still unclear.
@@ -28,15 +28,15 @@ const NOISE_ATTEMPTS: usize = 3;
 
 /// What is compared, and how.
 pub struct Check<'a> {
-    /// The program that was.
+    /// The program before the change.
     pub base: &'a Program,
-    /// The program that is.
+    /// The program after the change.
     pub head: &'a Program,
     /// What is timed.
     pub benchmarks: &'a [Benchmark],
     /// Margins other than the usual.
     pub margins: &'a [Margin],
-    /// Of the order within pairs.
+    /// The seed of the random order within pairs.
     pub seed: u64,
 }
 
@@ -75,7 +75,7 @@ impl Check<'_> {
         Ok(report)
     }
 
-    /// What pairs say of all benchmarks, more of them where it takes more to tell.
+    /// Measures all benchmarks; those that are still unclear with more pairs.
     fn first_pass<'a>(
         &self,
         head: &Program,
@@ -88,8 +88,8 @@ impl Check<'_> {
         for sweep in 0..MOST_SWEEPS {
             let is_due = |series: &&mut Series| match sweep {
                 0 => true,
-                // All eight pairs within the margins: nobody doubts those, one in 256 if the median were
-                // on a margin.
+                // All eight pairs within the margins are enough: if the median were on a margin, that
+                // would happen once in 256 times.
                 1 => row(series).could_be_a_change(),
                 _ => row(series).verdict == Verdict::Inconclusive,
             };
@@ -122,8 +122,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Measures suspects again, and puts what comes out in their rows. What the first pass only leaned to is
-    /// a suspect too, and counts if two further passes find it.
+    /// Measures suspects again, and writes the results to their rows. A change that the first pass only
+    /// leaned to is a suspect too, and counts if two further passes find it.
     fn confirm(&self, rows: &mut [Row], rng: &mut ChaCha8Rng) -> Result<()> {
         let tests = rows.len();
         let mut suspects: Vec<&mut Row> = rows.iter_mut().filter(|row| row.is_suspect()).collect();

@@ -15,7 +15,7 @@ pub type Drawn = std::result::Result<(), DrawingAreaErrorKind<std::io::Error>>;
 pub const INK: RGBColor = RGBColor(64, 64, 64);
 /// Lines behind everything.
 pub const GRID: RGBColor = RGBColor(228, 228, 228);
-/// Told apart by colour-blind eyes (Okabe and Ito 2008).
+/// Colours that colour-blind people can tell apart (Okabe and Ito 2008).
 pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),

@@ -40,7 +40,7 @@ pub struct Worker {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
-    /// Its warnings, and its last words.
+    /// Its warnings, and the message that it ends with.
     stderr: File,
     /// The names of what it can time.
     pub names: Vec<String>,
@@ -82,7 +82,7 @@ impl Program {
     /// Starts a worker.
     ///
     /// # Errors
-    /// [`Error::Failed`] if it does not start, or speaks another language.
+    /// [`Error::Failed`] if it does not start, or has another version of the protocol.
     pub fn start(&self) -> Result<Worker> {
         let failed = |error: io::Error| Error::Failed(format!("{}: {error}", self.path.display()));
         let stderr = tempfile::tempfile().map_err(failed)?;
@@ -169,11 +169,11 @@ impl Worker {
         })
     }
 
-    /// It has gone: how, and its last words.
+    /// The error of a worker that has ended: its status, and the last line that it wrote.
     fn died(&mut self) -> Error {
         let status = self.child.wait().map_or("gone".to_owned(), |status| status.to_string());
         let mut words = String::new();
-        // Without words the status has to do.
+        // If it wrote nothing, the status alone must tell.
         let _ = self.stderr.rewind().and_then(|()| self.stderr.read_to_string(&mut words));
         let last = words.lines().last().unwrap_or("it says nothing");
         Error::Failed(format!("the {}'s worker ended ({status}): {last}", self.role))

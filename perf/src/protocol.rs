@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use threadcount::{Error, Result, cli};
 
-/// The number of this language.
+/// The version of this protocol.
 pub const PROTOCOL: u32 = 1;
 
 /// One thing to be timed, on so many threads of an instruction set.
@@ -35,14 +35,15 @@ pub enum Request {
     Prepare {
         /// Which.
         benchmark: Benchmark,
-        /// What of its result.
+        /// Whether its result is compared with that of its twin.
         twin: Twin,
     },
     /// Time it.
     Sample {
         /// How long.
         size: Size,
-        /// What runs on one thread runs on this CPU of those that there are, counted round and round.
+        /// A benchmark on one thread runs on the CPU of this number, modulo the number of CPUs that
+        /// the worker may use.
         place: u32,
     },
 }
@@ -61,7 +62,7 @@ pub enum Twin {
 pub enum Reply {
     /// Unasked, when it has started.
     Ready {
-        /// Its language.
+        /// The version of its protocol.
         protocol: u32,
         /// The names of what it can time.
         names: Vec<String>,
@@ -90,7 +91,7 @@ pub struct Size {
 /// A benchmark that is ready to be timed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prepared {
-    /// Of a sample of the usual length.
+    /// The size of a sample of the usual length.
     pub size: Size,
     /// What one run does.
     pub work: Work,

@@ -38,7 +38,7 @@ pub struct FolderFlag {
 }
 
 impl FolderFlag {
-    /// That of a repository, unless another was named.
+    /// The folder that was named, or else the one in the repository.
     pub fn path(&self, root: &Path) -> PathBuf {
         self.folder.clone().unwrap_or_else(|| root.join("perf/history"))
     }
@@ -49,7 +49,7 @@ impl FolderFlag {
 pub struct Line {
     /// When the run began: RFC 3339.
     pub time: String,
-    /// Of the sources, as git names it.
+    /// The revision of the sources, as git names it.
     pub revision: String,
     /// Whether they had changes that were not committed.
     pub modified: bool,

@@ -38,12 +38,12 @@ pub struct Row {
     pub change: Change,
     /// Whether that counts.
     pub verdict: Verdict,
-    /// From what on it would.
+    /// The margin beyond which it would count.
     pub margin: f64,
 }
 
 impl Row {
-    /// What was measured of it, and what that says alone.
+    /// The row of one benchmark: what was measured, and the verdict from that alone.
     pub fn new(benchmark: &Benchmark, pairs: &[Pair], margins: &[Margin]) -> Self {
         let medians =
             |of: fn(&Pair) -> Sampled| Sampled::medians(&pairs.iter().map(of).collect::<Vec<_>>());
@@ -62,8 +62,8 @@ impl Row {
         }
     }
 
-    /// Whether a change beyond the margin is possible. If so of a program against itself, such changes
-    /// cannot be told from none.
+    /// Whether a change beyond the margin is possible. If that is so for a program against itself,
+    /// changes of that size cannot be told from none.
     pub fn could_be_a_change(&self) -> bool {
         let Interval { low, high } = self.change.interval;
         low < -self.margin || high > self.margin
@@ -104,7 +104,7 @@ impl Report {
         too_noisy(&self.noise)
     }
 
-    /// The sum of it.
+    /// The outcome of the whole check.
     pub fn outcome(&self) -> Outcome {
         if self.count(Verdict::Regressed) > 0 {
             Outcome::Regressed

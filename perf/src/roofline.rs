@@ -49,7 +49,7 @@ struct Point {
     limit: Limit,
 }
 
-/// What is told apart by colour.
+/// The kinds of benchmarks that have colours of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Product,

@@ -54,7 +54,7 @@ pub fn sign_test(values: &[f64], margin: f64) -> f64 {
     let n = values.len();
     let above = values.iter().filter(|&&value| value > margin).count();
     let below = values.iter().filter(|&&value| value < -margin).count();
-    // So many on one side, or more, is at most so many on the other.
+    // At least this many values on one side means that at most the rest are on the other.
     (2.0 * at_most(n, n - above.max(below))).min(1.0)
 }
 
@@ -69,7 +69,7 @@ pub fn holm_levels(probabilities: &[f64], tests: usize, error: f64) -> Vec<f64> 
     for index in order {
         let level = error / tests.saturating_sub(rejected).max(1) as f64;
         levels[index] = level;
-        // After the first that stands all others are held against its level.
+        // After the first that is not rejected, all others are held against the same level.
         if probabilities[index] <= level {
             rejected += 1;
         }

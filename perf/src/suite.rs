@@ -12,7 +12,8 @@ use threadcount_kernels::Isa;
 /// How the name of a recipe's step begins.
 pub const STEP: &str = "step ";
 
-/// How the kernels end that stand in the list only to be compared with: fused ones taken apart.
+/// How the names of kernels end that are in the list only for comparison: a fused kernel's parts, one
+/// after the other.
 const APART: &str = "-apart";
 
 /// The quick suite: of each kind of kernel what most of the training time goes into, and steps

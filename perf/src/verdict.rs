@@ -22,8 +22,7 @@ const MARGINS: [f64; 2] = [0.02, 0.05];
 /// that touched no kernel.)
 const GRAIN: f64 = 0.1e-6;
 
-/// The change to a time that is as much as `margin` is to the other side: twice as fast is as much as twice
-/// as slow.
+/// The speedup that corresponds to a slowdown of `margin`: twice as fast corresponds to twice as slow.
 fn faster(margin: f64) -> f64 {
     (-margin.ln_1p()).exp_m1()
 }
@@ -36,15 +35,15 @@ pub enum Verdict {
     Regressed,
     /// Faster by more than the margin, twice.
     Improved,
-    /// Known too badly to tell: an interval wider than the margin, or one that reaches across it from a
-    /// median beyond.
+    /// Not known well enough to tell: the interval is wider than the margin, or the median is beyond the
+    /// margin and the interval reaches across it.
     Inconclusive,
     /// None of these.
     Unchanged,
 }
 
 impl Verdict {
-    /// Whether it is one of a change that counts.
+    /// Whether it is the verdict of a change that counts.
     pub fn is_change(self) -> bool {
         matches!(self, Self::Regressed | Self::Improved)
     }
@@ -66,7 +65,7 @@ impl fmt::Display for Verdict {
 pub struct Change {
     /// The median.
     pub median: f64,
-    /// Where it lies.
+    /// The interval that holds the median.
     pub interval: Interval,
 }
 
@@ -85,7 +84,7 @@ impl Change {
         self.median > margin || self.median < faster(margin)
     }
 
-    /// What it says alone.
+    /// The verdict from this change alone.
     pub fn verdict(self, margin: f64) -> Verdict {
         let Interval { low, high } = self.interval;
         if low > margin {

@@ -23,8 +23,8 @@ use threadcount_kernels::{Isa, Pool, Team};
 const SAMPLE: Duration = Duration::from_millis(6);
 /// What one of its timings runs for, at least: shorter than the time between most interruptions.
 const TIMING: Duration = Duration::from_millis(1);
-/// Timings of a sample; of long runs the least. With the mean of eight instead of their lower quartile
-/// the ratios of pairs spread by 1 to 3 %, with it by 0.3 to 1.3 (a shared virtual machine).
+/// Timings of a sample; the least for long runs. With the mean of eight timings the ratios of pairs
+/// spread by 1 to 3 %, with the lower quartile by 0.3 to 1.3 (a shared virtual machine).
 const TIMINGS: RangeInclusive<u32> = 3..=6;
 
 /// Runs before a step is timed: all memory is touched, and caches know the weights. Then the
@@ -89,7 +89,7 @@ trait Subject: Send {
     /// Makes it ready, and compares it with its twin.
     fn prepare(&mut self, pool: &Pool, twin: Twin) -> Result<()>;
 
-    /// So many runs, in seconds for each.
+    /// Does so many runs; returns the seconds of one run.
     fn run(&mut self, team: &Team, runs: u32) -> Result<f64>;
 }
 
@@ -154,7 +154,7 @@ impl Worker {
             let repeated = (slowdown * f64::from(runs)).round() as u32;
             let _pinned = (pool.threads() == 1).then(|| Pinned::at(place));
             let sampled = pool.enter(|team| -> Result<Sampled> {
-                // Caches have been the other program's meanwhile, and cores may have slept.
+                // Meanwhile the other program has used the caches, and cores may have slept.
                 subject.run(team, runs)?;
                 let most = match work.limit {
                     // Clocks move, so this limit is measured beside every sample.
@@ -188,7 +188,7 @@ impl Worker {
     }
 }
 
-/// What a team can read at most, of what is bound by reads.
+/// The highest read rate of a team, for benchmarks that are bound by reads.
 fn most(team: &Team, reads: &mut ReadRates, limit: &Limit) -> Option<f64> {
     let Limit::Read(name) = limit else { return None };
     reads.of(team, Level::ALL.into_iter().find(|level| level.name() == name)?)

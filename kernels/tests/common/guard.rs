@@ -84,8 +84,8 @@ impl Place {
     }
 }
 
-// SAFETY: blocks are mappings of their own, as large as the layout and aligned as it asks, or the
-// system allocator's; which of them, the layout alone tells.
+// SAFETY: blocks are mappings of their own, as large as the layout and aligned as it asks, or blocks of
+// the system allocator; the layout alone decides which.
 unsafe impl GlobalAlloc for Guarded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !is_operand(layout) {

@@ -10,12 +10,12 @@ use threadcount_kernels::gemm::{Blocking, ThreadCosts};
 use threadcount_kernels::machine::{Machine, machine};
 use threadcount_kernels::{Isa, Pool, Team};
 
-/// What kernels go by on machines that are not this one: second-level caches of 256 KiB to 8 MiB,
-/// threads that cost nothing, near and far ones, and costs that are measured.
+/// The blockings of machines that are not this one: second-level caches of 256 KiB to 8 MiB, threads that
+/// cost nothing, near and far ones, and costs that are measured.
 pub fn made_up_machines() -> Vec<Blocking> {
     let costs = [Some(ThreadCosts::NONE), Some(ThreadCosts::NEAR), Some(ThreadCosts::FAR), None];
     let l2 = [256 << 10, 512 << 10, 1 << 20, 2 << 20, 8 << 20];
-    // Each cache with each cost, no two alike beside each other.
+    // Each cache with each cost; neighbours differ in both.
     let made_up = |i: usize| {
         let machine = Machine { l2: Some(l2[i % 5]), ..machine().clone() };
         Blocking::for_machine(&machine, costs[i % 4])
@@ -51,10 +51,9 @@ pub fn labels(seed: u64, len: usize, classes: usize) -> Vec<u8> {
     noise(seed, len).into_iter().map(|x| label(x) as u8).collect()
 }
 
-/// Runs `compute` on every instruction set, alone on this machine and in teams of 1, 2, 3 and 4 threads
-/// on a made-up machine each; asserts that all teams give the same bits, and all sets that fuse
-/// multiply-adds; returns what each set
-/// gave.
+/// Runs `compute` on every instruction set: alone on this machine, and in teams of 1, 2, 3 and 4 threads,
+/// each on a made-up machine. Asserts that all teams give the same bits, and so do all sets that fuse
+/// multiply-adds. Returns what each set gave.
 pub fn run_everywhere(
     compute: impl Fn(&Team) -> Vec<Vec<f32>> + Sync,
 ) -> impl Iterator<Item = (Isa, Vec<Vec<f32>>)> {

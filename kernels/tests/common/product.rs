@@ -75,7 +75,7 @@ pub enum Data {
     Noise,
     /// A is 1 and B `1 + 2^-17`: each sum is rounded, mostly the same way.
     NearOne,
-    /// Products of 1 and then `2^-24`, each just lost where it meets the first.
+    /// A product of 1 and then products of `2^-24`, each just lost where it is added to the first.
     LargestFirst,
     /// Random in 0.5..1: sums only grow.
     Positive,

@@ -61,7 +61,7 @@ pub(crate) const KERNELS: [(&str, Run); 21] = [
         let (cols, rows) = (37, 5);
         let bytes: Vec<u8> = (0..rows * cols).map(|i| 126 + (i % 3) as u8).collect();
         let factors: Vec<f32> = regime.numbers(1, cols);
-        // Products with a byte are met but for half a factor.
+        // The offsets cancel the products with the bytes, but for half a factor.
         let offsets: Vec<f32> = factors.iter().map(|factor| -factor * 126.5).collect();
         let row = |i: usize| bytes.get(i * cols..(i + 1) * cols).unwrap_or(&[]);
         let mut out = untouched(rows * cols);
@@ -292,19 +292,20 @@ fn nearly_equal(regime: Regime, seed: u64, len: usize) -> Vec<f32> {
     numbers
 }
 
-/// Each activation of or behind two arrays: the second makes outputs and logits of ordinary size.
+/// Each activation, forward or backward, on two arrays: numbers of the regime, and numbers that make
+/// outputs and logits of ordinary size.
 fn each_activation(
     regime: Regime,
     run: impl Fn(Activation, &[f32], &[f32]) -> Vec<f32>,
 ) -> Vec<Vec<f32>> {
     let (x, dy) = (regime.numbers(1, 203), regime.numbers(2, 203));
-    // Where the logistic function and what is behind it end.
+    // Where the logistic function and its gradient leave the range of normal numbers.
     let large: Vec<f32> = (0..203).map(|i| -80.0 - 0.1 * i as f32).collect();
     let all = |x: &[f32]| ACTIVATIONS.map(|function| run(function, x, &dy));
     [all(&x), all(&large)].concat()
 }
 
-/// Logits that are tiny, and such whose probabilities are.
+/// Tiny logits, and logits with tiny probabilities.
 fn each_logits(regime: Regime, run: impl Fn(&[f32], usize) -> Vec<Vec<f32>>) -> Vec<Vec<f32>> {
     let tiny = regime.numbers(1, 210);
     let spread: Vec<f32> = (0..210).map(|i| (i * 37 % 211) as f32 - 105.0).collect();
@@ -318,7 +319,7 @@ fn each_columns(run: impl Fn(usize, usize) -> Vec<Vec<f32>>) -> Vec<Vec<f32>> {
     [(1, 3), (9, 37), (3000, 33)].into_iter().flat_map(|(rows, c)| run(rows, c)).collect()
 }
 
-/// Windows that overlap and such that do not; channels with tails.
+/// Windows that overlap and windows that do not; channels with tails.
 fn each_pool(run: impl Fn(&Geometry) -> Vec<f32>) -> Vec<Vec<f32>> {
     let geometries = [
         Geometry::new([6, 8, 21], [2, 2], 2, Padding::Valid),

@@ -1,6 +1,6 @@
-//! Subnormal numbers that are never stored cost as much. The CPU keeps a flag for "an operand was
-//! subnormal" and one for "a result was", which are read here and never written: a thread begins with
-//! those of the thread that starts it, and that one computes nothing.
+//! Subnormal numbers cost as much in intermediate results that are never stored. The CPU keeps a flag for
+//! "an operand was subnormal" and one for "a result was". They are read here and never written: a new
+//! thread begins with the flags of the thread that starts it, and that thread computes nothing.
 
 use super::{REGIMES, kernels};
 use std::arch::asm;
@@ -55,7 +55,7 @@ fn dead_gradients_cost_a_step() {
             let (mut params, mut first, mut second) =
                 (vec![0.05; 19], vec![0.01; 19], vec![1e-4; 19]);
             if let Rule::Adam(_) = rule {
-                // Of 87,000 steps of its mean square the last.
+                // The last of 87,000 steps of its mean square.
                 second.fill(9e-31);
             }
             let mut met = 0;
@@ -79,7 +79,7 @@ fn dead_gradients_cost_a_step() {
     }
 }
 
-/// Gradients that stay, however small: no step meets subnormals when the memory has settled.
+/// Gradients that stay, however small: no step has subnormal operands or results once the memory has settled.
 #[test]
 fn small_gradients_cost_nothing() {
     for isa in isas() {
@@ -101,7 +101,7 @@ fn small_gradients_cost_nothing() {
     }
 }
 
-/// Which kernels meet subnormals on the way, in which regimes:
+/// Which kernels have subnormal intermediate results, in which regimes:
 /// `cargo test -p threadcount-kernels --test subnormals on_the_way -- --ignored --nocapture`
 #[test]
 #[ignore = "prints a table"]

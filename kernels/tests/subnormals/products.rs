@@ -56,7 +56,7 @@ pub(crate) const KERNELS: [(&str, Run); 9] = [
 
 const ADAM: Adam = Adam { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, step: 3 };
 
-/// Products by tiles and by dots, by row and turned, with every epilogue, long and short.
+/// Products by tiles and by dots, by row and transposed, with every epilogue, long and short.
 fn products(runner: Runner, regime: Regime) -> Vec<Vec<f32>> {
     let mut all = Vec::new();
     for (m, n, k) in [(1, 1, 1), (5, 3, 70), (13, 37, 9), (37, 50, 300), (3, 5, 5000), (3, 5, 0)] {
