@@ -216,6 +216,24 @@ fn what_numpy_writes_is_read() {
     assert_eq!((set.first_label(), set.train.images.measures()), (3, "2x3".to_owned()));
 }
 
+/// Found by fuzzing: over two dozen brackets in a header the parser sat for longer than anybody waited.
+#[test]
+fn nested_brackets_in_a_header_are_refused_at_once() {
+    let scratch = Scratch::empty();
+    let path = scratch.put("x_train.npy", b"");
+    for name in ["y_train.npy", "x_test.npy", "y_test.npy"] {
+        scratch.put(name, &npy("'|u1'", &[1], &[0]));
+    }
+    let started = std::time::Instant::now();
+    for brackets in ["{", "(", "[", "{(", "([", "(2,", "[2,", "{2:", "{2,", "(2,{", "[(2,"] {
+        for count in [1, 2, 3, 5, 6, 7, 8, 24, 31, 1000] {
+            scratch.put("x_train.npy", &npy(&brackets.repeat(count), &[1, 2, 2], &[0; 4]));
+            assert!(!refusal(&scratch, &path).is_empty(), "{count} of {brackets}");
+        }
+    }
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
 /// No arithmetic of labels goes beyond the last one that there is.
 #[test]
 fn the_largest_label_is_one() {

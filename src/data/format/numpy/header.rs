@@ -35,8 +35,11 @@ pub(super) struct Element {
 /// The longest dictionary that is read. Those of plain arrays have about a hundred characters; NumPy itself
 /// refuses what is longer than 10,000.
 const LONGEST: usize = 4096;
-/// The most brackets in it: those of a plain array are three at most. Nested ones are parsed by recursion.
-const MOST_BRACKETS: usize = 32;
+/// The most brackets in it: those of a plain array are three at most. Nested ones are parsed by recursion, and
+/// the parser tries each in several ways: every further one takes several times as long.
+const MOST_BRACKETS: usize = 8;
+/// The most of them that begin a dictionary, which the parser takes longest over: the whole.
+const MOST_BRACES: usize = 1;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -125,7 +128,8 @@ fn front(input: &mut dyn Read) -> Result<Vec<u8>, String> {
 /// Says that a dictionary can be given to the parser: it multiplies the sizes without looking, and
 /// follows brackets by recursion.
 fn check_dictionary(text: &[u8]) -> Result<(), String> {
-    if text.iter().filter(|byte| b"([{".contains(byte)).count() > MOST_BRACKETS {
+    let count = |brackets: &[u8]| text.iter().filter(|byte| brackets.contains(byte)).count();
+    if count(b"([{") > MOST_BRACKETS || count(b"{") > MOST_BRACES {
         return Err("holds records; save an array of numbers".to_owned());
     }
     let mut numbers = text.split(|byte| !byte.is_ascii_digit()).filter(|digits| !digits.is_empty());
