@@ -36,6 +36,25 @@ const PLACES: [(Half, Form); 4] = [
     (Half::Test, Form::Labels),
 ];
 
+/// What the name of a file or an array of a set says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Named {
+    /// What stands before it, in small letters and with its hyphen: `emnist-letters-`.
+    prefix: String,
+    half: Half,
+    form: Form,
+    /// Of several names for one thing the smallest wins: what is packed or in an archive last, then in the
+    /// order of the format's spellings.
+    rank: (bool, usize, usize),
+}
+
+impl Named {
+    /// Names of one set side by side, the better ones first.
+    fn order(&self) -> (&str, (bool, usize, usize)) {
+        (&self.prefix, self.rank)
+    }
+}
+
 /// A way in which a set of images with labels lies in a folder.
 pub trait Format: Sync {
     /// What messages call it: `IDX`.

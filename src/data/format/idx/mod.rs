@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 
 use super::form::Form;
-use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Opened, PLACES};
+use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Named, Opened, PLACES};
 use crate::data::cache::Cache;
 use crate::data::contents::Contents;
 use crate::data::fashion_mnist::{FILES, Half};
@@ -32,9 +32,9 @@ impl Format for Idx {
     fn recognise(&self, listing: &Listing) -> Vec<Filed> {
         let mut read: Vec<_> =
             listing.names.iter().filter_map(|name| Some((names::read(name)?, name))).collect();
-        read.sort_by(|(a, _), (b, _)| (&a.prefix, a.rank).cmp(&(&b.prefix, b.rank)));
+        read.sort_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
         let sets = read.chunk_by(|(a, _), (b, _)| a.prefix == b.prefix);
-        let filed = |set: &[(names::Named, &String)]| {
+        let filed = |set: &[(Named, &String)]| {
             let prefix = &set[0].0.prefix;
             let file = |(half, form)| {
                 let found = set.iter().find(|(named, _)| (named.half, named.form) == (half, form));

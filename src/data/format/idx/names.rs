@@ -1,6 +1,7 @@
 //! The names under which IDX sets are shipped and unpacked.
 
 use crate::data::Half;
+use crate::data::format::Named;
 use crate::data::format::form::Form;
 
 /// The parts of a name, `PREFIX HALF - FORM ENDING`, each with its spellings. In a name, dots and
@@ -34,18 +35,6 @@ const FORMS: [(Form, &str, &[&str]); 2] = [
         ],
     ),
 ];
-
-/// What a name says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    /// What stands before the half, in small letters and with its hyphen: `emnist-letters-`.
-    pub(super) prefix: String,
-    pub(super) half: Half,
-    pub(super) form: Form,
-    /// Of several names for one thing the smallest wins: raw before packed, then in the order of the
-    /// lists above.
-    pub(super) rank: (bool, usize, usize),
-}
 
 /// Reads a name; none if it is no IDX file's.
 pub(super) fn read(name: &str) -> Option<Named> {

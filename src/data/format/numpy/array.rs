@@ -12,6 +12,7 @@ use super::header::{Element, Header};
 use super::names;
 use crate::data::cache::{CHUNK, Cache, sha256_of_file};
 use crate::data::contents::{Contents, room};
+use crate::data::format::Named;
 use crate::data::format::form::{Form, labels};
 use crate::data::format::header::{header_bytes, images};
 use crate::data::images::{FiledLabels, Images};
@@ -211,7 +212,7 @@ impl Packed for Array {
     fn name(&self) -> String {
         let file = self.path.file_name().unwrap_or_default().to_string_lossy();
         let part = match self.name.as_deref().and_then(names::read) {
-            Some(names::Named { half, form, .. }) => format!("-{half:?}-{form:?}"),
+            Some(Named { half, form, .. }) => format!("-{half:?}-{form:?}"),
             None => String::new(),
         };
         format!("{file}{}", part.to_lowercase())

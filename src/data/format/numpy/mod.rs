@@ -5,7 +5,7 @@ mod array;
 mod header;
 mod names;
 
-use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Opened, PLACES};
+use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Named, Opened, PLACES};
 use crate::Result;
 use crate::data::cache::Cache;
 use crate::data::format::form::Form;
@@ -30,14 +30,14 @@ impl Format for NumPy {
     fn recognise(&self, listing: &Listing) -> Vec<Filed> {
         let mut read: Vec<_> =
             listing.names.iter().filter_map(|name| Some((names::read_file(name)?, name))).collect();
-        read.sort_by(|(a, _), (b, _)| (&a.prefix, a.rank).cmp(&(&b.prefix, b.rank)));
+        read.sort_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
         let filed = |prefix: &str, files| Filed {
             format: &NumPy,
             folder: listing.folder.clone(),
             prefix: prefix.to_owned(),
             files,
         };
-        let of_several = |set: &[(names::Named, &String)]| {
+        let of_several = |set: &[(Named, &String)]| {
             let file = |(place, canonical): (_, &str)| {
                 let found = set.iter().find(|(named, _)| (named.half, named.form) == place);
                 let missing = || "not found; put it there, or name another folder".to_owned();
@@ -109,10 +109,10 @@ fn four_in(path: &Path) -> std::result::Result<[Array; 4], String> {
     let mut read: Vec<_> =
         names.iter().filter_map(|name| Some((names::read(name)?, name))).collect();
     // Without a prefix first: `x_train` before `augmented_x_train`.
-    read.sort_by(|(a, _), (b, _)| (&a.prefix, a.rank).cmp(&(&b.prefix, b.rank)));
+    read.sort_by(|(a, _), (b, _)| a.order().cmp(&b.order()));
     let first = read.first().map(|(named, _)| named.prefix.clone());
     let called = |(place, canonical): (_, &'static str)| {
-        let is = |named: &names::Named| {
+        let is = |named: &Named| {
             (named.half, named.form) == place && Some(&named.prefix) == first.as_ref()
         };
         match read.iter().find(|(named, _)| is(named)) {

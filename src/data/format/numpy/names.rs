@@ -1,6 +1,7 @@
 //! What arrays of a set and their files are called.
 
 use crate::data::fashion_mnist::Half;
+use crate::data::format::Named;
 use crate::data::format::form::Form;
 
 /// The parts of a name, each with its spellings: `PREFIX FORM HALF` or `PREFIX HALF FORM`, with hyphens
@@ -12,18 +13,6 @@ const FORMS: [(Form, &[&str]); 2] = [
     (Form::Images, &["x", "images", "imgs", "image", "data"]),
     (Form::Labels, &["y", "labels", "label", "targets", "target"]),
 ];
-
-/// What a name says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    /// What stands before it, in small letters and with its hyphen: `kmnist-`.
-    pub(super) prefix: String,
-    pub(super) half: Half,
-    pub(super) form: Form,
-    /// Of several names for one thing the smallest wins: a file before an archive, then in the order of
-    /// the lists above.
-    pub(super) rank: (bool, usize, usize),
-}
 
 /// Reads the name of an array; none if it is no set's.
 pub(super) fn read(name: &str) -> Option<Named> {
