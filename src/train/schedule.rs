@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::history::Epoch;
+use super::stopping::Patience;
 use super::task::Task;
 use crate::names::shortened;
 use crate::{Error, Result};
@@ -63,8 +64,7 @@ pub enum Schedule {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plateaus {
-    lowest: Option<f64>,
-    waited: usize,
+    patience: Patience,
     /// How often the rate was reduced.
     reductions: u32,
 }
@@ -78,6 +78,13 @@ pub(crate) struct Place {
     pub(crate) steps_done: usize,
     /// Steps of every epoch.
     pub(crate) steps_per_epoch: usize,
+}
+
+impl Place {
+    /// Steps of the whole training that are done.
+    fn step(self) -> f64 {
+        (self.epochs_done * self.steps_per_epoch + self.steps_done) as f64
+    }
 }
 
 impl Schedule {
@@ -138,7 +145,7 @@ impl Schedule {
 
     /// The share of the optimizer's rate that the step at `place` takes, in a training of `epochs`.
     fn share(&self, place: Place, epochs: usize, warm_up_steps: f64, plateaus: Plateaus) -> f64 {
-        let done = (place.epochs_done * place.steps_per_epoch + place.steps_done) as f64;
+        let done = place.step();
         let all = epochs as f64 * place.steps_per_epoch as f64;
         match *self {
             Self::Constant => 1.0,
@@ -171,15 +178,9 @@ impl Plateaus {
     /// Takes in a finished epoch.
     pub(crate) fn take_in(&mut self, schedule: &Schedule, epoch: &Epoch) {
         let Schedule::Plateau { patience, min_delta, .. } = *schedule else { return };
-        if self.lowest.is_none_or(|lowest| epoch.val_loss < lowest - min_delta) {
-            (self.lowest, self.waited) = (Some(epoch.val_loss), 0);
-            return;
-        }
-        // A checkpoint may hold any number.
-        self.waited = self.waited.saturating_add(1);
-        if self.waited >= patience {
+        if self.patience.is_over(patience, min_delta, epoch) {
             self.reductions = self.reductions.saturating_add(1);
-            self.waited = 0;
+            self.patience.begin_anew();
         }
     }
 }
@@ -192,7 +193,7 @@ impl Task {
             return rate;
         }
         let warm_up_steps = self.warm_up * place.steps_per_epoch as f64;
-        let done = (place.epochs_done * place.steps_per_epoch + place.steps_done) as f64;
+        let done = place.step();
         let share = match done < warm_up_steps {
             // The first step moves, and the last one before the end of the warm-up not yet in full.
             true => ((done + 1.0) / (warm_up_steps + 1.0)).min(1.0),

@@ -276,7 +276,7 @@ impl<'a> Session<'a> {
             val_loss,
         };
         if let Some(rule) = self.task.early_stopping {
-            progress.stopped_early = progress.patience.is_over(rule, &epoch);
+            progress.stopped_early = progress.patience.is_over(rule.patience, 0.0, &epoch);
         }
         if improves(self.task.keep, progress.best.as_ref(), &epoch) {
             progress.best = Some(epoch);

@@ -1,10 +1,10 @@
 //! When to stop, and which epoch's weights to keep.
 
 use super::history::Epoch;
-use super::task::{EarlyStopping, Keep};
+use super::task::Keep;
 use serde::{Deserialize, Serialize};
 
-/// How long ago the validation loss last improved. The arithmetic is Keras's, with `min_delta` 0.
+/// How long ago the validation loss last improved. The arithmetic is Keras's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Patience {
     lowest: Option<f64>,
@@ -12,16 +12,22 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Takes in an epoch, and says whether it is the last.
-    pub(crate) fn is_over(&mut self, rule: EarlyStopping, epoch: &Epoch) -> bool {
-        if self.lowest.is_none_or(|lowest| epoch.val_loss < lowest) {
+    /// Takes in an epoch, and says whether it is at least the last of `patience` epochs in a row in which the
+    /// loss has not fallen by more than `min_delta` below its lowest.
+    pub(crate) fn is_over(&mut self, patience: usize, min_delta: f64, epoch: &Epoch) -> bool {
+        if self.lowest.is_none_or(|lowest| epoch.val_loss < lowest - min_delta) {
             self.lowest = Some(epoch.val_loss);
             self.waited = 0;
             return false;
         }
         // A checkpoint may hold any number.
         self.waited = self.waited.saturating_add(1);
-        self.waited >= rule.patience
+        self.waited >= patience
+    }
+
+    /// Counts from the next epoch on; the lowest loss stays.
+    pub(crate) fn begin_anew(&mut self) {
+        self.waited = 0;
     }
 }
 
@@ -47,8 +53,8 @@ mod tests {
     /// The epochs that a run over these validation losses takes.
     fn stops_after(patience: usize, losses: &[f64]) -> Option<usize> {
         let mut state = Patience::default();
-        let rule = EarlyStopping { patience };
-        losses.iter().position(|&loss| state.is_over(rule, &epoch(loss, 0.0))).map(|i| i + 1)
+        let is_over = |&loss: &f64| state.is_over(patience, 0.0, &epoch(loss, 0.0));
+        losses.iter().position(is_over).map(|i| i + 1)
     }
 
     #[test]
@@ -63,8 +69,8 @@ mod tests {
     #[test]
     fn the_largest_count_is_no_end() {
         let mut state = Patience { lowest: Some(0.5), waited: usize::MAX };
-        assert!(state.is_over(EarlyStopping { patience: usize::MAX }, &epoch(0.6, 0.0)));
-        assert!(!state.is_over(EarlyStopping { patience: 1 }, &epoch(0.4, 0.0)));
+        assert!(state.is_over(usize::MAX, 0.0, &epoch(0.6, 0.0)));
+        assert!(!state.is_over(1, 0.0, &epoch(0.4, 0.0)));
     }
 
     #[test]

@@ -152,23 +152,17 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         Some(value) => selection(value)?,
         None => Task::default().selection,
     };
-    let (schedule, line) = match table.take("schedule") {
-        Some(value) => {
-            let line = value.line();
-            let schedule: Schedule =
-                value.read(Schedule::deserialize).map_err(|fault| fault.of("schedule"))?;
-            schedule.check().map_err(|error| Fault::at(line, error.to_string()))?;
-            (schedule, line)
-        }
-        None => (Task::default().schedule, 1),
-    };
-    let (warm_up, line) = match table.take("warm-up") {
-        Some(value) => {
-            let line = value.line();
-            (value.read(f64::deserialize).map_err(|fault| fault.of("warm-up"))?, line)
-        }
-        None => (Task::default().warm_up, line),
-    };
+    let Task { mut schedule, mut warm_up, .. } = Task::default();
+    // Where a fault of the two together is.
+    let mut line = 1;
+    if let Some(value) = table.take("schedule") {
+        line = value.line();
+        schedule = self::schedule(value)?;
+    }
+    if let Some(value) = table.take("warm-up") {
+        line = value.line();
+        warm_up = value.read(f64::deserialize).map_err(|fault| fault.of("warm-up"))?;
+    }
     let Plain { scaling, input, loss, epochs, batch_size, order, early_stopping, keep } =
         table.rest()?;
     let task = Task {
@@ -196,6 +190,15 @@ fn selection(value: Value<'_>) -> std::result::Result<Selection, Fault> {
     let selection = value.read(Selection::deserialize)?;
     selection.check().map_err(|error| Fault::at(line, error.to_string()).of("selection"))?;
     Ok(selection)
+}
+
+/// A schedule whose settings can be.
+fn schedule(value: Value<'_>) -> std::result::Result<Schedule, Fault> {
+    let line = value.line();
+    let schedule =
+        value.read(Schedule::deserialize).map_err(|fault: Fault| fault.of("schedule"))?;
+    schedule.check().map_err(|error| Fault::at(line, error.to_string()))?;
+    Ok(schedule)
 }
 
 /// A layer: its kind, and the settings of that kind.

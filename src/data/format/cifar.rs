@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::form::{Form, labels};
+use super::form::Form;
 use super::header::{header_bytes, images};
 use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Opened};
+use crate::Result;
 use crate::data::cache::Cache;
 use crate::data::contents::Contents;
 use crate::data::images::FiledLabels;
 use crate::data::unpack::{Fault, Packed};
-use crate::{Error, Result};
 
 /// The row of [`FORMATS`](super::FORMATS).
 pub(super) struct Cifar;
@@ -69,7 +69,7 @@ impl Layout {
     }
 
     fn of(filed: &Filed) -> &'static Self {
-        let is = |layout: &&Self| layout.files.len() == filed.files.len();
+        let is = |layout: &&Self| layout.files[0] == filed.files[0].name;
         LAYOUTS.iter().find(is).expect("a set that was recognised")
     }
 }
@@ -165,35 +165,28 @@ impl Batches {
         Ok(Self { layout, files, first })
     }
 
-    fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let records = self.files.iter().flat_map(|file| file.chunks_exact(self.layout.record()));
-        records.map(|record| record.split_at(self.layout.labels))
-    }
-
     fn dims(&self) -> [usize; 4] {
-        [self.records().count(), SIDE, SIDE, CHANNELS]
+        let bytes: usize = self.files.iter().map(|file| file.len()).sum();
+        [bytes / self.layout.record(), SIDE, SIDE, CHANNELS]
     }
 
     fn labels(&self) -> Result<FiledLabels> {
         let Layout { name, classes, .. } = *self.layout;
+        let mut values = Vec::new();
         for file in &self.files {
-            let records = file.chunks_exact(self.layout.record());
-            let mut of_file = records.map(|record| record[self.layout.labels - 1]);
-            if let Some((i, label)) =
-                of_file.by_ref().enumerate().find(|&(_, label)| label >= classes)
-            {
-                return Err(file.fault(format!(
-                    "record {i} has the label {label}, those of {name} are 0 to {}; restore the file",
-                    classes - 1
-                )));
+            for (i, record) in file.chunks_exact(self.layout.record()).enumerate() {
+                let label = record[self.layout.labels - 1];
+                if label >= classes {
+                    return Err(file.fault(format!(
+                        "record {i} has the label {label}, those of {name} are 0 to {}; restore the file",
+                        classes - 1
+                    )));
+                }
+                values.push(label.into());
             }
         }
-        let values = self.records().map(|(label, _)| label[self.layout.labels - 1]);
-        Ok(FiledLabels {
-            path: self.first.clone(),
-            values: labels(values).map_err(|fault| Error::data(&self.first, fault))?,
-            remark: self.files.iter().find_map(|file| file.remark().map(str::to_owned)),
-        })
+        let remark = self.files.iter().find_map(|file| file.remark().map(str::to_owned));
+        Ok(FiledLabels { path: self.first.clone(), values, remark })
     }
 }
 
@@ -225,8 +218,9 @@ impl Packed for Batches {
         let mut out = out((raw.len() + dims.iter().product::<usize>()) as u64)?;
         out.write_all(&raw).map_err(Fault::Full)?;
         let mut image = [0; PIXELS * CHANNELS];
-        for (_, planes) in self.records() {
-            for (channel, plane) in planes.chunks_exact(PIXELS).enumerate() {
+        for record in self.files.iter().flat_map(|file| file.chunks_exact(self.layout.record())) {
+            let planes = record[self.layout.labels..].chunks_exact(PIXELS);
+            for (channel, plane) in planes.enumerate() {
                 for (pixel, &shade) in image.chunks_exact_mut(CHANNELS).zip(plane) {
                     pixel[channel] = shade;
                 }

@@ -98,6 +98,14 @@ impl Form {
     }
 }
 
+/// The sizes of images that [`Form::check`] has seen, as `[count, height, width, channels]`.
+pub fn image_shape(dims: &[usize]) -> [usize; 4] {
+    let &[count, height, width, ref channels @ ..] = dims else {
+        unreachable!("images have three dimensions or four");
+    };
+    [count, height, width, channels.first().copied().unwrap_or(1)]
+}
+
 /// `[600, 28, 28]`
 pub fn sizes_text(dims: &[usize]) -> String {
     // A header can promise more dimensions than a line should have.

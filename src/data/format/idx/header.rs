@@ -4,7 +4,7 @@
 
 use crate::Result;
 use crate::data::contents::Contents;
-use crate::data::format::form::{Columns, Form, labels as checked, sizes_text};
+use crate::data::format::form::{Columns, Form, image_shape, labels as checked, sizes_text};
 use crate::data::images::{FiledLabels, Images};
 use crate::data::shape::times;
 
@@ -174,11 +174,7 @@ fn stranger(bytes: &[u8]) -> String {
 /// The images in the contents of a raw IDX file.
 pub(in crate::data) fn images(contents: Contents) -> Result<Images> {
     let header = parsed(Form::Images, &contents)?;
-    let &[count, height, width, ref channels @ ..] = &header.dims[..] else {
-        unreachable!("images have three dimensions or four");
-    };
-    let channels = channels.first().copied().unwrap_or(1);
-    Ok(Images::new(contents, header.header_len, [count, height, width, channels]))
+    Ok(Images::new(contents, header.header_len, image_shape(&header.dims)))
 }
 
 /// The labels in the contents of a raw IDX file.

@@ -64,7 +64,7 @@ impl Format for Idx {
             }
             Ok(Look {
                 dims: header::parsed(form, &contents)?.dims,
-                is_official: Some(FILES[file].is_raw(&contents)),
+                is_official: Some(FILES[file].is_raw(&[&contents])),
                 remark: contents.remark().map(str::to_owned),
             })
         })

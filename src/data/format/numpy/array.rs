@@ -13,7 +13,7 @@ use super::names;
 use crate::data::cache::{CHUNK, Cache, sha256_of_file};
 use crate::data::contents::{Contents, room};
 use crate::data::format::Named;
-use crate::data::format::form::{Form, labels};
+use crate::data::format::form::{Form, image_shape, labels};
 use crate::data::format::header::{header_bytes, images};
 use crate::data::images::{FiledLabels, Images};
 use crate::data::map::open_regular;
@@ -74,10 +74,7 @@ impl Array {
             return images(cache.unpacked(self)?);
         }
         let contents = Contents::map(&self.path)?;
-        let &[count, height, width, ref channels @ ..] = &dims[..] else {
-            unreachable!("images have three dimensions or four");
-        };
-        let shape = [count, height, width, channels.first().copied().unwrap_or(1)];
+        let shape = image_shape(&dims);
         if contents.len() < header_len + shape.iter().product::<usize>() {
             return Err(contents.fault("was cut short while it was opened; restore the file"));
         }
