@@ -7,11 +7,13 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
-use threadcount::data::Cache;
+use threadcount::Error;
+use threadcount::data::{Cache, Dataset};
 
 /// Train images, train labels, test images, test labels.
 pub(crate) const NAMES: [&str; 4] = [
@@ -94,6 +96,23 @@ impl Scratch {
     pub(crate) fn put_packed(&self, name: &str, packed: &[u8]) -> PathBuf {
         fs::remove_file(self.folder.join(name)).unwrap();
         self.put(&format!("{name}.gz"), packed)
+    }
+
+    /// The set in the folder.
+    pub(crate) fn open(&self) -> Result<Arc<Dataset>, Error> {
+        Dataset::open_folder(&self.folder, &self.cache)
+    }
+
+    /// What is said of the file or folder at `path`, for which the set is refused: one line of bearable
+    /// length, and the exit code for bad data.
+    #[track_caller]
+    pub(crate) fn refusal(&self, path: &Path) -> String {
+        let error = self.open().unwrap_err();
+        assert_eq!(error.exit_code(), 3, "{error}");
+        let line = error.to_string();
+        assert!(!line.contains('\n') && line.len() < 600, "{line}");
+        let fault = line.strip_prefix(&format!("{}: ", path.display()));
+        fault.unwrap_or_else(|| panic!("{line} does not name {}", path.display())).to_owned()
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -1,5 +1,4 @@
-//! Sets in NumPy's arrays and in CIFAR's binary form: taken as they are shipped, and refused with what to
-//! do about it.
+//! Sets in NumPy's arrays: taken as they are shipped, and refused with what to do about it.
 
 #[path = "common/sets.rs"]
 mod sets;
@@ -11,8 +10,6 @@ use predicates::str::contains;
 use sets::{NAMES, Scratch, idx};
 use std::fs;
 use std::io::{Cursor, Write};
-use std::path::Path;
-use std::sync::Arc;
 use threadcount::Error;
 use threadcount::data::{Cache, Classes, Dataset, FORMATS, Half, Selection, verify};
 use zip::write::SimpleFileOptions;
@@ -106,20 +103,6 @@ const KERAS: [&str; 4] = ["x_train", "y_train", "x_test", "y_test"];
 const MEDMNIST: [&str; 4] = ["train_images", "train_labels", "test_images", "test_labels"];
 const METHODS: [CompressionMethod; 2] = [CompressionMethod::Stored, CompressionMethod::Deflated];
 
-fn open(scratch: &Scratch) -> Result<Arc<Dataset>, Error> {
-    Dataset::open_folder(&scratch.folder, &scratch.cache)
-}
-
-#[track_caller]
-fn refusal(scratch: &Scratch, path: &Path) -> String {
-    let error = open(scratch).unwrap_err();
-    assert_eq!(error.exit_code(), 3, "{error}");
-    let line = error.to_string();
-    assert!(!line.contains('\n') && line.len() < 600, "{line}");
-    let fault = line.strip_prefix(&format!("{}: ", path.display()));
-    fault.unwrap_or_else(|| panic!("{line} does not name {}", path.display())).to_owned()
-}
-
 fn run(scratch: &Scratch, args: &str) -> Assert {
     let mut command = Command::cargo_bin("threadcount").unwrap();
     for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS"] {
@@ -139,7 +122,7 @@ fn files_of_one_array_are_mapped_where_they_lie() {
         ] {
             let scratch = Scratch::empty();
             made.named(names).iter().for_each(|(name, bytes)| drop(scratch.put(name, bytes)));
-            let set = open(&scratch).unwrap();
+            let set = scratch.open().unwrap();
             made.check(&set);
             assert_eq!(set.train.images.path(), scratch.folder.join(names[0]));
             assert_eq!(scratch.unpacked(), []);
@@ -148,7 +131,7 @@ fn files_of_one_array_are_mapped_where_they_lie() {
                 let path = scratch.folder.join(name);
                 let bytes = fs::read(&path).unwrap();
                 fs::remove_file(&path).unwrap();
-                let line = open(&scratch).unwrap_err().to_string();
+                let line = scratch.open().unwrap_err().to_string();
                 assert!(line.contains("not found; put it there"), "{line}");
                 fs::write(path, bytes).unwrap();
             }
@@ -162,7 +145,7 @@ fn archives_are_unpacked_once() {
         for names in [KERAS, MEDMNIST] {
             let scratch = Scratch::empty();
             let path = scratch.put("some.npz", &npz(&made.named(names), method));
-            made.check(&open(&scratch).unwrap());
+            made.check(&scratch.open().unwrap());
             let mut unpacked = scratch.unpacked();
             unpacked.sort();
             assert!(unpacked[0].0.starts_with("some.npz-test-images."), "{unpacked:?}");
@@ -177,7 +160,7 @@ fn archives_are_unpacked_once() {
             let mut other = made.named(names);
             *other[0].1.last_mut().unwrap() ^= 1;
             scratch.put("some.npz", &npz(&other, method));
-            let set = open(&scratch).unwrap();
+            let set = scratch.open().unwrap();
             assert_ne!(set.train.images.as_slice(), made.pixels(0));
             assert_eq!(set.test.images.as_slice(), made.pixels(1));
         }
@@ -192,15 +175,15 @@ fn an_archive_may_hold_one_array() {
     for (name, array) in names.into_iter().zip(GREY.arrays()) {
         scratch.put(&format!("kmnist-{name}.npz"), &npz(&[("arr_0", array)], METHODS[1]));
     }
-    GREY.check(&open(&scratch).unwrap());
+    GREY.check(&scratch.open().unwrap());
     let report = verify(&scratch.folder, &scratch.cache).unwrap().to_string();
     assert!(report.contains("(NumPy)\n  kmnist-train-imgs.npz    30x4x3"), "{report}");
     let several = npz(&[("arr_0", vec![]), ("arr_1", vec![])], METHODS[0]);
     let path = scratch.put("kmnist-test-labels.npz", &several);
-    assert!(refusal(&scratch, &path).contains("holds arr_0, arr_1; put an archive of one"));
+    assert!(scratch.refusal(&path).contains("holds arr_0, arr_1; put an archive of one"));
     scratch.put("kmnist-test-labels.npz", &npz(&[("readme", vec![])], METHODS[0]));
     let path = scratch.put("kmnist-test-labels.npz", &npz(&[], METHODS[0]));
-    assert!(refusal(&scratch, &path).contains("holds no arrays; put an archive of one"));
+    assert!(scratch.refusal(&path).contains("holds no arrays; put an archive of one"));
 }
 
 /// `tests/golden/numpy.npz` was written by NumPy 2.4.6: images counted up from 0 and from 100.
@@ -208,7 +191,7 @@ fn an_archive_may_hold_one_array() {
 fn what_numpy_writes_is_read() {
     let scratch = Scratch::empty();
     scratch.put("set.npz", include_bytes!("golden/numpy.npz"));
-    let set = open(&scratch).unwrap();
+    let set = scratch.open().unwrap();
     assert_eq!(set.train.images.as_slice(), (0..30).collect::<Vec<u8>>());
     assert_eq!(set.test.images.as_slice(), (100..112).collect::<Vec<u8>>());
     assert_eq!(set.train.labels.as_slice(), [0, 1, 2, 1, 0]);
@@ -228,7 +211,7 @@ fn nested_brackets_in_a_header_are_refused_at_once() {
     for brackets in ["{", "(", "[", "{(", "([", "(2,", "[2,", "{2:", "{2,", "(2,{", "[(2,"] {
         for count in [1, 2, 3, 5, 6, 7, 8, 24, 31, 1000] {
             scratch.put("x_train.npy", &npy(&brackets.repeat(count), &[1, 2, 2], &[0; 4]));
-            assert!(!refusal(&scratch, &path).is_empty(), "{count} of {brackets}");
+            assert!(!scratch.refusal(&path).is_empty(), "{count} of {brackets}");
         }
     }
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
@@ -242,7 +225,7 @@ fn the_largest_label_is_one() {
         scratch.put(&format!("x_{half}.npy"), &npy("'|u1'", &[2, 1, 1], &[3, 4]));
         scratch.put(&format!("y_{half}.npy"), &npy("'<u4'", &[2], &[255; 8]));
     }
-    let set = open(&scratch).unwrap();
+    let set = scratch.open().unwrap();
     assert_eq!((set.first_label(), set.class_list.last()), (u32::MAX, u32::MAX));
     let pair = Selection { classes: Classes::Pair { zero: 0, one: 1 }, ..Selection::default() };
     let fault = pair.apply(&set, 0).unwrap_err().to_string();
@@ -284,7 +267,7 @@ fn every_type_of_whole_numbers_is_read() {
             let labels = wide(&Made::labels(half));
             scratch.put(&format!("{y}.npy"), &npy(descr, &[Made::COUNTS[half], 1], &labels));
         }
-        let set = open(&scratch).unwrap_or_else(|error| panic!("{descr}: {error}"));
+        let set = scratch.open().unwrap_or_else(|error| panic!("{descr}: {error}"));
         let halved: Vec<u8> = GREY.pixels(0).iter().map(|pixel| pixel / 2).collect();
         assert_eq!(set.train.images.as_slice(), halved, "{descr}");
         assert_eq!(set.train.labels.as_slice()[..3], [0, 3, 1], "{descr}");
@@ -341,13 +324,13 @@ fn other_arrays_are_refused_with_their_mend() {
         for (name, good) in GREY.named(KERAS) {
             scratch.put(&format!("{name}.npy"), if name == file { &bytes } else { &good });
         }
-        let line = refusal(&scratch, &scratch.folder.join(format!("{file}.npy")));
+        let line = scratch.refusal(&scratch.folder.join(format!("{file}.npy")));
         assert!(line.contains(fault), "{line}\n{fault}");
         let mut arrays = GREY.named(KERAS);
         arrays[usize::from(file == "y_train")].1 = bytes;
         let scratch = Scratch::empty();
         let path = scratch.put("set.npz", &npz(&arrays, METHODS[1]));
-        let line = refusal(&scratch, &path);
+        let line = scratch.refusal(&path);
         assert!(line.contains(fault), "{line}\n{fault}");
         let counts = fault.contains("for 30 images");
         assert!(counts || line.starts_with(&format!("array {file}: ")), "{line}");
@@ -363,12 +346,12 @@ fn bad_archives_are_refused() {
     let scratch = Scratch::empty();
     let good = npz(&GREY.named(KERAS), METHODS[1]);
     let path = scratch.put("set.npz", &good[..good.len() / 2]);
-    assert!(refusal(&scratch, &path).starts_with("not a whole .npz archive ("));
+    assert!(scratch.refusal(&path).starts_with("not a whole .npz archive ("));
     scratch.put("set.npz", b"no archive at all");
-    assert!(refusal(&scratch, &path).starts_with("not a whole .npz archive ("));
+    assert!(scratch.refusal(&path).starts_with("not a whole .npz archive ("));
     let lost = GREY.named(["x_train", "y_train", "x_test", "answers\n"]);
     scratch.put("set.npz", &npz(&lost, METHODS[1]));
-    let line = refusal(&scratch, &path);
+    let line = scratch.refusal(&path);
     assert_eq!(
         line,
         "has no array y_test (it holds answers\\n, x_test, x_train, y_train); name the arrays x_train, \
@@ -377,14 +360,14 @@ fn bad_archives_are_refused() {
     let many: Vec<_> = (0..99).map(|i| format!("array{i:02}")).collect();
     let many: Vec<_> = many.iter().map(|name| (&**name, Vec::new())).collect();
     scratch.put("set.npz", &npz(&many, METHODS[0]));
-    assert!(refusal(&scratch, &path).contains("array07 and 91 more)"));
+    assert!(scratch.refusal(&path).contains("array07 and 91 more)"));
     // A flipped bit in the pixels: only the checksum knows.
     let mut bytes = npz(&GREY.named(KERAS), METHODS[0]);
     let pixels = GREY.pixels(0);
     let at = bytes.windows(pixels.len()).position(|window| window == pixels).unwrap();
     bytes[at + 5] ^= 1;
     scratch.put("set.npz", &bytes);
-    let line = refusal(&scratch, &path);
+    let line = scratch.refusal(&path);
     assert!(line.starts_with("array x_train: cannot be read (Invalid checksum"), "{line}");
     assert_eq!(scratch.unpacked(), []);
     // Sizes that no archive of this length can hold are not unpacked to be found out.
@@ -396,7 +379,7 @@ fn bad_archives_are_refused() {
         bytes
     };
     scratch.put("set.npz", &huge("x_train.npy"));
-    let line = refusal(&scratch, &path);
+    let line = scratch.refusal(&path);
     assert!(
         line.contains("is said to have 2147483647 bytes, more than 488 packed bytes"),
         "{line}"
@@ -407,9 +390,9 @@ fn bad_archives_are_refused() {
 fn an_archive_beside_a_set_counts_only_if_it_is_one() {
     let scratch = Scratch::good();
     let path = scratch.put("results.npz", &npz(&[("loss", vec![])], METHODS[0]));
-    assert_eq!(open(&scratch).unwrap().train.images.count(), 20);
+    assert_eq!(scratch.open().unwrap().train.images.count(), 20);
     scratch.put("results.npz", &npz(&GREY.named(KERAS), METHODS[0]));
-    let line = refusal(&scratch, &scratch.folder);
+    let line = scratch.refusal(&scratch.folder);
     assert!(line.contains("holds 2 sets (train-images-idx3-ubyte, results); name "), "{line}");
     assert!(line.ends_with("set/results, or leave one of them in it"), "{line}");
     GREY.check(&Dataset::open_folder(&path, &scratch.cache).unwrap());
@@ -438,7 +421,7 @@ fn what_is_not_used_is_told() {
     arrays.push(("val_images", vec![]));
     arrays.push(("val_labels", vec![]));
     scratch.put("med.npz", &npz(&arrays, METHODS[1]));
-    COLOUR.check(&open(&scratch).unwrap());
+    COLOUR.check(&scratch.open().unwrap());
     run(&scratch, "data verify --data set")
         .success()
         .stdout(contains("  med.npz  30x3x2x3       sha256 "));
@@ -465,137 +448,11 @@ fn an_archive_is_trained_on_and_found_again() {
     run(&scratch, "eval r").code(3).stderr(contains("name their folder with --data"));
 }
 
-/// Labels and pixels of a record, whose channels lie one behind the other.
-fn records(count: usize, labels: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
-    let record = |i: usize| {
-        let pixels = (0..3072).map(move |j| (i * 11 + j / 1024 * 80 + j % 77) as u8);
-        labels(i).into_iter().chain(pixels)
-    };
-    (0..count).flat_map(record).collect()
-}
-
-const CIFAR: [&str; 6] = [
-    "data_batch_1.bin",
-    "data_batch_2.bin",
-    "data_batch_3.bin",
-    "data_batch_4.bin",
-    "data_batch_5.bin",
-    "test_batch.bin",
-];
-
-fn cifar() -> Scratch {
-    let scratch = Scratch::empty();
-    let names = "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n";
-    for (i, name) in CIFAR.into_iter().enumerate() {
-        scratch.put(name, &records(3 + i, |record| vec![((i + record) % 10) as u8]));
-    }
-    scratch.put("batches.meta.txt", names.as_bytes());
-    scratch.put("readme.html", b"<a>");
-    scratch
-}
-
-#[test]
-fn cifar_is_transcoded_once() {
-    let scratch = cifar();
-    let set = open(&scratch).unwrap();
-    assert_eq!((set.train.images.count(), set.test.images.count()), (25, 8));
-    assert_eq!(set.train.images.measures(), "32x32x3");
-    // In the order of the files, and of the records in them.
-    assert_eq!(set.train.labels.as_slice()[..8], [0, 1, 2, 1, 2, 3, 4, 2]);
-    assert_eq!(set.test.labels.as_slice(), [5, 6, 7, 8, 9, 0, 1, 2]);
-    // Record 1 of the second file, whose pixels are 11 more than the first record's.
-    let image = set.train.images.image(4);
-    let want = (0..1024).flat_map(|pixel| {
-        (0..3).map(move |channel| (11 + channel * 80 + (channel * 1024 + pixel) % 77) as u8)
-    });
-    assert_eq!(image, want.collect::<Vec<_>>());
-    let unpacked = scratch.unpacked();
-    assert_eq!(unpacked.len(), 2, "{unpacked:?}");
-    assert_eq!(open(&scratch).unwrap().train.images.as_slice(), set.train.images.as_slice());
-    assert_eq!(scratch.unpacked().len(), 2);
-    // Whichever of its files has changed.
-    for (i, name) in CIFAR.into_iter().enumerate() {
-        let scratch = cifar();
-        open(&scratch).unwrap();
-        let mut bytes = fs::read(scratch.folder.join(name)).unwrap();
-        *bytes.last_mut().unwrap() ^= 255;
-        scratch.put(name, &bytes);
-        let changed = open(&scratch).unwrap();
-        let is_changed =
-            |half| changed.part(half).images.as_slice() != set.part(half).images.as_slice();
-        assert_eq!([is_changed(Half::Train), is_changed(Half::Test)], [i < 5, i == 5], "{name}");
-    }
-}
-
-#[test]
-fn cifar_has_its_class_names() {
-    let scratch = cifar();
-    let report = verify(&scratch.folder, &scratch.cache).unwrap().to_string();
-    assert!(report.contains("(CIFAR)\n  data_batch_1.bin  3x32x32x3      sha256 "), "{report}");
-    assert_eq!(open(&scratch).unwrap().class_name(9), "truck");
-    let path = scratch.put("batches.meta.txt", b"airplane\nautomobile\n");
-    let line = refusal(&scratch, &path);
-    assert!(line.contains("names 2 classes, but the labels of the set are 0 to 9"), "{line}");
-}
-
-#[test]
-fn cifar_100_is_read_by_its_fine_labels() {
-    let scratch = Scratch::empty();
-    scratch.put("train.bin", &records(100, |i| vec![(i % 20) as u8, i as u8]));
-    scratch.put("test.bin", &records(7, |i| vec![3, (i * 9) as u8]));
-    let line = open(&scratch).unwrap_err().to_string();
-    assert!(line.contains("no set is in it"), "{line}");
-    let names: String = (0..100).map(|i| format!("fine{i}\n")).collect();
-    scratch.put("fine_label_names.txt", names.as_bytes());
-    let set = open(&scratch).unwrap();
-    assert_eq!(set.train.labels.as_slice(), (0..100).collect::<Vec<u8>>());
-    assert_eq!(set.test.labels.as_slice(), [0, 9, 18, 27, 36, 45, 54]);
-    assert_eq!(set.class_name(27), "fine27");
-    let want = (0..3).map(|channel| (22 + channel * 80 + (channel * 1024 + 5) % 77) as u8);
-    assert_eq!(set.train.images.image(2)[15..18], want.collect::<Vec<_>>());
-}
-
-#[test]
-fn bad_batches_are_refused() {
-    let whole = |name: &str| fs::read(cifar().folder.join(name)).unwrap();
-    for name in CIFAR {
-        let scratch = cifar();
-        let path = scratch.put(name, &whole(name)[1..]);
-        assert!(
-            refusal(&scratch, &path).contains("are not whole records of 3073 bytes, as CIFAR-10")
-        );
-        let mut bytes = whole(name);
-        bytes[2 * 3073] = 10;
-        scratch.put(name, &bytes);
-        let line = refusal(&scratch, &path);
-        assert!(line.contains("record 2 has the label 10, those of CIFAR-10 are 0 to 9"), "{line}");
-        scratch.put(name, b"");
-        assert!(refusal(&scratch, &path).contains("the file is empty"));
-        fs::remove_file(&path).unwrap();
-        let line = refusal(&scratch, &path);
-        assert!(
-            line.contains("not found; put the files of cifar-10-binary.tar.gz there"),
-            "{line}"
-        );
-        let stem = name.strip_suffix(".bin").unwrap();
-        scratch.put(stem, b"\x80\x04");
-        let line = refusal(&scratch, &path);
-        let fault = format!("{stem} is a file of the version for Python");
-        assert!(line.contains(&fault), "{line}");
-        let unpacked = usize::from(name == CIFAR[5]);
-        assert_eq!(scratch.unpacked().len(), unpacked, "the training images are sound");
-    }
-    let scratch = Scratch::empty();
-    scratch.put("cifar-10-binary.tar.gz", b"\x1f\x8b");
-    let line = refusal(&scratch, &scratch.folder);
-    assert!(line.ends_with("if cifar-10-binary.tar.gz holds one, unpack it there"), "{line}");
-}
-
 /// The message that no set is there names every format.
 #[test]
 fn every_format_is_named_where_no_set_is_found() {
     let scratch = Scratch::empty();
-    let line = refusal(&scratch, &scratch.folder);
+    let line = scratch.refusal(&scratch.folder);
     let names: Vec<_> = FORMATS.iter().map(|format| format.name()).collect();
     assert_eq!(names, ["IDX", "NumPy", "CIFAR"]);
     for format in FORMATS {
