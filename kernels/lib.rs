@@ -106,6 +106,7 @@ pub mod sums;
 mod sweep;
 pub mod team;
 pub mod update;
+pub mod vectors;
 
 pub use activation::Activation;
 pub use gemm::sgemm;

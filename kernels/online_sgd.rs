@@ -112,7 +112,7 @@ pub fn descend(
         gemm(team, 1.0, x.t(), steps, Write::Add { beta: 1.0 }, w, Epilogue::None);
         let losses = &mut losses[samples.clone()];
         let (logits, labels) = (&logits[samples.clone()], &labels[samples]);
-        binary_cross_entropy(team, logits, labels, losses, &mut misses[..count]);
+        binary_cross_entropy(team, logits, labels, 0.0, losses, &mut misses[..count]);
     }
     w2.copy_from_slice(&padded_w2[..hidden]);
 }

@@ -1,6 +1,7 @@
 //! TOML that people write: reading it with faults that name the line, the key and the nearest name that
 //! there is, and writing single values.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -83,6 +84,14 @@ impl<'t> Table<'t> {
         self.known.push(key);
         let value = self.table.get_mut().remove(key)?;
         Some(Value { text: self.text, value })
+    }
+
+    /// The lines of the values that are left, counted from 1.
+    pub(crate) fn lines(&self) -> BTreeMap<String, usize> {
+        let entries = self.table.get_ref().iter();
+        entries
+            .map(|(key, value)| (key.get_ref().to_string(), line(self.text, value.span())))
+            .collect()
     }
 
     /// What is left, whose keys must all be known to `T`.

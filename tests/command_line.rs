@@ -40,7 +40,7 @@ fn usage_errors_are_one_line_and_exit_2() {
     desk.refuses("train biu-base --batch-size 0", 2, "--batch-size: at least 1, not 0");
     desk.refuses("train biu-base --learning-rate 0", 2, "learning rate");
     desk.refuses("train biu-base --learning-rate nan", 2, "learning rate");
-    desk.refuses("train biu-base --optimizer adamw", 2, "adamw");
+    desk.refuses("train biu-base --optimizer adamax", 2, "adamw");
     desk.refuses("train nlp-cnn --momentum 0.9", 2, "Adam has its own");
     desk.refuses("train biu-base --momentum 1", 2, "momentum");
     desk.refuses("train biu-base --dropout 0.5", 2, "no dropout layer");

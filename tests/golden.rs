@@ -71,6 +71,14 @@ fn optimizers_have_keras_defaults() {
     let (beta1, beta2) = (0.9, 0.999);
     let adam = Optimizer::Adam { learning_rate: 0.001, beta1, beta2, epsilon };
     assert_eq!(optimizer("nlp-cnn"), adam);
+    let adamw = Optimizer::Adamw { learning_rate: 0.01, beta1, beta2, epsilon, weight_decay: 0.3 };
+    assert_eq!(optimizer("adamw"), adamw);
+    let regularised = |id| {
+        let Case { l2, label_smoothing, clip_norm, .. } = case(&traces, id);
+        (*l2, *label_smoothing, *clip_norm)
+    };
+    assert_eq!(regularised("regularised"), (0.01, 0.1, Some(0.5)));
+    assert_eq!(regularised("adamw"), (0.0, 0.0, None));
 }
 
 #[test]

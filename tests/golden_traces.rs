@@ -62,8 +62,15 @@ fn network(case: &Case) -> Network {
         golden::Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
             Optimizer::Adam { learning_rate, beta1, beta2, epsilon }
         }
+        golden::Optimizer::Adamw { learning_rate, beta1, beta2, epsilon, weight_decay } => {
+            Optimizer::AdamW { learning_rate, beta1, beta2, epsilon, weight_decay }
+        }
     };
-    Network::build(input, &layers, loss, optimizer, case.batch, 0).unwrap()
+    let (l2, label_smoothing) = (case.l2, case.label_smoothing);
+    let objective = Objective { loss, label_smoothing, l2 };
+    let mut network = Network::build(input, &layers, objective, optimizer, case.batch, 0).unwrap();
+    network.clip_gradients(case.clip_norm).unwrap();
+    network
 }
 
 fn follow(case: &Case, pool: &Pool) {
@@ -116,6 +123,18 @@ fn every_trace_on_every_instruction_set() {
 
 /// Every loss, with one output and with several where it takes both, and every optimizer in each of its
 /// forms, which differ in what they remember.
+/// What regularises: each alone at least once, and label smoothing of both losses that have labels.
+#[test]
+fn whatever_regularises_has_a_trace() {
+    let cases = Traces::load().cases;
+    let has = |is_that: &dyn Fn(&Case) -> bool| cases.iter().any(is_that);
+    assert!(has(&|case| case.l2 > 0.0 && case.label_smoothing == 0.0 && case.clip_norm.is_none()));
+    assert!(has(&|case| case.clip_norm.is_some() && case.label_smoothing == 0.0));
+    for loss in [golden::Loss::SoftmaxCrossEntropy, golden::Loss::BinaryCrossEntropy] {
+        assert!(has(&|case| case.label_smoothing > 0.0 && case.loss == loss), "{loss:?}");
+    }
+}
+
 #[test]
 fn every_loss_and_every_optimizer_has_a_trace() {
     let traces = Traces::load();
@@ -128,7 +147,7 @@ fn every_loss_and_every_optimizer_has_a_trace() {
         };
         for &is_wide in widths {
             let has_one = networks.iter().any(|network| {
-                network.loss() == loss && (network.plan().output().len() > 1) == is_wide
+                network.objective() == loss.into() && (network.plan().output().len() > 1) == is_wide
             });
             assert!(has_one, "no trace of {loss:?}, several outputs: {is_wide}");
         }

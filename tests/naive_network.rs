@@ -17,7 +17,8 @@ struct Case {
     name: String,
     input: Shape,
     layers: Vec<Layer>,
-    loss: Loss,
+    objective: Objective,
+    clip_norm: Option<f32>,
     optimizer: Optimizer,
     batch: usize,
 }
@@ -28,23 +29,27 @@ impl Case {
         Self {
             name: recipe.id.to_string(),
             input: task.input.shape(SIDE, SIDE),
+            objective: task.objective(),
             layers: task.layers,
-            loss: task.loss,
+            clip_norm: task.clip_norm,
             optimizer: task.optimizer,
             batch: task.batch_size,
         }
     }
 
     fn build(&self, seed: u64) -> Network {
-        let Self { input, layers, loss, optimizer, batch, .. } = self;
+        let Self { input, layers, objective, optimizer, batch, .. } = self;
         let largest = EVALUATION_BATCH.max(*batch);
-        Network::build(*input, layers, *loss, *optimizer, largest, seed).unwrap()
+        let mut network =
+            Network::build(*input, layers, *objective, *optimizer, largest, seed).unwrap();
+        network.clip_gradients(self.clip_norm).unwrap();
+        network
     }
 
     /// `n` images and labels: like those of Fashion-MNIST, half of an image is black.
     fn samples(&self, step: usize, n: usize) -> (Vec<f32>, Vec<u8>) {
         let pixels = noise(step as u32 + 1, n * self.input.len());
-        let classes = match self.loss {
+        let classes = match self.objective.loss {
             Loss::BinaryCrossEntropy => 2,
             _ => self.build(0).plan().output().len(),
         };
@@ -128,7 +133,43 @@ fn so_is_what_no_recipe_uses() {
     ];
     for (number, (input, layers, loss, optimizer)) in cases.into_iter().enumerate() {
         let name = format!("case {number}");
-        Case { name, input, layers, loss, optimizer, batch: 13 }.check();
+        let objective = loss.into();
+        Case { name, input, layers, objective, clip_norm: None, optimizer, batch: 13 }.check();
+    }
+}
+
+/// What regularises, with every kind of layer that has weights, and with none that sweeps.
+#[test]
+fn so_is_what_regularises() {
+    let linear = |units| dense(units, Activation::Linear);
+    let image = Shape::Image([9, 7, 2]);
+    let conv = conv2d(5, 3, Padding::Same, Activation::Tanh);
+    let networks = [
+        (image, vec![conv, batch_norm(), max_pool(2), flatten(), linear(7), linear(3)]),
+        (Shape::Rows([6, 5]), vec![lstm(8), dense(6, Activation::Relu), linear(4)]),
+        (Shape::Rows([6, 5]), vec![simple_rnn(8), linear(2)]),
+        (Shape::Flat(11), vec![dense(9, Activation::Sigmoid), linear(1)]),
+    ];
+    for (number, (input, layers)) in networks.into_iter().enumerate() {
+        let loss = if number == 3 { Loss::BinaryCrossEntropy } else { Loss::SoftmaxCrossEntropy };
+        let smooth = Objective { label_smoothing: 0.2, ..loss.into() };
+        let l2 = Objective { l2: 0.05, ..loss.into() };
+        let sgd = Optimizer::sgd().with_learning_rate(0.1);
+        for (objective, clip_norm, optimizer) in [
+            (smooth, None, sgd),
+            (l2, None, sgd),
+            (l2, None, sgd.with_momentum(0.5)),
+            (l2, None, Optimizer::rmsprop()),
+            (loss.into(), Some(0.01), sgd),
+            (loss.into(), Some(1e9), sgd),
+            (l2, Some(0.01), Optimizer::adam()),
+            (loss.into(), None, Optimizer::adamw().with_weight_decay(0.5)),
+            (Objective { l2: 0.05, ..smooth }, Some(0.1), Optimizer::adamw()),
+        ] {
+            let name = format!("network {number}, {objective:?}, {clip_norm:?}, {optimizer:?}");
+            let (layers, batch) = (layers.clone(), if number == 3 { 1 } else { 13 });
+            Case { name, input, layers, objective, clip_norm, optimizer, batch }.check();
+        }
     }
 }
 
@@ -143,6 +184,7 @@ fn a_difference_shows() {
         Optimizer::rmsprop(),
         Optimizer::rmsprop().with_momentum(0.5),
         Optimizer::adam(),
+        Optimizer::adamw().with_weight_decay(0.5),
     ] {
         let case = Case { batch: 8, optimizer: right, ..Case::of(&recipe) };
         let mut start = case.build(SEED);
@@ -276,14 +318,18 @@ fn off(right: Optimizer) -> Vec<(&'static str, Optimizer)> {
             wrong.push(("beta2", of(beta1, less(beta2))));
             wrong.push(("the betas", of(beta2, beta1)));
         }
+        Optimizer::AdamW { weight_decay, .. } => {
+            wrong.push(("weight decay", right.with_weight_decay(weight_decay * 1.1)));
+            wrong.push(("no weight decay", right.with_weight_decay(0.0)));
+        }
     }
     wrong
 }
 
 /// A network with the parameters and the memory of another, and a rule of its own.
 fn with_optimizer(case: &Case, from: &Network, optimizer: Optimizer) -> Network {
-    let Case { input, layers, loss, batch, .. } = case;
-    let mut network = Network::build(*input, layers, *loss, optimizer, *batch, SEED).unwrap();
+    let Case { input, layers, objective, batch, .. } = case;
+    let mut network = Network::build(*input, layers, *objective, optimizer, *batch, SEED).unwrap();
     network.params_mut().copy_from_slice(from.params());
     let memory = from.tensors(Saved::Optimizer);
     for (to, from) in network.tensors_mut(Saved::Optimizer).into_iter().zip(memory) {

@@ -45,7 +45,8 @@ static ALLOCATOR: Counting = Counting;
 struct Case {
     input: Shape,
     layers: Vec<Layer>,
-    loss: Loss,
+    objective: Objective,
+    clip_norm: Option<f32>,
     optimizer: Optimizer,
     batch_size: usize,
 }
@@ -73,12 +74,13 @@ fn steady_steps_allocate_nothing() {
     let case = |input, layers: &[Layer], optimizer| Case {
         input,
         layers: layers.to_vec(),
-        loss: Loss::SoftmaxCrossEntropy,
+        objective: Loss::SoftmaxCrossEntropy.into(),
+        clip_norm: None,
         optimizer,
         batch_size: N,
     };
     let per_sample = Case {
-        loss: Loss::BinaryCrossEntropy,
+        objective: Loss::BinaryCrossEntropy.into(),
         batch_size: 1,
         ..case(Shape::Flat(784), &[dense(32, Activation::Relu), linear(1)], Optimizer::sgd())
     };
@@ -88,6 +90,16 @@ fn steady_steps_allocate_nothing() {
         case(rows, &[lstm(20), linear(10)], Optimizer::adam()),
         case(rows, &[simple_rnn(20), linear(10)], Optimizer::sgd()),
         per_sample,
+        Case {
+            objective: Objective {
+                label_smoothing: 0.1,
+                l2: 0.01,
+                ..Loss::SoftmaxCrossEntropy.into()
+            },
+            clip_norm: Some(0.1),
+            ..case(image, &cnn, Optimizer::adamw())
+        },
+        case(image, &cnn, Optimizer::adamw()),
     ];
     // Every kind of layer, too.
     let examples = KINDS.iter().flat_map(|kind| (kind.examples)());
@@ -101,8 +113,10 @@ fn steady_steps_allocate_nothing() {
     for isa in Isa::detected() {
         for threads in [1, 3] {
             let pool = Pool::new(isa, threads).unwrap();
-            for Case { input, layers, loss, optimizer, batch_size } in &cases {
-                let mut network = Network::build(*input, layers, *loss, *optimizer, N, 1).unwrap();
+            for Case { input, layers, objective, clip_norm, optimizer, batch_size } in &cases {
+                let mut network =
+                    Network::build(*input, layers, *objective, *optimizer, N, 1).unwrap();
+                network.clip_gradients(*clip_norm).unwrap();
                 let x = &x[..N * input.len()];
                 // All of the samples at once, in one step or in as many as there are.
                 assert_eq!(batch_size * network.steps_at_once(*batch_size), N);

@@ -266,10 +266,94 @@ fn a_schedule_is_an_option_and_a_key() {
     }
     desk.put("bad.toml", &cosine.replace("last = 0.0", "last = 2.0"));
     let message = desk.refusal("train bad.toml", 2);
-    assert!(message.contains("bad.toml: line 7: schedule: last is a share"), "{message}");
+    assert!(message.contains("bad.toml: line 9: schedule: last is a share"), "{message}");
     desk.put("bad.toml", &cosine.replace("warm-up = 0.5", "warm-up = 99"));
     let message = desk.refusal("train bad.toml", 2);
-    assert!(message.contains("bad.toml: line 8: warm-up: 99 epochs of"), "{message}");
+    assert!(message.contains("bad.toml: line 10: warm-up: 99 epochs of"), "{message}");
+}
+
+#[test]
+fn what_regularises_is_an_option_and_a_key() {
+    let desk = Desk::new();
+    let printed = desk.output("recipe nlp-softmax");
+    assert!(printed.contains("label-smoothing = 0.0\nl2 = 0.0\noptimizer = "), "{printed}");
+    assert!(!printed.contains("clip-norm") && !printed.contains("weight-average"), "{printed}");
+    let changed = printed
+        .replace("label-smoothing = 0.0", "label-smoothing = 0.1")
+        .replace("l2 = 0.0", "l2 = 0.001\nclip-norm = 0.5\nweight-average = 0.9");
+    let lines = changed.lines().map(|line| match line.starts_with("optimizer = ") {
+        true => "optimizer = { name = \"adamw\", weight-decay = 0.3 }\n".to_owned(),
+        false => format!("{line}\n"),
+    });
+    let changed: String = lines.collect();
+    desk.put("mine.toml", &changed);
+    let all = [
+        ("optimizer", "adamw"),
+        ("weight-decay", "0.3"),
+        ("label-smoothing", "0.1"),
+        ("l2", "0.001"),
+        ("clip-norm", "0.5"),
+        ("weight-average", "0.9"),
+    ];
+    let model = |run: &str| bytes(&desk, &format!("{run}/model.safetensors"));
+    let train = |run: &str, without: &str| {
+        let mut options = String::new();
+        for (name, value) in all.iter().filter(|(name, _)| *name != without) {
+            options += &format!(" --{name} {value}");
+        }
+        desk.output(&format!("train nlp-softmax --epochs 1 --out {run}{options}"));
+        model(run)
+    };
+    desk.output("train mine.toml --epochs 1 --out file");
+    assert!(model("file") == train("options", ""));
+    for (number, (name, _)) in all.iter().enumerate().skip(1) {
+        assert!(model("file") != train(&format!("without-{number}"), name), "{name}");
+        let message = desk.refusal(&format!("train --resume file --{name} 0.7"), 2);
+        assert!(message.contains(&format!("--{name}: a resumed run keeps")), "{message}");
+    }
+    // The loss that is told includes the penalty and the smoothed labels, wherever it is told.
+    let toml: toml::Table =
+        String::from_utf8(bytes(&desk, "file/run.toml")).unwrap().parse().unwrap();
+    let trained = toml["result"]["test_loss"].as_float().unwrap();
+    let json: serde_json::Value = serde_json::from_str(&desk.output("eval file --json")).unwrap();
+    let evaluated = json["test_loss"].as_f64().unwrap();
+    assert!((trained - evaluated).abs() < 1e-6, "{trained}, {evaluated}");
+
+    for (change, wanted) in [
+        (
+            "--label-smoothing 1",
+            "label-smoothing: a share of the label is from 0 to below 1, not 1",
+        ),
+        ("--label-smoothing -0.1", "label-smoothing: a share"),
+        ("--l2 -1", "l2: a factor of 0 or more, not -1"),
+        ("--l2 NaN", "l2: a factor"),
+        ("--clip-norm 0", "clip-norm: a norm is a positive number, not 0"),
+        ("--weight-average 1", "weight-average: a decay is from 0 to below 1, not 1"),
+        ("--weight-decay 0.1", "weight-decay: adam has none; use it with adamw"),
+        ("--optimizer adamw --weight-decay -1", "adamw: the weight decay must not be negative"),
+        ("--optimizer adamw --momentum 0.5", "momentum: Adam has its own"),
+    ] {
+        let message = desk.refusal(&format!("train nlp-softmax {change}"), 2);
+        assert!(message.contains(wanted), "{message}");
+        assert!(!desk.path("runs").exists(), "{change} left a folder");
+    }
+    for (key, wanted) in [
+        ("label-smoothing = 0.1", "line 6: label-smoothing: a share"),
+        ("l2 = 0.001", "line 7: l2: a factor"),
+        ("clip-norm = 0.5", "line 8: clip-norm: a norm"),
+        ("weight-average = 0.9", "line 9: weight-average: a decay"),
+    ] {
+        let (name, _) = key.split_once(" = ").unwrap();
+        desk.put("bad.toml", &changed.replace(key, &format!("{name} = -3.0")));
+        let message = desk.refusal("train bad.toml", 2);
+        assert!(message.contains(wanted), "{message}");
+    }
+    desk.put("bad.toml", &changed.replace("softmax-cross-entropy", "mean-squared-error"));
+    let message = desk.refusal("train bad.toml", 2);
+    assert!(
+        message.contains("line 6: label-smoothing: squared errors have no labels"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -20,6 +20,9 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         input,
         layers,
         loss,
+        label_smoothing,
+        l2,
+        clip_norm,
         optimizer,
         schedule,
         warm_up,
@@ -28,6 +31,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         order,
         early_stopping,
         keep,
+        weight_average,
     } = task;
     let reports::Claim { accuracy, seconds, note } = claim;
     let mut fields = Vec::new();
@@ -44,6 +48,9 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
     }
     put("layers", &layers.len());
     put("loss", loss);
+    put("label smoothing", label_smoothing);
+    put("l2", l2);
+    put("clip norm", clip_norm);
     put("optimizer", optimizer);
     put("schedule", schedule);
     put("warm-up", warm_up);
@@ -52,6 +59,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
     put("order", order);
     put("early stopping", early_stopping);
     put("keep", keep);
+    put("weight average", weight_average);
     put("claimed accuracy", accuracy);
     put("claimed seconds", seconds);
     put("claim's note", note);

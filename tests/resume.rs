@@ -123,8 +123,21 @@ fn a_resumed_run_ends_with_the_bits_of_one_that_never_stopped() {
         (Schedule::Cosine { last: 0.0 }, 1.5),
         (Schedule::OneCycle { rise: 0.3, first: 0.04, last: 0.0 }, 0.0),
     ];
-    for (optimizer, (schedule, warm_up)) in optimizers.into_iter().zip(schedules) {
-        let task = Task { schedule, warm_up, ..task(optimizer) };
+    let scheduled = optimizers.into_iter().zip(schedules);
+    let scheduled = scheduled.map(|(optimizer, (schedule, warm_up))| Task {
+        schedule,
+        warm_up,
+        ..task(optimizer)
+    });
+    let regularised = [Keep::Last, Keep::BestLoss].map(|keep| Task {
+        label_smoothing: 0.1,
+        l2: 0.001,
+        clip_norm: Some(0.5),
+        weight_average: Some(0.8),
+        keep,
+        ..task(Optimizer::adamw())
+    });
+    for task in scheduled.chain(regularised) {
         let split = task.selection.apply(&dataset, SEED).unwrap();
         let expected = uninterrupted(&task, &split);
         // In the first epoch, after its last batch (before its validation), in the second and
@@ -138,7 +151,7 @@ fn a_resumed_run_ends_with_the_bits_of_one_that_never_stopped() {
             });
             assert_eq!(ended, Ended::Finished);
             let found = outcome(&session);
-            assert!(found == expected, "{optimizer}, stopped after batch {stop}");
+            assert!(found == expected, "{task:?}, stopped after batch {stop}");
         }
     }
 }

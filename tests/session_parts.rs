@@ -350,6 +350,77 @@ fn every_step_has_the_rate_of_its_schedule() {
     }
 }
 
+/// All that regularises, at once and each alone, changes the run and does so as written out by hand.
+#[test]
+fn what_regularises_is_part_of_every_step() {
+    let set = Set::new(TAIL, CLASSES);
+    let plain = Task { epochs: 4, early_stopping: None, ..convolutional() };
+    let decaying = Optimizer::adamw().with_learning_rate(0.004).with_weight_decay(0.5);
+    let all = Task {
+        label_smoothing: 0.1,
+        l2: 0.01,
+        clip_norm: Some(0.5),
+        optimizer: decaying,
+        weight_average: Some(0.9),
+        ..plain.clone()
+    };
+    let tasks = [
+        Task { label_smoothing: 0.1, ..plain.clone() },
+        Task { l2: 0.01, ..plain.clone() },
+        Task { clip_norm: Some(0.5), ..plain.clone() },
+        Task { optimizer: decaying, ..plain.clone() },
+        Task { weight_average: Some(0.9), ..plain.clone() },
+        Task { weight_average: Some(0.9), keep: Keep::Last, ..plain.clone() },
+        Task { batch_size: 1, epochs: 2, input: Input::Pixels, ..all.clone() },
+        all,
+    ];
+    let of = |task: &Task| compare(Isa::best(), task, &set);
+    let start = of(&plain);
+    for task in tasks {
+        let task = match task.batch_size {
+            1 => Task {
+                layers: vec![dense(6, Activation::Tanh), dense(4, Activation::Linear)],
+                ..task
+            },
+            _ => task,
+        };
+        let run = of(&task);
+        let kept = Weights::of(&run.network);
+        assert!(kept != Weights::of(&start.network), "{task:?} changes nothing");
+        // The average is kept, and not what it is of.
+        let is_last = task.keep == Keep::Last && task.weight_average.is_none();
+        assert_eq!(
+            kept == run.last,
+            is_last || run.best == Some(run.epochs.len()) && task.weight_average.is_none()
+        );
+    }
+}
+
+/// Single samples of a network that a kernel trains in blocks are trained one by one if something is done
+/// between two steps.
+#[test]
+fn single_samples_one_by_one() {
+    let set = Set::new(TAIL, 2);
+    let mut renumbered = Set { parts: set.parts.clone(), ..set };
+    let Parts { train, validation, test } = &mut renumbered.parts;
+    for part in [train, validation, test] {
+        part.labels.iter_mut().for_each(|label| *label = 1 - *label);
+    }
+    let plain = || one_by_one(Order::Shuffled);
+    let tasks = [
+        Task { l2: 0.01, ..plain() },
+        Task { label_smoothing: 0.1, ..plain() },
+        Task { clip_norm: Some(0.1), ..plain() },
+        Task { weight_average: Some(0.99), ..plain() },
+    ];
+    let start = compare(Isa::best(), &plain(), &renumbered);
+    for task in tasks {
+        assert_eq!(by_hand::network(&task, SIZE, SEED).steps_at_once(1), 1);
+        let run = compare(Isa::best(), &task, &renumbered);
+        assert!(Weights::of(&run.network) != Weights::of(&start.network), "{task:?}");
+    }
+}
+
 #[test]
 fn single_samples_in_blocks() {
     let set = Set::new(TAIL, 2);

@@ -15,40 +15,51 @@ pub fn softmax(logits: &[f32], classes: usize, probabilities: &mut [f32]) {
     }
 }
 
-/// `losses = -ln softmax(logits)[label]`; `dlogits = (softmax(logits) - one hot) / n`.
+/// `losses = -sum of t ln softmax(logits)`; `dlogits = (softmax(logits) - t) / n`, where `t` is 1 at the
+/// label and 0 elsewhere, smoothed.
 pub fn softmax_cross_entropy(
     logits: &[f32],
     classes: usize,
     labels: &[u8],
+    smoothing: f32,
     losses: &mut [f32],
     dlogits: &mut [f32],
 ) {
     let n = labels.len();
+    let smoothing = f64::from(smoothing);
     for i in 0..n {
         let row = &logits[i * classes..][..classes];
         let label = usize::from(labels[i]);
         let max = row.iter().fold(f64::NEG_INFINITY, |max, &z| max.max(f64::from(z)));
         let sum: f64 = row.iter().map(|&z| (f64::from(z) - max).exp()).sum();
-        losses[i] = flush((sum.ln() + max - f64::from(row[label])) as f32);
+        let mut loss = 0.0;
         for (j, &z) in row.iter().enumerate() {
-            let hot = if j == label { 1.0 } else { 0.0 };
-            let gradient = ((f64::from(z) - max).exp() / sum - hot) / n as f64;
+            let hot = if j == label { 1.0 - smoothing } else { 0.0 };
+            let target = hot + smoothing / classes as f64;
+            // A class that a mask has closed, and nothing asks for, has no loss.
+            if target != 0.0 {
+                loss += target * (sum.ln() + max - f64::from(z));
+            }
+            let gradient = ((f64::from(z) - max).exp() / sum - target) / n as f64;
             dlogits[i * classes + j] = flush(gradient as f32);
         }
+        losses[i] = flush(loss as f32);
     }
 }
 
-/// `losses = -ln` of the probability that `sigmoid(logit)` gives to the label;
-/// `dlogits = (sigmoid(logits) - labels) / n`.
+/// `losses = -t ln p - (1 - t) ln(1 - p)` with `p = sigmoid(logits)`; `dlogits = (p - t) / n`, where `t` is
+/// the label, smoothed.
 pub fn binary_cross_entropy(
     logits: &[f32],
     labels: &[u8],
+    smoothing: f32,
     losses: &mut [f32],
     dlogits: &mut [f32],
 ) {
     let n = labels.len();
     for i in 0..n {
-        let (z, label) = (f64::from(logits[i]), f64::from(labels[i]));
+        let (z, smoothing) = (f64::from(logits[i]), f64::from(smoothing));
+        let label = f64::from(labels[i]) * (1.0 - smoothing) + smoothing / 2.0;
         losses[i] = flush((z.max(0.0) - z * label + (-z.abs()).exp().ln_1p()) as f32);
         dlogits[i] = flush(((1.0 / (1.0 + (-z).exp()) - label) / n as f64) as f32);
     }

@@ -16,3 +16,4 @@ pub mod recurrent;
 pub mod row_norm;
 pub mod sums;
 pub mod update;
+pub mod vectors;

@@ -77,7 +77,14 @@ fn finite(root: f64, mean_square: f32) -> f64 {
 }
 
 /// One step of whatever the rule is: the twin of [`Moving::step`].
-pub fn step(Moving { rule, params, memory: [first, second] }: Moving, grads: &[f32]) {
+pub fn step(Moving { rule, decay, params, memory: [first, second] }: Moving, grads: &[f32]) {
+    let mut grads = grads.to_vec();
+    let decaying = params.len().min(decay.len);
+    for (w, g) in params[..decaying].iter_mut().zip(&mut grads) {
+        *g = flush(decay.l2.mul_add(*w, *g));
+        *w = flush(*w * (1.0 - decay.share));
+    }
+    let grads = &grads[..];
     match rule {
         Rule::Sgd(rule) => sgd(&rule, params, grads, first),
         Rule::RmsProp(rule) => rmsprop(&rule, params, grads, first, second),

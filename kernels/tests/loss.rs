@@ -6,6 +6,8 @@ use common::{assert_close, labels, noise, run_everywhere, untouched};
 use threadcount_kernels::{loss, naive};
 
 const ROWS: [usize; 9] = [0, 1, 3, 63, 64, 65, 409, 410, 1500];
+/// None, the usual, and labels that say nothing.
+const SMOOTHINGS: [f32; 3] = [0.0, 0.1, 1.0];
 const CLASSES: [usize; 9] = [1, 2, 4, 8, 10, 15, 16, 17, 100];
 
 /// Some logits far ahead of the others, beyond where e^z overflows.
@@ -41,18 +43,22 @@ fn softmax_cross_entropy() {
     for classes in CLASSES {
         for n in ROWS {
             let (z, labels) = (far_logits(1, n * classes), labels(2, n, classes));
-            let (mut losses, mut dz) = (untouched(n), untouched(z.len()));
-            naive::loss::softmax_cross_entropy(&z, classes, &labels, &mut losses, &mut dz);
-            let results = run_everywhere(|team| {
+            for smoothing in SMOOTHINGS {
                 let (mut losses, mut dz) = (untouched(n), untouched(z.len()));
-                loss::softmax_cross_entropy(team, &z, classes, &labels, &mut losses, &mut dz);
-                vec![losses, dz]
-            });
-            for (isa, outputs) in results {
-                let name = format!("{isa} {n} x {classes}");
-                assert_close(&outputs[0], &losses, 5e-7, 2e-7, &name);
-                // A gradient of p - 1 has the digits of 1.
-                assert_close(&outputs[1], &dz, 1e-6, 3e-7 / n.max(1) as f32, &name);
+                let twin = naive::loss::softmax_cross_entropy;
+                twin(&z, classes, &labels, smoothing, &mut losses, &mut dz);
+                let results = run_everywhere(|team| {
+                    let (mut losses, mut dz) = (untouched(n), untouched(z.len()));
+                    let kernel = loss::softmax_cross_entropy;
+                    kernel(team, &z, classes, &labels, smoothing, &mut losses, &mut dz);
+                    vec![losses, dz]
+                });
+                for (isa, outputs) in results {
+                    let name = format!("{isa} {n} x {classes}, {smoothing}");
+                    assert_close(&outputs[0], &losses, 5e-7, 2e-7, &name);
+                    // A gradient of p - 1 has the digits of 1.
+                    assert_close(&outputs[1], &dz, 1e-6, 3e-7 / n.max(1) as f32, &name);
+                }
             }
         }
     }
@@ -77,13 +83,13 @@ fn extreme_logits() {
         let z: Vec<f32> = rows.iter().flat_map(|row| (0..classes).map(row)).collect();
         let (n, labels) = (rows.len(), vec![0; rows.len()]);
         let (mut losses, mut dz) = (untouched(n), untouched(z.len()));
-        naive::loss::softmax_cross_entropy(&z, classes, &labels, &mut losses, &mut dz);
+        naive::loss::softmax_cross_entropy(&z, classes, &labels, 0.0, &mut losses, &mut dz);
         let mut p = untouched(z.len());
         naive::loss::softmax(&z, classes, &mut p);
         let results = run_everywhere(|team| {
             let (mut losses, mut dz, mut p) =
                 (untouched(n), untouched(z.len()), untouched(z.len()));
-            loss::softmax_cross_entropy(team, &z, classes, &labels, &mut losses, &mut dz);
+            loss::softmax_cross_entropy(team, &z, classes, &labels, 0.0, &mut losses, &mut dz);
             loss::softmax(team, &z, classes, &mut p);
             vec![losses, dz, p]
         });
@@ -112,7 +118,7 @@ fn extreme_binary_logits() {
     let (half, ln_2) = (0.5 / 8.0, std::f32::consts::LN_2);
     let results = run_everywhere(|team| {
         let (mut losses, mut dz) = (untouched(8), untouched(8));
-        loss::binary_cross_entropy(team, &z, &labels, &mut losses, &mut dz);
+        loss::binary_cross_entropy(team, &z, &labels, 0.0, &mut losses, &mut dz);
         vec![losses, dz]
     });
     for (isa, outputs) in results {
@@ -128,17 +134,22 @@ fn extreme_binary_logits() {
 fn binary_cross_entropy() {
     for n in [0, 1, 4, 7, 8, 9, 15, 16, 17, 997, 4095, 4097, 20_000] {
         let (z, labels) = (far_logits(1, n), labels(2, n, 2));
-        let (mut losses, mut dz) = (untouched(n), untouched(n));
-        naive::loss::binary_cross_entropy(&z, &labels, &mut losses, &mut dz);
-        // The twin takes the difference of sigmoid and label, which loses the small ones.
-        let results = run_everywhere(|team| {
+        for smoothing in SMOOTHINGS {
             let (mut losses, mut dz) = (untouched(n), untouched(n));
-            loss::binary_cross_entropy(team, &z, &labels, &mut losses, &mut dz);
-            vec![losses, dz]
-        });
-        for (isa, outputs) in results {
-            assert_close(&outputs[0], &losses, 5e-7, 1e-44, &format!("{isa} {n}"));
-            assert_close(&outputs[1], &dz, 5e-7, 1e-15, &format!("{isa} {n}"));
+            naive::loss::binary_cross_entropy(&z, &labels, smoothing, &mut losses, &mut dz);
+            let results = run_everywhere(|team| {
+                let (mut losses, mut dz) = (untouched(n), untouched(n));
+                loss::binary_cross_entropy(team, &z, &labels, smoothing, &mut losses, &mut dz);
+                vec![losses, dz]
+            });
+            // The twin takes the difference of sigmoid and label, which loses the small ones; smoothed
+            // labels lose them in the kernel too.
+            let tiny = if smoothing == 0.0 { 1e-15 } else { 1e-7 / n as f32 };
+            for (isa, outputs) in results {
+                let name = format!("{isa} {n}, {smoothing}");
+                assert_close(&outputs[0], &losses, 5e-7, 1e-44, &name);
+                assert_close(&outputs[1], &dz, 5e-7, tiny, &name);
+            }
         }
     }
 }
@@ -169,15 +180,28 @@ fn known_values() {
     let (mut losses, mut dz) = (untouched(2), untouched(6));
     // Equal logits: ln 3. A lead of 1000: no loss for the leader.
     let z = [5.0, 5.0, 5.0, 1000.0, 0.0, 0.0];
-    naive::loss::softmax_cross_entropy(&z, 3, &[1, 0], &mut losses, &mut dz);
+    naive::loss::softmax_cross_entropy(&z, 3, &[1, 0], 0.0, &mut losses, &mut dz);
     assert_close(&losses, &[3.0_f32.ln(), 0.0], 1e-7, 0.0, "losses");
     let sixth = 1.0 / 6.0;
     assert_close(&dz, &[sixth, -2.0 * sixth, sixth, 0.0, 0.0, 0.0], 1e-6, 0.0, "gradient");
 
     let (mut losses, mut dz) = (untouched(3), untouched(3));
-    naive::loss::binary_cross_entropy(&[0.0, -500.0, -500.0], &[1, 1, 0], &mut losses, &mut dz);
+    let (z, labels) = ([0.0, -500.0, -500.0], [1, 1, 0]);
+    naive::loss::binary_cross_entropy(&z, &labels, 0.0, &mut losses, &mut dz);
     assert_close(&losses, &[2.0_f32.ln(), 500.0, 0.0], 1e-7, 0.0, "losses");
     assert_close(&dz, &[-sixth, -2.0 * sixth, 0.0], 1e-6, 0.0, "gradient");
+    // Half of the label on all classes alike: 1/8 on each, 5/8 on the label's. A lead of 100 loses
+    // 3/8 of it; the gradient is the probabilities, 1, 0, 0, 0, less those shares.
+    let (mut losses, mut dz) = (untouched(1), untouched(4));
+    let z = [100.0, 0.0, 0.0, 0.0];
+    naive::loss::softmax_cross_entropy(&z, 4, &[0], 0.5, &mut losses, &mut dz);
+    assert_close(&losses, &[37.5], 1e-6, 0.0, "smoothed losses");
+    assert_close(&dz, &[0.375, -0.125, -0.125, -0.125], 1e-6, 0.0, "smoothed gradient");
+    // A quarter of the label given to both sides: 7/8 and 1/8.
+    let (mut losses, mut dz) = (untouched(2), untouched(2));
+    naive::loss::binary_cross_entropy(&[80.0, 80.0], &[1, 0], 0.25, &mut losses, &mut dz);
+    assert_close(&losses, &[10.0, 70.0], 1e-6, 0.0, "smoothed binary losses");
+    assert_close(&dz, &[0.0625, 0.4375], 1e-6, 0.0, "smoothed binary gradient");
 }
 
 /// The twins' gradients are slopes of the mean of their losses.
@@ -185,14 +209,16 @@ fn known_values() {
 fn gradients_are_slopes() {
     type Twin<'a> = &'a dyn Fn(&[f32], &mut [f32], &mut [f32]);
     let targets = noise(5, 12);
-    let twins: [(usize, Twin); 3] = [
+    let labels = [0, 1, 1, 0, 1, 0, 0, 0, 1, 1, 1, 0];
+    let twins: [(usize, Twin); 5] = [
         (3, &|z, losses, dz| {
-            naive::loss::softmax_cross_entropy(z, 4, &[2, 0, 3], losses, dz);
+            naive::loss::softmax_cross_entropy(z, 4, &[2, 0, 3], 0.0, losses, dz);
         }),
-        (12, &|z, losses, dz| {
-            let labels = [0, 1, 1, 0, 1, 0, 0, 0, 1, 1, 1, 0];
-            naive::loss::binary_cross_entropy(z, &labels, losses, dz);
+        (3, &|z, losses, dz| {
+            naive::loss::softmax_cross_entropy(z, 4, &[2, 0, 3], 0.3, losses, dz);
         }),
+        (12, &|z, losses, dz| naive::loss::binary_cross_entropy(z, &labels, 0.0, losses, dz)),
+        (12, &|z, losses, dz| naive::loss::binary_cross_entropy(z, &labels, 0.3, losses, dz)),
         (3, &|z, losses, dz| naive::loss::mean_squared_error(z, &targets, 4, losses, dz)),
     ];
     for (which, (n, twin)) in twins.into_iter().enumerate() {
@@ -218,5 +244,5 @@ fn gradients_are_slopes() {
 #[should_panic(expected = "label 10 with 10 classes")]
 fn a_label_too_large_is_a_bug() {
     let team = threadcount_kernels::Team::solo(threadcount_kernels::Isa::best());
-    loss::softmax_cross_entropy(&team, &[0.0; 10], 10, &[10], &mut [0.0], &mut [0.0; 10]);
+    loss::softmax_cross_entropy(&team, &[0.0; 10], 10, &[10], 0.0, &mut [0.0], &mut [0.0; 10]);
 }

@@ -9,7 +9,9 @@ use threadcount_kernels::conv::{self, Convolution};
 use threadcount_kernels::gemm::{Epilogue, Write, gemm};
 use threadcount_kernels::online_sgd::{BLOCK, TwoProducts, descend, scratch_len};
 use threadcount_kernels::recurrent::{self, RnnTape, Shape, Weights};
-use threadcount_kernels::update::{Adam, Moving, Nesterov, RmsProp, Rule, Sgd, step_by_product};
+use threadcount_kernels::update::{
+    Adam, Decay, Moving, Nesterov, RmsProp, Rule, Sgd, step_by_product,
+};
 use threadcount_kernels::{Activation, Geometry, Isa, Mat, MatMut, Padding, Team, loss};
 
 /// Asserts that `call` panics with a message that has `expected` in it.
@@ -68,11 +70,19 @@ fn a_bad_label_writes_no_loss() {
     labels[n - 1] = 3;
     let (mut losses, mut dlogits) = (vec![7.0; n], vec![7.0; n * classes]);
     assert_refused("label 3 with 3 classes", || {
-        loss::softmax_cross_entropy(&team(), &logits, classes, &labels, &mut losses, &mut dlogits);
+        loss::softmax_cross_entropy(
+            &team(),
+            &logits,
+            classes,
+            &labels,
+            0.0,
+            &mut losses,
+            &mut dlogits,
+        );
     });
     assert_refused("label 3 is neither 0 nor 1", || {
         let dlogits = &mut dlogits[..n];
-        loss::binary_cross_entropy(&team(), &logits[..n], &labels, &mut losses, dlogits);
+        loss::binary_cross_entropy(&team(), &logits[..n], &labels, 0.0, &mut losses, dlogits);
     });
     assert_eq!((losses, dlogits), (vec![7.0; n], vec![7.0; n * classes]));
 }
@@ -110,7 +120,8 @@ fn a_step_that_cannot_be_finished_moves_no_weight() {
         for by_product in [false, true] {
             assert_refused(expected, || {
                 let [first, second] = &mut memory;
-                let moving = Moving { rule, params: &mut params, memory: [first, second] };
+                let decay = Decay { l2: 0.1, share: 0.1, len };
+                let moving = Moving { rule, decay, params: &mut params, memory: [first, second] };
                 if by_product {
                     let x = Mat::new(&x, n, inputs);
                     step_by_product(&team(), x, &dz, &mut room, moving);

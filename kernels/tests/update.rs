@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{SIZES, assert_close, noise, run_everywhere};
+use common::{SIZES, assert_close, bits, noise, run_everywhere};
 use threadcount_kernels::gemm::{Epilogue, Write};
 use threadcount_kernels::naive;
-use threadcount_kernels::update::{self, Adam, Moving, Nesterov, RmsProp, Rule, Sgd};
+use threadcount_kernels::update::{self, Adam, Decay, Moving, Nesterov, RmsProp, Rule, Sgd};
 use threadcount_kernels::{Isa, Mat, MatMut, Team};
 
 /// Three steps of a sweep over parameters, gradients and two arrays of the optimizer's.
@@ -126,7 +126,9 @@ fn step_by_product() {
         let mut dw = vec![f32::NAN; len];
         let product = MatMut::new(&mut dw, inputs, units);
         naive::gemm::gemm(1.0, x.t(), dz_mat, Write::Set, product, Epilogue::None);
-        for rule in rules {
+        let all = Decay { l2: 0.3, share: 0.01, len };
+        let decays = [Decay::NONE, all];
+        for (rule, decay) in rules.iter().flat_map(|rule| decays.map(|decay| (*rule, decay))) {
             let positive: Vec<f32> = noise(5, len).iter().map(|x| x.abs()).collect();
             let start = [noise(3, len), positive.clone(), positive];
             let remembers = match rule {
@@ -136,18 +138,20 @@ fn step_by_product() {
             };
             let mut expected = start.clone();
             let [params, first, second] = expected.each_mut().map(Vec::as_mut_slice);
-            naive::update::step(Moving { rule, params, memory: [first, second] }, &dw);
+            let memory = [first, second];
+            naive::update::step(Moving { rule, decay, params, memory }, &dw);
             let results = run_everywhere(|team| {
                 let mut tensors = start.clone();
                 let mut room = vec![f32::NAN; len];
                 let [params, first, second] = tensors.each_mut().map(Vec::as_mut_slice);
                 let mut memory = [first, second];
                 memory[remembers..].iter_mut().for_each(|memory| *memory = &mut []);
-                update::step_by_product(team, x, &dz, &mut room, Moving { rule, params, memory });
+                let moving = Moving { rule, decay, params, memory };
+                update::step_by_product(team, x, &dz, &mut room, moving);
                 tensors.to_vec()
             });
             for (isa, tensors) in results {
-                let name = format!("{isa}, {n} of {inputs} x {units}, {rule:?}");
+                let name = format!("{isa}, {n} of {inputs} x {units}, {rule:?}, {decay:?}");
                 for (actual, expected) in tensors.iter().zip(&expected).take(1 + remembers) {
                     assert_close(actual, expected, 1e-4, 1e-5, &name);
                 }
@@ -201,7 +205,8 @@ fn special_gradients() {
                 let run = |step: &dyn Fn(Moving)| {
                     let [mut params, mut first, mut second] =
                         [vec![0.25; LEN], vec![0.0; LEN], vec![0.0; LEN]];
-                    step(Moving { rule, params: &mut params, memory: [&mut first, &mut second] });
+                    let memory = [&mut first[..], &mut second[..]];
+                    step(Moving { rule, decay: Decay::NONE, params: &mut params, memory });
                     params
                 };
                 let twin = run(&|moving| naive::update::step(moving, &grads));
@@ -244,7 +249,8 @@ fn special_memories() {
                 let [first, second] = &mut memory;
                 let mut params = vec![0.25; 21];
                 let team = Team::solo(isa);
-                let moving = Moving { rule, params: &mut params, memory: [first, second] };
+                let memory = [&mut first[..], &mut second[..]];
+                let moving = Moving { rule, decay: Decay::NONE, params: &mut params, memory };
                 moving.step(&team, &[0.5; 21]);
                 for (i, param) in params.iter().enumerate() {
                     assert_eq!(param.is_nan(), i == 3 || i == 20, "{isa} {rule:?}, element {i}");
@@ -267,4 +273,83 @@ fn steps_that_cannot_be_counted_further() {
         });
         assert!(params.iter().all(|w| *w == params[0] && *w < 0.5), "{isa}: {params:?}");
     }
+}
+
+/// Every rule under every decay, of none, one, some and all of the parameters, against the twin; and
+/// the parameters behind those that decay as they are without.
+#[test]
+fn decay() {
+    for rule in rules() {
+        for len in [1, 17, 9001] {
+            for (l2, share) in [(0.5, 0.0), (0.0, 0.125), (0.5, 0.125)] {
+                for decaying in [0, 1, len / 2, len - 1, len, len + 5] {
+                    let decay = Decay { l2, share, len: decaying };
+                    let positive: Vec<f32> = noise(5, len).iter().map(|x| x.abs()).collect();
+                    let (start, grads) =
+                        ([noise(3, len), positive.clone(), positive], noise(4, len));
+                    let run = |decay, step: &dyn Fn(Moving)| {
+                        let mut tensors = start.clone();
+                        let [params, first, second] = tensors.each_mut().map(Vec::as_mut_slice);
+                        let memory = [first, second];
+                        step(Moving { rule, decay, params, memory });
+                        tensors
+                    };
+                    let expected = run(decay, &|moving| naive::update::step(moving, &grads));
+                    let without =
+                        |team: &Team| run(Decay::NONE, &|moving| moving.step(team, &grads));
+                    let results = run_everywhere(|team| {
+                        let with = run(decay, &|moving| moving.step(team, &grads));
+                        let behind = decaying.min(len);
+                        for (with, without) in with.iter().zip(without(team)) {
+                            assert_eq!(
+                                bits(&with[behind..]),
+                                bits(&without[behind..]),
+                                "{decay:?}"
+                            );
+                        }
+                        with.to_vec()
+                    });
+                    for (isa, tensors) in results {
+                        let name = format!("{isa} {len}, {rule:?}, {decay:?}");
+                        for (actual, expected) in tensors.iter().zip(&expected) {
+                            assert_close(actual, expected, 1e-5, 1e-6, &name);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The two decays by hand: a penalty goes through the rule, decay apart from it does not.
+#[test]
+fn decay_by_hand() {
+    let sgd = Sgd { learning_rate: 0.5, momentum: 0.0, nesterov: Nesterov::No };
+    let step = |rule, decay, w: f32, g: f32| {
+        let (mut params, mut m, mut v) = ([w, w], [0.0; 2], [0.0; 2]);
+        let moving = Moving { rule, decay, params: &mut params, memory: [&mut m, &mut v] };
+        naive::update::step(moving, &[g, g]);
+        params
+    };
+    // g = 1 + 0.25 * 8 = 3, w = 8 - 1.5; the second parameter does not decay.
+    let l2 = Decay { l2: 0.25, share: 0.0, len: 1 };
+    assert_eq!(step(Rule::Sgd(sgd), l2, 8.0, 1.0), [6.5, 7.5]);
+    // w = 8 * 0.75 - 0.5
+    let apart = Decay { l2: 0.0, share: 0.25, len: 1 };
+    assert_eq!(step(Rule::Sgd(sgd), apart, 8.0, 1.0), [5.5, 7.5]);
+    // Adam's first step is the learning rate, whatever the gradient: a penalty changes nothing there.
+    let adam = Adam { learning_rate: 0.125, beta1: 0.9, beta2: 0.999, epsilon: 0.0, step: 1 };
+    let [decayed, plain] = step(Rule::Adam(adam), l2, 8.0, 1.0);
+    assert_close(&[decayed, plain], &[7.875; 2], 1e-6, 0.0, "adam, penalty");
+    let [decayed, plain] = step(Rule::Adam(adam), apart, 8.0, 1.0);
+    assert_close(&[decayed, plain], &[5.875, 7.875], 1e-6, 0.0, "adam, apart");
+}
+
+/// Parts of what moves have their parts of the decay.
+#[test]
+fn decay_is_split() {
+    let decay = Decay { l2: 1.0, share: 0.0, len: 5 };
+    let parts =
+        [(0, 3), (0, 5), (3, 4), (5, 4), (7, 1)].map(|(from, len)| decay.part(from, len).len);
+    assert_eq!(parts, [3, 5, 2, 0, 0]);
 }

@@ -18,8 +18,10 @@
 //! divided by an infinite root, all steps would be zero from then on. In gradient descent, which is
 //! a sum of products, an infinity remains one.
 
+mod decay;
 mod product;
 
+pub use decay::Decay;
 pub(crate) use product::INPUT_SHARES;
 pub use product::step_by_product;
 
@@ -109,7 +111,8 @@ impl Step<1, 2> for Momentum {
 /// If the lengths differ.
 #[track_caller]
 pub fn sgd(team: &Team, sgd: &Sgd, params: &mut [f32], grads: &[f32], velocity: &mut [f32]) {
-    Moving { rule: Rule::Sgd(*sgd), params, memory: [velocity, &mut []] }.step(team, grads);
+    let memory = [velocity, &mut [][..]];
+    Moving { rule: Rule::Sgd(*sgd), decay: Decay::NONE, params, memory }.step(team, grads);
 }
 
 /// The least value that a mean square counts as: its root is 9e-16. (The alternative is to set to zero
@@ -174,8 +177,8 @@ pub fn rmsprop(
     mean_square: &mut [f32],
     velocity: &mut [f32],
 ) {
-    let rule = Rule::RmsProp(*rmsprop);
-    Moving { rule, params, memory: [mean_square, velocity] }.step(team, grads);
+    let (rule, memory) = (Rule::RmsProp(*rmsprop), [mean_square, velocity]);
+    Moving { rule, decay: Decay::NONE, params, memory }.step(team, grads);
 }
 
 /// [`Adam`] with its corrections worked out for one step.
@@ -216,7 +219,8 @@ pub fn adam(
     m: &mut [f32],
     v: &mut [f32],
 ) {
-    Moving { rule: Rule::Adam(*adam), params, memory: [m, v] }.step(team, grads);
+    Moving { rule: Rule::Adam(*adam), decay: Decay::NONE, params, memory: [m, v] }
+        .step(team, grads);
 }
 
 /// One of the rules above, for one step.
@@ -235,6 +239,8 @@ pub enum Rule {
 pub struct Moving<'a> {
     /// The rule.
     pub rule: Rule,
+    /// What pulls the first of them towards zero.
+    pub decay: Decay,
     /// `[len]`
     pub params: &'a mut [f32],
     /// `[len]` each, in the order in which [`Rule`] names them; empty where it remembers less.
@@ -263,10 +269,12 @@ impl<'a> Moving<'a> {
             memory.split_at_mut(mid)
         });
         let (params, other_params) = self.params.split_at_mut(mid);
-        let rule = self.rule;
+        let (rule, decay) = (self.rule, self.decay);
+        let [decays, other_decays] =
+            [decay.part(0, params.len()), decay.part(mid, other_params.len())];
         (
-            Self { rule, params, memory: [first.0, second.0] },
-            Self { rule, params: other_params, memory: [first.1, second.1] },
+            Self { rule, decay: decays, params, memory: [first.0, second.0] },
+            Self { rule, decay: other_decays, params: other_params, memory: [first.1, second.1] },
         )
     }
 
@@ -293,20 +301,43 @@ impl<'a> Moving<'a> {
     #[track_caller]
     fn step_by(self, executor: Executor, grads: &[f32]) {
         self.check(grads.len());
-        let Self { rule, params, memory: [first, second] } = self;
+        let decaying = if self.decay.is_none() { 0 } else { self.decay.len };
+        if decaying > 0 && decaying < grads.len() {
+            let (first, rest) = self.split_at(decaying);
+            let (of_first, of_rest) = grads.split_at(decaying);
+            first.step_by(executor, of_first);
+            return rest.step_by(executor, of_rest);
+        }
+        let Self { rule, decay, params, memory: [first, second] } = self;
+        let decay = (decaying > 0).then_some(decay);
         match rule {
             Rule::Sgd(sgd) if sgd.momentum == 0.0 => {
-                sweep_by(executor, Plain(sgd), [grads], [params]);
+                decayed(executor, Plain(sgd), decay, grads, [params]);
             }
-            Rule::Sgd(sgd) => sweep_by(executor, Momentum(sgd), [grads], [params, first]),
+            Rule::Sgd(sgd) => decayed(executor, Momentum(sgd), decay, grads, [params, first]),
             Rule::RmsProp(rms) if rms.momentum == 0.0 => {
-                sweep_by(executor, rms, [grads], [params, first]);
+                decayed(executor, rms, decay, grads, [params, first]);
             }
-            Rule::RmsProp(rms) => sweep_by(executor, rms, [grads], [params, first, second]),
+            Rule::RmsProp(rms) => decayed(executor, rms, decay, grads, [params, first, second]),
             Rule::Adam(adam) => {
-                sweep_by(executor, adam.corrected(), [grads], [params, first, second]);
+                decayed(executor, adam.corrected(), decay, grads, [params, first, second]);
             }
         }
+    }
+}
+
+/// A sweep of this rule, under a decay if there is one.
+#[track_caller]
+fn decayed<const W: usize>(
+    executor: Executor,
+    rule: impl Step<1, W>,
+    decay: Option<Decay>,
+    grads: &[f32],
+    writes: [&mut [f32]; W],
+) {
+    match decay {
+        None => sweep_by(executor, rule, [grads], writes),
+        Some(decay) => sweep_by(executor, decay.of(rule), [grads], writes),
     }
 }
 

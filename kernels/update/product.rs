@@ -45,7 +45,7 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
     }
     let step = match moving.rule {
         // This step is itself a product, with scaled gradients.
-        Rule::Sgd(sgd) if sgd.momentum == 0.0 && n <= inputs => {
+        Rule::Sgd(sgd) if sgd.momentum == 0.0 && n <= inputs && moving.decay.is_none() => {
             let scaled = &mut room[..n * units];
             scaled.iter_mut().zip(dz).for_each(|(s, d)| *s = flush(-sgd.learning_rate * d));
             Step::Product { scaled }
@@ -56,7 +56,7 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
         0..SHARED => 1,
         _ => INPUT_SHARES * len.div_ceil(INPUT_SHARES * TASK),
     };
-    let Moving { rule, params, memory } = moving;
+    let Moving { rule, decay, params, memory } = moving;
     let (isa, blocking, params) = (team.isa(), *team.blocking(), Parts::new(params));
     let memory = memory.map(|memory| (memory.len(), Parts::new(memory)));
     team.run(tasks, |task, scratch| {
@@ -87,7 +87,8 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
                     Rule::RmsProp(_) | Rule::Adam(_) => Subnormals::Stay,
                 };
                 product_in_task(isa, &blocking, x, dz, Write::Set, dw, subnormals, scratch);
-                Moving { rule, params, memory }.step_by(Executor::Task(isa), grads);
+                let decay = decay.part(range.start, range.len());
+                Moving { rule, decay, params, memory }.step_by(Executor::Task(isa), grads);
             }
         }
     });

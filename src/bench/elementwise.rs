@@ -9,7 +9,7 @@ use crate::nn::{
 };
 use std::ops::Range;
 use std::sync::Mutex;
-use threadcount_kernels::update::Moving;
+use threadcount_kernels::update::{Decay, Moving};
 use threadcount_kernels::{Activation, Isa, Team, naive};
 
 impl Sweep {
@@ -268,7 +268,8 @@ impl UpdateCase {
         let len = self.params.len();
         let (params, rest) = out.split_at_mut(len);
         let (first, second) = rest.split_at_mut(rest.len().min(len));
-        Moving { rule: self.optimizer.kernel(1), params, memory: [first, second] }
+        let (rule, memory) = (self.optimizer.kernel(1), [first, second]);
+        Moving { rule, decay: Decay::NONE, params, memory }
     }
 }
 

@@ -29,20 +29,29 @@ pub(super) fn run(args: &Args) -> Result<()> {
             plan
         }
     };
-    let mut schedule = match task.schedule {
-        Schedule::Constant => String::new(),
-        ref other => format!(", {other}"),
-    };
+    let mut how = vec![task.optimizer.to_string()];
+    if task.schedule != Schedule::Constant {
+        how.push(task.schedule.to_string());
+    }
     if task.warm_up > 0.0 {
-        schedule += &format!(", {} epochs of warm-up", task.warm_up);
+        how.push(format!("{} epochs of warm-up", task.warm_up));
+    }
+    let factors = [("l2", task.l2), ("label smoothing", task.label_smoothing)];
+    for (name, factor) in factors.into_iter().filter(|(_, factor)| *factor > 0.0) {
+        how.push(format!("{name} {factor}"));
+    }
+    if let Some(norm) = task.clip_norm {
+        how.push(format!("gradients clipped to {norm}"));
+    }
+    if let Some(decay) = task.weight_average {
+        how.push(format!("weights averaged with {decay}"));
     }
     console::print(&format!(
-        "{}: {}\n\n{}\n\n{}{}, batches of {}, {} epochs{}\n",
+        "{}: {}\n\n{}\n\n{}, batches of {}, {} epochs{}\n",
         recipe.id,
         recipe.about,
         summary(&recipe.id, &plan),
-        task.optimizer,
-        schedule,
+        how.join(", "),
         task.batch_size,
         task.epochs,
         if task.early_stopping.is_some() { " at most" } else { "" }

@@ -51,7 +51,7 @@ struct ChangeFlags {
     /// Samples per optimizer step
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// sgd, rmsprop or adam
+    /// sgd, rmsprop, adam or adamw
     #[arg(long, value_name = "NAME")]
     optimizer: Option<String>,
     /// Learning rate
@@ -60,6 +60,21 @@ struct ChangeFlags {
     /// Momentum of sgd or rmsprop
     #[arg(long, value_name = "SHARE")]
     momentum: Option<f32>,
+    /// Weight decay of adamw, apart from the gradient
+    #[arg(long, value_name = "DECAY")]
+    weight_decay: Option<f32>,
+    /// Adds this times the squares of all weights to the loss
+    #[arg(long, value_name = "FACTOR")]
+    l2: Option<f32>,
+    /// Share of each label that is spread evenly over all classes
+    #[arg(long, value_name = "SHARE")]
+    label_smoothing: Option<f32>,
+    /// Gradients whose norm is larger are scaled down to it
+    #[arg(long, value_name = "NORM")]
+    clip_norm: Option<f32>,
+    /// Keeps a moving average of the weights with this decay, such as 0.999
+    #[arg(long, value_name = "DECAY")]
+    weight_average: Option<f32>,
     /// Learning-rate schedule: constant, cosine, one-cycle, plateau, or steps=10,20 (times 0.1 at the end
     /// of these epochs)
     #[arg(long, value_name = "NAME")]
@@ -367,6 +382,11 @@ impl From<ChangeFlags> for Changes {
             optimizer,
             learning_rate,
             momentum,
+            weight_decay,
+            l2,
+            label_smoothing,
+            clip_norm,
+            weight_average,
             schedule,
             warm_up,
             dropout,
@@ -378,6 +398,11 @@ impl From<ChangeFlags> for Changes {
             optimizer,
             learning_rate,
             momentum,
+            weight_decay,
+            l2,
+            label_smoothing,
+            clip_norm,
+            weight_average,
             schedule,
             warm_up,
             dropout,

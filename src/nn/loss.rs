@@ -102,12 +102,13 @@ impl Loss {
 
     /// Losses and hits of a batch, and the gradient of the mean loss by `outputs` (`[n, width]`).
     /// `losses` is `[n]`; `room` is scratch of the size of `outputs`, or empty where
-    /// [`Self::needs_targets`] says no. The targets have been checked.
+    /// [`Self::needs_targets`] says no. The targets have been checked. `smoothing` is that of
+    /// [`Objective`](crate::nn::Objective).
     pub(crate) fn apply(
         self,
         team: &Team,
         outputs: &[f32],
-        targets: Targets<'_>,
+        (targets, smoothing): (Targets<'_>, f32),
         losses: &mut [f32],
         room: &mut [f32],
         gradient: &mut [f32],
@@ -115,10 +116,11 @@ impl Loss {
         let width = outputs.len() / losses.len();
         match (self, targets) {
             (Self::SoftmaxCrossEntropy, Targets::Classes(labels)) => {
-                loss::softmax_cross_entropy(team, outputs, width, labels, losses, gradient);
+                let apply = loss::softmax_cross_entropy;
+                apply(team, outputs, width, labels, smoothing, losses, gradient);
             }
             (Self::BinaryCrossEntropy, Targets::Classes(labels)) => {
-                loss::binary_cross_entropy(team, outputs, labels, losses, gradient);
+                loss::binary_cross_entropy(team, outputs, labels, smoothing, losses, gradient);
             }
             (Self::MeanSquaredError, Targets::Classes(labels)) => {
                 fill_targets(labels, room);

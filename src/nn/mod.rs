@@ -3,7 +3,8 @@
 //! - `buffer`, `laps`: memory, and a stop-watch that a network carries where it is asked to
 //! - `model`: what a network is: [`Layer`]s, the [`Plan`] of their shapes and tensors, and the
 //!   [`Model`], which has the numbers too
-//! - `loss`: what outputs mean, and how far they are from their targets
+//! - `loss`, `objective`: what outputs mean, how far they are from their targets, and what else training
+//!   makes small
 //! - `run`: what running a model takes; [`Predictor`] runs it and learns nothing
 //! - `learn`: [`Optimizer`], and [`Network`], which trains a model
 //! - `io`: models in files
@@ -37,15 +38,18 @@ mod laps;
 mod learn;
 mod loss;
 mod model;
+mod objective;
 mod run;
 
 pub use crate::data::{Shape, Targets};
 pub use buffer::Buffer;
 pub(crate) use buffer::{bytes, check_memory};
 pub use laps::{Laps, Part};
+pub(crate) use learn::check_clip_norm;
 pub use learn::{Memory, Network, Optimizer, Stepping};
 pub(crate) use loss::fill_targets;
 pub use loss::{BatchResult, Loss};
 pub use model::*;
+pub use objective::Objective;
 pub use run::{BatchKey, Predictor};
 pub use threadcount_kernels::{Activation, Padding};

@@ -6,8 +6,7 @@
 //! within rounding. And given a network's own gradients, everything that the optimizer moves (the
 //! parameters, and what it remembers of them) **follows** by the twin's formula, within rounding again.
 
-use threadcount_kernels::update::Moving;
-use threadcount_kernels::{Team, naive};
+use threadcount_kernels::Team;
 
 use super::{NaiveNetwork, memory_of};
 use crate::nn::{BatchKey, BatchResult, Network, Targets, Tensor};
@@ -139,10 +138,7 @@ impl NaiveNetwork {
     /// Whether the optimizer's formula leads from start to end.
     fn follows(&self, start: &Network, gradients: &[f32], end: &Network) -> Agreement {
         let (mut params, mut memory) = (start.params().to_vec(), memory_of(start));
-        let mut buffers = memory.iter_mut().map(|buffer| &mut buffer[..]);
-        let mut next = || buffers.next().unwrap_or_default();
-        let (rule, both) = (self.optimizer.kernel(self.steps), [next(), next()]);
-        naive::update::step(Moving { rule, params: &mut params, memory: both }, gradients);
+        self.follow(gradients, &mut params, &mut memory);
         self.near("", start.params(), end.params(), &params)?;
         let [before, after] = [start, end].map(memory_of);
         let names = self.optimizer.buffers().iter();

@@ -7,13 +7,13 @@ mod agreement;
 
 pub use agreement::{Batches, Step};
 
-use threadcount_kernels::update::Moving;
+use threadcount_kernels::update::{Decay, Moving};
 use threadcount_kernels::{Activation, Isa, Team, naive};
 
 use crate::nn::{
     Backward, BatchKey, BatchResult, Buffers, Forward, Gradient, InputGradient, Loss, Mode,
-    Network, Optimizer, Params, Plan, PlannedLayer, Position, Saved, Targets, Twin, UnitLaps,
-    fill_targets,
+    Network, Objective, Optimizer, Params, Plan, PlannedLayer, Position, Saved, Targets, Twin,
+    UnitLaps, fill_targets,
 };
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
@@ -34,7 +34,8 @@ fn twin(planned: &PlannedLayer) -> &dyn Twin {
 #[derive(Clone, Debug)]
 pub struct NaiveNetwork {
     plan: Plan,
-    loss: Loss,
+    objective: Objective,
+    clip_norm: Option<f32>,
     optimizer: Optimizer,
     /// Optimizer steps done.
     steps: u64,
@@ -70,7 +71,8 @@ impl NaiveNetwork {
         }
         let (params, state) = (network.params().to_vec(), network.state().to_vec());
         Ok(Self {
-            loss: network.loss(),
+            objective: network.objective(),
+            clip_norm: network.clip_norm(),
             optimizer: network.optimizer(),
             steps: network.optimizer_steps(),
             seed,
@@ -111,7 +113,8 @@ impl NaiveNetwork {
         };
         let mut passes = self.forward(x, mode);
         let outputs = passes.last().map_or(x, |pass| &pass.y);
-        let (result, mut dy) = compare(self.loss, outputs, targets, n);
+        let (mut result, mut dy) = compare(self.objective, outputs, targets, n);
+        result.loss_sum += self.penalty() * n as f64;
         for (index, planned) in self.plan.layers().iter().enumerate().rev() {
             let (below, this) = passes.split_at_mut(index);
             let Pass { y, kept, winners } = &mut this[0];
@@ -207,11 +210,41 @@ impl NaiveNetwork {
 
     fn update(&mut self) {
         self.steps = self.steps.saturating_add(1);
-        let Self { params, grads, buffers, .. } = self;
-        let mut buffers = buffers.iter_mut().map(|buffer| &mut buffer[..]);
-        let mut next = || buffers.next().unwrap_or_default();
-        let (rule, memory) = (self.optimizer.kernel(self.steps), [next(), next()]);
-        naive::update::step(Moving { rule, params, memory }, grads);
+        let (mut params, mut buffers) = (self.params.clone(), self.buffers.clone());
+        self.follow(&self.grads, &mut params, &mut buffers);
+        (self.params, self.buffers) = (params, buffers);
+    }
+
+    /// What the weights add to the loss of each sample.
+    fn penalty(&self) -> f64 {
+        let weights = self.plan.params().iter().filter(|tensor| tensor.decays());
+        let weights = weights.flat_map(|tensor| &self.params[tensor.range.clone()]);
+        f64::from(self.objective.l2) * weights.map(|&w| f64::from(w).powi(2)).sum::<f64>()
+    }
+
+    /// Where the step that was counted last leads by these gradients of the loss.
+    fn follow(&self, gradients: &[f32], params: &mut [f32], buffers: &mut [Vec<f32>]) {
+        let mut gradients = gradients.to_vec();
+        let mut l2 = 2.0 * self.objective.l2;
+        if let Some(limit) = self.clip_norm {
+            for tensor in self.plan.params().iter().filter(|tensor| tensor.decays()) {
+                let range = tensor.range.clone();
+                naive::vectors::add_multiple(l2, &params[range.clone()], &mut gradients[range]);
+            }
+            l2 = 0.0;
+            let norm = naive::vectors::sum_of_squares(&gradients).sqrt();
+            naive::vectors::scale((f64::from(limit) / norm).min(1.0) as f32, &mut gradients);
+        }
+        for tensor in self.plan.params() {
+            let range = tensor.range.clone();
+            let len = if tensor.decays() { range.len() } else { 0 };
+            let decay = Decay { l2, share: self.optimizer.decay_share(), len };
+            let mut buffers = buffers.iter_mut().map(|buffer| &mut buffer[range.clone()]);
+            let mut next = || buffers.next().unwrap_or_default();
+            let (rule, memory) = (self.optimizer.kernel(self.steps), [next(), next()]);
+            let params = &mut params[range.clone()];
+            naive::update::step(Moving { rule, decay, params, memory }, &gradients[range.clone()]);
+        }
     }
 }
 
@@ -225,15 +258,22 @@ fn memory_of(network: &Network) -> Vec<Vec<f32>> {
 }
 
 /// Losses and hits of a batch of `n`, and the gradient of the mean loss by the outputs.
-fn compare(loss: Loss, outputs: &[f32], targets: Targets<'_>, n: usize) -> (BatchResult, Vec<f32>) {
+fn compare(
+    Objective { loss, label_smoothing: smoothing, .. }: Objective,
+    outputs: &[f32],
+    targets: Targets<'_>,
+    n: usize,
+) -> (BatchResult, Vec<f32>) {
     let width = outputs.len() / n;
     let (mut losses, mut gradient) = (vec![0.0; n], vec![0.0; outputs.len()]);
     match (loss, targets) {
         (Loss::SoftmaxCrossEntropy, Targets::Classes(labels)) => {
-            naive::loss::softmax_cross_entropy(outputs, width, labels, &mut losses, &mut gradient);
+            let twin = naive::loss::softmax_cross_entropy;
+            twin(outputs, width, labels, smoothing, &mut losses, &mut gradient);
         }
         (Loss::BinaryCrossEntropy, Targets::Classes(labels)) => {
-            naive::loss::binary_cross_entropy(outputs, labels, &mut losses, &mut gradient);
+            let twin = naive::loss::binary_cross_entropy;
+            twin(outputs, labels, smoothing, &mut losses, &mut gradient);
         }
         (Loss::MeanSquaredError, targets) => {
             let mut values = vec![0.0; outputs.len()];

@@ -20,6 +20,16 @@ pub struct Changes {
     pub learning_rate: Option<f32>,
     /// Momentum of SGD or RMSprop.
     pub momentum: Option<f32>,
+    /// Weight decay of AdamW.
+    pub weight_decay: Option<f32>,
+    /// Factor of the squared weights in the loss.
+    pub l2: Option<f32>,
+    /// Share of each label that is spread over all classes.
+    pub label_smoothing: Option<f32>,
+    /// Largest norm of the gradients.
+    pub clip_norm: Option<f32>,
+    /// Decay of the moving average of the weights.
+    pub weight_average: Option<f32>,
     /// Learning-rate schedule, as [`Schedule`] is spelt.
     pub schedule: Option<String>,
     /// Epochs of warm-up.
@@ -43,6 +53,10 @@ impl Changes {
             task.batch_size = at_least_one("batch-size", size)?;
         }
         self.change_optimizer(&mut task)?;
+        task.l2 = self.l2.unwrap_or(task.l2);
+        task.label_smoothing = self.label_smoothing.unwrap_or(task.label_smoothing);
+        task.clip_norm = self.clip_norm.or(task.clip_norm);
+        task.weight_average = self.weight_average.or(task.weight_average);
         if let Some(schedule) = &self.schedule {
             let parsed = schedule.parse::<Schedule>();
             task.schedule = parsed.map_err(|error| setting("schedule", error.to_string()))?;
@@ -62,6 +76,11 @@ impl Changes {
                 return Err(setting("activation", "this network has no hidden activation"));
             }
         }
+        // What does not fit the epochs is told when they are known to be the last word.
+        let Task { label_smoothing, l2, clip_norm, weight_average, loss, .. } = task;
+        let changed =
+            Task { label_smoothing, l2, clip_norm, weight_average, loss, ..Task::default() };
+        changed.check()?;
         Ok(task)
     }
 
@@ -71,12 +90,18 @@ impl Changes {
     /// As [`Self::apply`].
     pub fn beyond_epochs(&self, task: &Task) -> Result<Option<&'static str>> {
         let Self { epochs: _, batch_size, learning_rate, momentum, warm_up, dropout, .. } = *self;
+        let Self { weight_decay, l2, label_smoothing, clip_norm, weight_average, .. } = *self;
         let none = Self::default;
         let alone = [
             ("batch-size", Self { batch_size, ..none() }),
             ("optimizer", Self { optimizer: self.optimizer.clone(), ..none() }),
             ("learning-rate", Self { learning_rate, ..none() }),
             ("momentum", Self { momentum, ..none() }),
+            ("weight-decay", Self { weight_decay, ..none() }),
+            ("l2", Self { l2, ..none() }),
+            ("label-smoothing", Self { label_smoothing, ..none() }),
+            ("clip-norm", Self { clip_norm, ..none() }),
+            ("weight-average", Self { weight_average, ..none() }),
             ("schedule", Self { schedule: self.schedule.clone(), ..none() }),
             ("warm-up", Self { warm_up, ..none() }),
             ("dropout", Self { dropout, ..none() }),
@@ -104,10 +129,20 @@ impl Changes {
             task.optimizer = task.optimizer.with_learning_rate(rate);
         }
         if let Some(share) = self.momentum {
-            if matches!(task.optimizer, Optimizer::Adam { .. }) {
+            if matches!(task.optimizer, Optimizer::Adam { .. } | Optimizer::AdamW { .. }) {
                 return Err(setting("momentum", "Adam has its own; use it with sgd or rmsprop"));
             }
             task.optimizer = task.optimizer.with_momentum(share);
+        }
+        if let Some(decay) = self.weight_decay {
+            if !matches!(task.optimizer, Optimizer::AdamW { .. }) {
+                let name = task.optimizer.name();
+                return Err(setting(
+                    "weight-decay",
+                    format!("{name} has none; use it with adamw, or l2 with any optimizer"),
+                ));
+            }
+            task.optimizer = task.optimizer.with_weight_decay(decay);
         }
         task.optimizer.check()
     }

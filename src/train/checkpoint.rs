@@ -12,6 +12,11 @@ use std::path::Path;
 /// Raised when the meaning of a checkpoint changes.
 const FORMAT: u32 = 2;
 
+/// The names of the best weights so far.
+const BEST: [&str; 2] = ["best/params", "best/state"];
+/// The names of the moving average's.
+const AVERAGE: [&str; 2] = ["average/params", "average/state"];
+
 /// The text beside the tensors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,9 +61,10 @@ impl Session<'_> {
             .chain(network.tensors(Saved::Optimizer))
             .map(|TensorRef { name, shape, data }| Tensor { name, shape: shape.to_vec(), data })
             .collect();
-        if let Some(best) = &self.best {
-            tensors.push(Tensor::flat("best/params", &best.params));
-            tensors.push(Tensor::flat("best/state", &best.state));
+        for (names, weights) in [(BEST, &self.best), (AVERAGE, &self.average)] {
+            if let Some(Weights { params, state }) = weights {
+                tensors.extend([Tensor::flat(names[0], params), Tensor::flat(names[1], state)]);
+            }
         }
         let mut header = Header {
             format: FORMAT,
@@ -98,12 +104,18 @@ impl Session<'_> {
         }
         self.network.set_optimizer_steps(header.optimizer_steps);
         (self.best, self.last) = (None, None);
-        if self.task().keep != Keep::Last && header.progress.best.is_some() {
-            let mut best = Weights::of(&self.network);
-            for (name, to) in [("best/params", &mut best.params), ("best/state", &mut best.state)] {
+        let weights = |names: [&str; 2]| {
+            let mut weights = Weights::of(&self.network);
+            for (name, to) in names.into_iter().zip([&mut weights.params, &mut weights.state]) {
                 tensors.copy(name, &[to.len()], Numbers::Finite, to)?;
             }
-            self.best = Some(best);
+            Ok::<_, Error>(Some(weights))
+        };
+        if self.task().keep != Keep::Last && header.progress.best.is_some() {
+            self.best = weights(BEST)?;
+        }
+        if self.task().weight_average.is_some() {
+            self.average = weights(AVERAGE)?;
         }
         self.progress = header.progress;
         Ok(())

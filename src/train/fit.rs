@@ -74,7 +74,7 @@ pub struct Trained {
 
 impl Trained {
     fn new(model: Model, scale: Scale, task: &Task, sample: Shape, pool: Pool) -> Result<Self> {
-        let predictor = Predictor::new(model, task.loss, EVALUATION_BATCH)?;
+        let predictor = Predictor::new(model, task.objective(), EVALUATION_BATCH)?;
         Ok(Self { predictor, scale, sample, history: History::default(), origin: None, pool })
     }
 

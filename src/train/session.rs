@@ -13,7 +13,7 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::time::Instant;
-use threadcount_kernels::Team;
+use threadcount_kernels::{Team, vectors};
 
 /// A run of a task, from its first batch to its last, that can be saved after any batch.
 pub struct Session<'a> {
@@ -23,6 +23,8 @@ pub struct Session<'a> {
     scale: Scale,
     pub(super) network: Network,
     pub(super) progress: Progress,
+    /// The moving average of the weights, if the task asks for one.
+    pub(super) average: Option<Weights>,
     /// The weights of `progress.best`, unless the task keeps the last ones.
     pub(super) best: Option<Weights>,
     /// Those of the last step, once the run has finished and the network has the best ones.
@@ -98,19 +100,25 @@ impl<'a> Session<'a> {
     /// [`Error::Usage`] if the network does not fit the images, or the schedule not the epochs; as
     /// [`Task::check_classes`].
     pub fn new(task: &'a Task, split: &'a Split, seed: u64) -> Result<Self> {
-        task.check_schedule()?;
+        task.check()?;
         let samples = &split.train;
         let largest = largest_batch(task, samples);
         let shape = task.input.of(samples.shape())?;
         let layers = task.layers_for(samples.classes());
         check_memory(memory(task, &Plan::new(shape, &layers)?, samples))?;
-        let network = Network::build(shape, &layers, task.loss, task.optimizer, largest, seed)?;
+        let objective = task.objective();
+        let mut network = Network::build(shape, &layers, objective, task.optimizer, largest, seed)?;
+        network.clip_gradients(task.clip_norm)?;
+        if task.weight_average.is_some() {
+            network.step_one_by_one();
+        }
         task.check_classes(samples, network.plan().output().len())?;
         Ok(Self {
             task,
             split,
             seed,
             scale: Scale::fit(task.scaling, samples),
+            average: task.weight_average.map(|_| Weights::of(&network)),
             network,
             progress: Progress::default(),
             best: None,
@@ -197,10 +205,9 @@ impl<'a> Session<'a> {
                 return Ok(Ended::Interrupted);
             }
         }
-        if let (Some(best), None) = (&self.best, &self.last) {
+        if let (Some(kept), None) = (self.best.as_ref().or(self.average.as_ref()), &self.last) {
             self.last = Some(Weights::of(&self.network));
-            self.network.params_mut().copy_from_slice(&best.params);
-            self.network.state_mut().copy_from_slice(&best.state);
+            kept.copy_to(&mut self.network);
         }
         Ok(Ended::Finished)
     }
@@ -236,6 +243,7 @@ impl<'a> Session<'a> {
             let (x, targets) = self.batch.gather(team, samples, &self.scale, picks);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };
             let result = self.network.train_steps(team, x, targets, size, key)?;
+            self.take_average(team);
             if !result.loss_sum.is_finite() {
                 return Err(self.diverged());
             }
@@ -261,8 +269,18 @@ impl<'a> Session<'a> {
     /// Validates, and takes the epoch into the history.
     fn end_epoch(&mut self, team: &Team) -> Result<()> {
         let started = Instant::now();
-        let Score { loss: val_loss, accuracy: val_accuracy } =
-            score(&mut self.network, team, &self.split.validation, &self.scale)?;
+        // The network has the average's weights until it has been looked at.
+        self.swap_average();
+        let score = score(&mut self.network, team, &self.split.validation, &self.scale);
+        let ended = score.and_then(|score| self.take_in(score));
+        self.swap_average();
+        self.progress.train_seconds += started.elapsed().as_secs_f64();
+        ended
+    }
+
+    /// Takes the epoch into the history, and its weights if they are the best so far.
+    fn take_in(&mut self, score: Score) -> Result<()> {
+        let Score { loss: val_loss, accuracy: val_accuracy } = score;
         if !val_loss.is_finite() {
             return Err(self.diverged());
         }
@@ -281,14 +299,32 @@ impl<'a> Session<'a> {
         if improves(self.task.keep, progress.best.as_ref(), &epoch) {
             progress.best = Some(epoch);
             let best = self.best.get_or_insert_with(|| Weights::of(&self.network));
-            best.params.copy_from_slice(self.network.params());
-            best.state.copy_from_slice(self.network.state());
+            best.copy_from(&self.network);
         }
         progress.plateaus.take_in(&self.task.schedule, &epoch);
         progress.history.epochs.push(epoch);
         (progress.batches, progress.loss_sum, progress.correct) = (0, 0.0, 0);
-        progress.train_seconds += started.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// A step of the average, behind one of the optimizer.
+    fn take_average(&mut self, team: &Team) {
+        let (Some(decay), Some(average)) = (self.task.weight_average, &mut self.average) else {
+            return;
+        };
+        let steps = self.network.optimizer_steps() as f64;
+        let decay = f64::from(decay).min((1.0 + steps) / (10.0 + steps));
+        let share = (1.0 - decay) as f32;
+        vectors::approach(team, share, self.network.params(), &mut average.params);
+        vectors::approach(team, share, self.network.state(), &mut average.state);
+    }
+
+    /// Exchanges the network's weights and the average's, if there is one.
+    fn swap_average(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.params.swap_with_slice(self.network.params_mut());
+            average.state.swap_with_slice(self.network.state_mut());
+        }
     }
 
     fn diverged(&self) -> Error {
@@ -329,17 +365,28 @@ fn largest_batch(task: &Task, samples: &Samples) -> usize {
 /// What [`Session::memory`] says, before there is a session.
 fn memory(task: &Task, plan: &Plan, samples: &Samples) -> u64 {
     let largest = largest_batch(task, samples);
-    let network = Network::memory(plan, task.loss, task.optimizer, largest);
+    let network = Network::memory(plan, task.objective(), task.optimizer, largest);
     let best = if task.keep == Keep::Last { 0 } else { network.model };
-    let checkpoint = [network.model, network.optimizer, best];
+    let average = if task.weight_average.is_none() { 0 } else { network.model };
+    let checkpoint = [network.model, network.optimizer, best, average];
     let batch = bytes(largest.saturating_mul(samples.shape().len()));
-    let all = [network.total(), best, batch].into_iter().chain(checkpoint);
+    let all = [network.total(), best, average, batch].into_iter().chain(checkpoint);
     all.fold(0, u64::saturating_add)
 }
 
 impl Weights {
     pub(super) fn of(network: &Network) -> Self {
         Self { params: network.params().to_vec(), state: network.state().to_vec() }
+    }
+
+    fn copy_from(&mut self, network: &Network) {
+        self.params.copy_from_slice(network.params());
+        self.state.copy_from_slice(network.state());
+    }
+
+    fn copy_to(&self, network: &mut Network) {
+        network.params_mut().copy_from_slice(&self.params);
+        network.state_mut().copy_from_slice(&self.state);
     }
 }
 

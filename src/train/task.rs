@@ -3,7 +3,7 @@
 
 use super::schedule::Schedule;
 use crate::data::{Samples, Scaling, Selection};
-use crate::nn::{Layer, LayerOption, Loss, Optimizer, Shape};
+use crate::nn::{Layer, LayerOption, Loss, Objective, Optimizer, Shape, check_clip_norm};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,12 @@ pub struct Task {
     pub layers: Vec<Layer>,
     /// What is minimised.
     pub loss: Loss,
+    /// As in [`Objective`].
+    pub label_smoothing: f32,
+    /// As in [`Objective`].
+    pub l2: f32,
+    /// The largest norm of the gradients: as [`Network::clip_gradients`](crate::nn::Network::clip_gradients).
+    pub clip_norm: Option<f32>,
     /// How.
     pub optimizer: Optimizer,
     /// How the optimizer's learning rate goes through the training.
@@ -37,6 +43,11 @@ pub struct Task {
     pub early_stopping: Option<EarlyStopping>,
     /// Which epoch's weights are the result.
     pub keep: Keep,
+    /// The decay of an exponential moving average of the weights and moving statistics, 0 to below 1: after
+    /// step t it becomes `d average + (1 - d) weights`, where `d` is the smaller of this and
+    /// `(1 + t) / (10 + t)`, so that the first weights are soon forgotten (as TensorFlow's
+    /// `ExponentialMovingAverage`). Validation looks at the average, and it is what a run keeps.
+    pub weight_average: Option<f32>,
 }
 
 /// Everything but the layers as Keras has it: Adam on batches of 32 shuffled samples. Ten epochs, of
@@ -49,6 +60,9 @@ impl Default for Task {
             input: Input::AsIs,
             layers: Vec::new(),
             loss: Loss::SoftmaxCrossEntropy,
+            label_smoothing: 0.0,
+            l2: 0.0,
+            clip_norm: None,
             optimizer: Optimizer::adam(),
             schedule: Schedule::Constant,
             warm_up: 0.0,
@@ -57,6 +71,7 @@ impl Default for Task {
             order: Order::Shuffled,
             early_stopping: None,
             keep: Keep::Last,
+            weight_average: None,
         }
     }
 }
@@ -72,6 +87,28 @@ impl Task {
 }
 
 impl Task {
+    /// What its training makes small.
+    pub fn objective(&self) -> Objective {
+        Objective { loss: self.loss, label_smoothing: self.label_smoothing, l2: self.l2 }
+    }
+
+    /// Refuses settings that no training can have, each by itself or beside others.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] or [`Error::Setting`] with the setting and its range.
+    pub fn check(&self) -> Result<()> {
+        self.check_schedule()?;
+        self.objective().check()?;
+        self.clip_norm.map_or(Ok(()), check_clip_norm)?;
+        match self.weight_average {
+            Some(decay) if !(0.0..1.0).contains(&decay) => Err(Error::Setting {
+                name: "weight-average",
+                fault: format!("a decay is from 0 to below 1, not {decay}"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Says that a network with so many outputs tells all classes of `samples` apart. More outputs than
     /// classes are fine.
     ///

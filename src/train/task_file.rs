@@ -57,6 +57,9 @@ impl Task {
             input,
             layers,
             loss,
+            label_smoothing,
+            l2,
+            clip_norm,
             optimizer,
             schedule,
             warm_up,
@@ -65,12 +68,15 @@ impl Task {
             order,
             early_stopping,
             keep,
+            weight_average,
         } = self;
         let mut values = vec![
             ("selection", inline(selection)),
             ("scaling", inline(scaling)),
             ("input", inline(input)),
             ("loss", inline(loss)),
+            ("label-smoothing", inline(label_smoothing)),
+            ("l2", inline(l2)),
             ("optimizer", inline(optimizer)),
             ("schedule", inline(schedule)),
             ("warm-up", inline(warm_up)),
@@ -79,9 +85,12 @@ impl Task {
             ("order", inline(order)),
             ("keep", inline(keep)),
         ];
-        if let Some(stopping) = early_stopping {
-            values.push(("early-stopping", inline(stopping)));
-        }
+        let optional = [
+            ("clip-norm", clip_norm.map(|norm| inline(&norm))),
+            ("early-stopping", early_stopping.map(|stopping| inline(&stopping))),
+            ("weight-average", weight_average.map(|decay| inline(&decay))),
+        ];
+        values.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
         let mut text = String::new();
         for (key, value) in values {
             let value = value.map_err(|error| Error::Usage(format!("{key}: {error}")))?;
@@ -118,20 +127,36 @@ struct Plain {
     scaling: Scaling,
     input: Input,
     loss: Loss,
+    label_smoothing: f32,
+    l2: f32,
+    clip_norm: Option<f32>,
     epochs: NonZeroUsize,
     batch_size: NonZeroUsize,
     order: Order,
     early_stopping: Option<EarlyStopping>,
     keep: Keep,
+    weight_average: Option<f32>,
 }
 
 impl Default for Plain {
     fn default() -> Self {
-        let Task { scaling, input, loss, epochs, batch_size, order, early_stopping, keep, .. } =
-            Task::default();
-        let [epochs, batch_size] =
-            [epochs, batch_size].map(|n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN));
-        Self { scaling, input, loss, epochs, batch_size, order, early_stopping, keep }
+        let task = Task::default();
+        let [epochs, batch_size] = [task.epochs, task.batch_size]
+            .map(|n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN));
+        Self {
+            scaling: task.scaling,
+            input: task.input,
+            loss: task.loss,
+            label_smoothing: task.label_smoothing,
+            l2: task.l2,
+            clip_norm: task.clip_norm,
+            epochs,
+            batch_size,
+            order: task.order,
+            early_stopping: task.early_stopping,
+            keep: task.keep,
+            weight_average: task.weight_average,
+        }
     }
 }
 
@@ -163,24 +188,34 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         line = value.line();
         warm_up = value.read(f64::deserialize).map_err(|fault| fault.of("warm-up"))?;
     }
-    let Plain { scaling, input, loss, epochs, batch_size, order, early_stopping, keep } =
-        table.rest()?;
+    let lines = table.lines();
+    let plain: Plain = table.rest()?;
     let task = Task {
         selection,
-        scaling,
-        input,
+        scaling: plain.scaling,
+        input: plain.input,
         layers,
-        loss,
+        loss: plain.loss,
+        label_smoothing: plain.label_smoothing,
+        l2: plain.l2,
+        clip_norm: plain.clip_norm,
         optimizer,
         schedule,
         warm_up,
-        epochs: epochs.get(),
-        batch_size: batch_size.get(),
-        order,
-        early_stopping,
-        keep,
+        epochs: plain.epochs.get(),
+        batch_size: plain.batch_size.get(),
+        order: plain.order,
+        early_stopping: plain.early_stopping,
+        keep: plain.keep,
+        weight_average: plain.weight_average,
     };
-    task.check_schedule().map_err(|error| Fault::at(line, error.to_string()))?;
+    task.check().map_err(|error| match error {
+        Error::Setting { name, fault } => {
+            let line = lines.get(name).copied().unwrap_or(line);
+            Fault::at(line, format!("{name}: {fault}"))
+        }
+        error => Fault::at(line, error.to_string()),
+    })?;
     Ok(task)
 }
 

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use threadcount::data::Scale;
-use threadcount::nn::{BatchKey, Network};
+use threadcount::nn::{BatchKey, Network, Objective};
 use threadcount::random::{Key, Purpose};
 use threadcount::train::{Keep, Order, Schedule, Task};
 use threadcount_kernels::Team;
@@ -169,7 +169,15 @@ impl Part {
 pub(crate) fn network(task: &Task, [height, width]: [usize; 2], seed: u64) -> Network {
     let shape = task.input.shape(height, width);
     let most = EVALUATION_BATCH.max(task.batch_size);
-    Network::build(shape, &task.layers, task.loss, task.optimizer, most, seed).unwrap()
+    let Task { loss, label_smoothing, l2, .. } = *task;
+    let objective = Objective { loss, label_smoothing, l2 };
+    let mut network =
+        Network::build(shape, &task.layers, objective, task.optimizer, most, seed).unwrap();
+    network.clip_gradients(task.clip_norm).unwrap();
+    if task.weight_average.is_some() {
+        network.step_one_by_one();
+    }
+    network
 }
 
 /// The order of the samples in an epoch, counted from 0.
@@ -240,6 +248,8 @@ pub(crate) fn train(
     let at_once = task.batch_size * network.steps_at_once(task.batch_size);
     let mut epochs: Vec<Epoch> = Vec::new();
     let mut kept: Option<(usize, Weights)> = None;
+    let mut average = Weights::of(&network);
+    let mut steps = 0_u32;
     let mut stopped = false;
     for epoch in 0..task.epochs as u64 {
         let (mut loss, mut correct) = (0.0, 0);
@@ -254,6 +264,15 @@ pub(crate) fn train(
             };
             loss += result.loss_sum;
             correct += result.correct;
+            steps += 1;
+            if let Some(decay) = task.weight_average {
+                let decay = f64::from(decay).min((1 + steps) as f64 / (10 + steps) as f64);
+                average.approach((1.0 - decay) as f32, &Weights::of(&network));
+            }
+        }
+        let trained = Weights::of(&network);
+        if task.weight_average.is_some() {
+            average.put(&mut network);
         }
         let training = Score { loss: loss / n as f64, accuracy: correct as f64 / n as f64 };
         let validation = parts.validation.score(&mut network, team, scale);
@@ -268,6 +287,7 @@ pub(crate) fn train(
         if task.keep != Keep::Last && first_lowest(&epochs, by) == epochs.len() {
             kept = Some((epochs.len(), Weights::of(&network)));
         }
+        trained.put(&mut network);
         // Epochs since the one with the lowest validation loss.
         let lowest = first_lowest(&epochs, |epoch| epoch.validation.loss);
         let rule = task.early_stopping;
@@ -277,9 +297,11 @@ pub(crate) fn train(
         }
     }
     let last = Weights::of(&network);
-    let best = kept.map(|(best, Weights { params, state })| {
-        network.params_mut().copy_from_slice(&params);
-        network.state_mut().copy_from_slice(&state);
+    if task.weight_average.is_some() {
+        average.put(&mut network);
+    }
+    let best = kept.map(|(best, weights)| {
+        weights.put(&mut network);
         best
     });
     Run { network, epochs, stopped, best, last }
@@ -294,6 +316,23 @@ fn first_lowest(epochs: &[Epoch], by: impl Fn(&Epoch) -> f64) -> usize {
 impl Weights {
     pub(crate) fn of(network: &Network) -> Self {
         Self { params: network.params().to_vec(), state: network.state().to_vec() }
+    }
+
+    fn put(&self, network: &mut Network) {
+        network.params_mut().copy_from_slice(&self.params);
+        network.state_mut().copy_from_slice(&self.state);
+    }
+
+    /// Goes a share of the way to others.
+    fn approach(&mut self, share: f32, to: &Self) {
+        let of = |average: &mut Vec<f32>, to: &[f32]| {
+            for (average, to) in average.iter_mut().zip(to) {
+                let new = share.mul_add(to - *average, *average);
+                *average = if new.abs() < f32::MIN_POSITIVE { 0.0 } else { new };
+            }
+        };
+        of(&mut self.params, &to.params);
+        of(&mut self.state, &to.state);
     }
 }
 

@@ -48,6 +48,12 @@ pub(crate) struct Case {
     pub(crate) input: Vec<usize>,
     pub(crate) layers: Vec<Layer>,
     pub(crate) loss: Loss,
+    #[serde(default)]
+    pub(crate) l2: f32,
+    #[serde(default)]
+    pub(crate) label_smoothing: f32,
+    #[serde(default)]
+    pub(crate) clip_norm: Option<f32>,
     pub(crate) optimizer: Optimizer,
     pub(crate) batch: usize,
     /// How many samples there are; the batches go round them.
@@ -109,6 +115,7 @@ pub(crate) enum Optimizer {
     Sgd { learning_rate: f32, momentum: f32 },
     Rmsprop { learning_rate: f32, rho: f32, momentum: f32, epsilon: f32 },
     Adam { learning_rate: f32, beta1: f32, beta2: f32, epsilon: f32 },
+    Adamw { learning_rate: f32, beta1: f32, beta2: f32, epsilon: f32, weight_decay: f32 },
 }
 
 /// How far float32 may stray.

@@ -25,14 +25,15 @@ LIMIT = 1e-5
 keras.config.set_floatx("float64")
 
 
-def layer(spec):
+def layer(spec, l2):
     spec = dict(spec)
+    decay = {"kernel_regularizer": keras.regularizers.L2(l2)}
     kind, build = spec.pop("type"), keras.layers
     if kind == "dense":
-        return build.Dense(spec["units"], spec["activation"])
+        return build.Dense(spec["units"], spec["activation"], **decay)
     if kind == "conv2d":
         sizes = spec["filters"], spec["kernel"]
-        return build.Conv2D(*sizes, padding=spec["padding"], activation=spec["activation"])
+        return build.Conv2D(*sizes, padding=spec["padding"], activation=spec["activation"], **decay)
     if kind == "leaky_relu":
         return build.LeakyReLU(negative_slope=spec["slope"])
     if kind == "batch_norm":
@@ -43,33 +44,37 @@ def layer(spec):
         return build.AveragePooling2D(spec["size"])
     if kind == "flatten":
         return build.Flatten()
-    return {"simple_rnn": build.SimpleRNN, "lstm": build.LSTM}[kind](spec["units"], unroll=True)
+    decay["recurrent_regularizer"] = decay["kernel_regularizer"]
+    return {"simple_rnn": build.SimpleRNN, "lstm": build.LSTM}[kind](spec["units"], unroll=True, **decay)
 
 
-def optimizer(spec):
+def optimizer(spec, clip_norm, model):
     spec = {key.replace("beta", "beta_"): value for key, value in spec.items()}
-    kinds = {"sgd": keras.optimizers.SGD, "rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
-    return kinds[spec.pop("type")](**spec)
+    all = keras.optimizers
+    kinds = {"sgd": all.SGD, "rmsprop": all.RMSprop, "adam": all.Adam, "adamw": all.AdamW}
+    made = kinds[spec.pop("type")](**spec, global_clipnorm=clip_norm)
+    if made.weight_decay:
+        made.exclude_from_weight_decay([v for v in model.trainable_variables if v.ndim < 2])
+    return made
 
 
 def apart(case):
     """The largest relative differences: of losses, of evaluation, of the tensors' sums of squares."""
-    model = keras.Sequential([keras.Input(case["input"]), *map(layer, case["layers"])])
+    model = keras.Sequential([keras.Input(case["input"]), *(layer(spec, case.get("l2", 0.0)) for spec in case["layers"])])
     tensors, _, outputs = make_traces.plan(case["layers"], case["input"])
-    losses = keras.losses
+    losses, smoothing = keras.losses, case.get("label_smoothing", 0.0)
     if case["loss"] == "mean_squared_error":
         loss = losses.MeanSquaredError()
     elif outputs == 1:
-        loss = losses.BinaryCrossentropy(from_logits=True)
+        loss = losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
     else:
-        loss = losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer(case["optimizer"]), loss)
+        loss = losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    model.compile(optimizer(case["optimizer"], case.get("clip_norm"), model), loss)
     for number, (variable, (_, shape, center, limit)) in enumerate(zip(model.trainable_variables, tensors)):
         variable.assign(make_traces.values(number, int(np.prod(shape)), center, limit).reshape(shape))
     x, labels = make_traces.samples(case["samples"], case["input"], max(2, outputs))
     x = x.astype(np.float64)
-    if case["loss"] == "mean_squared_error":
-        labels = labels[:, None].astype(np.float64) if outputs == 1 else np.eye(outputs)[labels]
+    labels = labels[:, None].astype(np.float64) if outputs == 1 else np.eye(outputs)[labels]
 
     trace, batch = [], case["batch"]
     for step in range(case["steps"]):

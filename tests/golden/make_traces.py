@@ -168,13 +168,14 @@ def forward(layers, parameters, states, x, training):
     return x, after
 
 
-def losses(loss, logits, labels):
+def losses(loss, logits, labels, smoothing=0.0):
     """One loss per sample."""
     if loss == "softmax_cross_entropy":
-        picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-        return jax.nn.logsumexp(logits, axis=1) - picked
+        t = (1 - smoothing) * targets(logits, labels) + smoothing / logits.shape[1]
+        return jax.nn.logsumexp(logits, axis=1) - (t * logits).sum(1)
     if loss == "binary_cross_entropy":
         z, t = logits[:, 0], labels.astype(logits.dtype)
+        t = (1 - smoothing) * t + smoothing / 2
         return jnp.maximum(z, 0) - z * t + jnp.log1p(jnp.exp(-jnp.abs(z)))
     if loss == "mean_squared_error":
         return ((logits - targets(logits, labels)) ** 2).mean(1)
@@ -211,7 +212,9 @@ def update(o, step, p, g, slots):
         v = o["rho"] * slots[0] + (1 - o["rho"]) * g * g
         momentum = o["momentum"] * slots[1] + lr * g / jnp.sqrt(v + o["epsilon"])
         return p - momentum, (v, momentum)
-    if o["type"] == "adam":
+    if o["type"] in ("adam", "adamw"):
+        if p.ndim > 1:
+            p = p - lr * o.get("weight_decay", 0.0) * p
         m = o["beta1"] * slots[0] + (1 - o["beta1"]) * g
         v = o["beta2"] * slots[1] + (1 - o["beta2"]) * g * g
         lr = lr * math.sqrt(1 - o["beta2"] ** step) / (1 - o["beta1"] ** step)
@@ -231,6 +234,10 @@ def rmsprop(learning_rate=0.001, momentum=0.0):
 def adam(learning_rate=0.001):
     kept = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-7}
     return {"type": "adam", "learning_rate": learning_rate, **kept}
+
+
+def adamw(learning_rate, weight_decay):
+    return {**adam(learning_rate), "type": "adamw", "weight_decay": weight_decay}
 
 
 # ---- the cases ---------------------------------------------------------------------------------
@@ -253,7 +260,16 @@ BATCH_NORM = {"type": "batch_norm", "momentum": 0.99, "epsilon": 0.001}
 
 
 def case(
-    id, input, layers, optimizer, batch, steps, tolerance=(1e-5, 2e-5), samples=None, loss=None
+    id,
+    input,
+    layers,
+    optimizer,
+    batch,
+    steps,
+    tolerance=(1e-5, 2e-5),
+    samples=None,
+    loss=None,
+    **regularised,
 ):
     binary = layers[-1]["units"] == 1
     return {
@@ -261,6 +277,7 @@ def case(
         "input": input,
         "layers": layers,
         "loss": loss or ("binary_cross_entropy" if binary else "softmax_cross_entropy"),
+        **regularised,
         "optimizer": optimizer,
         "batch": batch,
         "samples": samples or 2 * batch,
@@ -291,6 +308,8 @@ RNN = [{"type": "simple_rnn", "units": 16}, dense(10)]
 LSTM = [{"type": "lstm", "units": 16}, dense(10)]
 NUMBER = [dense(24, "tanh"), dense(1)]
 SQUARED = {"loss": "mean_squared_error"}
+SMALL_CNN = [conv(8, "relu"), BATCH_NORM, MAX_POOL, FLATTEN, dense(10)]
+ALL = {"l2": 0.01, "label_smoothing": 0.1, "clip_norm": 0.5}
 
 # Tolerances are at least ten times what --deviation prints.
 CASES = [
@@ -308,6 +327,12 @@ CASES = [
     case("lstm", ROWS, LSTM, adam(), 16, 10),
     case("squared-one-hot", FLAT, [dense(40, "sigmoid"), dense(10)], adam(), 16, 10, **SQUARED),
     case("squared-number", FLAT, NUMBER, sgd(0.02, 0.5), 16, 10, **SQUARED),
+    case("adamw", FLAT, [dense(40, "sigmoid"), dense(10)], adamw(0.01, 0.3), 16, 10),
+    case("penalty", IMAGE, SMALL_CNN, rmsprop(), 8, 6, l2=0.01),
+    case("smooth", FLAT, [dense(24, "tanh"), dense(10)], sgd(0.05), 16, 10, label_smoothing=0.2),
+    case("smooth-binary", FLAT, SCRATCH, sgd(0.1), 16, 10, label_smoothing=0.2, l2=0.02),
+    case("clipped", ROWS, LSTM, sgd(0.1, 0.5), 16, 10, clip_norm=0.5, l2=0.01),
+    case("regularised", IMAGE, SMALL_CNN, adamw(0.001, 0.1), 8, 6, (5e-5, 2e-4), **ALL),
 ]
 
 
@@ -316,6 +341,7 @@ CASES = [
 
 def run(case, dtype):
     layers, loss, optimizer, batch = (case[k] for k in ("layers", "loss", "optimizer", "batch"))
+    l2, smoothing = case.get("l2", 0.0), case.get("label_smoothing", 0.0)
     tensors, states, outputs = plan(layers, case["input"])
     classes = max(2, outputs)
     x, labels = samples(case["samples"], case["input"], classes)
@@ -328,7 +354,19 @@ def run(case, dtype):
 
     def mean_loss(parameters, states, x, labels):
         logits, after = forward(layers, parameters, states, x, training=True)
-        return losses(loss, logits, labels).mean(), (after, classify(loss, logits)[1])
+        value = losses(loss, logits, labels, smoothing).mean() + penalty(parameters)
+        return value, (after, classify(loss, logits)[1])
+
+    def penalty(parameters):
+        """Biases, and the scales and offsets of normalisation, are vectors."""
+        return l2 * sum((p * p).sum() for p in parameters if p.ndim > 1)
+
+    def clipped(grads):
+        """As Keras's global_clipnorm."""
+        if "clip_norm" not in case:
+            return grads
+        norm = jnp.sqrt(sum((g * g).sum() for g in grads))
+        return [g * case["clip_norm"] / jnp.maximum(norm, case["clip_norm"]) for g in grads]
 
     gradient = jax.jit(jax.value_and_grad(mean_loss, has_aux=True))
     now = start
@@ -340,7 +378,7 @@ def run(case, dtype):
         states_now, answers = aux
         trace.append(float(value))
         correct.append(int((answers == labels[picks]).sum()))
-        moved = [update(optimizer, step + 1, *each) for each in zip(now, grads, slots)]
+        moved = [update(optimizer, step + 1, *each) for each in zip(now, clipped(grads), slots)]
         now, slots = [p for p, _ in moved], [s for _, s in moved]
 
     logits, _ = forward(layers, now, states_now, x[:batch], training=False)
@@ -366,7 +404,7 @@ def run(case, dtype):
             for (name, shape, _), state in zip(states, states_now)
         ],
         "evaluation": {
-            "loss": float(losses(loss, logits, labels[:batch]).mean()),
+            "loss": float(losses(loss, logits, labels[:batch], smoothing).mean() + penalty(now)),
             "probabilities": np.asarray(classify(loss, logits)[0][0], np.float64).tolist(),
         },
     }

@@ -4,10 +4,10 @@ use super::{ACTIVATIONS, Regime, Run, labels, untouched};
 use threadcount_kernels::dropout::{self, Dropout};
 use threadcount_kernels::gather::{self, Batch, Cut};
 use threadcount_kernels::{Activation, Geometry, Mat, Padding};
-use threadcount_kernels::{activation, loss, naive, norm, pool, row_norm, sums};
+use threadcount_kernels::{activation, loss, naive, norm, pool, row_norm, sums, vectors};
 
 /// With tails and in several tasks.
-pub(crate) const KERNELS: [(&str, Run); 21] = [
+pub(crate) const KERNELS: [(&str, Run); 24] = [
     ("activation::forward", |runner, regime| {
         each_activation(regime, |function, x, _| {
             let mut y = untouched(x.len());
@@ -74,6 +74,30 @@ pub(crate) const KERNELS: [(&str, Run); 21] = [
         }
         vec![out]
     }),
+    ("vectors::scale", |runner, regime| {
+        let mut x = regime.numbers(1, 37);
+        match runner {
+            Some(team) => vectors::scale(team, 0.3, &mut x),
+            None => naive::vectors::scale(0.3, &mut x),
+        }
+        vec![x]
+    }),
+    ("vectors::add_multiple", |runner, regime| {
+        let (x, mut y) = (regime.numbers(1, 37), regime.numbers(2, 37));
+        match runner {
+            Some(team) => vectors::add_multiple(team, 0.3, &x, &mut y),
+            None => naive::vectors::add_multiple(0.3, &x, &mut y),
+        }
+        vec![y]
+    }),
+    ("vectors::approach", |runner, regime| {
+        let (x, mut average) = (regime.numbers(1, 37), regime.numbers(2, 37));
+        match runner {
+            Some(team) => vectors::approach(team, 0.3, &x, &mut average),
+            None => naive::vectors::approach(0.3, &x, &mut average),
+        }
+        vec![average]
+    }),
     ("loss::softmax", |runner, regime| {
         each_logits(regime, |logits, classes| {
             let mut out = untouched(logits.len());
@@ -95,6 +119,7 @@ pub(crate) const KERNELS: [(&str, Run); 21] = [
                     logits,
                     classes,
                     &labels,
+                    0.1,
                     &mut losses,
                     &mut dlogits,
                 ),
@@ -102,6 +127,7 @@ pub(crate) const KERNELS: [(&str, Run); 21] = [
                     logits,
                     classes,
                     &labels,
+                    0.1,
                     &mut losses,
                     &mut dlogits,
                 ),
@@ -115,10 +141,12 @@ pub(crate) const KERNELS: [(&str, Run); 21] = [
             let (mut losses, mut dlogits) = (untouched(logits.len()), untouched(logits.len()));
             match runner {
                 Some(team) => {
-                    loss::binary_cross_entropy(team, logits, &labels, &mut losses, &mut dlogits);
+                    let kernel = loss::binary_cross_entropy;
+                    kernel(team, logits, &labels, 0.1, &mut losses, &mut dlogits);
                 }
                 None => {
-                    naive::loss::binary_cross_entropy(logits, &labels, &mut losses, &mut dlogits)
+                    let twin = naive::loss::binary_cross_entropy;
+                    twin(logits, &labels, 0.1, &mut losses, &mut dlogits);
                 }
             }
             vec![losses, dlogits]

@@ -113,5 +113,7 @@ fn the_list_is_complete() {
     }
     // The rules one by one are in the list.
     assert!(twins.remove("update::step"));
+    // Its result is an f64.
+    assert!(twins.remove("vectors::sum_of_squares"));
     assert_eq!(twins, listed);
 }

@@ -5,7 +5,7 @@
 use super::{REGIMES, kernels};
 use std::arch::asm;
 use std::thread;
-use threadcount_kernels::update::{Adam, Moving, Nesterov, RmsProp, Rule, Sgd};
+use threadcount_kernels::update::{Adam, Decay, Moving, Nesterov, RmsProp, Rule, Sgd};
 use threadcount_kernels::{Isa, Team};
 
 /// Whether `run`, on a thread of its own, had a subnormal operand or rounded a result to one.
@@ -61,7 +61,7 @@ fn dead_gradients_cost_a_step() {
             let mut met = 0;
             for _ in 0..2000 {
                 let (params, memory) = (&mut params[..], [&mut first[..], &mut second[..]]);
-                let moving = Moving { rule, params, memory };
+                let moving = Moving { rule, decay: Decay::NONE, params, memory };
                 met += u32::from(meets_subnormals(|| moving.step(&Team::solo(isa), &[0.0; 19])));
             }
             assert!(met <= 3, "{isa}: {met} of 2000 steps of {rule:?} met subnormals");
@@ -91,7 +91,8 @@ fn small_gradients_cost_nothing() {
                     (vec![0.05; 19], vec![0.0; 19], vec![0.0; 19]);
                 let mut step = || {
                     let (params, memory) = (&mut params[..], [&mut first[..], &mut second[..]]);
-                    Moving { rule, params, memory }.step(&Team::solo(isa), &grads);
+                    Moving { rule, decay: Decay::NONE, params, memory }
+                        .step(&Team::solo(isa), &grads);
                 };
                 (0..50).for_each(|_| thread::scope(|s| s.spawn(&mut step).join().unwrap()));
                 let met = meets_subnormals(step);

@@ -4,7 +4,7 @@ use super::{ACTIVATIONS, Regime, Run, Runner, labels, noise, untouched};
 use threadcount_kernels::gemm::{Epilogue, Write, gemm};
 use threadcount_kernels::online_sgd::{self, TwoProducts};
 use threadcount_kernels::recurrent::{self, Gradients, LstmTape, RnnTape, Shape, Weights};
-use threadcount_kernels::update::{self, Adam, Moving, Nesterov, RmsProp, Rule, Sgd};
+use threadcount_kernels::update::{self, Adam, Decay, Moving, Nesterov, RmsProp, Rule, Sgd};
 use threadcount_kernels::{Mat, MatMut, naive};
 
 /// With every epilogue, layer and rule.
@@ -152,11 +152,14 @@ fn steps(runner: Runner, regime: Regime, rule: Rule) -> Vec<Vec<f32>> {
     let x = Mat::new(&images, n, inputs);
     let mut grads = regime.numbers(1, len);
     let mut all = Vec::new();
-    for by_product in [false, true] {
+    let decay = Decay { l2: 0.01, share: 0.1, len: len - 3 };
+    for (by_product, decay) in
+        [(false, Decay::NONE), (true, Decay::NONE), (false, decay), (true, decay)]
+    {
         let mut params = regime.numbers(2, len);
         let (mut first, mut second) = (regime.positive(3, len), regime.positive(4, len));
         let memory = [&mut first[..], &mut second[..]];
-        let moving = Moving { rule, params: &mut params, memory };
+        let moving = Moving { rule, decay, params: &mut params, memory };
         let remembers = match rule {
             Rule::Sgd(sgd) => usize::from(sgd.momentum > 0.0),
             Rule::RmsProp(rms) => 1 + usize::from(rms.momentum > 0.0),

@@ -5,5 +5,6 @@ mod network;
 mod optimizer;
 mod per_sample;
 
+pub(crate) use network::check_clip_norm;
 pub use network::{Memory, Network, Stepping};
 pub use optimizer::Optimizer;

@@ -7,11 +7,13 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use threadcount_kernels::update::{self, Moving, Nesterov, Rule};
+use threadcount_kernels::update::{self, Decay, Moving, Nesterov, Rule};
 
 use crate::error::{Error, Result};
 use crate::names::shortened;
 use crate::nn::buffer::Buffer;
+use crate::nn::model::Plan;
+use crate::nn::objective::Objective;
 
 /// An update rule and its constants, with Keras's formulas and names.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,11 +54,26 @@ pub enum Optimizer {
         /// Keeps the quotient finite.
         epsilon: f32,
     },
+    /// Adam with weight decay apart from the gradient (Loshchilov & Hutter 2017): before each step weights
+    /// become `(1 - rate decay)` times what they are, those that
+    /// [`Tensor::decays`](crate::nn::Tensor::decays) names: no biases, nothing of a normalisation.
+    AdamW {
+        /// Step size.
+        learning_rate: f32,
+        /// Decay of the running mean.
+        beta1: f32,
+        /// Decay of the running mean square.
+        beta2: f32,
+        /// Keeps the quotient finite.
+        epsilon: f32,
+        /// Share of a weight that a step of size 1 takes away.
+        weight_decay: f32,
+    },
 }
 
 impl Optimizer {
     /// The names that [`FromStr`] and serde understand.
-    pub const NAMES: [&str; 3] = ["sgd", "rmsprop", "adam"];
+    pub const NAMES: [&str; 4] = ["sgd", "rmsprop", "adam", "adamw"];
 
     /// Plain gradient descent at rate 0.01.
     pub const fn sgd() -> Self {
@@ -73,13 +90,25 @@ impl Optimizer {
         Self::Adam { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7 }
     }
 
+    /// Adam as above with a weight decay of 0.004.
+    pub const fn adamw() -> Self {
+        Self::AdamW {
+            learning_rate: 1e-3,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-7,
+            weight_decay: 0.004,
+        }
+    }
+
     /// The same rule at another rate.
     #[must_use]
     pub const fn with_learning_rate(mut self, rate: f32) -> Self {
         match &mut self {
             Self::Sgd { learning_rate, .. }
             | Self::RmsProp { learning_rate, .. }
-            | Self::Adam { learning_rate, .. } => *learning_rate = rate,
+            | Self::Adam { learning_rate, .. }
+            | Self::AdamW { learning_rate, .. } => *learning_rate = rate,
         }
         self
     }
@@ -89,9 +118,26 @@ impl Optimizer {
     pub const fn with_momentum(mut self, share: f32) -> Self {
         match &mut self {
             Self::Sgd { momentum, .. } | Self::RmsProp { momentum, .. } => *momentum = share,
-            Self::Adam { .. } => {}
+            Self::Adam { .. } | Self::AdamW { .. } => {}
         }
         self
+    }
+
+    /// The same rule with another weight decay; only AdamW has one.
+    #[must_use]
+    pub const fn with_weight_decay(mut self, decay: f32) -> Self {
+        if let Self::AdamW { weight_decay, .. } = &mut self {
+            *weight_decay = decay;
+        }
+        self
+    }
+
+    /// What a step takes away of every weight, as a share of it.
+    pub(crate) const fn decay_share(&self) -> f32 {
+        match *self {
+            Self::AdamW { learning_rate, weight_decay, .. } => learning_rate * weight_decay,
+            Self::Sgd { .. } | Self::RmsProp { .. } | Self::Adam { .. } => 0.0,
+        }
     }
 
     /// Step size.
@@ -99,7 +145,8 @@ impl Optimizer {
         match *self {
             Self::Sgd { learning_rate, .. }
             | Self::RmsProp { learning_rate, .. }
-            | Self::Adam { learning_rate, .. } => learning_rate,
+            | Self::Adam { learning_rate, .. }
+            | Self::AdamW { learning_rate, .. } => learning_rate,
         }
     }
 
@@ -121,15 +168,23 @@ impl Optimizer {
                 ("beta2", beta2),
                 ("epsilon", epsilon),
             ],
+            Self::AdamW { learning_rate, beta1, beta2, epsilon, weight_decay } => vec![
+                ("learning-rate", learning_rate),
+                ("beta1", beta1),
+                ("beta2", beta2),
+                ("epsilon", epsilon),
+                ("weight-decay", weight_decay),
+            ],
         }
     }
 
-    /// `sgd`, `rmsprop` or `adam`.
+    /// Its name in [`Self::NAMES`].
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Sgd { .. } => Self::NAMES[0],
             Self::RmsProp { .. } => Self::NAMES[1],
             Self::Adam { .. } => Self::NAMES[2],
+            Self::AdamW { .. } => Self::NAMES[3],
         }
     }
 
@@ -140,7 +195,7 @@ impl Optimizer {
             Self::Sgd { .. } => &["velocity"],
             Self::RmsProp { momentum: 0.0, .. } => &["mean_square"],
             Self::RmsProp { .. } => &["mean_square", "velocity"],
-            Self::Adam { .. } => &["m", "v"],
+            Self::Adam { .. } | Self::AdamW { .. } => &["m", "v"],
         }
     }
 
@@ -153,7 +208,8 @@ impl Optimizer {
             Self::RmsProp { learning_rate, rho, momentum, epsilon } => {
                 Rule::RmsProp(update::RmsProp { learning_rate, rho, momentum, epsilon })
             }
-            Self::Adam { learning_rate, beta1, beta2, epsilon } => {
+            Self::Adam { learning_rate, beta1, beta2, epsilon }
+            | Self::AdamW { learning_rate, beta1, beta2, epsilon, .. } => {
                 Rule::Adam(update::Adam { learning_rate, beta1, beta2, epsilon, step })
             }
         }
@@ -163,14 +219,16 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::Usage`]: a rate that is not a positive number, a decay or momentum outside
-    /// `[0, 1)`, an epsilon that is negative or not a number.
+    /// `[0, 1)`, an epsilon that is negative or not a number, a weight decay that is, or of which a step
+    /// would leave nothing.
     pub fn check(&self) -> Result<()> {
         let (decays, epsilon): (&[(&str, f32)], f32) = match *self {
             Self::Sgd { momentum, .. } => (&[("momentum", momentum)], 0.0),
             Self::RmsProp { rho, momentum, epsilon, .. } => {
                 (&[("rho", rho), ("momentum", momentum)], epsilon)
             }
-            Self::Adam { beta1, beta2, epsilon, .. } => {
+            Self::Adam { beta1, beta2, epsilon, .. }
+            | Self::AdamW { beta1, beta2, epsilon, .. } => {
                 (&[("beta1", beta1), ("beta2", beta2)], epsilon)
             }
         };
@@ -188,6 +246,15 @@ impl Optimizer {
         }
         if !(epsilon >= 0.0 && epsilon.is_finite()) {
             return Err(Error::Usage(format!("{name}: epsilon must not be negative: {epsilon}")));
+        }
+        if let Self::AdamW { weight_decay, .. } = *self {
+            let share = self.decay_share();
+            if !(weight_decay >= 0.0 && (0.0..1.0).contains(&share)) {
+                return Err(Error::Usage(format!(
+                    "{name}: the weight decay must not be negative, and times the learning rate below 1, not \
+                     {weight_decay}"
+                )));
+            }
         }
         Ok(())
     }
@@ -208,6 +275,7 @@ impl FromStr for Optimizer {
             "sgd" => Ok(Self::sgd()),
             "rmsprop" => Ok(Self::rmsprop()),
             "adam" => Ok(Self::adam()),
+            "adamw" => Ok(Self::adamw()),
             _ => Err(Error::Usage(format!(
                 "there is no optimizer {:?}; there are {}",
                 shortened(name),
@@ -225,18 +293,25 @@ pub(crate) struct OptimizerState {
     pub(crate) steps: u64,
     /// Named buffers, each as long as the parameters.
     pub(crate) buffers: Vec<(&'static str, Buffer)>,
+    /// Twice the objective's factor: the penalty's gradient by a weight, as a share of it.
+    pub(crate) l2: f32,
+    /// The parameters that decay, rising; neighbours as one range.
+    pub(crate) decaying: Vec<Range<usize>>,
 }
 
 impl OptimizerState {
-    /// A rule before its first step, for `len` parameters.
-    pub(crate) fn new(rule: Optimizer, len: usize) -> Result<Self> {
+    /// A rule before its first step, for the parameters of `plan`.
+    pub(crate) fn new(rule: Optimizer, objective: Objective, plan: &Plan) -> Result<Self> {
         rule.check()?;
+        let len = plan.trainable_count();
         let names = rule.buffers();
         let mut buffers = Vec::with_capacity(names.len());
         for &name in names {
             buffers.push((name, Buffer::zeroed(len)?));
         }
-        Ok(Self { rule, steps: 0, buffers })
+        let decaying = plan.params().iter().filter(|tensor| tensor.decays());
+        let decaying = merged(decaying.map(|tensor| tensor.range.clone()));
+        Ok(Self { rule, steps: 0, buffers, l2: 2.0 * objective.l2, decaying })
     }
 
     /// Counts steps. From 2^64 - 1 on, which only a file can hold, the number stays what it is: the
@@ -245,18 +320,57 @@ impl OptimizerState {
         self.steps = self.steps.saturating_add(steps);
     }
 
-    /// These of all parameters, ready for the step that `steps` counts last.
+    /// Whether any parameter is pulled towards zero.
+    pub(crate) fn decays(&self) -> bool {
+        self.l2 != 0.0 || self.rule.decay_share() != 0.0
+    }
+
+    /// A range of parameters in pieces that each begin with those that decay, if any of them do; whole
+    /// where nothing decays.
+    pub(crate) fn pieces(&self, range: Range<usize>) -> Vec<Range<usize>> {
+        let starts = self.decaying.iter().map(|decaying| decaying.start);
+        let inside = starts.filter(|start| self.decays() && range.contains(start));
+        let mut cuts: Vec<usize> = inside.chain([range.start, range.end]).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        cuts.windows(2).map(|cut| cut[0]..cut[1]).collect()
+    }
+
+    /// The decay of a piece that begins with those that do.
+    fn decay(&self, range: &Range<usize>) -> Decay {
+        if !self.decays() {
+            return Decay::NONE;
+        }
+        let with = self.decaying.iter().find(|decaying| decaying.contains(&range.start));
+        let len = with.map_or(0, |decaying| decaying.end.min(range.end) - range.start);
+        Decay { l2: self.l2, share: self.rule.decay_share(), len }
+    }
+
+    /// These of all parameters, which are a piece, ready for the step that `steps` counts last.
     pub(crate) fn moving<'a>(
         &'a mut self,
         params: &'a mut [f32],
         range: Range<usize>,
     ) -> Moving<'a> {
+        let decay = self.decay(&range);
         let mut buffers = self.buffers.iter_mut().map(|(_, buffer)| &mut buffer[range.clone()]);
         let mut next = || buffers.next().unwrap_or_default();
         let memory = [next(), next()];
         let rule = self.rule.kernel(self.steps);
-        Moving { rule, params: &mut params[range.clone()], memory }
+        Moving { rule, decay, params: &mut params[range], memory }
     }
+}
+
+/// Ranges that rise, neighbours as one.
+pub(crate) fn merged(ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
+    let mut merged: Vec<Range<usize>> = Vec::new();
+    for range in ranges.filter(|range| !range.is_empty()) {
+        match merged.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => merged.push(range),
+        }
+    }
+    merged
 }
 
 #[cfg(test)]
@@ -268,7 +382,7 @@ mod tests {
         for name in Optimizer::NAMES {
             assert_eq!(name.parse::<Optimizer>().unwrap().name(), name);
         }
-        assert!(matches!("adamw".parse::<Optimizer>(), Err(Error::Usage(_))));
+        assert!(matches!("adamax".parse::<Optimizer>(), Err(Error::Usage(_))));
     }
 
     #[test]
@@ -289,6 +403,10 @@ mod tests {
             Optimizer::rmsprop().with_momentum(-0.1),
             Optimizer::Adam { learning_rate: 1e-3, beta1: 1.5, beta2: 0.9, epsilon: 0.0 },
             Optimizer::RmsProp { learning_rate: 1e-3, rho: 0.9, momentum: 0.0, epsilon: -1.0 },
+            Optimizer::adamw().with_weight_decay(-0.1),
+            Optimizer::adamw().with_weight_decay(f32::NAN),
+            Optimizer::adamw().with_weight_decay(f32::INFINITY),
+            Optimizer::adamw().with_weight_decay(1000.0),
         ] {
             assert!(matches!(bad.check(), Err(Error::Usage(_))), "{bad:?}");
         }

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::nn::buffer::Buffer;
 use crate::nn::loss::Loss;
 use crate::nn::model::{Dense, Plan};
+use crate::nn::objective::Objective;
 
 /// One hidden layer and one logit, trained by plain gradient descent.
 #[derive(Clone, Debug)]
@@ -24,25 +25,34 @@ impl PerSample {
     /// The kernel's memory, if the network is of that kind.
     pub(crate) fn new(
         plan: &Plan,
-        loss: Loss,
+        objective: Objective,
         optimizer: Optimizer,
         max_batch: usize,
     ) -> Result<Option<Self>> {
-        let Some(hidden) = Self::hidden(plan, loss, optimizer) else { return Ok(None) };
+        let Some(hidden) = Self::hidden(plan, objective, optimizer) else { return Ok(None) };
         let scratch = Buffer::zeroed(online_sgd::scratch_len(hidden.units.number()))?;
         let logits = Buffer::zeroed(max_batch)?;
         Ok(Some(Self { hidden, scratch, logits }))
     }
 
     /// The floats of that memory.
-    pub(crate) fn floats(plan: &Plan, loss: Loss, optimizer: Optimizer, max_batch: usize) -> usize {
-        Self::hidden(plan, loss, optimizer).map_or(0, |hidden| {
+    pub(crate) fn floats(
+        plan: &Plan,
+        objective: Objective,
+        optimizer: Optimizer,
+        max_batch: usize,
+    ) -> usize {
+        Self::hidden(plan, objective, optimizer).map_or(0, |hidden| {
             online_sgd::scratch_len(hidden.units.number()).saturating_add(max_batch)
         })
     }
 
     /// The hidden layer of a network of that kind.
-    fn hidden(plan: &Plan, loss: Loss, optimizer: Optimizer) -> Option<Dense> {
+    fn hidden(plan: &Plan, objective: Objective, optimizer: Optimizer) -> Option<Dense> {
+        if !objective.is_plain() {
+            return None;
+        }
+        let loss = objective.loss;
         let (Loss::BinaryCrossEntropy, Optimizer::Sgd { momentum: 0.0, .. }) = (loss, optimizer)
         else {
             return None;

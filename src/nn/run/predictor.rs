@@ -8,28 +8,32 @@ use crate::error::{Error, Result};
 use crate::nn::buffer::Buffer;
 use crate::nn::loss::{BatchResult, Loss};
 use crate::nn::model::Model;
+use crate::nn::objective::Objective;
 
 /// A model with the memory for a batch, which predicts and learns nothing.
 #[derive(Clone, Debug)]
 pub struct Predictor {
     model: Model,
-    loss: Loss,
+    objective: Objective,
     workspace: Workspace,
     judge: Judge,
 }
 
 impl Predictor {
     /// For batches of up to `max_batch` samples. The loss that the model was trained with says what
-    /// its outputs mean.
+    /// its outputs mean; losses include what else its training made small.
     ///
     /// # Errors
     /// [`Error::Usage`] if the model does not end in what the loss works on; [`Error::Memory`] if the
     /// memory cannot be had.
-    pub fn new(model: Model, loss: Loss, max_batch: usize) -> Result<Self> {
+    pub fn new(model: Model, objective: impl Into<Objective>, max_batch: usize) -> Result<Self> {
+        let objective = objective.into();
+        let loss = objective.loss;
+        objective.check()?;
         loss.check(model.plan())?;
         let workspace = Workspace::new(&model, max_batch)?;
         let judge = Judge::new(&model, loss, max_batch)?;
-        Ok(Self { model, loss, workspace, judge })
+        Ok(Self { model, objective, workspace, judge })
     }
 
     /// The model.
@@ -44,7 +48,7 @@ impl Predictor {
     /// # Errors
     /// [`Error::Mismatch`] if the batch, or the predictions, do not fit.
     pub fn predict(&mut self, team: &Team, x: &[f32], predictions: &mut [f32]) -> Result<()> {
-        predict(team, &mut self.model, &mut self.workspace, self.loss, x, predictions)
+        predict(team, &mut self.model, &mut self.workspace, self.objective.loss, x, predictions)
     }
 
     /// The class of each sample of a batch, `[n]`; none where its outputs name none, being NaN or a
@@ -53,7 +57,7 @@ impl Predictor {
     /// # Errors
     /// [`Error::Mismatch`] if the batch, or the classes, do not fit.
     pub fn classify(&mut self, team: &Team, x: &[f32], classes: &mut [Option<u8>]) -> Result<()> {
-        classify(team, &mut self.model, &mut self.workspace, self.loss, x, classes)
+        classify(team, &mut self.model, &mut self.workspace, self.objective.loss, x, classes)
     }
 
     /// Loss and hits of a batch.
@@ -69,10 +73,12 @@ impl Predictor {
         let targets = targets.into();
         let n = self.workspace.check_batch(&self.model, x)?;
         let width = self.model.plan().output().len();
-        self.loss.check_targets(targets, n, width)?;
+        self.objective.loss.check_targets(targets, n, width)?;
         self.workspace.forward(team, &mut self.model, x, None, None);
         let outputs = self.workspace.outputs(n, width);
-        Ok(self.judge.compare(team, self.loss, outputs, targets, n))
+        let mut result = self.judge.compare(team, self.objective, outputs, targets, n);
+        result.loss_sum += self.objective.penalty(team, &self.model) * n as f64;
+        Ok(result)
     }
 }
 
@@ -99,13 +105,14 @@ impl Judge {
     fn compare(
         &mut self,
         team: &Team,
-        loss: Loss,
+        Objective { loss, label_smoothing, .. }: Objective,
         outputs: &[f32],
         targets: Targets<'_>,
         n: usize,
     ) -> BatchResult {
         let room = if loss.needs_targets() { outputs.len() } else { 0 };
         let (losses, gradient) = (&mut self.losses[..n], &mut self.gradient[..outputs.len()]);
+        let targets = (targets, label_smoothing);
         loss.apply(team, outputs, targets, losses, &mut self.targets[..room], gradient)
     }
 }

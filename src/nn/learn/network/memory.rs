@@ -4,8 +4,8 @@ use super::Network;
 use crate::nn::buffer::bytes;
 use crate::nn::learn::optimizer::Optimizer;
 use crate::nn::learn::per_sample::PerSample;
-use crate::nn::loss::Loss;
 use crate::nn::model::{Plan, program};
+use crate::nn::objective::Objective;
 use crate::nn::run::Layout;
 
 /// Bytes of a network that learns.
@@ -28,7 +28,13 @@ impl Memory {
 
 impl Network {
     /// What [`Network::build`] will take, without taking it. Sums saturate.
-    pub fn memory(plan: &Plan, loss: Loss, optimizer: Optimizer, max_batch: usize) -> Memory {
+    pub fn memory(
+        plan: &Plan,
+        objective: impl Into<Objective>,
+        optimizer: Optimizer,
+        max_batch: usize,
+    ) -> Memory {
+        let objective = objective.into();
         let params = plan.trainable_count();
         let layout = Layout::new(&program(plan), max_batch);
         let outputs = plan.output().len().saturating_mul(max_batch);
@@ -39,8 +45,8 @@ impl Network {
             layout.gradient,
             layout.gradient,
             max_batch,
-            if loss.needs_targets() { outputs } else { 0 },
-            PerSample::floats(plan, loss, optimizer, max_batch),
+            if objective.loss.needs_targets() { outputs } else { 0 },
+            PerSample::floats(plan, objective, optimizer, max_batch),
         ];
         let working = working.into_iter().map(bytes).fold(0, u64::saturating_add);
         Memory {
@@ -95,19 +101,22 @@ mod tests {
             dense(10, Activation::Linear),
         ];
         let one_by_one = [dense(5, Activation::Sigmoid), dense(1, Activation::Linear)];
-        let cases: [(Shape, &[Layer], Loss); 4] = [
-            (image, &convolutional, Loss::SoftmaxCrossEntropy),
-            (Shape::Flat(9), &one_by_one, Loss::BinaryCrossEntropy),
-            (Shape::Flat(9), &one_by_one, Loss::MeanSquaredError),
-            (Shape::Rows([6, 3]), &[lstm(5), dense(2, relu)], Loss::MeanSquaredError),
+        let smooth = Objective { label_smoothing: 0.1, ..Loss::BinaryCrossEntropy.into() };
+        let cases: [(Shape, &[Layer], Objective); 5] = [
+            (image, &convolutional, Loss::SoftmaxCrossEntropy.into()),
+            (Shape::Flat(9), &one_by_one, Loss::BinaryCrossEntropy.into()),
+            (Shape::Flat(9), &one_by_one, smooth),
+            (Shape::Flat(9), &one_by_one, Loss::MeanSquaredError.into()),
+            (Shape::Rows([6, 3]), &[lstm(5), dense(2, relu)], Loss::MeanSquaredError.into()),
         ];
         let optimizers =
             [Optimizer::sgd(), Optimizer::rmsprop().with_momentum(0.5), Optimizer::adam()];
-        for (shape, layers, loss) in cases {
+        for (shape, layers, objective) in cases {
             for optimizer in optimizers {
                 for batch in [1, 33] {
-                    let network = Network::build(shape, layers, loss, optimizer, batch, 0).unwrap();
-                    let said = Network::memory(network.plan(), loss, optimizer, batch);
+                    let network =
+                        Network::build(shape, layers, objective, optimizer, batch, 0).unwrap();
+                    let said = Network::memory(network.plan(), objective, optimizer, batch);
                     assert_eq!(said, network.taken(), "{layers:?}, {optimizer}, {batch}");
                     assert!(said.total() > 0);
                 }

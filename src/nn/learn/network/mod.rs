@@ -11,10 +11,10 @@ use threadcount_kernels::Team;
 pub use memory::Memory;
 pub use step::Stepping;
 
-use super::optimizer::{Optimizer, OptimizerState};
+use super::optimizer::{Optimizer, OptimizerState, merged};
 use super::per_sample::PerSample;
 use crate::data::Shape;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::buffer::{Buffer, check_memory};
 use crate::nn::laps::Laps;
 use crate::nn::loss::Loss;
@@ -22,6 +22,7 @@ use crate::nn::model::{
     Buffers, Layer, Model, Plan, PlannedLayer, Saved, StepIs, TensorMut, TensorRef, Unit, named,
     named_mut,
 };
+use crate::nn::objective::Objective;
 use crate::nn::run::Workspace;
 
 /// A model, and all that training it takes.
@@ -30,11 +31,15 @@ pub struct Network {
     model: Model,
     workspace: Workspace,
     gradients: BackwardMemory,
-    loss: Loss,
+    objective: Objective,
     optimizer: OptimizerState,
+    /// The largest norm of all gradients together with which the optimizer steps.
+    clip_norm: Option<f32>,
     /// For batches of one sample, where a kernel trains many of them at once.
     per_sample: Option<PerSample>,
-    /// The parameters that no layer moves itself.
+    /// For each unit of the program, whether its layer moves its own parameters.
+    steps: Vec<StepIs>,
+    /// The parameters that no layer moves itself, in pieces for the optimizer.
     moved_apart: Vec<Range<usize>>,
     laps: Option<Laps>,
 }
@@ -80,33 +85,44 @@ impl Network {
     pub fn build(
         input: Shape,
         layers: &[Layer],
-        loss: Loss,
+        objective: impl Into<Objective>,
         optimizer: Optimizer,
         max_batch: usize,
         seed: u64,
     ) -> Result<Self> {
-        Self::of(Model::new(input, layers, seed)?, loss, optimizer, max_batch)
+        Self::of(Model::new(input, layers, seed)?, objective, optimizer, max_batch)
     }
 
     /// The same for a model that is there already.
     ///
     /// # Errors
     /// As [`Self::build`].
-    pub fn of(model: Model, loss: Loss, optimizer: Optimizer, max_batch: usize) -> Result<Self> {
-        loss.check(model.plan())?;
+    pub fn of(
+        model: Model,
+        objective: impl Into<Objective>,
+        optimizer: Optimizer,
+        max_batch: usize,
+    ) -> Result<Self> {
+        let objective = objective.into();
+        objective.check()?;
+        objective.loss.check(model.plan())?;
         // All at once: each buffer alone may be less than there is.
-        check_memory(Self::memory(model.plan(), loss, optimizer, max_batch).total())?;
+        check_memory(Self::memory(model.plan(), objective, optimizer, max_batch).total())?;
         let workspace = Workspace::new(&model, max_batch)?;
-        Ok(Self {
-            gradients: BackwardMemory::new(&model, &workspace, loss)?,
-            loss,
-            optimizer: OptimizerState::new(optimizer, model.plan().trainable_count())?,
-            per_sample: PerSample::new(model.plan(), loss, optimizer, max_batch)?,
-            moved_apart: moved_apart(&model.program),
+        let mut network = Self {
+            gradients: BackwardMemory::new(&model, &workspace, objective.loss)?,
+            objective,
+            optimizer: OptimizerState::new(optimizer, objective, model.plan())?,
+            clip_norm: None,
+            per_sample: PerSample::new(model.plan(), objective, optimizer, max_batch)?,
+            steps: Vec::new(),
+            moved_apart: Vec::new(),
             laps: None,
             workspace,
             model,
-        })
+        };
+        network.share_out_steps();
+        Ok(network)
     }
 
     /// What has been learnt.
@@ -185,8 +201,53 @@ impl Network {
     }
 
     /// What training makes small.
-    pub fn loss(&self) -> Loss {
-        self.loss
+    pub fn objective(&self) -> Objective {
+        self.objective
+    }
+
+    /// From the next step on, gradients whose norm (of all of them together, the penalty's included) is
+    /// above `norm` are multiplied by what makes it that, as in Keras's `global_clipnorm`; with `None`, none
+    /// are. Every step then stands by itself, as after [`Self::step_one_by_one`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) if it is not a positive number; nothing changes then.
+    pub fn clip_gradients(&mut self, norm: Option<f32>) -> Result<()> {
+        if let Some(norm) = norm {
+            check_clip_norm(norm)?;
+            self.step_one_by_one();
+        }
+        self.clip_norm = norm;
+        self.share_out_steps();
+        Ok(())
+    }
+
+    /// The largest norm of the gradients with which a step is made.
+    pub fn clip_norm(&self) -> Option<f32> {
+        self.clip_norm
+    }
+
+    /// Has every step made by itself, also with batches of one sample: for whoever looks at the parameters
+    /// after each.
+    pub fn step_one_by_one(&mut self) {
+        self.per_sample = None;
+    }
+
+    /// Decides which layers move their own parameters, and what is left for the optimizer's sweep.
+    fn share_out_steps(&mut self) {
+        let Self { model, optimizer, clip_norm, .. } = self;
+        let of = |unit: &Unit| match unit.layer.step_is() {
+            StepIs::PartOfBackward
+                if clip_norm.is_none() && optimizer.pieces(unit.params.clone()).len() == 1 =>
+            {
+                StepIs::PartOfBackward
+            }
+            _ => StepIs::Apart,
+        };
+        self.steps = model.program.iter().map(of).collect();
+        let units = model.program.iter().zip(&self.steps);
+        let apart = units.filter(|(_, step_is)| **step_is == StepIs::Apart);
+        let apart = merged(apart.map(|(unit, _)| unit.params.clone()));
+        self.moved_apart = apart.into_iter().flat_map(|range| optimizer.pieces(range)).collect();
     }
 
     /// The update rule.
@@ -237,8 +298,11 @@ impl Network {
         }
         let len = self.params().len();
         let (mut params, zeros) = (self.params().to_vec(), vec![0.0; len]);
+        let pieces = self.optimizer.pieces(0..len);
         for _ in 0..steps {
-            self.optimizer.moving(&mut params, 0..len).step(team, &zeros);
+            for piece in &pieces {
+                self.optimizer.moving(&mut params, piece.clone()).step(team, &zeros[piece.clone()]);
+            }
         }
     }
 
@@ -265,15 +329,12 @@ impl Network {
     }
 }
 
-/// The parameters of units whose step is not part of their backward pass; neighbours as one range.
-fn moved_apart(program: &[Unit]) -> Vec<Range<usize>> {
-    let apart = program.iter().filter(|unit| unit.layer.step_is() == StepIs::Apart);
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    for range in apart.map(|unit| unit.params.clone()).filter(|range| !range.is_empty()) {
-        match ranges.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => ranges.push(range),
-        }
+/// # Errors
+/// [`Error::Setting`](crate::Error::Setting) for a norm to which nothing can be clipped.
+pub(crate) fn check_clip_norm(norm: f32) -> Result<()> {
+    if norm > 0.0 && norm.is_finite() {
+        return Ok(());
     }
-    ranges
+    let fault = format!("a norm is a positive number, not {norm}");
+    Err(Error::Setting { name: "clip-norm", fault })
 }

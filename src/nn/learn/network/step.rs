@@ -1,7 +1,9 @@
 //! What a network does with a batch: a training step, an evaluation, predictions; and on which threads.
 
-use threadcount_kernels::Team;
+use std::ops::Range;
+
 use threadcount_kernels::gather::Cut;
+use threadcount_kernels::{Team, vectors};
 
 use super::Network;
 use crate::data::Targets;
@@ -10,6 +12,7 @@ use crate::nn::laps::Part;
 use crate::nn::learn::per_sample::PerSample;
 use crate::nn::loss::BatchResult;
 use crate::nn::model::{Backward, Buffers, Params, StepIs, UnitLaps};
+use crate::nn::objective::Objective;
 use crate::nn::run::{BatchKey, InputBuffer, classify, mode, predict};
 
 /// How a network had better be trained with batches of one size; none of it changes a bit.
@@ -78,7 +81,7 @@ impl Network {
         let losses = &mut self.gradients.losses[..labels.len()];
         let logits = per_sample.train(team, self.model.params_mut(), rate, x, labels, losses);
         self.optimizer.count(labels.len() as u64);
-        let result = self.loss.result(losses, logits, targets);
+        let result = self.objective.loss.result(losses, logits, targets);
         self.end_lap(Part::PerSample);
         Ok(result)
     }
@@ -104,9 +107,41 @@ impl Network {
     /// two are [`Self::train_batch`], to the bit.
     pub fn apply_gradients(&mut self, team: &Team) {
         self.optimizer.count(1);
-        let len = self.params().len();
-        let moving = self.optimizer.moving(&mut self.model.params, 0..len);
-        moving.step(team, &self.gradients.params);
+        self.clip(team);
+        let pieces = self.optimizer.pieces(0..self.params().len());
+        self.sweep(team, &pieces);
+    }
+
+    /// Moves these parameters by their gradients.
+    fn sweep(&mut self, team: &Team, pieces: &[Range<usize>]) {
+        for piece in pieces {
+            let mut moving = self.optimizer.moving(&mut self.model.params, piece.clone());
+            if self.clip_norm.is_some() {
+                // The penalty is in the gradients already.
+                moving.decay.l2 = 0.0;
+            }
+            moving.step(team, &self.gradients.params[piece.clone()]);
+        }
+    }
+
+    /// Makes all gradients, the penalty's among them, no longer than they may be.
+    fn clip(&mut self, team: &Team) {
+        let Self { optimizer, gradients, model, .. } = self;
+        let Some(limit) = self.clip_norm.map(f64::from) else { return };
+        let gradients = &mut gradients.params[..];
+        if optimizer.l2 != 0.0 {
+            for range in &optimizer.decaying {
+                let (weights, gradients) =
+                    (&model.params[range.clone()], &mut gradients[range.clone()]);
+                vectors::add_multiple(team, optimizer.l2, weights, gradients);
+            }
+        }
+        let norm = vectors::sum_of_squares(team, gradients).sqrt();
+        // A norm that is NaN makes all of them NaN.
+        let is_short = norm <= limit;
+        if !is_short {
+            vectors::scale(team, (limit / norm) as f32, gradients);
+        }
     }
 
     fn pass(
@@ -126,10 +161,10 @@ impl Network {
         self.end_lap(Part::Loss);
         self.backward(team, x, key, then);
         if then == Then::Step && !self.moved_apart.is_empty() {
-            for range in &self.moved_apart {
-                let moving = self.optimizer.moving(&mut self.model.params, range.clone());
-                moving.step(team, &self.gradients.params[range.clone()]);
-            }
+            self.clip(team);
+            let pieces = std::mem::take(&mut self.moved_apart);
+            self.sweep(team, &pieces);
+            self.moved_apart = pieces;
             self.end_lap(Part::Update);
         }
         result
@@ -156,7 +191,7 @@ impl Network {
     /// # Errors
     /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch, or the predictions, do not fit.
     pub fn predict(&mut self, team: &Team, x: &[f32], predictions: &mut [f32]) -> Result<()> {
-        predict(team, &mut self.model, &mut self.workspace, self.loss, x, predictions)
+        predict(team, &mut self.model, &mut self.workspace, self.objective.loss, x, predictions)
     }
 
     /// The class of each sample of a batch: as
@@ -165,33 +200,36 @@ impl Network {
     /// # Errors
     /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch, or the classes, do not fit.
     pub fn classify(&mut self, team: &Team, x: &[f32], classes: &mut [Option<u8>]) -> Result<()> {
-        classify(team, &mut self.model, &mut self.workspace, self.loss, x, classes)
+        classify(team, &mut self.model, &mut self.workspace, self.objective.loss, x, classes)
     }
 
     /// The loss of the outputs in the workspace; its gradient goes to `dy`.
     fn compare(&mut self, team: &Team, n: usize, targets: Targets<'_>) -> BatchResult {
         let outputs = self.workspace.outputs(n, self.model.plan().output().len());
         let gradients = &mut self.gradients;
-        let room = if self.loss.needs_targets() { outputs.len() } else { 0 };
-        self.loss.apply(
+        let Objective { loss, label_smoothing, .. } = self.objective;
+        let room = if loss.needs_targets() { outputs.len() } else { 0 };
+        let mut result = loss.apply(
             team,
             outputs,
-            targets,
+            (targets, label_smoothing),
             &mut gradients.losses[..n],
             &mut gradients.targets[..room],
             &mut gradients.dy[..outputs.len()],
-        )
+        );
+        result.loss_sum += self.objective.penalty(team, &self.model) * n as f64;
+        result
     }
 
     fn backward(&mut self, team: &Team, x: &[f32], key: BatchKey, then: Then) {
-        let Self { model, workspace, gradients, optimizer, laps, .. } = self;
+        let Self { model, workspace, gradients, optimizer, steps, laps, .. } = self;
         let n = x.len() / model.plan().input().len();
         let (mut dy, mut dx) = (&mut gradients.dy, &mut gradients.dx);
-        let units = model.program.iter().zip(&workspace.layout.steps);
-        for (unit, step) in units.skip(workspace.layout.first_trainable).rev() {
+        let units = model.program.iter().zip(&workspace.layout.steps).zip(steps.iter());
+        for ((unit, step), step_is) in units.skip(workspace.layout.first_trainable).rev() {
             let (inputs, outputs) = (n * unit.input.len(), n * unit.output.len());
             let slice = |at: Option<usize>, len| at.map_or(x, |at| &workspace.arena[at..][..len]);
-            let params = match (then, unit.layer.step_is()) {
+            let params = match (then, step_is) {
                 (Then::Step, StepIs::PartOfBackward) => {
                     Params::Moving(optimizer.moving(&mut model.params, unit.params.clone()))
                 }
@@ -230,7 +268,7 @@ impl Network {
 
     fn check(&self, x: &[f32], targets: Targets<'_>) -> Result<usize> {
         let n = self.workspace.check_batch(&self.model, x)?;
-        self.loss.check_targets(targets, n, self.plan().output().len())?;
+        self.objective.loss.check_targets(targets, n, self.plan().output().len())?;
         Ok(n)
     }
 
