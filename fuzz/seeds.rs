@@ -34,6 +34,7 @@ fn main() -> Result<()> {
     for recipe in reports::select(&[])? {
         put("task_toml", &recipe.id, recipe.task.to_toml()?.as_bytes())?;
     }
+    put("task_toml", "regularised", small_task().to_toml()?.as_bytes())?;
 
     let (x, y) = (idx(&[2, 2, 2], &[1, 2, 3, 4, 5, 6, 7, 8]), idx(&[2], &[1, 0]));
     put("idx", "gray", &joined(&[&x, &y, &x, &y]))?;

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use tempfile::TempDir;
 use threadcount::data::{Samples, Shape, Split};
-use threadcount::nn::{Activation, Plan, dense};
+use threadcount::nn::{Activation, Optimizer, Plan, dense};
 use threadcount::train::{Keep, Task};
 
 /// The longest message that a person should have to read, in bytes.
@@ -131,6 +131,11 @@ pub fn small_task() -> Task {
         epochs: 3,
         batch_size: 2,
         keep: Keep::BestLoss,
+        label_smoothing: 0.125,
+        l2: 0.01,
+        clip_norm: Some(0.5),
+        optimizer: Optimizer::adamw(),
+        weight_average: Some(0.75),
         ..Task::default()
     }
 }
