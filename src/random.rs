@@ -19,6 +19,8 @@ pub enum Purpose {
     Dropout = 4,
     /// Drawing the synthetic set, one stream per image.
     Synthetic = 5,
+    /// The settings of a search's trials, one stream per trial and axis.
+    Search = 6,
 }
 
 /// The name of one stream of random numbers, built up field by field.

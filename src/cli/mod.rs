@@ -16,6 +16,8 @@ mod recipe;
 mod reproduce;
 mod run_data;
 mod run_task;
+mod search;
+mod search_report;
 mod settings;
 mod summary;
 mod table;
@@ -57,6 +59,8 @@ enum Command {
     Reproduce(reproduce::Args),
     /// Train one recipe into a run folder, and evaluate it
     Train(train::Args),
+    /// Try other settings of a recipe, trial by trial, and print which is best on validation samples
+    Search(search::Args),
     /// Print a recipe's network, layer by layer
     Summary(summary::Args),
     /// Print a recipe as a TOML file: change it, and train that
@@ -137,6 +141,7 @@ impl Command {
         match self {
             Self::Reproduce(args) => reproduce::run(&args),
             Self::Train(args) => train::run(&args),
+            Self::Search(args) => search::run(&args),
             Self::Summary(args) => summary::run(&args),
             Self::Recipe(args) => recipe::run(&args),
             Self::Eval(args) => eval::run(&args),

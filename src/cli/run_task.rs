@@ -3,28 +3,28 @@
 use std::path::Path;
 
 use crate::reports::Recipe;
-use crate::train::{Changes, Record};
+use crate::train::{Changes, Task};
 use crate::{Error, Result};
 
-/// Refuses a recipe or a file whose task, with the same options, is not that of the run in `folder`: the run
-/// goes on with its own.
+/// Refuses a recipe or a file whose task, with the same options, is not that `was` of the run in `folder`: the
+/// run goes on with its own.
 ///
 /// # Errors
 /// [`Error::Usage`] with the first key that differs, and both of its values.
 pub(super) fn check_task(
     named: &Recipe,
-    record: &Record,
+    was: &Task,
     wanted: &Changes,
     folder: &Path,
 ) -> Result<()> {
     let changes = Changes { epochs: None, ..wanted.clone() };
-    // Options that do not fit this task fit the record's, so the two differ anyway.
+    // Options that do not fit this task fit `was`, so the two differ anyway.
     let mut task = changes.apply(named.task.clone()).unwrap_or_else(|_| named.task.clone());
     // Nobody wrote the epochs of a built-in recipe for this run.
     if wanted.epochs.is_some() || named.file.is_none() {
-        task.epochs = record.task.epochs;
+        task.epochs = was.epochs;
     }
-    let Some(difference) = task.difference(&record.task)? else { return Ok(()) };
+    let Some(difference) = task.difference(was)? else { return Ok(()) };
     let (shown, what) = match &named.file {
         Some(file) => (file.display().to_string(), "file"),
         None => (named.id.to_string(), "recipe"),

@@ -12,8 +12,7 @@ use crate::data::Split;
 use crate::evaluate::plots::{self, Curves, Series};
 use crate::reports;
 use crate::train::{
-    Beginning, Changes, DataRecord, Ended, History, Moment, Record, ResultRecord, RunFolder,
-    Session,
+    Beginning, Changes, DataRecord, Ended, History, Moment, Record, RunFolder, Score, Session,
 };
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -44,7 +43,7 @@ pub(super) struct Args {
 /// What may be changed about a recipe.
 #[derive(clap::Args, Clone)]
 #[command(next_help_heading = "Changes to the recipe")]
-struct ChangeFlags {
+pub(super) struct ChangeFlags {
     /// Most epochs to train
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -174,7 +173,7 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
         )));
     }
     if let Some(named) = &beside {
-        check_task(named, &record, &wanted, path)?;
+        check_task(named, &record.task, &wanted, path)?;
     }
     if let Some(seed) = args.seed.given().filter(|&seed| seed != record.seed) {
         return Err(Error::Usage(format!(
@@ -333,31 +332,13 @@ impl Run {
 
     /// Evaluates on the test samples, and writes the model, the history and the result.
     fn conclude(&self, team: &Team<'_>, session: &mut Session<'_>) -> Result<Evaluation> {
-        let score = session.test(team)?;
-        if !score.loss.is_finite() {
-            return Err(Error::Failed(
-                "training diverged: the mean loss of the test samples is not a finite number; no \
-                 model is saved"
-                    .to_owned(),
-            ));
-        }
+        let result = self.folder.conclude(team, session, &self.record)?;
         let predictions = session.test_predictions(team)?;
-        self.folder.write_model(session)?;
-        self.folder.write_history(session)?;
-        let progress = session.progress();
-        let mut record = self.record.clone();
-        record.result = Some(ResultRecord {
-            epochs: progress.history.epochs.len(),
-            test_loss: score.loss,
-            test_accuracy: score.accuracy,
-            train_seconds: progress.train_seconds,
-            images_per_second: progress.images_per_second(),
-        });
-        self.folder.write_record(&record)?;
+        let score = Score { loss: result.test_loss, accuracy: result.test_accuracy };
         console::note(&format!(
             "trained for {}, {} images/s\n",
-            table::duration(progress.train_seconds),
-            table::rate(progress.images_per_second())
+            table::duration(result.train_seconds),
+            table::rate(result.images_per_second)
         ));
         let test = &self.split.test;
         Ok(Evaluation::new(score, test.class_names(), test.labels(), &predictions))
@@ -408,5 +389,20 @@ impl From<ChangeFlags> for Changes {
             dropout,
             activation,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Args as _;
+
+    /// What `train` can change, a search can search: an option here is one of [`Changes::OPTIONS`].
+    #[test]
+    fn every_change_is_known_by_its_name() {
+        let command = ChangeFlags::augment_args(clap::Command::new("changes"));
+        let flags: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
+        let options: Vec<_> = Changes::OPTIONS.iter().map(|option| option.name).collect();
+        assert_eq!(flags, options);
     }
 }

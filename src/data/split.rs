@@ -122,6 +122,30 @@ pub struct Missing {
 }
 
 impl Selection {
+    /// Whether the validation samples are the test samples.
+    pub fn validates_on_test(&self) -> bool {
+        match self.partition {
+            Partition::AsFiled(Validation::Test) => true,
+            Partition::AsFiled(Validation::Tail(_)) => false,
+            Partition::Shuffled { validation, .. } => validation == 0.0,
+        }
+    }
+
+    /// The same, validated on samples of its own where it validates on the test samples: on this share of
+    /// its training samples, which are no longer trained on. The test samples stay the same.
+    #[must_use]
+    pub fn with_own_validation(mut self, share: f64) -> Self {
+        if self.validates_on_test() {
+            self.partition = match self.partition {
+                Partition::AsFiled(_) => Partition::AsFiled(Validation::Tail(share)),
+                Partition::Shuffled { test, .. } => {
+                    Partition::Shuffled { test, validation: share * (1.0 - test) }
+                }
+            };
+        }
+        self
+    }
+
     /// # Errors
     /// [`Error::Usage`] for shares or classes that cannot be.
     pub(crate) fn check(&self) -> Result<()> {

@@ -32,15 +32,15 @@ pub struct Series {
 
 const SIZE: (u32, u32) = (960, 420);
 const HEADER: u32 = 64;
-const TRAINING: RGBColor = RGBColor(0, 114, 178);
-const VALIDATION: RGBColor = RGBColor(213, 94, 0); // with TRAINING: told apart by colour-blind eyes
-const INK: RGBColor = RGBColor(64, 64, 64);
-const GRID: RGBColor = RGBColor(224, 224, 224);
+pub(super) const TRAINING: RGBColor = RGBColor(0, 114, 178);
+pub(super) const VALIDATION: RGBColor = RGBColor(213, 94, 0); // with TRAINING: told apart by colour-blind eyes
+pub(super) const INK: RGBColor = RGBColor(64, 64, 64);
+pub(super) const GRID: RGBColor = RGBColor(224, 224, 224);
 /// Beyond this many epochs the dots that mark single epochs would touch.
 const MARKED_EPOCHS: usize = 30;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = std::result::Result<(), DrawingAreaErrorKind<std::io::Error>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = std::result::Result<(), DrawingAreaErrorKind<std::io::Error>>;
 
 /// Draws loss and accuracy side by side, training and validation in each, as the text of one SVG
 /// file of 960 x 420 pixels. Values that are not finite leave a gap.
@@ -139,9 +139,9 @@ fn panel(area: &Area<'_>, name: &str, unit: &str, series: &Series) -> Drawn {
 }
 
 /// A linear axis with ticks of our choice (plotters' own fall between epochs).
-struct Axis {
-    range: Range<f64>,
-    ticks: Vec<f64>,
+pub(super) struct Axis {
+    pub(super) range: Range<f64>,
+    pub(super) ticks: Vec<f64>,
 }
 
 impl Ranged for Axis {
@@ -164,13 +164,13 @@ impl Ranged for Axis {
 }
 
 /// Text centred on its point; plotters divides sizes by 1.24 when it writes them.
-fn font(size: u32, colour: RGBColor) -> TextStyle<'static> {
+pub(super) fn font(size: u32, colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour).pos(Pos::new(HPos::Center, VPos::Center))
 }
 
 /// The range of an axis that shows all values with a little room; `None` without values. Room is
 /// not taken below zero when nothing lies there: neither a loss nor an accuracy is negative.
-fn padded(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
+pub(super) fn padded(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))
     });
@@ -185,7 +185,7 @@ fn padded(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
 }
 
 /// At most `most` round values inside a range: multiples of 1, 2 or 5 times a power of ten.
-fn ticks(range: &Range<f64>, most: usize) -> Vec<f64> {
+pub(super) fn ticks(range: &Range<f64>, most: usize) -> Vec<f64> {
     let span = range.end - range.start;
     let power = 10_f64.powf((span / most as f64).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0, 20.0].map(|multiple| multiple * power);
@@ -199,7 +199,7 @@ fn ticks(range: &Range<f64>, most: usize) -> Vec<f64> {
 
 /// Decimals that tell neighbouring ticks apart, or `None` where labels would be too long for the
 /// margin and powers of ten have to do.
-fn decimals(ticks: &[f64]) -> Option<usize> {
+pub(super) fn decimals(ticks: &[f64]) -> Option<usize> {
     let step = ticks.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
     let decimals = if step.is_finite() { (-(step * 1.001).log10().floor()).max(0.0) } else { 2.0 };
     let largest = ticks.iter().fold(0.0_f64, |largest, tick| largest.max(tick.abs()));

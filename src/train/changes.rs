@@ -1,10 +1,11 @@
 //! Changes to a task before it starts: what the options of the program ask for.
 
+use super::change_options::setting;
 use super::schedule::Schedule;
 use super::task::Task;
+use crate::Result;
 use crate::names::shortened;
 use crate::nn::{Layer, LayerOption, Optimizer};
-use crate::{Error, Result};
 use threadcount_kernels::Activation;
 
 /// Changes to a task, as the options of the program spell them. `None` leaves the task as it is.
@@ -89,28 +90,10 @@ impl Changes {
     /// # Errors
     /// As [`Self::apply`].
     pub fn beyond_epochs(&self, task: &Task) -> Result<Option<&'static str>> {
-        let Self { epochs: _, batch_size, learning_rate, momentum, warm_up, dropout, .. } = *self;
-        let Self { weight_decay, l2, label_smoothing, clip_norm, weight_average, .. } = *self;
-        let none = Self::default;
-        let alone = [
-            ("batch-size", Self { batch_size, ..none() }),
-            ("optimizer", Self { optimizer: self.optimizer.clone(), ..none() }),
-            ("learning-rate", Self { learning_rate, ..none() }),
-            ("momentum", Self { momentum, ..none() }),
-            ("weight-decay", Self { weight_decay, ..none() }),
-            ("l2", Self { l2, ..none() }),
-            ("label-smoothing", Self { label_smoothing, ..none() }),
-            ("clip-norm", Self { clip_norm, ..none() }),
-            ("weight-average", Self { weight_average, ..none() }),
-            ("schedule", Self { schedule: self.schedule.clone(), ..none() }),
-            ("warm-up", Self { warm_up, ..none() }),
-            ("dropout", Self { dropout, ..none() }),
-            ("activation", Self { activation: self.activation.clone(), ..none() }),
-        ];
         let same = task.to_toml()?;
-        for (option, change) in alone {
-            if change.apply(task.clone())?.to_toml()? != same {
-                return Ok(Some(option));
+        for option in Self::OPTIONS.iter().filter(|option| option.name != "epochs") {
+            if option.alone(self).apply(task.clone())?.to_toml()? != same {
+                return Ok(Some(option.name));
             }
         }
         Ok(None)
@@ -161,10 +144,6 @@ fn change(layers: &mut [Layer], option: LayerOption) -> bool {
 
 fn at_least_one(name: &'static str, value: usize) -> Result<usize> {
     if value == 0 { Err(setting(name, "at least 1, not 0")) } else { Ok(value) }
-}
-
-fn setting(name: &'static str, fault: impl Into<String>) -> Error {
-    Error::Setting { name, fault: fault.into() }
 }
 
 /// The activation of that name. Leaky ReLU has the reports' slope of 0.1.

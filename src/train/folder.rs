@@ -3,7 +3,7 @@
 //! whoever trains it holds.
 
 use super::fit::Trained;
-use super::record::Record;
+use super::record::{Record, ResultRecord};
 use super::session::Session;
 use crate::files::{write_atomically, write_new};
 use crate::nn::io::model_file::{self, Origin};
@@ -12,7 +12,7 @@ use crate::{Error, Result};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use threadcount_kernels::Pool;
+use threadcount_kernels::{Pool, Team};
 
 /// The folder of one run.
 #[derive(Debug)]
@@ -43,34 +43,8 @@ impl RunFolder {
         // What can be refused is, before anything is made.
         let id = record.id()?;
         let text = record.text(&id)?;
-        let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.exists()).collect();
-        let start = || {
-            fs::create_dir_all(path).map_err(Error::io(path))?;
-            let exists = || Error::RunExists { path: path.to_owned() };
-            let lock = Lock::take(path).map_err(|error| match error {
-                // Another process is about to start one here.
-                Error::RunBusy { .. } => exists(),
-                error => error,
-            })?;
-            let folder = Self { path: path.to_owned(), id, _lock: Some(lock) };
-            match write_new(&folder.record_path(), text.as_bytes()) {
-                Ok(()) => Ok(folder),
-                Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
-                    Err(exists())
-                }
-                Err(error) => Err(error),
-            }
-        };
-        let started: Result<Self> = start();
-        if let Err(error) = &started
-            && !matches!(error, Error::RunExists { .. })
-            && !missing.is_empty()
-        {
-            // Neither fault is news beside the first one; a folder that is not empty stays.
-            let _ = fs::remove_file(path.join(Lock::FILE));
-            missing.iter().for_each(|path| drop(fs::remove_dir(path)));
-        }
-        started
+        let lock = begin(path, "run.toml", &text)?;
+        Ok(Self { path: path.to_owned(), id, _lock: Some(lock) })
     }
 
     /// Starts a run in the first free one of `root/name`, `root/name-2`, `root/name-3` ...
@@ -78,17 +52,7 @@ impl RunFolder {
     /// # Errors
     /// As [`RunFolder::start`].
     pub fn start_numbered(root: &Path, name: &str, record: &Record) -> Result<Self> {
-        let mut number = 1;
-        loop {
-            let path = root.join(match number {
-                1 => name.to_owned(),
-                _ => format!("{name}-{number}"),
-            });
-            match Self::start(&path, record) {
-                Err(Error::RunExists { .. }) => number += 1,
-                other => return other,
-            }
-        }
+        numbered(root, name, |path| Self::start(path, record))
     }
 
     /// The folder of a run that was started before, and its record, to be read.
@@ -126,6 +90,11 @@ impl RunFolder {
         let (record, id) = Record::parse(&text).map_err(|fault| Error::data(path, fault))?;
         self.id = id;
         Ok(record)
+    }
+
+    /// The id of its run.
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     /// Where the folder is.
@@ -228,6 +197,40 @@ impl RunFolder {
         model_file::write(&self.model_path(), model, session.scale(), origin)
     }
 
+    /// Evaluates a finished session on the test samples, and writes the model, the history and `record`
+    /// with the result.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if a weight or the score is not a finite number, and nothing is written;
+    /// [`Error::Io`].
+    pub fn conclude(
+        &self,
+        team: &Team,
+        session: &mut Session<'_>,
+        record: &Record,
+    ) -> Result<ResultRecord> {
+        let score = session.test(team)?;
+        if !score.loss.is_finite() {
+            return Err(Error::Failed(
+                "training diverged: the mean loss of the test samples is not a finite number; no \
+                 model is saved"
+                    .to_owned(),
+            ));
+        }
+        self.write_model(session)?;
+        self.write_history(session)?;
+        let progress = session.progress();
+        let result = ResultRecord {
+            epochs: progress.history.epochs.len(),
+            test_loss: score.loss,
+            test_accuracy: score.accuracy,
+            train_seconds: progress.train_seconds,
+            images_per_second: progress.images_per_second(),
+        };
+        self.write_record(&Record { result: Some(result.clone()), ..record.clone() })?;
+        Ok(result)
+    }
+
     /// The trained network of `record`, as [`RunFolder::write_model`] wrote it.
     ///
     /// # Errors
@@ -273,16 +276,72 @@ impl RunFolder {
     }
 }
 
+/// Makes a folder, if it does not exist, with a first file of this name and text, and locks it.
+///
+/// # Errors
+/// [`Error::RunExists`] if the file is there; [`Error::Io`]. A folder that was made is taken away again.
+pub(super) fn begin(path: &Path, file: &str, text: &str) -> Result<Lock> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.exists()).collect();
+    let start = || {
+        fs::create_dir_all(path).map_err(Error::io(path))?;
+        let exists = || Error::RunExists { path: path.to_owned() };
+        let lock = Lock::take(path).map_err(|error| match error {
+            // Another process is about to start one here.
+            Error::RunBusy { .. } => exists(),
+            error => error,
+        })?;
+        match write_new(&path.join(file), text.as_bytes()) {
+            Ok(()) => Ok(lock),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+                Err(exists())
+            }
+            Err(error) => Err(error),
+        }
+    };
+    let started: Result<Lock> = start();
+    if let Err(error) = &started
+        && !matches!(error, Error::RunExists { .. })
+        && !missing.is_empty()
+    {
+        // Neither fault is news beside the first one; a folder that is not empty stays.
+        let _ = fs::remove_file(path.join(Lock::FILE));
+        missing.iter().for_each(|path| drop(fs::remove_dir(path)));
+    }
+    started
+}
+
+/// Starts something in the first free one of `root/name`, `root/name-2`, `root/name-3` ...
+///
+/// # Errors
+/// Whatever `start` fails with, other than [`Error::RunExists`].
+pub(super) fn numbered<T>(
+    root: &Path,
+    name: &str,
+    start: impl Fn(&Path) -> Result<T>,
+) -> Result<T> {
+    let mut number = 1;
+    loop {
+        let path = root.join(match number {
+            1 => name.to_owned(),
+            _ => format!("{name}-{number}"),
+        });
+        match start(&path) {
+            Err(Error::RunExists { .. }) => number += 1,
+            other => return other,
+        }
+    }
+}
+
 /// A lock on a folder. The system takes it back when the process ends, however it does.
 #[derive(Debug)]
-struct Lock {
+pub(super) struct Lock {
     _file: File,
 }
 
 impl Lock {
     const FILE: &str = ".lock";
 
-    fn take(folder: &Path) -> Result<Self> {
+    pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(Self::FILE);
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(Error::io(&path))?;

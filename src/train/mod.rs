@@ -2,6 +2,7 @@
 //! stopping, the weights that are kept), what it leaves behind ([`History`], [`RunFolder`]), and
 //! checkpoints from which it goes on with the same bits.
 
+mod change_options;
 mod changes;
 mod checkpoint;
 mod fit;
@@ -10,6 +11,7 @@ mod history;
 mod record;
 mod schedule;
 mod score;
+pub mod search;
 mod session;
 mod stopping;
 mod task;
@@ -18,6 +20,7 @@ mod task_file;
 mod thread_choice;
 
 pub use crate::nn::io::model_file::Origin;
+pub use change_options::{ChangeOption, Scale, ValueKind};
 pub use changes::Changes;
 pub use fit::{Setup, Trained};
 pub use folder::{Beginning, RunFolder};

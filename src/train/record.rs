@@ -204,16 +204,19 @@ impl Record {
         let body = toml::to_string(self)
             .map_err(|error| Error::Failed(format!("cannot write run.toml: {error}")))?;
         let body = format!("id = \"{id}\"\n{body}\n[task]\n{task}");
-        Ok(format!(
-            "# A run of threadcount; 'threadcount eval' and 'threadcount train --resume' read it.\n\
-             format = {FORMAT}{CHECKSUM}{}\"\n{body}",
-            checksum(&body)
-        ))
+        let about =
+            "A run of threadcount; 'threadcount eval' and 'threadcount train --resume' read it.";
+        Ok(sealed(about, FORMAT, &body))
     }
 }
 
+/// The text of a file that says what it is, of which format, and has a checksum of the lines below.
+pub(super) fn sealed(about: &str, format: u32, body: &str) -> String {
+    format!("# {about}\nformat = {format}{CHECKSUM}{}\"\n{body}", checksum(body))
+}
+
 /// Whether the lines below the checksum are those that it was computed of.
-fn is_whole(text: &str) -> bool {
+pub(super) fn is_whole(text: &str) -> bool {
     // As it was written, should somebody's editor have changed the ends of the lines.
     let text = text.replace("\r\n", "\n");
     let below = text.split_once(CHECKSUM).and_then(|(_, rest)| rest.split_once("\"\n"));

@@ -1,0 +1,409 @@
+//! `threadcount search`
+
+use super::data;
+use super::json::JsonFlag;
+use super::progress::bar;
+use super::run_data::{Other, of_run};
+use super::run_task::check_task;
+use super::search_report::{picture, report, scores};
+use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
+use super::train::ChangeFlags;
+use super::{interrupt, table};
+use crate::console;
+use crate::data::{Selection, Split};
+use crate::reports;
+use crate::train::search::{
+    Axis, Definition, Metric, Resources, Row, Search, Space, Step, halving,
+};
+use crate::train::{Changes, DataRecord, Ended};
+use crate::{Error, Result};
+use indicatif::ProgressBar;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use threadcount_kernels::Isa;
+use threadcount_kernels::machine::machine;
+
+/// Of the training samples, where the recipe has none of its own to validate on.
+const HELD_OUT: f64 = 0.1;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Name of the recipe ('threadcount list' shows them), or a TOML file; may be left out with
+    /// --resume
+    #[arg(required_unless_present = "resume")]
+    recipe: Option<String>,
+    /// Try these values of an option below, as learning-rate=0.001,0.0003 (or with ; between them); several
+    /// --grid: all combinations
+    #[arg(long, value_name = "NAME=VALUES")]
+    grid: Vec<String>,
+    /// Draw values from a range, as learning-rate=1e-4..1e-2; rates logarithmically, others evenly, unless
+    /// :log or :linear stands behind it. Needs --random
+    #[arg(long, value_name = "NAME=LOW..HIGH")]
+    range: Vec<String>,
+    /// Draw so many trials from all --grid and --range, in place of all combinations
+    #[arg(long, value_name = "N")]
+    random: Option<usize>,
+    /// What trials are compared by: val_accuracy or val_loss [default: val_accuracy]
+    #[arg(long, value_name = "NAME")]
+    metric: Option<String>,
+    /// End bad trials early: the best third goes on after a ninth of the epochs, and again after a third;
+    /// --halving=2 for halves
+    #[arg(long, value_name = "FACTOR", num_args = 0..=1, require_equals = true,
+          default_missing_value = "3")]
+    halving: Option<usize>,
+    #[command(flatten)]
+    json: JsonFlag,
+    #[command(flatten)]
+    seed: SeedFlag,
+    #[command(flatten)]
+    compute: ComputeFlags,
+    #[command(flatten)]
+    data: DataFlag,
+    /// Folder for the search [default: a new one, runs/search-RECIPE]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Continue the search in this folder
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    changes: ChangeFlags,
+}
+
+/// A search that is ready to go.
+struct Ready {
+    search: Search,
+    split: Split,
+    resources: Resources,
+    /// The bytes that each trial takes.
+    needed: Vec<u64>,
+}
+
+pub(super) fn run(args: &Args) -> Result<()> {
+    let settings = Settings::load()?;
+    args.json.check()?;
+    let mut ready = match &args.resume {
+        Some(path) => continue_search(args, &settings, path)?,
+        None => start_search(args, &settings)?,
+    };
+    ready.announce(args.resume.is_some());
+    interrupt::listen("stopping after these batches, saving the search");
+    ready.train()?;
+    ready.conclude(args)
+}
+
+fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
+    let recipe = reports::recipe(args.recipe.as_deref().unwrap_or_default())?;
+    let changes = Changes::from(args.changes.clone());
+    let space = space(args, &changes)?;
+    let mut task = changes.apply(recipe.task.clone())?;
+    let seed = settings.seed(&args.seed)?;
+    let threads = settings.threads(&args.compute)?;
+    let isa = settings.isa(&args.compute.isa)?.unwrap_or_else(Isa::best);
+    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
+    task.selection = own_validation(task.selection, &recipe.id);
+    let split = data::split(&task.selection, &dataset, seed);
+    let split = split.map_err(|error| recipe.locate(error))?;
+    let definition = Definition {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        recipe: recipe.id.to_string(),
+        seed,
+        isa: isa.name().to_owned(),
+        metric: metric(args)?.unwrap_or_default(),
+        halving: args.halving,
+        space,
+        task,
+        data: DataRecord::of(&dataset, &split),
+    };
+    // Everything that can be refused is, before a folder is made and before anything is trained.
+    let needed = definition.check(&split).map_err(|error| recipe.locate(error))?;
+    let search = match &args.out {
+        Some(path) => Search::start(path, &definition),
+        None => {
+            let name = format!("search-{}", recipe.id);
+            Search::start_numbered(&settings.runs()?, &name, &definition)
+        }
+    };
+    let search = search.map_err(|error| match error {
+        Error::RunExists { path } => {
+            let shown = path.display();
+            Error::Failed(format!(
+                "{shown} already holds a search or a run (choose another --out, or go on with \
+                 'threadcount search --resume {shown}')"
+            ))
+        }
+        error => error,
+    })?;
+    Ok(Ready { search, split, resources: resources(isa, threads), needed })
+}
+
+/// What `--grid` and `--range` name.
+fn asked_axes(args: &Args, changes: &Changes) -> Result<Vec<Axis>> {
+    let lists = args.grid.iter().map(|text| match text.contains("..") {
+        true => {
+            Err(Error::Usage(format!("--grid {text}: for a range there are --range and --random")))
+        }
+        false => Axis::list(text),
+    });
+    let ranges = args.range.iter().map(|text| Axis::range(text));
+    let axes = lists.chain(ranges).collect::<Result<Vec<_>>>()?;
+    for Axis { option, .. } in &axes {
+        if option.is_set(changes) {
+            let name = option.name;
+            return Err(Error::Usage(format!(
+                "--{name}: it is searched; leave the option out, or search something else"
+            )));
+        }
+    }
+    Ok(axes)
+}
+
+/// What is to be tried.
+fn space(args: &Args, changes: &Changes) -> Result<Space> {
+    let axes = asked_axes(args, changes)?;
+    if axes.is_empty() {
+        return Err(Error::Usage(
+            "nothing to search: name an option and its values, as --grid learning-rate=0.001,0.0003, \
+             or a range, as --range learning-rate=1e-4..1e-2 --random 20"
+                .to_owned(),
+        ));
+    }
+    Space::new(axes, args.random)
+}
+
+fn metric(args: &Args) -> Result<Option<Metric>> {
+    args.metric.as_deref().map(str::parse).transpose()
+}
+
+/// A choice of samples that keeps the test samples for the end.
+fn own_validation(selection: Selection, recipe: &str) -> Selection {
+    if selection.validates_on_test() {
+        console::note(&format!(
+            "{recipe} validates on its test samples; the search holds a tenth of the training samples out \
+             instead: test samples choose nothing here, and only the best trial is tested in the end"
+        ));
+    }
+    selection.with_own_validation(HELD_OUT)
+}
+
+fn resources(isa: Isa, threads: usize) -> Resources {
+    Resources { isa, threads, memory: machine().memory }
+}
+
+/// Takes a search up again: everything but the threads is the folder's.
+fn continue_search(args: &Args, settings: &Settings, path: &Path) -> Result<Ready> {
+    let search = Search::open(path)?;
+    let definition = search.definition();
+    check_resumed(args, definition, path)?;
+    let record = definition.record(definition.task.clone(), 1);
+    let data = of_run(&record, &args.data, settings, Other::Refused)?;
+    let threads = settings.threads(&args.compute)?;
+    let own = Isa::from_name(&definition.isa).ok();
+    let isa = settings.isa(&args.compute.isa)?.or(own).unwrap_or_else(Isa::best);
+    if own != Some(isa) {
+        console::warn(&format!(
+            "the search was started on {} and goes on on {isa}: its result may differ in the last bits",
+            definition.isa
+        ));
+    }
+    let needed = definition.check(&data.split)?;
+    Ok(Ready { search, split: data.split, resources: resources(isa, threads), needed })
+}
+
+/// Refuses options that ask for another search than the one in the folder.
+fn check_resumed(args: &Args, was: &Definition, path: &Path) -> Result<()> {
+    let shown = path.display();
+    let differs = |option: &str, now: String, before: String| {
+        Err(Error::Usage(format!(
+            "--{option} {now}: {shown} was started with {before}; leave it out to go on with that, or \
+             start another search"
+        )))
+    };
+    let changes = Changes::from(args.changes.clone());
+    let axes = was.space.axes();
+    let told = |axes: &[Axis]| axes.iter().map(Axis::to_string).collect::<Vec<_>>().join(" ");
+    if !args.grid.is_empty() || !args.range.is_empty() {
+        let asked = asked_axes(args, &changes)?;
+        if asked != axes {
+            let option = if args.grid.is_empty() { "range" } else { "grid" };
+            return differs(option, told(&asked), told(axes));
+        }
+    }
+    let number = |n: Option<usize>| n.map_or("none".to_owned(), |n| n.to_string());
+    if args.random.is_some() && args.random != was.space.draws() {
+        return differs("random", number(args.random), number(was.space.draws()));
+    }
+    if args.halving.is_some() && args.halving != was.halving {
+        return differs("halving", number(args.halving), number(was.halving));
+    }
+    if let Some(metric) = metric(args)?.filter(|&metric| metric != was.metric) {
+        return differs("metric", metric.name().to_owned(), was.metric.name().to_owned());
+    }
+    if let Some(seed) = args.seed.given().filter(|&seed| seed != was.seed) {
+        return differs("seed", seed.to_string(), was.seed.to_string());
+    }
+    if let Some(epochs) = changes.epochs.filter(|&epochs| epochs != was.task.epochs) {
+        return differs("epochs", epochs.to_string(), was.task.epochs.to_string());
+    }
+    if let Some(option) = changes.beyond_epochs(&was.task)? {
+        return Err(Error::Usage(format!(
+            "--{option}: a resumed search keeps what {shown} was started with"
+        )));
+    }
+    let Some(named) = args.recipe.as_deref() else { return Ok(()) };
+    let mut named = reports::recipe(named)?;
+    if named.id != was.recipe {
+        return Err(Error::Failed(format!(
+            "{shown} holds a search over {}, not over {}",
+            was.recipe, named.id
+        )));
+    }
+    named.task.selection = named.task.selection.with_own_validation(HELD_OUT);
+    check_task(&named, &was.task, &changes, path)
+}
+
+impl Ready {
+    fn announce(&self, is_resumed: bool) {
+        let Self { search, split, resources, .. } = self;
+        let was = search.definition();
+        let axes: Vec<_> = was.space.axes().iter().map(Axis::to_string).collect();
+        let rungs: Vec<_> = was.rungs().iter().map(usize::to_string).collect();
+        let epochs = match was.halving {
+            None => format!("{} epochs", was.task.epochs),
+            Some(factor) => {
+                format!("one of {factor} goes on after {} epochs", rungs.join(", of them after "))
+            }
+        };
+        console::note(&format!(
+            "{}: {} over {}; {epochs}\n{} training, {} validation samples ({}), {} test samples for the \
+             best trial; seed {}, {}, {}",
+            was.recipe,
+            table::count(search.trials().len(), "trial"),
+            axes.join(" "),
+            table::grouped(split.train.len() as u64),
+            table::grouped(split.validation.len() as u64),
+            was.data.identity,
+            table::grouped(split.test.len() as u64),
+            was.seed,
+            table::threads(resources.threads),
+            resources.isa,
+        ));
+        let path = search.path().display();
+        console::note(&match is_resumed {
+            true => format!("resuming {path}, where {} of trials are in", search.rows().len()),
+            false => format!("the search's folder is {path}"),
+        });
+    }
+
+    fn train(&mut self) -> Result<()> {
+        let Self { search, split, resources, needed } = self;
+        let progress = Progress::new(search);
+        let watch = |step: Step<'_>| {
+            if let Step::Rung(row) = step {
+                progress.take_in(row);
+            }
+            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let ended = search.run(split, needed, resources, &watch);
+        progress.finish();
+        match ended? {
+            Ended::Finished => Ok(()),
+            Ended::Interrupted => Err(Error::Interrupted(format!(
+                "; saved: continue with 'threadcount search --resume {}'",
+                search.path().display()
+            ))),
+        }
+    }
+
+    /// Tests the best trial, and writes and prints what came of all.
+    fn conclude(&self, args: &Args) -> Result<()> {
+        let Self { search, split, resources, .. } = self;
+        let pool = settings::pool(resources.isa, resources.threads)?;
+        let tested = pool.enter(|team| search.conclude(split, team));
+        let (tested, fault) = match tested {
+            Ok(tested) => (tested, None),
+            Err(error) => (None, Some(error)),
+        };
+        let (json, text) = report(search, split, tested.as_ref())?;
+        args.json.put(&json, &text)?;
+        search.write_picture(&picture(search)?)?;
+        search.write_best()?;
+        let named = args.data.data.as_ref();
+        let data = named.map_or(String::new(), |path| format!(" --data {}", path.display()));
+        console::note(&format!(
+            "\nthe search is in {}; train its best trial again with\nthreadcount train {} --seed {}{data}",
+            search.path().display(),
+            search.best_path().display(),
+            search.definition().seed,
+        ));
+        fault.map_or(Ok(()), Err)
+    }
+}
+
+/// One bar over all trials, or a line for each.
+struct Progress<'a> {
+    bar: Option<ProgressBar>,
+    /// Of the trials of all rungs.
+    planned: usize,
+    metric: Metric,
+    told: Box<dyn Fn(usize) -> String + Send + Sync + 'a>,
+    rows: Mutex<Vec<Row>>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(search: &Search) -> Self {
+        let definition = search.definition();
+        let trials = search.trials().to_vec();
+        let planned = definition.planned(trials.len()).iter().sum();
+        let bar = bar("{prefix}  {wide_bar}  {msg}");
+        let space = definition.space.clone();
+        let progress = Self {
+            bar,
+            planned,
+            metric: definition.metric,
+            told: Box::new(move |trial| space.told(&trials[trial - 1])),
+            rows: Mutex::new(search.rows().to_vec()),
+        };
+        progress.draw(search.rows());
+        progress
+    }
+
+    fn draw(&self, rows: &[Row]) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_length(self.planned as u64);
+        bar.set_position(rows.len() as u64);
+        bar.set_prefix(format!("trials {}/{}", rows.len(), self.planned));
+        if let Some(Row { trial, scores: Some(scores), .. }) =
+            halving::ranked(rows, self.metric).first()
+        {
+            bar.set_message(format!("best {:.4} (trial {trial})", self.metric.of(scores)));
+        }
+    }
+
+    /// A trial has come to the end of a rung.
+    fn take_in(&self, row: &Row) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.push(*row);
+        let line = format!(
+            "{:>digits$}/{}  trial {}  {}  {}  {}",
+            rows.len(),
+            self.planned,
+            row.trial,
+            (self.told)(row.trial),
+            table::count(row.epochs, "epoch"),
+            scores(row),
+            digits = self.planned.to_string().len(),
+        );
+        match &self.bar {
+            Some(bar) => bar.suspend(|| console::note(&line)),
+            None => console::note(&line),
+        }
+        self.draw(&rows);
+    }
+
+    fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

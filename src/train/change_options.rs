@@ -1,0 +1,200 @@
+//! The options of [`Changes`] by name: one row each, for all that takes an option from outside as two
+//! texts. A new field of [`Changes`] is a row here, and is then an axis of a search too.
+
+use super::changes::Changes;
+use crate::names::shortened;
+use crate::toml_file::unknown;
+use crate::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// An option of [`Changes`].
+#[derive(Clone, Copy)]
+pub struct ChangeOption {
+    /// Its name, as `learning-rate`.
+    pub name: &'static str,
+    /// How values between two ends are spread, unless somebody says otherwise.
+    pub scale: Scale,
+    field: Field,
+}
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// A number from 0 up without a fraction.
+    Whole,
+    /// Any number.
+    Number,
+    /// A name, or another text.
+    Name,
+}
+
+/// How numbers are spread over a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// As many in each unit.
+    Linear,
+    /// As many in each power of ten.
+    Log,
+}
+
+/// The field that an option sets.
+#[derive(Clone, Copy)]
+enum Field {
+    Whole(Place<usize>),
+    Single(Place<f32>),
+    Double(Place<f64>),
+    Name(Place<String>),
+}
+
+type Place<T> = fn(&mut Changes) -> &mut Option<T>;
+
+const fn option(name: &'static str, scale: Scale, field: Field) -> ChangeOption {
+    ChangeOption { name, scale, field }
+}
+
+impl Changes {
+    /// Every option that there is.
+    pub const OPTIONS: &'static [ChangeOption] = &[
+        option("epochs", Scale::Linear, Field::Whole(|c| &mut c.epochs)),
+        option("batch-size", Scale::Linear, Field::Whole(|c| &mut c.batch_size)),
+        option("optimizer", Scale::Linear, Field::Name(|c| &mut c.optimizer)),
+        option("learning-rate", Scale::Log, Field::Single(|c| &mut c.learning_rate)),
+        option("momentum", Scale::Linear, Field::Single(|c| &mut c.momentum)),
+        option("schedule", Scale::Linear, Field::Name(|c| &mut c.schedule)),
+        option("warm-up", Scale::Linear, Field::Double(|c| &mut c.warm_up)),
+        option("dropout", Scale::Linear, Field::Single(|c| &mut c.dropout)),
+        option("activation", Scale::Linear, Field::Name(|c| &mut c.activation)),
+    ];
+
+    /// The option of that name.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the nearest name, and all of them.
+    pub fn option(name: &str) -> Result<&'static ChangeOption> {
+        Self::OPTIONS.iter().find(|option| option.name == name).ok_or_else(|| {
+            let names: Vec<_> = Self::OPTIONS.iter().map(|option| option.name).collect();
+            Error::Usage(unknown("option", name, &names))
+        })
+    }
+
+    /// Sets an option by its name to what the text says, as the program's options spell it. Whether the
+    /// value fits a task is for [`Changes::apply`] to say.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is no such option, [`Error::Setting`] if the text is no value of its
+    /// kind.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<()> {
+        let option = Self::option(name)?;
+        match option.field {
+            Field::Whole(place) => *place(self) = Some(option.parsed(text, "a whole number")?),
+            Field::Single(place) => *place(self) = Some(option.parsed(text, "a number")?),
+            Field::Double(place) => *place(self) = Some(option.parsed(text, "a number")?),
+            Field::Name(place) => *place(self) = Some(text.to_owned()),
+        }
+        Ok(())
+    }
+}
+
+impl ChangeOption {
+    /// What it takes.
+    pub const fn kind(&self) -> ValueKind {
+        match self.field {
+            Field::Whole(_) => ValueKind::Whole,
+            Field::Single(_) | Field::Double(_) => ValueKind::Number,
+            Field::Name(_) => ValueKind::Name,
+        }
+    }
+
+    /// This option of `all`, and no other.
+    pub(super) fn alone(&self, all: &Changes) -> Changes {
+        fn copied<T>(place: Place<T>, all: &Changes) -> Changes {
+            let mut one = Changes::default();
+            *place(&mut one) = place(&mut all.clone()).take();
+            one
+        }
+        match self.field {
+            Field::Whole(place) => copied(place, all),
+            Field::Single(place) => copied(place, all),
+            Field::Double(place) => copied(place, all),
+            Field::Name(place) => copied(place, all),
+        }
+    }
+
+    /// Whether `changes` has a value for it.
+    pub fn is_set(&self, changes: &Changes) -> bool {
+        self.alone(changes) != Changes::default()
+    }
+
+    fn parsed<T: FromStr>(&self, text: &str, what: &str) -> Result<T> {
+        text.parse().map_err(|_| setting(self.name, format!("'{}' is not {what}", shortened(text))))
+    }
+}
+
+impl fmt::Debug for ChangeOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.name, self.kind())
+    }
+}
+
+impl PartialEq for ChangeOption {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// The fault of an option's value.
+pub(super) fn setting(name: &'static str, fault: impl Into<String>) -> Error {
+    Error::Setting { name, fault: fault.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A text that the option takes.
+    fn value(option: &ChangeOption) -> &'static str {
+        if option.kind() == ValueKind::Name { "adam" } else { "3" }
+    }
+
+    /// Each row sets a field of its own.
+    #[test]
+    fn an_option_sets_its_field_and_no_other() {
+        for option in Changes::OPTIONS {
+            let mut changes = Changes::default();
+            changes.set(option.name, value(option)).unwrap();
+            for other in Changes::OPTIONS {
+                assert_eq!(other.is_set(&changes), other == option, "{option:?}, {other:?}");
+            }
+            assert_eq!(option.alone(&changes), changes);
+        }
+        let mut changes = Changes::default();
+        for (name, text) in [("epochs", "4"), ("batch-size", "8"), ("learning-rate", "1e-3")] {
+            changes.set(name, text).unwrap();
+        }
+        for (name, text) in [("momentum", "0.5"), ("warm-up", "1.5"), ("dropout", "0.25")] {
+            changes.set(name, text).unwrap();
+        }
+        for (name, text) in [("optimizer", "sgd"), ("schedule", "cosine"), ("activation", "tanh")] {
+            changes.set(name, text).unwrap();
+        }
+        assert_eq!((changes.epochs, changes.batch_size), (Some(4), Some(8)));
+        assert_eq!((changes.learning_rate, changes.momentum), (Some(1e-3), Some(0.5)));
+        assert_eq!((changes.warm_up, changes.dropout), (Some(1.5), Some(0.25)));
+        let names = [&changes.optimizer, &changes.schedule, &changes.activation];
+        assert_eq!(names.map(|name| name.as_deref().unwrap()), ["sgd", "cosine", "tanh"]);
+    }
+
+    #[test]
+    fn what_is_no_value_is_refused_by_name() {
+        let mut changes = Changes::default();
+        let error = changes.set("learning-rte", "1").unwrap_err().to_string();
+        assert!(error.contains("did you mean 'learning-rate'?"), "{error}");
+        for (name, text) in [("batch-size", "1.5"), ("epochs", "-1"), ("dropout", "half")] {
+            let error = changes.set(name, text).unwrap_err();
+            assert!(matches!(error, Error::Setting { name: n, .. } if n == name), "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+        assert_eq!(changes, Changes::default());
+    }
+}
