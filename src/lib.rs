@@ -51,7 +51,7 @@
 //!   nn/learn       optimizer -> network: how it learns
 //!   nn/io          its files
 //!    |--- oracle   the same in plain loops: what everything is held to
-//! train            task -> session -> fit; checkpoints, run folders
+//! train            task -> session -> fit; checkpoints, run folders, search
 //!    |--- evaluate confusion, report, regression, plots (program)
 //! reports          what each report trained and claimed
 //!    |

@@ -17,6 +17,7 @@ mod reproduce;
 mod run_data;
 mod run_task;
 mod search;
+mod search_progress;
 mod search_report;
 mod settings;
 mod summary;

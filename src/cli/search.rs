@@ -2,25 +2,21 @@
 
 use super::data;
 use super::json::JsonFlag;
-use super::progress::bar;
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
-use super::search_report::{picture, report, scores};
+use super::search_progress::Progress;
+use super::search_report::{picture, report};
 use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::train::ChangeFlags;
 use super::{interrupt, table};
 use crate::console;
-use crate::data::{Selection, Split};
+use crate::data::Split;
 use crate::reports;
-use crate::train::search::{
-    Axis, Definition, Metric, Resources, Row, Search, Space, Step, halving,
-};
+use crate::train::search::{Axis, Definition, Metric, Resources, Search, Space, Step};
 use crate::train::{Changes, DataRecord, Ended};
 use crate::{Error, Result};
-use indicatif::ProgressBar;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use threadcount_kernels::Isa;
 use threadcount_kernels::machine::machine;
 
@@ -95,13 +91,14 @@ pub(super) fn run(args: &Args) -> Result<()> {
 fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
     let recipe = reports::recipe(args.recipe.as_deref().unwrap_or_default())?;
     let changes = Changes::from(args.changes.clone());
-    let space = space(args, &changes)?;
+    let (space, metric) = (space(args, &changes)?, metric(args)?.unwrap_or_default());
     let mut task = changes.apply(recipe.task.clone())?;
     let seed = settings.seed(&args.seed)?;
     let threads = settings.threads(&args.compute)?;
     let isa = settings.isa(&args.compute.isa)?.unwrap_or_else(Isa::best);
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
-    task.selection = own_validation(task.selection, &recipe.id);
+    let validated_on_test = task.selection.validates_on_test();
+    task.selection = task.selection.with_own_validation(HELD_OUT);
     let split = data::split(&task.selection, &dataset, seed);
     let split = split.map_err(|error| recipe.locate(error))?;
     let definition = Definition {
@@ -109,7 +106,7 @@ fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
         recipe: recipe.id.to_string(),
         seed,
         isa: isa.name().to_owned(),
-        metric: metric(args)?.unwrap_or_default(),
+        metric,
         halving: args.halving,
         space,
         task,
@@ -134,6 +131,13 @@ fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
         }
         error => error,
     })?;
+    if validated_on_test {
+        console::note(&format!(
+            "{} validates on its test samples; the search holds a tenth of the training samples out \
+             instead: test samples choose nothing here, and only the best trial is tested in the end",
+            recipe.id
+        ));
+    }
     Ok(Ready { search, split, resources: resources(isa, threads), needed })
 }
 
@@ -173,17 +177,6 @@ fn space(args: &Args, changes: &Changes) -> Result<Space> {
 
 fn metric(args: &Args) -> Result<Option<Metric>> {
     args.metric.as_deref().map(str::parse).transpose()
-}
-
-/// A choice of samples that keeps the test samples for the end.
-fn own_validation(selection: Selection, recipe: &str) -> Selection {
-    if selection.validates_on_test() {
-        console::note(&format!(
-            "{recipe} validates on its test samples; the search holds a tenth of the training samples out \
-             instead: test samples choose nothing here, and only the best trial is tested in the end"
-        ));
-    }
-    selection.with_own_validation(HELD_OUT)
 }
 
 fn resources(isa: Isa, threads: usize) -> Resources {
@@ -337,73 +330,5 @@ impl Ready {
             search.definition().seed,
         ));
         fault.map_or(Ok(()), Err)
-    }
-}
-
-/// One bar over all trials, or a line for each.
-struct Progress<'a> {
-    bar: Option<ProgressBar>,
-    /// Of the trials of all rungs.
-    planned: usize,
-    metric: Metric,
-    told: Box<dyn Fn(usize) -> String + Send + Sync + 'a>,
-    rows: Mutex<Vec<Row>>,
-}
-
-impl<'a> Progress<'a> {
-    fn new(search: &Search) -> Self {
-        let definition = search.definition();
-        let trials = search.trials().to_vec();
-        let planned = definition.planned(trials.len()).iter().sum();
-        let bar = bar("{prefix}  {wide_bar}  {msg}");
-        let space = definition.space.clone();
-        let progress = Self {
-            bar,
-            planned,
-            metric: definition.metric,
-            told: Box::new(move |trial| space.told(&trials[trial - 1])),
-            rows: Mutex::new(search.rows().to_vec()),
-        };
-        progress.draw(search.rows());
-        progress
-    }
-
-    fn draw(&self, rows: &[Row]) {
-        let Some(bar) = &self.bar else { return };
-        bar.set_length(self.planned as u64);
-        bar.set_position(rows.len() as u64);
-        bar.set_prefix(format!("trials {}/{}", rows.len(), self.planned));
-        if let Some(Row { trial, scores: Some(scores), .. }) =
-            halving::ranked(rows, self.metric).first()
-        {
-            bar.set_message(format!("best {:.4} (trial {trial})", self.metric.of(scores)));
-        }
-    }
-
-    /// A trial has come to the end of a rung.
-    fn take_in(&self, row: &Row) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.push(*row);
-        let line = format!(
-            "{:>digits$}/{}  trial {}  {}  {}  {}",
-            rows.len(),
-            self.planned,
-            row.trial,
-            (self.told)(row.trial),
-            table::count(row.epochs, "epoch"),
-            scores(row),
-            digits = self.planned.to_string().len(),
-        );
-        match &self.bar {
-            Some(bar) => bar.suspend(|| console::note(&line)),
-            None => console::note(&line),
-        }
-        self.draw(&rows);
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }

@@ -1,5 +1,8 @@
 //! The program in a process of its own, which signals can be sent to.
 
+// Each test file uses its own share of this.
+#![allow(dead_code)]
+
 use super::desk::{DATA, Desk};
 use std::io;
 use std::os::unix::process::CommandExt;

@@ -1,7 +1,7 @@
 //! Hyperparameter search: the same task with other settings, trial by trial, and which of them is best
 //! on the validation samples. The test samples choose nothing.
 //!
-//! - [`Space`]: which settings are tried, all of a grid or as many as are drawn
+//! - [`Axis`], [`Space`]: which settings are tried, all of a grid or as many as are drawn
 //! - [`halving`]: how long each trial trains, where bad ones end early; a function of results alone
 //! - [`Definition`] and [`Row`]: what decides a search, and what came of each trial, as `search.toml` holds them
 //! - [`Search`]: a folder in which trials train side by side, each a run folder of its own
@@ -9,14 +9,16 @@
 //! What comes of a search depends on its definition alone: a trial has the same bits at any number of
 //! threads and after every resume, and a rung is decided when all its trials are in.
 
+mod axis;
 mod folder;
 pub mod halving;
 mod lanes;
 mod space;
 mod state;
 
+pub use axis::{Axis, Values};
 pub use folder::{Search, Standing};
 pub use halving::Metric;
 pub use lanes::{Resources, Step};
-pub use space::{Axis, Settings, Space, Values};
+pub use space::{Settings, Space};
 pub use state::{Definition, Row, Scores};

@@ -1,7 +1,8 @@
 //! `search.toml`: what decides a search, and what came of each trial so far.
 
+use super::axis::Axis;
 use super::halving::{self, Metric};
-use super::space::{Axis, Settings, Space};
+use super::space::{Settings, Space};
 use crate::data::Split;
 use crate::toml_file::{Fault, Table};
 use crate::train::history::Epoch;
