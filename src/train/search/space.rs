@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(ten[3], RECORDED[1]);
     }
 
-    const RECORDED: [[&str; 3]; 2] = [["sgd", "0.002796", "47"], ["?", "?", "?"]];
+    const RECORDED: [[&str; 3]; 2] = [["sgd", "0.002796", "47"], ["sgd", "0.0004456", "48"]];
 
     /// By the places that key, bits and scale say.
     #[test]
