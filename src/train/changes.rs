@@ -45,7 +45,7 @@ impl Changes {
     /// The task with the changes made.
     ///
     /// # Errors
-    /// [`Error::Setting`] naming the option whose value is out of range or does not fit the task.
+    /// [`crate::Error::Setting`] naming the option whose value is out of range or does not fit the task.
     pub fn apply(&self, mut task: Task) -> Result<Task> {
         if let Some(epochs) = self.epochs {
             task.epochs = at_least_one("epochs", epochs)?;

@@ -364,6 +364,28 @@ mod tests {
         assert_eq!(definition(&["epochs=1,2"], None, None).tasks().unwrap()[1].epochs, 2);
     }
 
+    #[test]
+    fn the_seed_is_that_of_the_draws() {
+        let mut definition = definition(&["learning-rate=0.001..0.1:log"], Some(3), None);
+        let trials = definition.trials().unwrap();
+        assert_eq!(trials, definition.space.trials(3).unwrap());
+        for (task, settings) in definition.tasks().unwrap().iter().zip(&trials) {
+            assert_eq!(task.optimizer.learning_rate(), settings[0].parse::<f32>().unwrap());
+        }
+        definition.seed = 4;
+        assert_ne!(definition.trials().unwrap(), trials);
+    }
+
+    #[test]
+    fn rungs_are_of_the_tasks_epochs() {
+        let definition = |halving| definition(&["batch-size=2,4"], None, halving);
+        assert_eq!(definition(Some(3)).rungs(), [1, 3, 9]);
+        assert_eq!(definition(Some(2)).rungs(), [3, 5, 9]);
+        assert_eq!(definition(None).rungs(), [usize::MAX]);
+        assert_eq!(definition(Some(3)).planned(24), [24, 8, 3]);
+        assert_eq!(definition(None).planned(24), [24]);
+    }
+
     /// By hand: what a run that keeps this epoch ends with.
     #[test]
     fn scores_are_of_the_epoch_that_is_kept() {
