@@ -65,6 +65,11 @@ fn a_trial_of_a_rung_has_the_bits_of_one_that_was_never_paused() {
     }
     assert_eq!(search.best().unwrap().trial, rows(3)[0].trial);
     assert_eq!(search.standings().len(), 6);
+    // And nobody trained for longer than that.
+    for standing in search.standings() {
+        let history = search.trial_path(standing.trial).join("history.csv");
+        assert_eq!(fs::read_to_string(history).unwrap().lines().count(), 1 + standing.epochs);
+    }
     assert_eq!(halving::ranked(search.rows(), Metric::ValLoss).len(), 6);
 }
 

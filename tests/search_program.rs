@@ -94,7 +94,12 @@ fn the_program_comes_to_the_same_table_at_any_number_of_threads() {
         assert_eq!(trial["settings"]["batch-size"].as_u64(), Some(task.batch_size as u64));
         let rate = trial["settings"]["learning-rate"].as_f64().unwrap();
         assert_eq!(rate as f32, task.optimizer.learning_rate());
-        let row = format!("{:.4} | ", scores.val_loss);
+        let row = format!(
+            " {:.4} | {:>12.4} | {:>4} |",
+            scores.val_loss,
+            scores.val_accuracy,
+            standing.rank.unwrap()
+        );
         assert!(printed.contains(&row), "{row} in {printed}");
     }
     assert_eq!(json["best"]["trial"], trials[0]["trial"]);
@@ -296,6 +301,19 @@ fn an_axis_is_the_option_of_train() {
     for (name, value) in axes {
         assert!(table.contains(name) && table.contains(value.trim_end_matches(';')), "{name}");
     }
+}
+
+#[test]
+fn the_winners_model_is_of_the_epoch_that_its_task_keeps() {
+    let desk = desk();
+    let args = "search my.toml --schedule constant --grid learning-rate=0.2 --out s";
+    desk.run(args).assert().success();
+    let eval = desk.run("eval s/trial-01").assert().success();
+    let said = String::from_utf8(eval.get_output().stderr.clone()).unwrap();
+    assert!(!said.contains("epoch 9 of 9"), "the premise: {said}");
+    desk.run("train s/best.toml --out t").assert().success();
+    let model = |folder: &str| fs::read(desk.path(folder).join("model.safetensors")).unwrap();
+    assert!(model("t") == model("s/trial-01"));
 }
 
 #[test]
