@@ -18,8 +18,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 use threadcount::Error;
-use threadcount::train::Task;
 use threadcount::train::search::Search;
+use threadcount::train::{Changes, Task};
 
 fn desk() -> Desk {
     let desk = Desk::new();
@@ -271,35 +271,50 @@ fn one_process_searches_in_a_folder_and_one_search_is_in_it() {
 #[test]
 fn an_axis_is_the_option_of_train() {
     let desk = desk();
-    let axes = [
-        ("optimizer", "sgd"),
-        ("momentum", "0.5"),
-        ("schedule", "steps=1;"),
-        ("warm-up", "0.5"),
-        ("dropout", "0.4"),
-        ("activation", "tanh"),
-        ("epochs", "2"),
-        ("batch-size", "40"),
-        ("learning-rate", "0.02"),
+    let groups: [&[(&str, &str)]; 2] = [
+        &[
+            ("optimizer", "sgd"),
+            ("momentum", "0.5"),
+            ("l2", "0.001"),
+            ("label-smoothing", "0.1"),
+            ("clip-norm", "1.5"),
+            ("weight-average", "0.9"),
+            ("schedule", "steps=1;"),
+            ("warm-up", "0.5"),
+            ("dropout", "0.4"),
+            ("activation", "tanh"),
+            ("epochs", "2"),
+            ("batch-size", "40"),
+            ("learning-rate", "0.02"),
+        ],
+        &[("optimizer", "adamw"), ("weight-decay", "0.01"), ("epochs", "1")],
     ];
-    let mut search = "search my.toml --out s".to_owned();
-    let mut train = "train s/best.toml --out t".to_owned();
-    for (name, value) in axes {
-        search += &format!(" --grid {name}={value}");
-        train += &format!(" --{name} {}", value.trim_end_matches(';'));
+    let named: Vec<_> =
+        groups.iter().flat_map(|group| group.iter().map(|(name, _)| *name)).collect();
+    for option in Changes::OPTIONS {
+        assert!(named.contains(&option.name), "{option:?}");
     }
-    let table = desk.run(&search).assert().success().get_output().stdout.clone();
-    let best = desk.read("s/best.toml");
-    desk.run(&train).assert().success();
-    let model = |folder: &str| fs::read(desk.path(folder).join("model.safetensors")).unwrap();
-    assert!(model("t") == model("s/trial-01"));
-    let task = Task::from_toml(&best).unwrap();
-    assert_eq!((task.epochs, task.batch_size, task.warm_up), (2, 40, 0.5));
-    assert_eq!(task.optimizer.learning_rate(), 0.02);
-    assert!(format!("{:?}", task.schedule).starts_with("Steps { at: [1],"), "{best}");
-    let table = String::from_utf8(table).unwrap();
-    for (name, value) in axes {
-        assert!(table.contains(name) && table.contains(value.trim_end_matches(';')), "{name}");
+    for (number, axes) in groups.into_iter().enumerate() {
+        let mut search = format!("search my.toml --out s{number}");
+        let mut train = format!("train best.toml --out t{number}");
+        for (name, value) in axes {
+            search += &format!(" --grid {name}={value}");
+            train += &format!(" --{name} {}", value.trim_end_matches(';'));
+        }
+        let table = desk.run(&search).assert().success().get_output().stdout.clone();
+        let table = String::from_utf8(table).unwrap();
+        for (name, value) in axes {
+            assert!(table.contains(name) && table.contains(value.trim_end_matches(';')), "{name}");
+        }
+        let best = Task::from_toml(&desk.read(&format!("s{number}/best.toml"))).unwrap();
+        // From the task as it was, with the search's validation samples.
+        let own = Task::from_toml(TASK).unwrap();
+        let own = Task { selection: best.selection, ..own };
+        fs::write(desk.path("best.toml"), own.to_toml().unwrap()).unwrap();
+        desk.run(&train).assert().success();
+        let model =
+            |folder: String| fs::read(desk.path(&folder).join("model.safetensors")).unwrap();
+        assert!(model(format!("t{number}")) == model(format!("s{number}/trial-01")), "{axes:?}");
     }
 }
 

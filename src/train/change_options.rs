@@ -61,6 +61,11 @@ impl Changes {
         option("optimizer", Scale::Linear, Field::Name(|c| &mut c.optimizer)),
         option("learning-rate", Scale::Log, Field::Single(|c| &mut c.learning_rate)),
         option("momentum", Scale::Linear, Field::Single(|c| &mut c.momentum)),
+        option("weight-decay", Scale::Log, Field::Single(|c| &mut c.weight_decay)),
+        option("l2", Scale::Log, Field::Single(|c| &mut c.l2)),
+        option("label-smoothing", Scale::Linear, Field::Single(|c| &mut c.label_smoothing)),
+        option("clip-norm", Scale::Log, Field::Single(|c| &mut c.clip_norm)),
+        option("weight-average", Scale::Linear, Field::Single(|c| &mut c.weight_average)),
         option("schedule", Scale::Linear, Field::Name(|c| &mut c.schedule)),
         option("warm-up", Scale::Linear, Field::Double(|c| &mut c.warm_up)),
         option("dropout", Scale::Linear, Field::Single(|c| &mut c.dropout)),
@@ -178,6 +183,15 @@ mod tests {
         for (name, text) in [("optimizer", "sgd"), ("schedule", "cosine"), ("activation", "tanh")] {
             changes.set(name, text).unwrap();
         }
+        for (name, text) in [("weight-decay", "0.01"), ("l2", "0.02"), ("label-smoothing", "0.1")] {
+            changes.set(name, text).unwrap();
+        }
+        for (name, text) in [("clip-norm", "2"), ("weight-average", "0.9")] {
+            changes.set(name, text).unwrap();
+        }
+        assert_eq!((changes.weight_decay, changes.l2), (Some(0.01), Some(0.02)));
+        assert_eq!(changes.label_smoothing, Some(0.1));
+        assert_eq!((changes.clip_norm, changes.weight_average), (Some(2.0), Some(0.9)));
         assert_eq!((changes.epochs, changes.batch_size), (Some(4), Some(8)));
         assert_eq!((changes.learning_rate, changes.momentum), (Some(1e-3), Some(0.5)));
         assert_eq!((changes.warm_up, changes.dropout), (Some(1.5), Some(0.25)));

@@ -130,7 +130,7 @@ impl Definition {
         }
         let task = |(number, settings): (usize, &Settings)| {
             let task = self.space.changes(settings)?.apply(self.task.clone());
-            let task = task.and_then(|task| task.check_schedule().map(|()| task));
+            let task = task.and_then(|task| task.check().map(|()| task));
             task.map_err(|error| self.locate(number, settings, error))
         };
         (1..).zip(&self.trials()?).map(task).collect()
