@@ -33,7 +33,8 @@ pub(super) struct Args {
     /// --grid: all combinations
     #[arg(long, value_name = "NAME=VALUES")]
     grid: Vec<String>,
-    /// Draw values from a range, as learning-rate=1e-4..1e-2; rates logarithmically, others evenly, unless
+    /// Draw values from a range, as learning-rate=1e-4..1e-2; learning-rate, weight-decay, l2 and
+    /// clip-norm logarithmically, others evenly, unless
     /// :log or :linear stands behind it. Needs --random
     #[arg(long, value_name = "NAME=LOW..HIGH")]
     range: Vec<String>,
