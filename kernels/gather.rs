@@ -155,7 +155,7 @@ impl<'b, T: Element + 'b, F: Fn(usize) -> &'b [T]> Kernel for Block<'_, T, F> {
 
 /// Prefetches those columns of a row, a cache line at a time.
 #[inline(always)]
-fn ask_for<S: Simd, T>(simd: S, row: &[T], columns: &Range<usize>) {
+pub(crate) fn ask_for<S: Simd, T>(simd: S, row: &[T], columns: &Range<usize>) {
     let end = columns.end.min(row.len());
     for at in (columns.start..end).step_by(64 / size_of::<T>()) {
         simd.prefetch(row.as_ptr().wrapping_add(at).cast());

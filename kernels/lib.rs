@@ -35,7 +35,8 @@
 //!   multiplications
 //! - [`gemm`], [`conv`]: matrix multiplication, and convolution on the same micro-kernel, alone
 //!   or fused with what follows it
-//! - [`update`]: the steps of optimizers; [`gather`]: bytes to a batch of floats, cut as the step is
+//! - [`update`]: the steps of optimizers; [`gather`]: bytes to a batch of floats, cut as the step is;
+//!   [`augment`]: the same of images that are moved on the way
 //! - [`recurrent`]: a simple recurrence and an LSTM, built of all these
 //! - [`online_sgd`]: stochastic gradient descent with a step after each sample, a block of samples at a
 //!   time
@@ -82,6 +83,7 @@
 )]
 
 pub mod activation;
+pub mod augment;
 mod blocking;
 mod columns;
 pub mod conv;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod augment;
 pub mod conv;
 pub mod dropout;
 pub mod gather;
