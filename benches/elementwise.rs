@@ -5,7 +5,7 @@ mod common;
 
 use common::rows;
 use criterion::{Criterion, criterion_group, criterion_main};
-use threadcount::bench::gather::{self, GatherCase};
+use threadcount::bench::gather::{self, GatherCase, Moving};
 use threadcount::bench::shapes::Shapes;
 
 fn sweeps(criterion: &mut Criterion) {
@@ -19,7 +19,10 @@ fn sweeps(criterion: &mut Criterion) {
 }
 
 fn batches(criterion: &mut Criterion) {
-    rows(criterion, &format!("elementwise/gather {}", gather::shape()), &GatherCase::new(), &[]);
+    for moving in Moving::ALL {
+        let name = format!("elementwise/{} {}", moving.kernel(), gather::shape());
+        rows(criterion, &name, &GatherCase::new(moving), &[]);
+    }
 }
 
 criterion_group!(benches, sweeps, batches);

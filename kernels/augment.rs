@@ -99,13 +99,30 @@ impl Rectangle {
 /// Shape of an image: `[height, width, channels]`, row-major.
 pub type ImageShape = [usize; 3];
 
+/// The most rows and columns: a float tells a fraction of a pixel there.
+const MOST: usize = 1 << 16;
+
+/// Whether images of this shape are small enough: 65,536 rows and columns at most, and fewer than 2^31
+/// elements with a border of two pixels.
+pub fn takes(shape: ImageShape) -> bool {
+    let [height, width, _] = shape;
+    let is_small = |n: &usize| i32::try_from(*n).is_ok();
+    height.max(width) <= MOST && padded_len(shape).as_ref().is_some_and(is_small)
+}
+
+/// Elements of an image and its border.
+fn padded_len([height, width, channels]: ImageShape) -> Option<usize> {
+    let [height, width] = [height, width].map(|n| n.checked_add(2 * BORDER));
+    height?.checked_mul(width?)?.checked_mul(channels)
+}
+
 /// `out[i, j] = warped(i)[j] * factors[j] + offsets[j]`, rounded after each operation, where `warped(i)` is
 /// image `i` after its warp. `out` is `[images, height, width, channels]`. `image` also gives the images of
 /// the next call, behind those of this one, or empty ones: they are prefetched, as by
 /// [`crate::gather::scaled`]. Threads always share whole images, whatever `batch.cut` is.
 ///
 /// # Panics
-/// If an image is not of that shape, or there is not a factor and an offset for each of its elements, or
+/// If an image is not of that shape, or the shape is not one that [`takes`] says yes to, or there is not a factor and an offset for each of its elements, or
 /// `out` is not whole images.
 #[track_caller]
 pub fn scaled<'a, T: Element + 'a>(
@@ -121,12 +138,11 @@ pub fn scaled<'a, T: Element + 'a>(
     let is_whole = height.checked_mul(width).and_then(|n| n.checked_mul(channels)) == Some(len);
     assert!(is_whole, "{len} factors for images of {height}x{width}x{channels}");
     // Places are computed in f32 and kept in i32.
-    assert!(height.max(width) <= MOST, "images of {height}x{width} are too large");
+    let padded = padded_len(shape).filter(|_| takes(shape));
+    let padded = padded.unwrap_or_else(|| panic!("images of {height}x{width} are too large"));
     assert_eq!(offsets.len(), len, "an offset for each factor");
     let images = out.len().checked_div(len).unwrap_or(0);
     assert_eq!(out.len(), images * len, "out is no batch of images of {len} elements");
-    let padded = (height + 2 * BORDER) * (width + 2 * BORDER) * channels;
-    assert!(i32::try_from(padded).is_ok(), "images of {height}x{width}x{channels} are too large");
     let (isa, image, warp) = (team.isa(), &image, &warp);
     let tasks = images.div_ceil(TASK);
     let (in_all, out) = (images, Parts::new(out));
@@ -138,9 +154,6 @@ pub fn scaled<'a, T: Element + 'a>(
         isa.run(Images { shape, image, warp, in_all, images, padded, factors, offsets, out, of });
     });
 }
-
-/// The most rows and columns: so many and a fraction are a float.
-pub const MOST: usize = 1 << 16;
 
 /// The images of one task.
 struct Images<'a, T, F, W> {

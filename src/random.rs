@@ -21,6 +21,8 @@ pub enum Purpose {
     Synthetic = 5,
     /// The settings of a search's trials, one stream per trial and axis.
     Search = 6,
+    /// Augmenting training images, one key per epoch and sample.
+    Augment = 7,
 }
 
 /// The name of one stream of random numbers, built up field by field.
@@ -89,11 +91,21 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    const PURPOSES: [Purpose; 7] = [
+        Purpose::Init,
+        Purpose::Split,
+        Purpose::Shuffle,
+        Purpose::Dropout,
+        Purpose::Synthetic,
+        Purpose::Search,
+        Purpose::Augment,
+    ];
+
     #[test]
     fn streams_differ_by_every_field() {
         let mut seen = HashSet::new();
         for seed in 0..8 {
-            for purpose in [Purpose::Init, Purpose::Split, Purpose::Shuffle, Purpose::Dropout] {
+            for purpose in PURPOSES {
                 for field in 0..64 {
                     assert!(seen.insert(Key::new(seed, purpose).with(field).bits()));
                 }

@@ -270,7 +270,7 @@ fn a_batch_is_what_its_picks_say() {
             let (mut out, mut labels) =
                 (vec![f32::NAN; now.len() * 12], TargetBuffer::new(&train, 64));
             let next = &order[order.len().min(64 * (batch + 1))..];
-            let picks = Picks { now, next, cut: Cut::Rows };
+            let picks = Picks { now, next, cut: Cut::Rows, draws: None };
             gather(&team, &train, &scale, picks, &mut out, &mut labels);
             let Targets::Classes(labels) = labels.first(now.len()) else { panic!("classes") };
             for (row, &pick) in now.iter().enumerate() {

@@ -4,7 +4,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use threadcount::data::{Augment, Draws, Picks, Samples, Scale, Scaling, TargetBuffer, gather};
 use threadcount::nn::*;
+use threadcount_kernels::gather::Cut;
 use threadcount_kernels::{Isa, Pool};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -122,26 +124,50 @@ fn steady_steps_allocate_nothing() {
                 assert_eq!(batch_size * network.steps_at_once(*batch_size), N);
                 network.time_laps();
                 let taken = pool.enter(|team| {
-                    let mut step = |epoch| {
+                    taken(|epoch| {
                         let key = BatchKey { epoch, first_sample: 0 };
                         network.train_steps(team, x, &labels, *batch_size, key).unwrap();
                         network.evaluate_batch(team, x, &labels).unwrap();
-                    };
-                    // A worker's scratch grows when it first meets the largest task, which may
-                    // take some steps: steady means that some ten steps in a row took nothing.
-                    let mut taken = usize::MAX;
-                    for round in 0..30 {
-                        let before = ALLOCATIONS.load(Relaxed);
-                        (10 * round..10 * (round + 1)).for_each(&mut step);
-                        taken = taken.min(ALLOCATIONS.load(Relaxed) - before);
-                        if taken == 0 {
-                            break;
-                        }
-                    }
-                    taken
+                    })
                 });
                 assert_eq!(taken, 0, "{layers:?} on {isa} at {threads} threads");
             }
+            let taken = batches(&pool);
+            assert_eq!(taken, 0, "augmented batches on {isa} at {threads} threads");
         }
     }
+}
+
+/// What ten steps allocate, once they are steady.
+fn taken(mut step: impl FnMut(u64)) -> usize {
+    // A worker's scratch grows when it first meets the largest task, which may take some steps: steady
+    // means that some ten steps in a row took nothing.
+    let mut taken = usize::MAX;
+    for round in 0..30 {
+        let before = ALLOCATIONS.load(Relaxed);
+        (10 * round..10 * (round + 1)).for_each(&mut step);
+        taken = taken.min(ALLOCATIONS.load(Relaxed) - before);
+        if taken == 0 {
+            break;
+        }
+    }
+    taken
+}
+
+/// What gathering augmented images allocates.
+fn batches(pool: &Pool) -> usize {
+    const N: usize = 40;
+    let (image, pixels) = (Shape::Image([28, 28, 1]), vec![7_u8; N * 784]);
+    let samples = Samples::new(image, pixels, &[0_u8; N]).unwrap();
+    let scale = Scale::fit(Scaling::Unit, &samples);
+    let augment: Augment = "rotate=10,scale=0.1,shift=2,flip,erase=0.5".parse().unwrap();
+    let (mut out, mut targets) = (vec![0.0; N * 784], TargetBuffer::new(&samples, N));
+    let order: Vec<u32> = (0..N as u32).collect();
+    pool.enter(|team| {
+        taken(|epoch| {
+            let draws = Some(Draws::new(augment, 0, epoch));
+            let picks = Picks { now: &order, next: &order, cut: Cut::Rows, draws };
+            gather(team, &samples, &scale, picks, &mut out, &mut targets);
+        })
+    })
 }

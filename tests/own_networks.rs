@@ -357,6 +357,88 @@ fn what_regularises_is_an_option_and_a_key() {
 }
 
 #[test]
+fn augmentation_is_an_option_and_a_key() {
+    let desk = Desk::new();
+    let printed = desk.output("recipe nlp-softmax");
+    assert!(!printed.contains("augment"), "{printed}");
+    let all = "augment = { rotate = 10.0, scale = 0.1, shift = 2, flip = true, erase = 0.2 }";
+    desk.put("nlp-softmax.toml", &format!("{all}\n{printed}"));
+    let options = "--augment rotate=10,scale=0.1,shift=2,flip,erase=0.2";
+    desk.output("train nlp-softmax.toml --epochs 1 --out file");
+    desk.output(&format!("train nlp-softmax --epochs 1 {options} --threads 2 --out options"));
+    desk.output("train nlp-softmax --epochs 1 --out plain");
+    desk.output("train nlp-softmax.toml --epochs 1 --augment none --out none");
+    let model = |run: &str| bytes(&desk, &format!("{run}/model.safetensors"));
+    // Behind the header, which has the run's id.
+    let weights = |run: &str| {
+        let mut model = model(run);
+        let header = u64::from_le_bytes(model[..8].try_into().unwrap());
+        model.split_off(8 + header as usize)
+    };
+    assert!(model("file") == model("options") && weights("file") != weights("plain"));
+    assert!(model("none") == model("plain"));
+    let record = fs::read_to_string(desk.path("options/run.toml")).unwrap();
+    assert!(record.contains(all), "{record}");
+    let summary = desk.output("summary nlp-softmax.toml");
+    let wanted = ", images augmented by rotate=10,scale=0.1,shift=2,flip,erase=0.2,";
+    assert!(summary.contains(wanted), "{summary}");
+    // A run goes on with its own.
+    let message = desk.refusal("train --resume plain --epochs 2 --augment flip", 2);
+    assert!(message.contains("--augment: a resumed run keeps"), "{message}");
+    let message = desk.refusal("train --resume plain --epochs 2 nlp-softmax.toml", 2);
+    assert!(message.contains("nlp-softmax.toml: augment is "), "{message}");
+    desk.output(&format!("train --resume options --epochs 2 {options}"));
+    desk.output("train --resume file --epochs 2");
+    assert!(model("file") == model("options"));
+    for (change, wanted) in [
+        (
+            "turn=3",
+            "--augment: there is no \"turn=3\"; there are rotate, scale, shift, flip, erase",
+        ),
+        ("rotate=200", "--augment: rotate is in degrees, from 0 to 180, not 200"),
+        ("scale=-0.1", "--augment: scale is a share of the size, from 0 to below 1, not -0.1"),
+        ("erase=2", "--augment: erase is a probability, from 0 to 1, not 2"),
+        ("shift=-1", "--augment: shift: \"-1\" is no number of pixels"),
+        ("rotate=x", "--augment: rotate: \"x\" is no number"),
+        ("shift=28", "augment: a shift of 28 leaves nothing of some images, which are 28x28"),
+        ("flip=1", "--augment: flip has no value"),
+        ("scale", "--augment: scale has no value"),
+        ("flip,flip", "--augment: flip is there twice"),
+    ] {
+        let message = desk.refusal(&format!("train nlp-softmax --augment {change} --out no"), 2);
+        assert!(message.contains(wanted), "{message}");
+        assert!(!desk.path("no").exists());
+    }
+    desk.put("bad.toml", &format!("epochs = 1\n{all}\nlayers = []").replace("0.1", "1.0"));
+    let message = desk.refusal("train bad.toml", 2);
+    assert!(message.contains("bad.toml: line 2: augment: scale is a share"), "{message}");
+}
+
+#[test]
+fn an_image_is_shown_as_it_is_augmented() {
+    let desk = Desk::new();
+    let plain = desk.output("data show 3");
+    let show = |args: &str| desk.output(&format!("data show 3 {args}"));
+    assert_eq!(show("--augment none"), plain);
+    let turned = show("--augment rotate=30,shift=2");
+    assert!(turned != plain && turned.lines().next() == plain.lines().next(), "{turned}");
+    assert!(show("--augment rotate=30,shift=2 --epoch 1 --seed 0") == turned);
+    assert!(show("--augment rotate=30,shift=2 --epoch 2") != turned);
+    assert!(show("--augment rotate=30,shift=2 --seed 1") != turned);
+    for (args, wanted) in [
+        ("--test --augment flip", "cannot be used with"),
+        ("--epoch 2", "--augment <SETTINGS>"),
+        ("--seed 2", "--seed: nothing is drawn without --augment"),
+        ("--augment flip --epoch 0", "--epoch"),
+        ("--augment shift=40", "augment: a shift of 40 leaves nothing"),
+        ("--augment up=1", "there is no \"up=1\""),
+    ] {
+        let message = desk.refusal(&format!("data show 3 {args}"), 2);
+        assert!(message.contains(wanted), "{message}");
+    }
+}
+
+#[test]
 fn a_file_is_measured_like_a_recipe() {
     let desk = Desk::new();
     desk.put("mine.toml", OWN);

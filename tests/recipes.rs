@@ -17,6 +17,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
     let Task {
         selection,
         scaling,
+        augment,
         input,
         layers,
         loss,
@@ -45,6 +46,9 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
     put("input", input);
     for (number, layer) in (1..).zip(layers) {
         put(&format!("layer {number}"), layer);
+    }
+    if !augment.is_none() {
+        put("augment", augment);
     }
     put("layers", &layers.len());
     put("loss", loss);

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use threadcount::data::{
-    Cache, Classes, Dataset, Partition, Samples, Scaling, Selection, Split, Validation, synthetic,
+    Augment, Cache, Classes, Dataset, Partition, Samples, Scaling, Selection, Split, Validation,
+    synthetic,
 };
 use threadcount::files::write_atomically;
 use threadcount::nn::{
@@ -153,6 +154,30 @@ fn a_resumed_run_ends_with_the_bits_of_one_that_never_stopped() {
             let found = outcome(&session);
             assert!(found == expected, "{task:?}, stopped after batch {stop}");
         }
+    }
+}
+
+/// What is drawn for an image is that of its sample and epoch: stopped after any batch, and with any number
+/// of threads.
+#[test]
+fn an_augmented_run_can_be_stopped_after_any_batch() {
+    let folder = TempDir::new().unwrap();
+    let dataset = data(folder.path());
+    let checkpoint = folder.path().join("checkpoint.safetensors");
+    let augment = "rotate=15,scale=0.2,shift=2,flip,erase=0.3".parse().unwrap();
+    let task = Task { augment, epochs: 2, early_stopping: None, ..task(Optimizer::adam()) };
+    let split = task.selection.apply(&dataset, SEED).unwrap();
+    let expected = uninterrupted(&task, &split);
+    let plain = Task { augment: Augment::default(), ..task.clone() };
+    assert!(uninterrupted(&plain, &split) != expected);
+    for stop in 1..8 {
+        stopped_after(stop, &task, &split, &checkpoint);
+        let mut session = Session::new(&task, &split, SEED).unwrap();
+        session.resume(&checkpoint).unwrap();
+        let ended = pool(1 + stop % 3)
+            .enter(|team| session.train(team, &mut |_, _| Ok(ControlFlow::Continue(()))).unwrap());
+        assert_eq!(ended, Ended::Finished);
+        assert!(outcome(&session) == expected, "stopped after batch {stop}");
     }
 }
 

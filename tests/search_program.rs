@@ -281,6 +281,7 @@ fn an_axis_is_the_option_of_train() {
             ("weight-average", "0.9"),
             ("schedule", "steps=1;"),
             ("warm-up", "0.5"),
+            ("augment", "shift=1,flip;"),
             ("dropout", "0.4"),
             ("activation", "tanh"),
             ("epochs", "2"),

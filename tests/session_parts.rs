@@ -14,7 +14,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use tempfile::TempDir;
 use threadcount::data::{
-    Cache, Classes, Dataset, Partition, Row, Samples, Scale, Scaling, Selection, Split, Validation,
+    Augment, Cache, Classes, Dataset, Partition, Row, Samples, Scale, Scaling, Selection, Split,
+    Validation,
 };
 use threadcount::nn::*;
 use threadcount::random::{Key, Purpose};
@@ -418,6 +419,30 @@ fn single_samples_one_by_one() {
         assert_eq!(by_hand::network(&task, SIZE, SEED).steps_at_once(1), 1);
         let run = compare(Isa::best(), &task, &renumbered);
         assert!(Weights::of(&run.network) != Weights::of(&start.network), "{task:?}");
+    }
+}
+
+/// Training images are augmented by the number of their sample and the epoch, in batches and in blocks of
+/// single samples; those of validation and test are not.
+#[test]
+fn training_images_alone_are_augmented() {
+    let augment = Augment { rotate: 20.0, scale: 0.2, shift: 1, flip: true, erase: 0.5 };
+    let copied = Augment { rotate: 0.0, scale: 0.0, ..augment };
+    let [shuffled, tail, pair] = [(SHUFFLED, CLASSES), (TAIL, CLASSES), (TAIL, 2)]
+        .map(|(partition, classes)| Set::new(partition, classes));
+    let swapped = Task {
+        selection: Selection { classes: Classes::Pair { zero: 0, one: 1 }, partition: TAIL },
+        ..one_by_one(Order::Shuffled)
+    };
+    for (task, set) in [(dense_in_order(), &shuffled), (convolutional(), &tail), (swapped, &pair)] {
+        let plain = Task { epochs: 3, early_stopping: None, ..task };
+        let unchanged = compare(Isa::best(), &plain, set).last.params;
+        for augment in [augment, copied] {
+            let task = Task { augment, ..plain.clone() };
+            for isa in Isa::detected() {
+                assert!(compare(isa, &task, set).last.params != unchanged, "{augment}: nothing");
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::ops::Range;
 
-use threadcount::data::{Classes, Partition, Scaling, Selection, Validation};
+use threadcount::data::{Augment, Classes, Partition, Scaling, Selection, Validation};
 use threadcount::nn::*;
 use threadcount::reports::{self, Recipe};
 use threadcount::train::{EarlyStopping, Input, Keep, Order, Schedule, Task};
@@ -42,6 +42,7 @@ fn variants() -> Vec<Task> {
         |classes, partition| Task { selection: Selection { classes, partition }, ..plain() };
     let optimizer = |optimizer| Task { optimizer, ..plain() };
     let schedule = |schedule| Task { schedule, ..plain() };
+    let augment = |augment| Task { augment, ..plain() };
     let all = Classes::All;
     let mut tasks = vec![
         plain(),
@@ -81,6 +82,12 @@ fn variants() -> Vec<Task> {
         schedule(Schedule::OneCycle { rise: 0.3, first: 0.2, last: 0.1 }),
         schedule(Schedule::Plateau { factor: 0.3, patience: 7, min_delta: 0.25 }),
         Task { warm_up: 1.5, ..plain() },
+        augment(Augment { rotate: 12.5, ..Augment::default() }),
+        augment(Augment { scale: 0.25, ..Augment::default() }),
+        augment(Augment { shift: 3, ..Augment::default() }),
+        augment(Augment { flip: true, ..Augment::default() }),
+        augment(Augment { erase: 0.25, ..Augment::default() }),
+        augment(Augment { rotate: 0.25, scale: 0.125, shift: 1, flip: true, erase: 0.5 }),
         Task { epochs: 77, ..plain() },
         Task { batch_size: 77, ..plain() },
         Task { order: Order::AsSplit, ..plain() },
@@ -341,6 +348,7 @@ fn every_value_that_differs_is_a_difference_with_its_key() {
         "clip-norm",
         "epochs",
         "epsilon",
+        "erase",
         "factor",
         "filters",
         "input",
@@ -357,7 +365,10 @@ fn every_value_that_differs_is_a_difference_with_its_key() {
         "patience",
         "rate",
         "rho",
+        "rotate",
+        "scale",
         "scaling",
+        "shift",
         "tail",
         "test",
         "units",
@@ -434,6 +445,31 @@ fn numbers_out_of_range_are_refused_with_what_belongs_there() {
             "selection = { classes = { pair = { zero = 3, one = 3 } } }",
             "line 1: selection: classes 3 and 3 are no pair; name two different labels",
         ),
+        (
+            "augment = { rotate = 181 }",
+            "line 1: augment: rotate is in degrees, from 0 to 180, not 181",
+        ),
+        (
+            "augment = { flip = true, scale = 1 }",
+            "line 1: augment: scale is a share of the size, from 0 to below 1, not 1",
+        ),
+        (
+            "augment = { erase = 1.5 }",
+            "line 1: augment: erase is a probability, from 0 to 1, not 1.5",
+        ),
+        (
+            "augment = { rotate = nan }",
+            "line 1: augment: rotate is in degrees, from 0 to 180, not NaN",
+        ),
+        (
+            "augment = { shift = -1 }",
+            "line 1: shift: a whole number from 0 up belongs here, not -1",
+        ),
+        (
+            "augment = { shift = 1.5 }",
+            "line 1: shift: a whole number from 0 up belongs here, not 1.5",
+        ),
+        ("augment = { flip = 1 }", "line 1: flip: true or false belongs here, not 1"),
     ] {
         assert_eq!(with_layers(line), wanted);
     }
@@ -570,6 +606,20 @@ fn a_file_is_named_with_what_is_wrong_with_it() {
         let message = Recipe::from_file(&path).unwrap_err().to_string();
         assert!(message.starts_with(&path.display().to_string()), "{message}");
     }
+}
+
+#[test]
+fn whole_numbers_and_single_settings_augment() {
+    let task = read(
+        "augment = { rotate = 10, scale = 0.1, shift = 2, flip = true, erase = 1 }\nlayers = []",
+    );
+    let all = Augment { rotate: 10.0, scale: 0.1, shift: 2, flip: true, erase: 1.0 };
+    assert_eq!(task.augment, all);
+    let flip = Augment { flip: true, ..Augment::default() };
+    assert_eq!(read("augment = { flip = true }\nlayers = []").augment, flip);
+    // Nothing is what is left out.
+    let text = read("augment = {}\nlayers = []").to_toml().unwrap();
+    assert!(!text.contains("augment"), "{text}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Images picked for a batch.
+//! Images picked for a batch, as they are or moved on the way.
 
 use super::case::{Case, Combine, Pieces, Work, noise};
 use crate::nn::Buffer;
 use std::ops::Range;
+use threadcount_kernels::augment::{self, Motion, Rectangle, Warp};
 use threadcount_kernels::gather::{self, Batch, Cut};
 use threadcount_kernels::{Team, naive};
 
@@ -10,8 +11,11 @@ use threadcount_kernels::{Team, naive};
 const IMAGES: usize = 60_000;
 /// Images of a run. With fewer, the picked ones would stay in the caches.
 const PICKS: usize = 8_192;
+/// Rows and columns of an image.
+const SIDE: usize = 28;
 /// Bytes of an image.
-const PIXELS: usize = 784;
+const PIXELS: usize = SIDE * SIDE;
+const SHAPE: augment::ImageShape = [SIDE, SIDE, 1];
 
 /// The kernel's size in tables.
 pub fn shape() -> String {
@@ -24,15 +28,41 @@ pub struct GatherCase {
     picks: Vec<usize>,
     factors: Buffer,
     offsets: Buffer,
+    moving: Moving,
+}
+
+/// What happens to images on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moving {
+    /// Nothing.
+    None,
+    /// They are shifted and mirrored, and a rectangle is erased.
+    Shifted,
+    /// They are turned, scaled and shifted, and a rectangle is erased.
+    Turned,
+}
+
+impl Moving {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Shifted, Self::Turned];
+
+    /// The kernel's name.
+    pub fn kernel(self) -> &'static str {
+        match self {
+            Self::None => "gather",
+            Self::Shifted => "gather-shifted",
+            Self::Turned => "gather-turned",
+        }
+    }
 }
 
 impl GatherCase {
     /// With images and picks of its own.
-    pub fn new() -> Self {
+    pub fn new(moving: Moving) -> Self {
         // Multiples of a prime: far from each other, and none twice.
         let picks = (0..PICKS).map(|i| i * 7_919 % IMAGES).collect();
         let images = (0..IMAGES * PIXELS).map(|i| (i * 31 % 251) as u8).collect();
-        Self { images, picks, factors: noise(1, PIXELS), offsets: noise(2, PIXELS) }
+        Self { images, picks, factors: noise(1, PIXELS), offsets: noise(2, PIXELS), moving }
     }
 
     fn image(&self, pick: usize) -> &[u8] {
@@ -40,10 +70,28 @@ impl GatherCase {
     }
 }
 
-impl Default for GatherCase {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Another one for each image, and none that is nothing.
+fn warp(moving: Moving, pick: usize) -> Warp {
+    let by = |most: usize| (pick % (2 * most + 1)) as f32 - most as f32;
+    let motion = match moving {
+        Moving::None => Motion::NONE,
+        Moving::Shifted => Motion::Shift {
+            right: by(2) as isize,
+            down: by(1) as isize,
+            mirrored: pick.is_multiple_of(2),
+        },
+        // Some degrees about the centre.
+        Moving::Turned => {
+            let (cos, sin) = (1.0 + by(5) / 50.0, by(8) / 50.0);
+            let (centre, mirror) = ((SIDE - 1) as f32 / 2.0, 1.0 - 2.0 * (pick % 2) as f32);
+            Motion::Affine {
+                x_from: [mirror * cos, mirror * sin, centre * (1.0 - mirror * (cos + sin))],
+                y_from: [-sin, cos, centre * (1.0 + sin - cos)],
+            }
+        }
+    };
+    let erased = Rectangle { left: pick % 20, top: pick % 23, width: pick % 11, height: 9 };
+    Warp { motion, erased: if pick.is_multiple_of(5) { erased } else { Rectangle::EMPTY } }
 }
 
 impl Case for GatherCase {
@@ -63,7 +111,12 @@ impl Case for GatherCase {
     fn run(&self, team: &Team, out: &mut [f32]) {
         let batch = Batch { factors: &self.factors, offsets: &self.offsets, cut: Cut::Rows };
         let image = |i| if i < PICKS { self.image(i) } else { &[] };
-        gather::scaled(team, image, batch, out);
+        match self.moving {
+            Moving::None => gather::scaled(team, image, batch, out),
+            moving => {
+                augment::scaled(team, SHAPE, image, |i| warp(moving, i), batch, out);
+            }
+        }
     }
 
     fn pieces(&self) -> Pieces {
@@ -72,6 +125,13 @@ impl Case for GatherCase {
 
     fn twin(&self, picks: Range<usize>, out: &mut [f32]) {
         let row = |i| self.image(picks.start + i);
-        naive::gather::scaled(row, &self.factors, &self.offsets, out);
+        let (factors, offsets) = (&self.factors[..], &self.offsets[..]);
+        match self.moving {
+            Moving::None => naive::gather::scaled(row, factors, offsets, out),
+            moving => {
+                let warp = |i| warp(moving, picks.start + i);
+                naive::augment::scaled(SHAPE, row, warp, factors, offsets, out);
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 use super::case::Case;
 use super::convolution::Pass;
 use super::fused::{Execution, Fusion};
-use super::gather::{self, GatherCase};
+use super::gather::{self, GatherCase, Moving};
 use super::shapes::Shapes;
 use crate::{Error, Result};
 
@@ -68,8 +68,10 @@ pub fn all() -> Result<Vec<Entry>> {
             entries.push(Entry::new(sweep.kernel(direction), sweep.shape(), case));
         }
     }
-    let gather = || Box::new(GatherCase::new()) as Box<dyn Case>;
-    entries.push(Entry::new("gather", gather::shape(), gather));
+    for moving in Moving::ALL {
+        let gather = move || Box::new(GatherCase::new(moving)) as Box<dyn Case>;
+        entries.push(Entry::new(moving.kernel(), gather::shape(), gather));
+    }
     Ok(entries)
 }
 

@@ -1,14 +1,14 @@
 //! `threadcount data`
 
 use super::import;
-use super::settings::{DataFlag, Settings};
-use crate::Result;
+use super::settings::{DataFlag, SeedFlag, Settings};
 use crate::console;
 use crate::data::fetch::Wanted;
 use crate::data::{
-    Cache, Dataset, Fetch, FetchEvent, Half, Identity, Location, Missing, Places, Selection,
-    Source, Split, exit_on_lost_pages, show,
+    Augment, Cache, Dataset, Draws, Fetch, FetchEvent, Half, Identity, Location, Missing, Places,
+    Selection, Shape, Source, Split, exit_on_lost_pages, show, show_augmented,
 };
+use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +37,15 @@ pub(super) enum Command {
         /// Count in the test part
         #[arg(long)]
         test: bool,
+        /// As training sees it: rotate=10,scale=0.1,shift=2,flip,erase=0.2
+        #[arg(long, value_name = "SETTINGS", conflicts_with = "test")]
+        augment: Option<String>,
+        /// In that epoch, from 1; each draws anew
+        #[arg(long, value_name = "N", requires = "augment", default_value_t = 1,
+            value_parser = clap::value_parser!(u64).range(1..))]
+        epoch: u64,
+        #[command(flatten)]
+        seed: SeedFlag,
         #[command(flatten)]
         data: DataFlag,
     },
@@ -54,10 +63,23 @@ impl Command {
                 found.into_result()
             }
             Self::Path(data) => path(data),
-            Self::Show { number, test, data } => {
-                let half = if *test { Half::Test } else { Half::Train };
-                let folder = Settings::load()?.data(data)?;
-                console::print(&show(&*open(folder.as_deref())?, half, *number)?)
+            Self::Show { number, test, augment, epoch, seed, data } => {
+                let settings = Settings::load()?;
+                let augment = augment.as_deref().map(str::parse::<Augment>).transpose()?;
+                let set = open(settings.data(data)?.as_deref())?;
+                let Some(augment) = augment else {
+                    if seed.given().is_some() {
+                        let fault = "--seed: nothing is drawn without --augment; leave it out";
+                        return Err(Error::Usage(fault.to_owned()));
+                    }
+                    let half = if *test { Half::Test } else { Half::Train };
+                    return console::print(&show(&set, half, *number)?);
+                };
+                let images = &set.train.images;
+                let shape = [images.height(), images.width(), images.channels()];
+                augment.check_shape(Shape::Image(shape))?;
+                let draws = Draws::new(augment, settings.seed(seed)?, *epoch - 1);
+                console::print(&show_augmented(&set, *number, &draws)?)
             }
         }
     }

@@ -49,7 +49,7 @@ pub struct IsaFlag {
 /// Where the random numbers start.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(super) struct SeedFlag {
-    /// Seed of weights, splits, shuffling and dropout [default: 0]
+    /// Seed of weights, splits, shuffling, dropout and augmentation [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }

@@ -81,6 +81,9 @@ pub(super) struct ChangeFlags {
     /// Epochs in which the learning rate rises before the schedule begins
     #[arg(long, value_name = "EPOCHS")]
     warm_up: Option<f64>,
+    /// Augmentation of training images: rotate=10,scale=0.1,shift=2,flip,erase=0.2 (any of these), or none
+    #[arg(long, value_name = "SETTINGS")]
+    augment: Option<String>,
     /// Rate of the network's dropout layers
     #[arg(long, value_name = "RATE")]
     dropout: Option<f32>,
@@ -370,6 +373,7 @@ impl From<ChangeFlags> for Changes {
             weight_average,
             schedule,
             warm_up,
+            augment,
             dropout,
             activation,
         } = flags;
@@ -386,6 +390,7 @@ impl From<ChangeFlags> for Changes {
             weight_average,
             schedule,
             warm_up,
+            augment,
             dropout,
             activation,
         }

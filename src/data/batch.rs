@@ -1,10 +1,13 @@
 //! The one pass that turns picked samples into a batch of floats and their targets.
 
-use threadcount_kernels::gather::{self as kernel, Batch, Cut};
+use threadcount_kernels::augment::{self, ImageShape};
+use threadcount_kernels::gather::{self as kernel, Batch, Cut, Element};
 use threadcount_kernels::{Team, naive};
 
+use super::augment::Draws;
 use super::samples::{Inputs, Row, Samples};
 use super::scale::Scale;
+use super::shape::Shape;
 use super::targets::Targets;
 
 /// Picked samples.
@@ -15,8 +18,10 @@ pub struct Picks<'a> {
     /// Those of the batch that will probably be next, none if there is none: their inputs are
     /// asked for ahead.
     pub next: &'a [u32],
-    /// How threads share the work.
+    /// How threads share the work. Images that are augmented are always shared whole.
     pub cut: Cut,
+    /// What is drawn for images that are augmented: none in validation, test and prediction.
+    pub draws: Option<Draws>,
 }
 
 /// Room for the targets of a batch, of one kind.
@@ -80,12 +85,12 @@ impl TargetBuffer {
 ///
 /// # Panics
 /// If a pick, also of the next batch, is not below `samples.len()`, or `out`, `targets` or `scale` do not
-/// fit.
+/// fit; or samples that are no images are to be augmented.
 pub fn gather(
     team: &Team,
     samples: &Samples,
     scale: &Scale,
-    Picks { now: picks, next, cut }: Picks<'_>,
+    Picks { now: picks, next, cut, draws }: Picks<'_>,
     out: &mut [f32],
     targets: &mut TargetBuffer,
 ) {
@@ -95,14 +100,42 @@ pub fn gather(
     targets.fill(samples, picks);
     let pick = |i: usize| picks.get(i).or_else(|| next.get(i - picks.len())).map(|&p| p as usize);
     let batch = Batch { factors: scale.factors(), offsets: scale.offsets(), cut };
+    let warps = draws.map(|draws| {
+        let Shape::Image(shape) = samples.shape() else { panic!("only images are augmented") };
+        Warps { draws, shape, picks }
+    });
     match samples.inputs {
         Inputs::Floats(_) => {
             let row = |i: usize| pick(i).map_or(&[][..], |pick| samples.floats(pick));
-            kernel::scaled(team, row, batch, out);
+            picked(team, row, warps, batch, out);
         }
         Inputs::Files(_) | Inputs::Bytes(_) => {
             let row = |i: usize| pick(i).map_or(&[][..], |pick| samples.bytes(pick));
-            kernel::scaled(team, row, batch, out);
+            picked(team, row, warps, batch, out);
+        }
+    }
+}
+
+/// What the images of a batch are augmented by.
+struct Warps<'a> {
+    draws: Draws,
+    shape: ImageShape,
+    picks: &'a [u32],
+}
+
+/// By the kernel that there is for it.
+fn picked<'a, T: Element + 'a>(
+    team: &Team,
+    row: impl Fn(usize) -> &'a [T] + Sync,
+    warps: Option<Warps<'_>>,
+    batch: Batch<'_>,
+    out: &mut [f32],
+) {
+    match warps {
+        None => kernel::scaled(team, row, batch, out),
+        Some(Warps { draws, shape, picks }) => {
+            let warp = |i: usize| draws.warp(picks[i], shape);
+            augment::scaled(team, shape, row, warp, batch, out);
         }
     }
 }

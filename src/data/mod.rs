@@ -11,12 +11,14 @@
 //! - [`Samples`]: inputs in mapped files or in memory, with their targets
 //! - [`split`]: training, validation and test samples of a selection of classes
 //! - [`scale`]: from samples to what a network sees
+//! - [`mod@augment`]: what is drawn for training images
 //! - [`batch`]: one pass from picks to a batch
 //! - [`mod@show`]: an image as text
 //!
 //! No image is ever copied as a whole: samples are picks of a mapped file until a batch gathers
 //! them.
 
+pub mod augment;
 pub mod batch;
 pub mod cache;
 mod class_names;
@@ -38,6 +40,7 @@ mod targets;
 mod unpack;
 pub mod verify;
 
+pub use augment::{Augment, Draws};
 pub use batch::{Picks, TargetBuffer, gather, naive_gather};
 pub use cache::Cache;
 pub use class_names::{ClassList, MOST_CLASSES};
@@ -54,7 +57,7 @@ pub use shape::Shape;
 pub(crate) use shape::elements;
 #[cfg(feature = "program")]
 pub(crate) use shape::measures;
-pub use show::show;
+pub use show::{show, show_augmented};
 pub use split::{Classes, Missing, Partition, Selection, Split, Validation};
 pub use targets::Targets;
 pub use verify::{Verification, verify};

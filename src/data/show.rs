@@ -1,5 +1,6 @@
 //! An image as text, for `threadcount data show N`.
 
+use super::augment::Draws;
 use super::dataset::Dataset;
 use super::fashion_mnist::Half;
 use crate::{Error, Result};
@@ -18,6 +19,18 @@ const WIDEST: usize = 40;
 /// # Errors
 /// [`Error::Usage`] if the part has not that many images.
 pub fn show(dataset: &Dataset, half: Half, n: usize) -> Result<String> {
+    drawn(dataset, half, n, None)
+}
+
+/// Training image `n` as [`show`] has it, after what was drawn for the sample of that number.
+///
+/// # Errors
+/// As [`show`].
+pub fn show_augmented(dataset: &Dataset, n: usize, draws: &Draws) -> Result<String> {
+    drawn(dataset, Half::Train, n, Some(draws))
+}
+
+fn drawn(dataset: &Dataset, half: Half, n: usize, draws: Option<&Draws>) -> Result<String> {
     let part = dataset.part(half);
     let (name, count) =
         (if half == Half::Train { "training" } else { "test" }, part.images.count());
@@ -35,7 +48,14 @@ pub fn show(dataset: &Dataset, half: Half, n: usize) -> Result<String> {
     let scale = if side > 1 { format!(", shown at 1/{side}") } else { String::new() };
     let mut text =
         format!("{name} image {n}: label {label}{class}, {}{scale}\n", images.measures());
-    let pixels: Vec<u64> = images.image(n).chunks_exact(images.channels()).map(lightness).collect();
+    let image = match draws {
+        None => images.image(n).to_vec(),
+        Some(draws) => {
+            let shape = [height, width, images.channels()];
+            draws.picture(n as u32, shape, images.image(n))
+        }
+    };
+    let pixels: Vec<u64> = image.chunks_exact(images.channels()).map(lightness).collect();
     for top in (0..height).step_by(side) {
         let rows = top..height.min(top + side);
         let start = text.len();

@@ -68,6 +68,7 @@ impl Changes {
         option("weight-average", Scale::Linear, Field::Single(|c| &mut c.weight_average)),
         option("schedule", Scale::Linear, Field::Name(|c| &mut c.schedule)),
         option("warm-up", Scale::Linear, Field::Double(|c| &mut c.warm_up)),
+        option("augment", Scale::Linear, Field::Name(|c| &mut c.augment)),
         option("dropout", Scale::Linear, Field::Single(|c| &mut c.dropout)),
         option("activation", Scale::Linear, Field::Name(|c| &mut c.activation)),
     ];
@@ -186,9 +187,10 @@ mod tests {
         for (name, text) in [("weight-decay", "0.01"), ("l2", "0.02"), ("label-smoothing", "0.1")] {
             changes.set(name, text).unwrap();
         }
-        for (name, text) in [("clip-norm", "2"), ("weight-average", "0.9")] {
+        for (name, text) in [("clip-norm", "2"), ("weight-average", "0.9"), ("augment", "flip")] {
             changes.set(name, text).unwrap();
         }
+        assert_eq!(changes.augment.as_deref(), Some("flip"));
         assert_eq!((changes.weight_decay, changes.l2), (Some(0.01), Some(0.02)));
         assert_eq!(changes.label_smoothing, Some(0.1));
         assert_eq!((changes.clip_norm, changes.weight_average), (Some(2.0), Some(0.9)));

@@ -35,6 +35,8 @@ pub struct Changes {
     pub schedule: Option<String>,
     /// Epochs of warm-up.
     pub warm_up: Option<f64>,
+    /// Augmentation of training images, as [`Augment`](crate::data::Augment) is spelt.
+    pub augment: Option<String>,
     /// Rate of every dropout layer.
     pub dropout: Option<f32>,
     /// Activation of every hidden layer, by name.
@@ -63,6 +65,9 @@ impl Changes {
             task.schedule = parsed.map_err(|error| setting("schedule", error.to_string()))?;
         }
         task.warm_up = self.warm_up.unwrap_or(task.warm_up);
+        if let Some(augment) = &self.augment {
+            task.augment = augment.parse()?;
+        }
         if let Some(rate) = self.dropout {
             if !(0.0..1.0).contains(&rate) {
                 return Err(setting("dropout", format!("a rate is from 0 to below 1, not {rate}")));

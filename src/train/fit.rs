@@ -20,7 +20,7 @@ use crate::{Error, Result};
 /// What a fit runs on and starts from. None of it but the seed and the instruction set changes a bit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
-    /// Of weights, shuffling and dropout.
+    /// Of weights, shuffling, dropout and augmentation.
     pub seed: u64,
     /// Threads; as many as there are physical cores unless said otherwise.
     pub threads: Option<usize>,

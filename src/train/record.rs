@@ -26,7 +26,7 @@ pub struct Record {
     pub version: String,
     /// The recipe's name.
     pub recipe: String,
-    /// The seed of weights, splits, shuffling and dropout.
+    /// The seed of weights, splits, shuffling, dropout and augmentation.
     pub seed: u64,
     /// Threads; they do not change the result.
     pub threads: usize,

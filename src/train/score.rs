@@ -106,7 +106,8 @@ pub(super) fn in_batches(
     let mut left = &all[..];
     while !left.is_empty() {
         let (now, next) = left.split_at(left.len().min(EVALUATION_BATCH));
-        let (x, targets) = batch.gather(team, samples, scale, Picks { now, next, cut });
+        let picks = Picks { now, next, cut, draws: None };
+        let (x, targets) = batch.gather(team, samples, scale, picks);
         left = next;
         body(x, now.len(), targets)?;
     }

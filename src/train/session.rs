@@ -6,7 +6,7 @@ use super::score::{Batch, EVALUATION_BATCH, Score, score};
 use super::stopping::{Patience, improves};
 use super::task::{Keep, Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
-use crate::data::{Picks, Samples, Scale, Split};
+use crate::data::{Draws, Picks, Samples, Scale, Split};
 use crate::nn::{BatchKey, Model, Network, Plan, Stepping, bytes, check_memory};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
@@ -97,11 +97,12 @@ impl<'a> Session<'a> {
     /// the training samples ask for.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the network does not fit the images, or the schedule not the epochs; as
-    /// [`Task::check_classes`].
+    /// [`Error::Usage`] if the network or the augmentation does not fit the images, or the schedule not
+    /// the epochs; as [`Task::check_classes`].
     pub fn new(task: &'a Task, split: &'a Split, seed: u64) -> Result<Self> {
         task.check()?;
         let samples = &split.train;
+        task.augment.check_shape(samples.shape())?;
         let largest = largest_batch(task, samples);
         let shape = task.input.of(samples.shape())?;
         let layers = task.layers_for(samples.classes());
@@ -222,6 +223,8 @@ impl<'a> Session<'a> {
             }
             Order::AsSplit => (0..samples.len() as u32).collect(),
         };
+        let augment = self.task.augment;
+        let draws = (!augment.is_none()).then(|| Draws::new(augment, self.seed, epoch));
         let size = self.task.batch_size;
         // Those at once are counted from the epoch's first batch, so a resumed run does the same ones
         // together.
@@ -238,7 +241,7 @@ impl<'a> Session<'a> {
             let next = (first - first % at_once + at_once).min(self.batches_per_epoch());
             let (now, behind) =
                 order[first * size..].split_at(samples.len().min(next * size) - first * size);
-            let picks = Picks { now, next: behind, cut };
+            let picks = Picks { now, next: behind, cut, draws };
             self.network.set_learning_rate(self.learning_rate())?;
             let (x, targets) = self.batch.gather(team, samples, &self.scale, picks);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };

@@ -2,7 +2,7 @@
 //! recipes are tasks with a name and a claim.
 
 use super::schedule::Schedule;
-use crate::data::{Samples, Scaling, Selection};
+use crate::data::{Augment, Samples, Scaling, Selection};
 use crate::nn::{Layer, LayerOption, Loss, Objective, Optimizer, Shape, check_clip_norm};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ pub struct Task {
     pub selection: Selection,
     /// How pixels become inputs.
     pub scaling: Scaling,
+    /// How training images are augmented. Validation and test images never are.
+    pub augment: Augment,
     /// How the network sees one sample.
     pub input: Input,
     /// The network, from the input to the outputs before softmax or sigmoid.
@@ -57,6 +59,7 @@ impl Default for Task {
         Self {
             selection: Selection::default(),
             scaling: Scaling::Unit,
+            augment: Augment::default(),
             input: Input::AsIs,
             layers: Vec::new(),
             loss: Loss::SoftmaxCrossEntropy,

@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 use super::schedule::Schedule;
 use super::task::{EarlyStopping, Input, Keep, Order, Task};
-use crate::data::{Scaling, Selection};
+use crate::data::{Augment, Scaling, Selection};
 use crate::nn::{KINDS, Layer, Loss, Optimizer};
 use crate::toml_file::{Fault, Table, Value, inline, read_text, unknown};
 use crate::{Error, Result};
@@ -54,6 +54,7 @@ impl Task {
         let Self {
             selection,
             scaling,
+            augment,
             input,
             layers,
             loss,
@@ -88,6 +89,8 @@ impl Task {
         let optional = [
             ("clip-norm", clip_norm.map(|norm| inline(&norm))),
             ("early-stopping", early_stopping.map(|stopping| inline(&stopping))),
+            // Where something is done: ids of runs are of the text, which was without it.
+            ("augment", (!augment.is_none()).then(|| inline(augment))),
             ("weight-average", weight_average.map(|decay| inline(&decay))),
         ];
         values.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
@@ -188,11 +191,16 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         line = value.line();
         warm_up = value.read(f64::deserialize).map_err(|fault| fault.of("warm-up"))?;
     }
+    let augment = match table.take("augment") {
+        Some(value) => augment(value)?,
+        None => Task::default().augment,
+    };
     let lines = table.lines();
     let plain: Plain = table.rest()?;
     let task = Task {
         selection,
         scaling: plain.scaling,
+        augment,
         input: plain.input,
         layers,
         loss: plain.loss,
@@ -225,6 +233,14 @@ fn selection(value: Value<'_>) -> std::result::Result<Selection, Fault> {
     let selection = value.read(Selection::deserialize)?;
     selection.check().map_err(|error| Fault::at(line, error.to_string()).of("selection"))?;
     Ok(selection)
+}
+
+/// Augmentation whose settings can be.
+fn augment(value: Value<'_>) -> std::result::Result<Augment, Fault> {
+    let line = value.line();
+    let augment = value.read(Augment::deserialize).map_err(|fault: Fault| fault.of("augment"))?;
+    augment.check().map_err(|error| Fault::at(line, error.to_string()))?;
+    Ok(augment)
 }
 
 /// A schedule whose settings can be.

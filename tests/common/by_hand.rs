@@ -6,11 +6,11 @@
 #![allow(dead_code)]
 
 use std::path::Path;
-use threadcount::data::Scale;
+use threadcount::data::{Draws, Scale};
 use threadcount::nn::{BatchKey, Network, Objective};
 use threadcount::random::{Key, Purpose};
 use threadcount::train::{Keep, Order, Schedule, Task};
-use threadcount_kernels::Team;
+use threadcount_kernels::{Team, naive};
 
 use crate::sets::{NAMES, idx};
 
@@ -112,6 +112,26 @@ impl Part {
             for (j, &byte) in self.images[pick].iter().enumerate() {
                 x.push(f32::from(byte) * scale.factors()[j] + scale.offsets()[j]);
             }
+        }
+        (x, picks.iter().map(|&pick| self.labels[pick]).collect())
+    }
+
+    /// The same of training samples, as they are augmented in an epoch, counted from 0.
+    fn training_batch(
+        &self,
+        picks: &[usize],
+        scale: &Scale,
+        [height, width]: [usize; 2],
+        draws: &Draws,
+    ) -> (Vec<f32>, Vec<u8>) {
+        let (shape, mut x) = ([height, width, 1], Vec::new());
+        for &pick in picks {
+            let mut row = vec![0.0; height * width];
+            let warp = |_| draws.warp(pick as u32, shape);
+            let (factors, offsets) = (scale.factors(), scale.offsets());
+            let image = |_| &self.images[pick][..];
+            naive::augment::scaled(shape, image, warp, factors, offsets, &mut row);
+            x.extend(row);
         }
         (x, picks.iter().map(|&pick| self.labels[pick]).collect())
     }
@@ -254,7 +274,13 @@ pub(crate) fn train(
     for epoch in 0..task.epochs as u64 {
         let (mut loss, mut correct) = (0.0, 0);
         for (number, picks) in order(task, n, epoch, seed).chunks(at_once).enumerate() {
-            let (x, labels) = parts.train.batch(picks, scale);
+            let (x, labels) = match task.augment.is_none() {
+                true => parts.train.batch(picks, scale),
+                false => {
+                    let draws = Draws::new(task.augment, seed, epoch);
+                    parts.train.training_batch(picks, scale, size, &draws)
+                }
+            };
             let step = number * at_once / task.batch_size;
             network.set_learning_rate(rate(task, &epochs, step, n)).unwrap();
             let key = BatchKey { epoch, first_sample: (number * at_once) as u64 };

@@ -1,6 +1,7 @@
 //! What stands between the products.
 
 use super::{ACTIVATIONS, Regime, Run, labels, untouched};
+use threadcount_kernels::augment::{self, Motion, Rectangle, Warp};
 use threadcount_kernels::dropout::{self, Dropout};
 use threadcount_kernels::gather::{self, Batch, Cut};
 use threadcount_kernels::{Activation, Geometry, Mat, Padding};
@@ -97,6 +98,28 @@ pub(crate) const KERNELS: [(&str, Run); 24] = [
             None => naive::vectors::approach(0.3, &x, &mut average),
         }
         vec![average]
+    }),
+    ("augment::scaled", |runner, regime| {
+        // An image of floats that are subnormal between four, or whose products with the factors are.
+        let (shape, images) = ([5, 7, 1], 5);
+        let len = shape.iter().product();
+        let pixels = regime.numbers(1, images * len);
+        let factors: Vec<f32> = regime.numbers(2, len);
+        let offsets: Vec<f32> = regime.numbers(3, len);
+        let image = |i: usize| pixels.get(i * len..(i + 1) * len).unwrap_or(&[]);
+        let warp = |_| Warp {
+            motion: Motion::Affine { x_from: [0.9, 0.1, 0.3], y_from: [-0.1, 0.9, 0.4] },
+            erased: Rectangle::EMPTY,
+        };
+        let mut out = untouched(images * len);
+        match runner {
+            Some(team) => {
+                let batch = Batch { factors: &factors, offsets: &offsets, cut: Cut::Rows };
+                augment::scaled(team, shape, image, warp, batch, &mut out);
+            }
+            None => naive::augment::scaled(shape, image, warp, &factors, &offsets, &mut out),
+        }
+        vec![out]
     }),
     ("loss::softmax", |runner, regime| {
         each_logits(regime, |logits, classes| {
