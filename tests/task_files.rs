@@ -463,13 +463,13 @@ fn numbers_out_of_range_are_refused_with_what_belongs_there() {
         ),
         (
             "augment = { shift = -1 }",
-            "line 1: shift: a whole number from 0 up belongs here, not -1",
+            "line 1: augment: shift: a whole number from 0 up belongs here, not -1",
         ),
         (
             "augment = { shift = 1.5 }",
-            "line 1: shift: a whole number from 0 up belongs here, not 1.5",
+            "line 1: augment: shift: a whole number from 0 up belongs here, not 1.5",
         ),
-        ("augment = { flip = 1 }", "line 1: flip: true or false belongs here, not 1"),
+        ("augment = { flip = 1 }", "line 1: augment: flip: true or false belongs here, not 1"),
     ] {
         assert_eq!(with_layers(line), wanted);
     }
