@@ -303,7 +303,7 @@ fn a_batch_is_augmented_by_the_numbers_of_its_samples() {
                             let mut out = vec![f32::NAN; now.len() * inputs];
                             let mut targets = TargetBuffer::new(&train, size);
                             let next = &order[order.len().min((at + 1) * size)..];
-                            let cut = if at % 2 == 0 { Cut::Rows } else { Cut::Columns };
+                            let cut = if at.is_multiple_of(2) { Cut::Rows } else { Cut::Columns };
                             let picks = Picks { now, next, cut, draws: Some(draws) };
                             gather(team, &train, &scale, picks, &mut out, &mut targets);
                             found.extend(out);

@@ -8,7 +8,7 @@ use threadcount_kernels::{Activation, Geometry, Mat, Padding};
 use threadcount_kernels::{activation, loss, naive, norm, pool, row_norm, sums, vectors};
 
 /// With tails and in several tasks.
-pub(crate) const KERNELS: [(&str, Run); 24] = [
+pub(crate) const KERNELS: [(&str, Run); 25] = [
     ("activation::forward", |runner, regime| {
         each_activation(regime, |function, x, _| {
             let mut y = untouched(x.len());
