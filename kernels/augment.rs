@@ -9,7 +9,7 @@ use crate::team::{Parts, Team};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Images of one task: eight of 784 bytes are some 10 us of work.
+/// Images of one task: eight of 784 bytes are 3 to 10 us of work.
 const TASK: usize = 8;
 
 /// Images between the one that is moved and the one that is prefetched.
@@ -337,7 +337,8 @@ fn pad<S: Simd, T: Element>(
 }
 
 /// [`Motion::Affine`] of an image inside its border. Plain loops: places and weights of a chunk in vectors
-/// of the compiler's, then pixel by pixel.
+/// of the compiler's, then pixel by pixel. An image of 28x28 takes 1.2 us on a Zen 5. Collecting the four
+/// pixels of a chunk first and interpolating in vectors took 7 to 18 % longer, on every instruction set.
 #[inline(always)]
 fn affine(
     [height, width, _]: ImageShape,
