@@ -122,8 +122,8 @@ fn padded_len([height, width, channels]: ImageShape) -> Option<usize> {
 /// [`crate::gather::scaled`]. Threads always share whole images, whatever `batch.cut` is.
 ///
 /// # Panics
-/// If an image is not of that shape, or the shape is not one that [`takes`] says yes to, or there is not a factor and an offset for each of its elements, or
-/// `out` is not whole images.
+/// If an image is not of that shape, or [`takes`] says no to the shape, or there is not a factor and an offset
+/// for each of its elements, or `out` is not whole images.
 #[track_caller]
 pub fn scaled<'a, T: Element + 'a>(
     team: &Team,

@@ -14,7 +14,7 @@ pub struct ChangeOption {
     /// Its name, as `learning-rate`.
     pub name: &'static str,
     /// How values between two ends are spread, unless somebody says otherwise.
-    pub scale: Scale,
+    pub scale: Spacing,
     field: Field,
 }
 
@@ -31,7 +31,7 @@ pub enum ValueKind {
 
 /// How numbers are spread over a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
+pub enum Spacing {
     /// As many in each unit.
     Linear,
     /// As many in each power of ten.
@@ -49,28 +49,28 @@ enum Field {
 
 type Place<T> = fn(&mut Changes) -> &mut Option<T>;
 
-const fn option(name: &'static str, scale: Scale, field: Field) -> ChangeOption {
+const fn option(name: &'static str, scale: Spacing, field: Field) -> ChangeOption {
     ChangeOption { name, scale, field }
 }
 
 impl Changes {
     /// Every option that there is.
     pub const OPTIONS: &'static [ChangeOption] = &[
-        option("epochs", Scale::Linear, Field::Whole(|c| &mut c.epochs)),
-        option("batch-size", Scale::Linear, Field::Whole(|c| &mut c.batch_size)),
-        option("optimizer", Scale::Linear, Field::Name(|c| &mut c.optimizer)),
-        option("learning-rate", Scale::Log, Field::Single(|c| &mut c.learning_rate)),
-        option("momentum", Scale::Linear, Field::Single(|c| &mut c.momentum)),
-        option("weight-decay", Scale::Log, Field::Single(|c| &mut c.weight_decay)),
-        option("l2", Scale::Log, Field::Single(|c| &mut c.l2)),
-        option("label-smoothing", Scale::Linear, Field::Single(|c| &mut c.label_smoothing)),
-        option("clip-norm", Scale::Log, Field::Single(|c| &mut c.clip_norm)),
-        option("weight-average", Scale::Linear, Field::Single(|c| &mut c.weight_average)),
-        option("schedule", Scale::Linear, Field::Name(|c| &mut c.schedule)),
-        option("warm-up", Scale::Linear, Field::Double(|c| &mut c.warm_up)),
-        option("augment", Scale::Linear, Field::Name(|c| &mut c.augment)),
-        option("dropout", Scale::Linear, Field::Single(|c| &mut c.dropout)),
-        option("activation", Scale::Linear, Field::Name(|c| &mut c.activation)),
+        option("epochs", Spacing::Linear, Field::Whole(|c| &mut c.epochs)),
+        option("batch-size", Spacing::Linear, Field::Whole(|c| &mut c.batch_size)),
+        option("optimizer", Spacing::Linear, Field::Name(|c| &mut c.optimizer)),
+        option("learning-rate", Spacing::Log, Field::Single(|c| &mut c.learning_rate)),
+        option("momentum", Spacing::Linear, Field::Single(|c| &mut c.momentum)),
+        option("weight-decay", Spacing::Log, Field::Single(|c| &mut c.weight_decay)),
+        option("l2", Spacing::Log, Field::Single(|c| &mut c.l2)),
+        option("label-smoothing", Spacing::Linear, Field::Single(|c| &mut c.label_smoothing)),
+        option("clip-norm", Spacing::Log, Field::Single(|c| &mut c.clip_norm)),
+        option("weight-average", Spacing::Linear, Field::Single(|c| &mut c.weight_average)),
+        option("schedule", Spacing::Linear, Field::Name(|c| &mut c.schedule)),
+        option("warm-up", Spacing::Linear, Field::Double(|c| &mut c.warm_up)),
+        option("augment", Spacing::Linear, Field::Name(|c| &mut c.augment)),
+        option("dropout", Spacing::Linear, Field::Single(|c| &mut c.dropout)),
+        option("activation", Spacing::Linear, Field::Name(|c| &mut c.activation)),
     ];
 
     /// The option of that name.

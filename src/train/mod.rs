@@ -20,7 +20,7 @@ mod task_file;
 mod thread_choice;
 
 pub use crate::nn::io::model_file::Origin;
-pub use change_options::{ChangeOption, Scale, ValueKind};
+pub use change_options::{ChangeOption, Spacing, ValueKind};
 pub use changes::Changes;
 pub use fit::{Setup, Trained};
 pub use folder::{Beginning, RunFolder};

@@ -2,7 +2,7 @@
 
 use crate::names::shortened;
 use crate::random::Key;
-use crate::train::{ChangeOption, Changes, Scale, ValueKind};
+use crate::train::{ChangeOption, Changes, Spacing, ValueKind};
 use crate::{Error, Result};
 use rand_chacha::rand_core::Rng;
 use std::fmt;
@@ -31,7 +31,7 @@ pub enum Values {
         /// The largest.
         high: f64,
         /// How they are spread.
-        scale: Scale,
+        scale: Spacing,
     },
 }
 
@@ -76,8 +76,8 @@ impl Axis {
             return fault("its values are names, which have no range: list them".to_owned());
         }
         let (ends, scale) = match rest.rsplit_once(':') {
-            Some((ends, "log")) => (ends, Scale::Log),
-            Some((ends, "linear")) => (ends, Scale::Linear),
+            Some((ends, "log")) => (ends, Spacing::Log),
+            Some((ends, "linear")) => (ends, Spacing::Linear),
             Some((_, other)) => {
                 return fault(format!(
                     "no scale is called '{}'; there are log and linear",
@@ -99,7 +99,7 @@ impl Axis {
         if !(low < high && low.is_finite() && high.is_finite()) {
             return fault(format!("a range goes from a number to a larger one, not {low}..{high}"));
         }
-        if scale == Scale::Log && low <= 0.0 {
+        if scale == Spacing::Log && low <= 0.0 {
             return fault(format!(
                 "a logarithmic range begins above 0, not at {low}; write {low}..{high}:linear"
             ));
@@ -139,10 +139,10 @@ impl Axis {
 }
 
 /// The number at this share of the way from `low` to `high`.
-fn between(low: f64, high: f64, scale: Scale, share: f64) -> f64 {
+fn between(low: f64, high: f64, scale: Spacing, share: f64) -> f64 {
     match scale {
-        Scale::Linear => low + share * (high - low),
-        Scale::Log => libm::exp(libm::log(low) + share * (libm::log(high) - libm::log(low))),
+        Spacing::Linear => low + share * (high - low),
+        Spacing::Log => libm::exp(libm::log(low) + share * (libm::log(high) - libm::log(low))),
     }
 }
 
@@ -170,7 +170,7 @@ impl fmt::Display for Axis {
                 if has_commas && values.len() == 1 { write!(f, ";") } else { Ok(()) }
             }
             Values::Range { low, high, scale } => {
-                let scale = if *scale == Scale::Log { "log" } else { "linear" };
+                let scale = if *scale == Spacing::Log { "log" } else { "linear" };
                 write!(f, "{low}..{high}:{scale}")
             }
         }
@@ -211,10 +211,10 @@ mod tests {
             Values::Range { low, high, scale } => (low, high, scale),
             Values::List(_) => panic!(),
         };
-        assert_eq!(scale("learning-rate=1e-4..1e-2"), (1e-4, 1e-2, Scale::Log));
-        assert_eq!(scale("learning-rate=1e-4..1e-2:linear"), (1e-4, 1e-2, Scale::Linear));
-        assert_eq!(scale("dropout=0.1..0.5"), (0.1, 0.5, Scale::Linear));
-        assert_eq!(scale("warm-up=0.1 .. 0.5:log"), (0.1, 0.5, Scale::Log));
+        assert_eq!(scale("learning-rate=1e-4..1e-2"), (1e-4, 1e-2, Spacing::Log));
+        assert_eq!(scale("learning-rate=1e-4..1e-2:linear"), (1e-4, 1e-2, Spacing::Linear));
+        assert_eq!(scale("dropout=0.1..0.5"), (0.1, 0.5, Spacing::Linear));
+        assert_eq!(scale("warm-up=0.1 .. 0.5:log"), (0.1, 0.5, Spacing::Log));
     }
 
     #[test]
