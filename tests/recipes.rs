@@ -19,6 +19,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         scaling,
         input,
         layers,
+        freeze,
         loss,
         label_smoothing,
         l2,
@@ -47,6 +48,9 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         put(&format!("layer {number}"), layer);
     }
     put("layers", &layers.len());
+    if !freeze.is_none() {
+        put("freeze", freeze);
+    }
     put("loss", loss);
     put("label smoothing", label_smoothing);
     put("l2", l2);

@@ -283,6 +283,7 @@ fn an_axis_is_the_option_of_train() {
             ("warm-up", "0.5"),
             ("dropout", "0.4"),
             ("activation", "tanh"),
+            ("freeze", "1;"),
             ("epochs", "2"),
             ("batch-size", "40"),
             ("learning-rate", "0.02"),

@@ -87,6 +87,10 @@ pub(super) struct ChangeFlags {
     /// Activation of the hidden layers: relu, leaky-relu, sigmoid or tanh
     #[arg(long, value_name = "NAME")]
     activation: Option<String>,
+    /// Layers that do not learn: their names with commas between them ('summary' shows them; conv2d* stands
+    /// for all that begin so), or the number of the first ones
+    #[arg(long, value_name = "LAYERS")]
+    freeze: Option<String>,
 }
 
 /// A run that is ready to go.
@@ -143,7 +147,12 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
         result: None,
     };
     // Everything that can be refused is, before a folder is made for a run that never was.
-    Session::new(&record.task, &split, seed).map_err(|error| recipe.locate(error))?;
+    let session = Session::new(&record.task, &split, seed);
+    session.map_err(|error| match error {
+        // The option's fault, not the file's.
+        Error::Setting { .. } if args.changes.freeze.is_some() => error,
+        error => recipe.locate(error),
+    })?;
     let folder = match &args.out {
         Some(path) => RunFolder::start(path, &record)?,
         None => RunFolder::start_numbered(&settings.runs()?, &record.recipe, &record)?,
@@ -372,6 +381,7 @@ impl From<ChangeFlags> for Changes {
             warm_up,
             dropout,
             activation,
+            freeze,
         } = flags;
         Self {
             epochs,
@@ -388,6 +398,7 @@ impl From<ChangeFlags> for Changes {
             warm_up,
             dropout,
             activation,
+            freeze,
         }
     }
 }

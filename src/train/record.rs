@@ -231,7 +231,7 @@ fn checksum(body: &str) -> String {
 mod tests {
     use super::*;
     use crate::data::Scaling;
-    use crate::nn::{Activation, Loss, Optimizer, dense};
+    use crate::nn::{Activation, Freeze, Loss, Optimizer, dense};
     use crate::train::{EarlyStopping, Input, Keep, Order, Schedule};
 
     fn record() -> Record {
@@ -267,7 +267,8 @@ mod tests {
             change(&mut changed);
             changed.id().unwrap()
         };
-        let others: [&dyn Fn(&mut Record); 14] = [
+        let others: [&dyn Fn(&mut Record); 15] = [
+            &|record| record.task.freeze = Freeze::First(1),
             &|record| record.seed += 1,
             &|record| record.data.sha256.replace_range(..1, "b"),
             &|record| record.task.batch_size += 1,

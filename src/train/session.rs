@@ -104,10 +104,10 @@ impl<'a> Session<'a> {
         let samples = &split.train;
         let largest = largest_batch(task, samples);
         let shape = task.input.of(samples.shape())?;
-        let layers = task.layers_for(samples.classes());
-        check_memory(memory(task, &Plan::new(shape, &layers)?, samples))?;
-        let objective = task.objective();
-        let mut network = Network::build(shape, &layers, objective, task.optimizer, largest, seed)?;
+        let plan = task.plan(shape, samples.classes())?;
+        check_memory(memory(task, &plan, samples))?;
+        let model = Model::of(plan, seed)?;
+        let mut network = Network::of(model, task.objective(), task.optimizer, largest)?;
         network.clip_gradients(task.clip_norm)?;
         if task.weight_average.is_some() {
             network.step_one_by_one();

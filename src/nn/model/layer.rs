@@ -237,7 +237,7 @@ pub struct Backward<'a> {
     pub input: Shape,
     /// The layer's parameters, in the order of its plan.
     pub params: Params<'a>,
-    /// Gradients of the parameters: every element is overwritten.
+    /// Gradients of the parameters: every element is overwritten, unless they are [`Params::Frozen`].
     pub grads: &'a mut [f32],
     /// `[n, input]`, as in forward.
     pub x: &'a [f32],
@@ -296,6 +296,9 @@ impl UnitLaps<'_> {
 pub enum Params<'a> {
     /// To be read.
     Fixed(&'a [f32]),
+    /// To be read, of a layer that does not learn: its gradients need not be computed, and whatever
+    /// [`Backward::grads`] holds afterwards is not looked at.
+    Frozen(&'a [f32]),
     /// To be moved by their gradients, once nothing else needs the old ones. Only for layers whose
     /// step is [`StepIs::PartOfBackward`].
     Moving(Moving<'a>),
@@ -306,7 +309,7 @@ impl Deref for Params<'_> {
 
     fn deref(&self) -> &[f32] {
         match self {
-            Self::Fixed(params) => params,
+            Self::Fixed(params) | Self::Frozen(params) => params,
             Self::Moving(moving) => moving.params,
         }
     }
@@ -340,7 +343,8 @@ pub enum Mode {
         /// Position in the epoch of the batch's first sample.
         first_sample: u64,
     },
-    /// Dropout is off and normalisation uses its moving statistics.
+    /// Dropout is off and normalisation uses its moving statistics. So does a frozen layer with moving
+    /// statistics in training, and backward then has this mode too.
     Evaluate,
 }
 

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::nn::model::Initializer;
 
 /// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` for every channel, with the statistics
-/// of the batch in training and their moving averages otherwise.
+/// of the batch in training and their moving averages otherwise, and where it is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchNorm {
@@ -71,6 +71,8 @@ impl LayerKind for BatchNorm {
                 norm::update_moving(self.momentum, variance, moving_variance);
             }
             Mode::Evaluate => {
+                // For the backward pass of a frozen layer.
+                pass.kept[channels..2 * channels].copy_from_slice(moving_variance);
                 let (mean, variance) = (moving_mean, moving_variance);
                 norm::eval_forward(pass.team, x, gamma, beta, mean, variance, epsilon, y);
             }
@@ -83,6 +85,12 @@ impl LayerKind for BatchNorm {
         let gamma = &pass.params[..channels];
         let (dgamma, dbeta) = pass.grads.split_at_mut(channels);
         let (mean, variance) = pass.kept.split_at(channels);
+        if pass.mode == Mode::Evaluate {
+            // The layer is `y = scale x + shift` with fixed numbers, so `dx = scale dy`.
+            dbeta.fill(0.0);
+            let (team, dy, zeros, epsilon) = (pass.team, &*pass.dy, &*dbeta, self.epsilon);
+            return norm::eval_forward(team, dy, gamma, zeros, zeros, variance, epsilon, dx);
+        }
         norm::backward(
             pass.team,
             pass.x,
@@ -128,6 +136,7 @@ impl Twin for BatchNorm {
         let (mean, variance) = pass.kept.split_at_mut(channels);
         let (x, y) = (pass.x, pass.y);
         if pass.mode == Mode::Evaluate {
+            variance.copy_from_slice(moving_variance);
             let (mean, variance) = (moving_mean, moving_variance);
             return naive::norm::eval_forward(x, gamma, beta, mean, variance, self.epsilon, y);
         }
@@ -143,6 +152,14 @@ impl Twin for BatchNorm {
         let (dgamma, dbeta) = pass.grads.split_at_mut(channels);
         let (mean, variance) = pass.kept.split_at(channels);
         let (x, dy, epsilon) = (pass.x, &*pass.dy, self.epsilon);
+        if pass.mode == Mode::Evaluate {
+            let scaled = dx.iter_mut().zip(dy).enumerate();
+            for (i, (dx, dy)) in scaled {
+                let c = i % channels;
+                *dx = dy * gamma[c] / (variance[c] + epsilon).sqrt();
+            }
+            return;
+        }
         naive::norm::backward(x, dy, gamma, mean, variance, epsilon, dx, dgamma, dbeta);
     }
 }

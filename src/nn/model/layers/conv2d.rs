@@ -108,11 +108,14 @@ impl LayerKind for Conv2d {
         let Some(g) = self.geometry(pass.input) else { return };
         pass.dz(self.activation);
         let weights = self.kernel_len(pass.input);
-        let (dw, db) = pass.grads.split_at_mut(weights);
         if let Some(dx) = pass.dx {
             conv::backward_data(pass.team, &g, pass.dy, &pass.params[..weights], dx);
             pass.laps.input_done();
         }
+        if let Params::Frozen(_) = pass.params {
+            return;
+        }
+        let (dw, db) = pass.grads.split_at_mut(weights);
         conv::backward_weights(pass.team, &g, pass.x, pass.dy, dw, db);
     }
 

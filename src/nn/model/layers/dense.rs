@@ -153,10 +153,13 @@ impl LayerKind for Dense {
             pass.laps.input_done();
         }
 
+        if let Params::Frozen(_) = pass.params {
+            return;
+        }
         let (dw, db) = pass.grads.split_at_mut(inputs * units);
         sums::columns(pass.team, dz, db);
         match pass.params {
-            Params::Fixed(_) => {
+            Params::Fixed(_) | Params::Frozen(_) => {
                 let dw = MatMut::new(dw, inputs, units);
                 gemm(pass.team, 1.0, x.t(), dz, Write::Set, dw, Epilogue::None);
             }
