@@ -170,8 +170,12 @@ fn no_backward_work_below_the_lowest_layer_that_learns() {
         network.time_laps();
         network.train_batch(&team, &x, &labels, KEY).unwrap();
         let laps = network.laps().unwrap();
-        let parts: Vec<Part> =
-            laps.parts().iter().filter(|(_, seconds)| *seconds > 0.0).map(|(part, _)| *part).collect();
+        let parts: Vec<Part> = laps
+            .parts()
+            .iter()
+            .filter(|(_, seconds)| *seconds > 0.0)
+            .map(|(part, _)| *part)
+            .collect();
         let backward = parts.iter().filter_map(|part| match part {
             Part::Backward(layer) => Some(*layer),
             _ => None,

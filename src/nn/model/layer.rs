@@ -13,6 +13,7 @@ use threadcount_kernels::gather::Cut;
 use threadcount_kernels::update::Moving;
 use threadcount_kernels::{Activation, Team};
 
+use super::exchange;
 use super::init::Initializer;
 pub use super::work::{KernelCall, Position, Site, Traffic};
 use crate::data::Shape;
@@ -114,6 +115,12 @@ pub trait LayerKind: fmt::Debug + Send + Sync + Any {
     /// The layer in plain loops, which tests and benchmarks compare with. `None`: it has none, and no
     /// [`NaiveNetwork`](crate::oracle::NaiveNetwork) can be made with it.
     fn twin(&self) -> Option<&dyn Twin> {
+        None
+    }
+
+    /// The layer and its tensors as other frameworks have them. `None`: none has it, and no network with it
+    /// can be exchanged with them.
+    fn exchange(&self, _place: &exchange::Place) -> Option<exchange::Exchange> {
         None
     }
 

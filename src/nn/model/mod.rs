@@ -1,6 +1,7 @@
 //! What a network is: its layers, and the numbers that they have learnt. Nothing here depends on a
 //! batch or on how it is trained.
 
+pub mod exchange;
 mod freeze;
 mod init;
 mod layer;

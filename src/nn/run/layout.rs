@@ -53,7 +53,8 @@ pub(crate) enum InputBuffer {
 impl Layout {
     /// Lays the layers out one behind the other, each beginning on a cache line.
     pub(crate) fn new(layers: &[Unit], max_batch: usize) -> Self {
-        let first_trainable = layers.iter().position(|l| !l.params.is_empty() && !l.frozen).unwrap_or(0);
+        let first_trainable =
+            layers.iter().position(|l| !l.params.is_empty() && !l.frozen).unwrap_or(0);
         let (mut arena, mut kept, mut winners) = (0, 0, 0);
         let mut gradient = layers.last().map_or(0, |last| last.output.len());
         let mut steps: Vec<Step> = Vec::with_capacity(layers.len());

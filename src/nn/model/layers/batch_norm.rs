@@ -29,6 +29,13 @@ impl Default for BatchNorm {
     }
 }
 
+/// PyTorch's is over axis 1.
+const ROWS_BATCH_NORM: &str = "\
+class RowsBatchNorm(nn.BatchNorm1d):
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+";
+
 impl LayerKind for BatchNorm {
     fn names(&self) -> (&'static str, &'static str) {
         ("BatchNormalization", "batch_normalization")
@@ -103,6 +110,38 @@ impl LayerKind for BatchNorm {
             dgamma,
             dbeta,
         );
+    }
+
+    /// PyTorch's momentum is the share of the new statistics. Its running variance is the unbiased one,
+    /// ours (as Keras's) the biased one; what a trained network computes with it is the same.
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        let channels = place.input.last();
+        let own = View::same(&[channels]);
+        let sorted = own.clone().channels_first(0, place.image);
+        let (class, helper) = match place.input {
+            Shape::Flat(_) => ("nn.BatchNorm1d", ""),
+            Shape::Image(_) => ("nn.BatchNorm2d", ""),
+            Shape::Rows(_) => ("RowsBatchNorm", ROWS_BATCH_NORM),
+        };
+        let Self { momentum, epsilon } = *self;
+        let module = format!("{class}({channels}, eps={epsilon}, momentum=1 - {momentum})");
+        let keras = format!("layers.BatchNormalization(momentum={momentum}, epsilon={epsilon})");
+        let tensors = [
+            ("weight", "gamma"),
+            ("bias", "beta"),
+            ("running_mean", "moving_mean"),
+            ("running_var", "moving_variance"),
+        ];
+        let mut pytorch: Vec<_> =
+            tensors.iter().map(|(name, ours)| all(name, ours, sorted.clone())).collect();
+        let counter = ForeignTensor { name: "num_batches_tracked", holds: Holds::Counter };
+        pytorch.push(counter);
+        let keras_tensors = tensors.iter().map(|(_, ours)| all(ours, ours, own.clone())).collect();
+        Some(Exchange {
+            pytorch: Foreign { helper, ..Foreign::new(vec![module], pytorch) },
+            keras: Foreign::new(vec![keras], keras_tensors),
+            image: place.image,
+        })
     }
 
     fn twin(&self) -> Option<&dyn Twin> {
