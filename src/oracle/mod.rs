@@ -145,6 +145,9 @@ impl NaiveNetwork {
                     laps: UnitLaps::NONE,
                 });
             }
+            if planned.frozen {
+                self.grads[planned.params.clone()].fill(0.0);
+            }
             if planned.buffers == Buffers::Apart {
                 if position == Position::First {
                     break;

@@ -150,8 +150,8 @@ impl Trained {
 
     /// Writes its weights for another framework into the file `path` (`.safetensors` for PyTorch, `.npz` for
     /// Keras), and returns the program in Python that makes the model there, loads them, and does to samples
-    /// and outputs what is done here. It names the file as it is named here. What the layouts are is said in
-    /// [`Framework`]'s page.
+    /// and outputs what is done here. It names the file as it is named here. What the layouts are is said
+    /// in [`nn::exchange`](crate::nn::exchange).
     ///
     /// # Errors
     /// [`Error::Usage`] naming a layer that the framework has not; [`Error::Io`].

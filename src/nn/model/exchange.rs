@@ -4,6 +4,25 @@
 //!
 //! One description serves both ways: a [`View`] says where each element of the other tensor lies in ours,
 //! so reading and writing are the same walk.
+//!
+//! # Layouts
+//! | layer | here, and Keras's `get_weights()` | PyTorch's `state_dict` |
+//! |---|---|---|
+//! | `conv2d` | `kernel` `[height, width, in, out]`, `bias` | `weight` `[out, in, height, width]`, `bias` |
+//! | `dense` | `kernel` `[in, out]`, `bias` | `weight` `[out, in]`, `bias` |
+//! | `batch-norm` | `gamma`, `beta`, `moving_mean`, `moving_variance` | `weight`, `bias`, `running_mean`, `running_var`, `num_batches_tracked` |
+//! | `layer-norm` | `gamma`, `beta` | `weight`, `bias` |
+//! | `lstm`, `simple-rnn` | `kernel` `[in, gates units]`, `recurrent_kernel`, `bias`; gates i, f, g (Keras: c), o | `weight_ih_l0` `[gates units, in]`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`; the same gates |
+//!
+//! - **Behind a flattened image** PyTorch has the elements channel by channel, everybody else pixel by
+//!   pixel: the columns of the next `weight` there, and whatever of a normalisation lies in between, are sorted.
+//! - **Two biases** of PyTorch's recurrent layers are one here, their sum. It goes back as `bias_ih_l0`, with
+//!   zeros for `bias_hh_l0`.
+//! - **A bias that is missing** (`bias=False`) is zero. Of Keras's arrays, which have no names, none may be missing.
+//! - **`num_batches_tracked`** counts for nothing, and goes back as 0.
+//! - **Epsilon and momentum** are settings of a layer, not tensors: PyTorch's epsilon of a normalisation is 1e-5
+//!   unless its code says otherwise, Keras's and ours 1e-3. Give a layer the one that its weights were learnt with:
+//!   `{ kind = "batch-norm", epsilon = 1e-5 }`.
 
 use threadcount_kernels::Activation;
 

@@ -55,12 +55,6 @@ fn read_array(input: &mut dyn Read) -> Result<(Vec<usize>, Option<Vec<f32>>), St
     if !is_f32 || plain.endianness() == Endianness::Big {
         return Ok((shape, None));
     }
-    if header.order() == Order::Fortran && shape.iter().filter(|&&size| size > 1).count() > 1 {
-        return Err(
-            "lies in Fortran's order, the first index fastest; save numpy.ascontiguousarray(x)"
-                .to_owned(),
-        );
-    }
     let elements = shape.iter().try_fold(1_usize, |product, &n| product.checked_mul(n));
     if elements.and_then(|n| n.checked_mul(4)) != Some(bytes.len()) {
         return Err(format!(
@@ -69,7 +63,31 @@ fn read_array(input: &mut dyn Read) -> Result<(Vec<usize>, Option<Vec<f32>>), St
         ));
     }
     let floats = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    Ok((shape, Some(floats.collect())))
+    let floats: Vec<f32> = floats.collect();
+    // Keras has some of its arrays so: an orthogonal matrix, as it was drawn.
+    let floats = match header.order() {
+        Order::C => floats,
+        Order::Fortran => row_major(&shape, &floats),
+    };
+    Ok((shape, Some(floats)))
+}
+
+/// Elements whose first index is the fastest, with the last one as the fastest.
+fn row_major(shape: &[usize], elements: &[f32]) -> Vec<f32> {
+    let mut at = vec![0; shape.len()];
+    let mut all = Vec::with_capacity(elements.len());
+    for _ in elements {
+        let index = at.iter().zip(shape).rev().fold(0, |index, (i, size)| index * size + i);
+        all.push(elements[index]);
+        for (i, size) in at.iter_mut().zip(shape).rev() {
+            *i += 1;
+            if *i < *size {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    all
 }
 
 /// The bytes of an archive of these arrays. The same arrays give the same bytes.
