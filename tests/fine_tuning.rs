@@ -195,7 +195,7 @@ fn a_run_begins_with_the_weights_of_another() {
     desk.run("train --resume fine --epochs 2").assert().success();
     assert_eq!(fs::read(model("fine")).unwrap(), fs::read(model("longer")).unwrap());
     desk.refuses("train --resume fine --freeze conv2d", 2, "--freeze: a resumed run keeps");
-    desk.refuses("train pair.toml --resume fine", 2, "freeze");
+    desk.refuses("train pair.toml --epochs 2 --resume fine", 2, "pair.toml: freeze is not there, and was [");
     desk.refuses("train --resume fine --init longer", 2, "cannot be used with");
     // What cannot be continued is not begun anew.
     fs::remove_file(desk.path("fine/checkpoint.safetensors")).unwrap();
@@ -286,7 +286,7 @@ fn freezing_is_an_option_and_a_key() {
         ),
         ("freeze = -1", "bad.toml: line 1: freeze"),
         ("freeze = \"conv2d\"", "a number of layers or a list of their names"),
-        ("freeze = [1]", "bad.toml: line 1: freeze"),
+        ("freeze = [1]", "bad.toml: line 1: a string belongs here"),
     ] {
         put("bad.toml", &format!("{text}\n{BASE}"));
         desk.refuses("train bad.toml", 2, said);
