@@ -155,6 +155,7 @@ fn small_record() -> Record {
             validation: 8,
             test: 8,
         },
+        init: None,
         result: None,
     }
 }
@@ -181,6 +182,7 @@ fn run() -> Result<Folder> {
         isa: "scalar".to_owned(),
         task,
         data,
+        init: None,
         result: None,
     };
     let run = RunFolder::start(folder.root(), &record)?;

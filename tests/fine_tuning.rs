@@ -195,7 +195,11 @@ fn a_run_begins_with_the_weights_of_another() {
     desk.run("train --resume fine --epochs 2").assert().success();
     assert_eq!(fs::read(model("fine")).unwrap(), fs::read(model("longer")).unwrap());
     desk.refuses("train --resume fine --freeze conv2d", 2, "--freeze: a resumed run keeps");
-    desk.refuses("train pair.toml --epochs 2 --resume fine", 2, "pair.toml: freeze is not there, and was [");
+    desk.refuses(
+        "train pair.toml --epochs 2 --resume fine",
+        2,
+        "pair.toml: freeze is not there, and was [",
+    );
     desk.refuses("train --resume fine --init longer", 2, "cannot be used with");
     // What cannot be continued is not begun anew.
     fs::remove_file(desk.path("fine/checkpoint.safetensors")).unwrap();

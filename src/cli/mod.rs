@@ -60,7 +60,7 @@ enum Command {
     /// Train the reports' networks and print what was claimed beside what is measured
     Reproduce(reproduce::Args),
     /// Train one recipe into a run folder, and evaluate it
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Try other settings of a recipe, trial by trial, and print which is best on validation samples
     Search(search::Args),
     /// Print a recipe's network, layer by layer

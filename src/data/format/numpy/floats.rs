@@ -113,7 +113,7 @@ fn header_of(shape: &[usize]) -> Vec<u8> {
         if shape.len() == 1 { sizes.trim_end() } else { sizes.trim_end_matches(", ") }
     );
     const BEFORE: usize = 10;
-    while (BEFORE + dictionary.len() + 1) % 64 != 0 {
+    while !(BEFORE + dictionary.len() + 1).is_multiple_of(64) {
         dictionary.push(' ');
     }
     dictionary.push('\n');

@@ -26,7 +26,8 @@ pub(crate) fn assign(
     let ends_new = !new.is_empty() && with_tensors.into_iter().all(|index| new.contains(&index));
     let known: usize = foreign[..first_new].iter().map(|layer| layer.tensors.len()).sum();
     let is_same = arrays.len() == wanted;
-    if !is_same && !(ends_new && arrays.len() >= known) {
+    let fits = is_same || (ends_new && arrays.len() >= known);
+    if !fits {
         return Err(weights.fault(format!(
             "it has {} arrays, the network's layers {wanted}: take other layers (all of Keras's must have their \
              biases), or make the last ones new-layers to draw them anew",
