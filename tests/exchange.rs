@@ -14,7 +14,7 @@ use threadcount::Error;
 use threadcount::data::{Samples, Scaling, Split};
 use threadcount::nn::exchange::{Exchange, Foreign, Framework, Holds, Place};
 use threadcount::nn::*;
-use threadcount::train::{InitialWeights, Setup, Task, Trained};
+use threadcount::train::{InitialWeights, Session, Setup, Task, Trained};
 
 const TO: [Framework; 2] = [Framework::PyTorch, Framework::Keras];
 
@@ -466,6 +466,55 @@ fn a_new_layer_is_drawn_and_the_others_are_loaded() {
     }
 }
 
+/// A file with a longer end than the network's: what is behind the layers that are loaded is left out, and
+/// named; without new layers it is refused.
+#[test]
+fn what_a_file_has_behind_new_layers_is_left_out() {
+    let folder = TempDir::new().unwrap();
+    let relu = Activation::Relu;
+    let long = vec![dense(6, relu), dense(6, relu), dense(5, relu), dense(3, Activation::Linear)];
+    let short = vec![dense(6, relu), dense(6, relu), dense(2, Activation::Linear)];
+    let x = samples(Shape::Flat(6), noise(60));
+    let task = Task { layers: long, epochs: 1, ..Task::default() };
+    let setup = Setup { threads: Some(1), ..Setup::default() };
+    let split = Split::new(x.clone(), x.clone());
+    let trained = task.fit(&split, &setup, |_, _| ControlFlow::Continue(())).unwrap();
+    let paths =
+        ["own.safetensors", "torch.safetensors", "keras.npz"].map(|f| folder.path().join(f));
+    trained.save(&paths[0]).unwrap();
+    trained.export(Framework::PyTorch, &paths[1]).unwrap();
+    trained.export(Framework::Keras, &paths[2]).unwrap();
+    let of_two: Vec<u8> = (0..10).map(|i| i % 2).collect();
+    let two = Samples::new(Shape::Flat(6), noise(60), &of_two).unwrap();
+    let split = Split::new(two.clone(), two);
+    let task = Task { layers: short, epochs: 1, ..Task::default() };
+    for (path, behind) in paths.iter().zip([
+        &["dense_3/bias", "dense_3/kernel"][..],
+        &["4", "6"],
+        &["arr_4", "arr_5", "arr_6", "arr_7"],
+    ]) {
+        let weights = InitialWeights::read(path).unwrap();
+        assert!(Session::new(&task, &split, 0).unwrap().init(&weights).is_err(), "{path:?}");
+        // A new layer in the middle leaves open where those behind it are.
+        if weights.format() == "keras" {
+            let middle = weights.clone().with_new_layers(vec!["dense_1".to_owned()]);
+            assert!(Session::new(&task, &split, 0).unwrap().init(&middle).is_err());
+        }
+        let weights = weights.with_new_layers(vec!["dense_2".to_owned()]);
+        let mut session = Session::new(&task, &split, 0).unwrap();
+        let begun = session.init(&weights).unwrap();
+        assert_eq!(
+            (&begun.loaded[..], &begun.new[..]),
+            (&["dense".to_owned(), "dense_1".to_owned()][..], &["dense_2".to_owned()][..])
+        );
+        assert_eq!(begun.left_out, behind, "{path:?}");
+        assert_eq!(begun.has_scale(), weights.format() == "threadcount");
+        let all = session.network().model().tensors();
+        let loaded = all.iter().zip(trained.model().tensors()).take(4);
+        assert!(loaded.clone().all(|(a, b)| a.data == b.data), "{path:?}");
+    }
+}
+
 #[test]
 fn files_of_other_kinds_are_told_apart() {
     let folder = TempDir::new().unwrap();
@@ -534,6 +583,64 @@ fn write_for_the_frameworks() {
             std::fs::write(path("samples"), bytes(&noise(30 * input.len()))).unwrap();
             std::fs::write(path("predictions"), bytes(&trained.predict(&samples).unwrap()))
                 .unwrap();
+        }
+    }
+}
+
+/// The programs by their lines: modules in order, the scale of the inputs, and what the loss makes of outputs.
+#[test]
+fn a_program_does_what_is_done_here() {
+    let folder = TempDir::new().unwrap();
+    // The first input has the mean 2 and the deviation 1, the second never varies.
+    let samples = Samples::new(Shape::Flat(2), vec![1.0, 3.0, 3.0, 3.0], &[0, 1]).unwrap();
+    let split = Split::new(samples.clone(), samples);
+    let setup = Setup { threads: Some(1), ..Setup::default() };
+    for (loss, outputs, torch, keras) in [
+        (
+            Loss::SoftmaxCrossEntropy,
+            2,
+            "torch.softmax(model(prepare(samples)), 1)",
+            "keras.ops.softmax(",
+        ),
+        (
+            Loss::BinaryCrossEntropy,
+            1,
+            "torch.sigmoid(model(prepare(samples)))",
+            "keras.ops.sigmoid(",
+        ),
+        (
+            Loss::MeanSquaredError,
+            1,
+            "return model(prepare(samples)).numpy()",
+            "convert_to_numpy(model(",
+        ),
+    ] {
+        let layers = vec![dense(3, Activation::Relu), dense(outputs, Activation::Linear)];
+        let scaling = Scaling::Standardise;
+        let task = Task { layers, loss, scaling, epochs: 0, ..Task::default() };
+        let trained = task.fit(&split, &setup, |_, _| ControlFlow::Continue(())).unwrap();
+        for framework in TO {
+            let path = folder.path().join("it's \"mine\"");
+            let program = trained.export(framework, &path).unwrap();
+            let last = format!("nn.Linear(3, {outputs}),  # 2: dense_1");
+            let lines = match framework {
+                Framework::PyTorch => {
+                    ["nn.Linear(2, 3),  # 0: dense", "nn.ReLU(),  # 1: dense", &last, torch]
+                }
+                Framework::Keras => [
+                    "keras.Input((2,)),",
+                    "layers.Dense(3, activation=\"relu\"),  # dense",
+                    "activation=\"linear\"),  # dense_1",
+                    keras,
+                ],
+            };
+            for line in lines.into_iter().chain([
+                "factors = np.array([1, 0], np.float32)\noffsets = np.array([-2, -0], np.float32)\n",
+                "reshape(-1, 2) * factors + offsets",
+                "it\\'s \\\"mine\\\"\"",
+            ]) {
+                assert!(program.contains(line), "{line} in\n{program}");
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{interrupt, table};
 use crate::console;
 use crate::data::Split;
 use crate::evaluate::plots::{self, Curves, Series};
+use crate::names::shortened;
 use crate::reports;
 use crate::train::{
     Beginning, Changes, DataRecord, Ended, History, InitRecord, InitialWeights, Initialised,
@@ -203,10 +204,11 @@ fn announce_init(weights: &InitialWeights, begun: &Initialised) {
         weights.format(),
         begun.loaded.join(", ")
     );
-    for (what, names) in [("drawn anew", &begun.new), ("left out of the file", &begun.left_out)] {
-        if !names.is_empty() {
-            line += &format!("; {what}: {}", names.join(", "));
-        }
+    if !begun.new.is_empty() {
+        line += &format!("; drawn anew: {}", begun.new.join(", "));
+    }
+    if !begun.left_out.is_empty() {
+        line += &format!("; left out of the file: {}", shortened(&begun.left_out.join(", ")));
     }
     if begun.has_scale() {
         line += "; inputs are scaled as they were for these weights";
