@@ -76,9 +76,10 @@ fn what_is_frozen_keeps_the_bits_of_the_file_through_a_stop() {
     trained.save(&base).unwrap();
     let kept = tensors(&base);
     let sgd = Optimizer::sgd().with_momentum(0.9);
-    for optimizer in [Optimizer::adam(), Optimizer::sgd(), sgd, Optimizer::rmsprop()] {
+    let plain = [Optimizer::adam(), Optimizer::sgd(), sgd, Optimizer::rmsprop()].map(|o| (o, None));
+    for (optimizer, weight_average) in plain.into_iter().chain([(Optimizer::adamw(), Some(0.9))]) {
         for freeze in ["2", "dense"] {
-            let task = Task { optimizer, ..task(PAIR, freeze) };
+            let task = Task { optimizer, weight_average, ..task(PAIR, freeze) };
             let split = split(&task);
             let weights = InitialWeights::read(&base).unwrap();
             let weights = weights.with_new_layers(vec!["dense_1".to_owned()]);

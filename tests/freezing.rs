@@ -38,9 +38,9 @@ const NAMES: [&str; 7] = [
     "dense_1",
 ];
 
-fn optimizers() -> [Optimizer; 4] {
+fn optimizers() -> [Optimizer; 5] {
     let momentum = Optimizer::sgd().with_momentum(0.5);
-    [Optimizer::sgd(), momentum, Optimizer::rmsprop(), Optimizer::adam()]
+    [Optimizer::sgd(), momentum, Optimizer::rmsprop(), Optimizer::adam(), Optimizer::adamw()]
 }
 
 fn named(names: &[&str]) -> Freeze {
@@ -56,6 +56,15 @@ fn plan(input: Shape, layers: &[Layer], freeze: &Freeze) -> Result<Plan> {
 fn network(freeze: &Freeze, optimizer: Optimizer) -> Network {
     let model = Model::of(plan(IMAGE, &layers(), freeze).unwrap(), 4).unwrap();
     Network::of(model, Loss::SoftmaxCrossEntropy, optimizer, BATCH).unwrap()
+}
+
+/// One whose weights are pulled towards zero and whose gradients are clipped.
+fn pulled(freeze: &Freeze, optimizer: Optimizer) -> Network {
+    let model = Model::of(plan(IMAGE, &layers(), freeze).unwrap(), 4).unwrap();
+    let objective = Objective { loss: Loss::SoftmaxCrossEntropy, label_smoothing: 0.1, l2: 0.01 };
+    let mut network = Network::of(model, objective, optimizer, BATCH).unwrap();
+    network.clip_gradients(Some(0.1)).unwrap();
+    network
 }
 
 fn batch() -> (Vec<f32>, Vec<u8>) {
@@ -82,8 +91,11 @@ fn what_is_frozen_stays_and_everything_else_moves() {
     sets.push(vec![NAMES[0], NAMES[3], NAMES[5]]);
     for set in &sets {
         for optimizer in optimizers() {
-            for in_two_calls in [false, true] {
-                let mut network = network(&named(set), optimizer);
+            for (in_two_calls, is_pulled) in
+                [(false, false), (true, false), (false, true), (true, true)]
+            {
+                let make = if is_pulled { pulled } else { network };
+                let mut network = make(&named(set), optimizer);
                 let before = tensors(&network);
                 Pool::new(Isa::best(), 2).unwrap().enter(|team| {
                     for _ in 0..3 {
@@ -125,19 +137,21 @@ fn what_learns_learns_what_the_twin_learns() {
         named(&["conv2d_1", "dense"]),
         named(&["dense_1"]),
     ] {
-        let start = network(&freeze, Optimizer::sgd().with_momentum(0.5));
-        // Statistics that are something else than 0 and 1.
-        let mut start = start;
-        start.state_mut().iter_mut().enumerate().for_each(|(i, x)| *x += 0.1 * (i % 5) as f32);
-        let mut twin = NaiveNetwork::of(&start, 4).unwrap();
-        twin.train_batch(&x, &labels, KEY);
-        let check = |team: &Team| {
-            let mut network = start.clone();
-            twin.check_step(team, &mut network, batches, 2e-4)
-                .unwrap_or_else(|fault| panic!("{freeze:?}: {fault}"));
-        };
-        Isa::detected().for_each(|isa| check(&Team::solo(isa)));
-        Pool::new(Isa::best(), 3).unwrap().enter(check);
+        for make in [network, pulled] {
+            let start = make(&freeze, Optimizer::sgd().with_momentum(0.5));
+            // Statistics that are something else than 0 and 1.
+            let mut start = start;
+            start.state_mut().iter_mut().enumerate().for_each(|(i, x)| *x += 0.1 * (i % 5) as f32);
+            let mut twin = NaiveNetwork::of(&start, 4).unwrap();
+            twin.train_batch(&x, &labels, KEY);
+            let check = |team: &Team| {
+                let mut network = start.clone();
+                twin.check_step(team, &mut network, batches, 2e-4)
+                    .unwrap_or_else(|fault| panic!("{freeze:?}: {fault}"));
+            };
+            Isa::detected().for_each(|isa| check(&Team::solo(isa)));
+            Pool::new(Isa::best(), 3).unwrap().enter(check);
+        }
     }
 }
 

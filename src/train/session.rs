@@ -142,6 +142,10 @@ impl<'a> Session<'a> {
     pub fn init(&mut self, weights: &InitialWeights) -> Result<Initialised> {
         let inputs = self.split.train.shape().len();
         let begun = weights.fill(self.network.model_mut(), inputs)?;
+        // An average begins where the weights do.
+        if self.average.is_some() {
+            self.average = Some(Weights::of(&self.network));
+        }
         if let Some(scale) = &begun.scale {
             self.scale = scale.clone();
             self.has_own_scale = true;

@@ -43,7 +43,7 @@ impl Predictor {
 
     /// What the model was trained with.
     pub fn loss(&self) -> Loss {
-        self.loss
+        self.objective.loss
     }
 
     /// What the network makes of a batch: `predictions` is `[n, outputs]` and receives the
