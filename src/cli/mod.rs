@@ -62,7 +62,7 @@ enum Command {
     /// Train one recipe into a run folder, and evaluate it
     Train(Box<train::Args>),
     /// Try other settings of a recipe, trial by trial, and print which is best on validation samples
-    Search(search::Args),
+    Search(Box<search::Args>),
     /// Print a recipe's network, layer by layer
     Summary(summary::Args),
     /// Print a recipe as a TOML file: change it, and train that
