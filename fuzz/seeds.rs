@@ -11,13 +11,14 @@ use flate2::write::GzEncoder;
 use threadcount::data::scale::Scaling;
 use threadcount::data::{Classes, Partition, Selection, Validation};
 use threadcount::kernels::{Isa, Team};
+use threadcount::nn::exchange::Framework;
 use threadcount::nn::{
     Activation, Padding, average_pool, batch_norm, class_outputs, conv2d, dense, dropout, flatten,
     global_average_pool2d, layer_norm, leaky_relu, lstm, max_pool,
 };
 use threadcount::reports;
 use threadcount::train::{
-    DataRecord, EarlyStopping, Input, Record, ResultRecord, RunFolder, Session, Task,
+    DataRecord, EarlyStopping, Input, Record, ResultRecord, RunFolder, Session, Setup, Task,
 };
 use threadcount_fuzz::{Folder, checksums, idx, joined, small_split, small_task};
 use zip::write::SimpleFileOptions;
@@ -74,6 +75,12 @@ fn main() -> Result<()> {
     assert!(checksums::record(record) == *record && checksums::tensors(model) == *model);
     assert!(checksums::tensors(checkpoint) == *checkpoint);
     put("safetensors", "model", model)?;
+    put("weights", "own", model)?;
+    for (framework, name) in [(Framework::PyTorch, "pytorch"), (Framework::Keras, "keras")] {
+        let trained = small_task().fit(&small_split(), &Setup::default(), |_, _| ControlFlow::Continue(()))?;
+        trained.export(framework, &folder.path("weights"))?;
+        put("weights", name, &folder.take("weights"))?;
+    }
     put("checkpoint", "finished", checkpoint)?;
     put("run_folder", "finished", &joined(&files.each_ref().map(Vec::as_slice)))?;
     put("run_folder", "begun", record)?;
@@ -155,6 +162,7 @@ fn small_record() -> Record {
             validation: 8,
             test: 8,
         },
+        init: None,
         result: None,
     }
 }
@@ -181,6 +189,7 @@ fn run() -> Result<Folder> {
         isa: "scalar".to_owned(),
         task,
         data,
+        init: None,
         result: None,
     };
     let run = RunFolder::start(folder.root(), &record)?;

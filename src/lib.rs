@@ -66,6 +66,7 @@
 //! - **A layer**: its file in `nn/model/layers/`, three lines in that folder's `mod.rs`, and its kernel with
 //!   the twin if there is none yet. [`LayerKind`](nn::LayerKind) is all that anybody asks of it; tests and
 //!   benchmarks walk [`KINDS`](nn::KINDS).
+//! - **A layer's layout in PyTorch and Keras**: [`LayerKind::exchange`](nn::LayerKind::exchange), in its own file.
 //! - **A layer of one's own**: [`LayerKind`](nn::LayerKind) for it; see `examples/own_layer.rs`.
 //! - **An optimizer or a loss**: a variant of [`Optimizer`](nn::Optimizer) or [`Loss`](nn::Loss), its kernel
 //!   and twin.

@@ -20,6 +20,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         augment,
         input,
         layers,
+        freeze,
         loss,
         label_smoothing,
         l2,
@@ -51,6 +52,9 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         put("augment", augment);
     }
     put("layers", &layers.len());
+    if !freeze.is_none() {
+        put("freeze", freeze);
+    }
     put("loss", loss);
     put("label smoothing", label_smoothing);
     put("l2", l2);

@@ -60,6 +60,7 @@ impl Desk {
                 isa: Isa::best().name().into(),
                 task: task.clone(),
                 data: DataRecord::of(&dataset, &desk.split),
+                init: None,
                 result: None,
             };
             let folder = RunFolder::start(&desk.path(name), &record).unwrap();

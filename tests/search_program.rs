@@ -284,6 +284,7 @@ fn an_axis_is_the_option_of_train() {
             ("augment", "shift=1,flip;"),
             ("dropout", "0.4"),
             ("activation", "tanh"),
+            ("freeze", "1;"),
             ("epochs", "2"),
             ("batch-size", "40"),
             ("learning-rate", "0.02"),

@@ -252,6 +252,7 @@ fn record(task: &Task, set: &Set, split: &Split) -> Record {
         isa: String::new(),
         task: task.clone(),
         data: DataRecord::of(&set.dataset, split),
+        init: None,
         result: None,
     }
 }

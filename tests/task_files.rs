@@ -88,6 +88,8 @@ fn variants() -> Vec<Task> {
         augment(Augment { flip: true, ..Augment::default() }),
         augment(Augment { erase: 0.25, ..Augment::default() }),
         augment(Augment { rotate: 0.25, scale: 0.125, shift: 1, flip: true, erase: 0.5 }),
+        Task { freeze: Freeze::First(1), ..plain() },
+        Task { freeze: Freeze::Layers(vec!["dense".into(), "conv*".into()]), ..plain() },
         Task { epochs: 77, ..plain() },
         Task { batch_size: 77, ..plain() },
         Task { order: Order::AsSplit, ..plain() },
@@ -252,10 +254,20 @@ fn every_key_that_is_mistyped_is_named_with_its_line_and_the_right_one() {
     });
 }
 
+/// Where the key `freeze` stands; the end if nowhere.
+fn freeze_in(text: &str) -> std::ops::Range<usize> {
+    let at = text.find("freeze = ").unwrap_or(text.len());
+    at..at
+}
+
 #[test]
 fn every_name_that_is_mistyped_is_named_with_its_line_and_the_right_one() {
     every_place(|text, place| {
         if place.kind != Kind::Name {
+            return;
+        }
+        // Names of layers are known with the network.
+        if line_of(text, &place.value) == line_of(text, &freeze_in(text)) {
             return;
         }
         let name = text[place.value.clone()].trim_matches('"');
@@ -352,6 +364,7 @@ fn every_value_that_differs_is_a_difference_with_its_key() {
         "factor",
         "filters",
         "input",
+        "freeze",
         "keep",
         "kernel",
         "l2",

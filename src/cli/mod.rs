@@ -5,6 +5,7 @@ mod bench;
 pub(crate) mod data;
 mod eval;
 mod evaluation;
+mod export;
 mod import;
 mod info;
 mod interrupt;
@@ -68,6 +69,8 @@ enum Command {
     Recipe(recipe::Args),
     /// Evaluate the trained model of a run folder again
     Eval(eval::Args),
+    /// Write the weights of a run for PyTorch or Keras, and print the model in Python
+    Export(export::Args),
     /// List the reports and their recipes
     List,
     /// Show the CPU, its instruction sets, threads, caches and memory; measure its limits
@@ -146,6 +149,7 @@ impl Command {
             Self::Summary(args) => summary::run(&args),
             Self::Recipe(args) => recipe::run(&args),
             Self::Eval(args) => eval::run(&args),
+            Self::Export(args) => export::run(&args),
             Self::List => list::run(),
             Self::Info(args) => info::run(&args),
             Self::Bench(args) => bench::run(&args),

@@ -24,12 +24,13 @@ pub(super) fn summary(title: &str, plan: &Plan) -> String {
     }
     let total =
         |what, count: usize| format!(" {what}: {} ({})", grouped(count as u64), size(count));
+    let learning = plan.learning().iter().map(ExactSizeIterator::len).sum();
     [
         format!("Model: \"{title}\""),
         table.to_string(),
         total("Total params", plan.parameter_count()),
-        total("Trainable params", plan.trainable_count()),
-        total("Non-trainable params", plan.non_trainable_count()),
+        total("Trainable params", learning),
+        total("Non-trainable params", plan.parameter_count() - learning),
     ]
     .join("\n")
 }

@@ -10,9 +10,11 @@ use super::{interrupt, table};
 use crate::console;
 use crate::data::Split;
 use crate::evaluate::plots::{self, Curves, Series};
+use crate::names::shortened;
 use crate::reports;
 use crate::train::{
-    Beginning, Changes, DataRecord, Ended, History, Moment, Record, RunFolder, Score, Session,
+    Beginning, Changes, DataRecord, Ended, History, InitRecord, InitialWeights, Initialised,
+    Moment, Record, RunFolder, Score, Session,
 };
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,13 @@ pub(super) struct Args {
     /// Continue the run in this folder; a larger --epochs makes it longer
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    /// Begin with these weights: of a run's folder, of a .safetensors file of threadcount or PyTorch, or of a
+    /// .npz file of Keras
+    #[arg(long, value_name = "RUN|FILE", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+    /// Layers that --init leaves as they are drawn, with commas between them: the last one, for other classes
+    #[arg(long, value_name = "LAYERS", requires = "init", value_delimiter = ',')]
+    new_layers: Vec<String>,
     #[command(flatten)]
     changes: ChangeFlags,
 }
@@ -90,6 +99,10 @@ pub(super) struct ChangeFlags {
     /// Activation of the hidden layers: relu, leaky-relu, sigmoid or tanh
     #[arg(long, value_name = "NAME")]
     activation: Option<String>,
+    /// Layers that do not learn: their names with commas between them ('summary' shows them; conv2d* stands
+    /// for all that begin so), or the number of the first ones
+    #[arg(long, value_name = "LAYERS")]
+    freeze: Option<String>,
 }
 
 /// A run that is ready to go.
@@ -100,6 +113,8 @@ struct Run {
     pool: Pool,
     /// The epochs that the run was to have until now, if it is to have others.
     before: Option<usize>,
+    /// What it begins with, if that is not drawn.
+    weights: Option<InitialWeights>,
 }
 
 /// A run that has been trained to its end.
@@ -119,6 +134,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if args.resume.is_some() {
         run.take_up(&mut session)?;
     }
+    if let Some(weights) = &run.weights {
+        announce_init(weights, &session.init(weights)?);
+        // A run that is stopped before its first epoch's end goes on from them, too.
+        run.folder.save(&session)?;
+    }
     run.announce(&session);
     interrupt::listen("stopping after this batch, saving the run");
     let ended = run.pool.enter(|team| run.train(team, &mut session))?;
@@ -135,7 +155,9 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let split = data::split(&task.selection, &dataset, seed);
     let split = split.map_err(|error| recipe.locate(error))?;
-    let record = Record {
+    let weights = args.init.as_deref().map(|path| initial_weights(path, &args.new_layers));
+    let weights = weights.transpose()?;
+    let mut record = Record {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         recipe: recipe.id.to_string(),
         seed,
@@ -143,15 +165,58 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
         isa: pool.isa().name().to_owned(),
         task,
         data: DataRecord::of(&dataset, &split),
+        init: None,
         result: None,
     };
     // Everything that can be refused is, before a folder is made for a run that never was.
-    Session::new(&record.task, &split, seed).map_err(|error| recipe.locate(error))?;
+    let session = Session::new(&record.task, &split, seed);
+    let mut session = session.map_err(|error| match error {
+        // The option's fault, not the file's.
+        Error::Setting { .. } if args.changes.freeze.is_some() => error,
+        error => recipe.locate(error),
+    })?;
+    if let Some(weights) = &weights {
+        let init = InitRecord::of(weights, &session.init(weights)?);
+        drop(session);
+        record.init = Some(init);
+    }
     let folder = match &args.out {
         Some(path) => RunFolder::start(path, &record)?,
         None => RunFolder::start_numbered(&settings.runs()?, &record.recipe, &record)?,
     };
-    Ok(Run { record, folder, split, pool, before: None })
+    Ok(Run { record, folder, split, pool, before: None, weights })
+}
+
+/// The weights in a run's folder or in a file.
+fn initial_weights(path: &Path, new_layers: &[String]) -> Result<InitialWeights> {
+    let weights = if path.is_dir() {
+        let (folder, record) = RunFolder::open(path)?;
+        folder.weights(&record)?
+    } else {
+        InitialWeights::read(path)?
+    };
+    let names = new_layers.iter().map(|name| name.trim().to_owned());
+    Ok(weights.with_new_layers(names.collect()))
+}
+
+/// Says where the weights are from, and which they are.
+fn announce_init(weights: &InitialWeights, begun: &Initialised) {
+    let mut line = format!(
+        "weights of {} ({}): {}",
+        weights.path().display(),
+        weights.format(),
+        begun.loaded.join(", ")
+    );
+    if !begun.new.is_empty() {
+        line += &format!("; drawn anew: {}", begun.new.join(", "));
+    }
+    if !begun.left_out.is_empty() {
+        line += &format!("; left out of the file: {}", shortened(&begun.left_out.join(", ")));
+    }
+    if begun.has_scale() {
+        line += "; inputs are scaled as they were for these weights";
+    }
+    console::note(&line);
 }
 
 /// Takes a run up again: everything but the number of epochs and the threads is the folder's.
@@ -192,7 +257,7 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
         record.task = task;
     }
     let pool = resumed_pool(args, settings, &record)?;
-    Ok(Run { record, folder, split: data.split, pool, before })
+    Ok(Run { record, folder, split: data.split, pool, before, weights: None })
 }
 
 /// Unless told otherwise, the run goes on with its own instruction set: another one rounds
@@ -376,6 +441,7 @@ impl From<ChangeFlags> for Changes {
             augment,
             dropout,
             activation,
+            freeze,
         } = flags;
         Self {
             epochs,
@@ -393,6 +459,7 @@ impl From<ChangeFlags> for Changes {
             augment,
             dropout,
             activation,
+            freeze,
         }
     }
 }

@@ -48,6 +48,8 @@ pub use dataset::{Dataset, Identity, Location, Part, Places, Source};
 pub use fashion_mnist::{CLASS_NAMES, Half};
 pub use fetch::{Fetch, FetchEvent};
 pub use format::FORMATS;
+#[cfg(feature = "numpy")]
+pub(crate) use format::{read_npz, write_npz};
 pub use images::{FiledLabels, Images, Labels};
 pub use map::exit_on_lost_pages;
 pub use pictures::{Import, ImportEvent};

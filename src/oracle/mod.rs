@@ -107,9 +107,14 @@ impl NaiveNetwork {
     fn step(&mut self, x: &[f32], targets: Targets<'_>, key: BatchKey) -> BatchResult {
         let n = x.len() / self.plan.input().len();
         let dropout = Key::new(self.seed, Purpose::Dropout).with(key.epoch);
-        let mode = |index: usize| Mode::Train {
-            key: dropout.with(index as u64).bits(),
-            first_sample: key.first_sample,
+        let is_still: Vec<bool> =
+            self.plan.layers().iter().map(|l| l.frozen && !l.state.is_empty()).collect();
+        let mode = |index: usize| match is_still[index] {
+            true => Mode::Evaluate,
+            false => Mode::Train {
+                key: dropout.with(index as u64).bits(),
+                first_sample: key.first_sample,
+            },
         };
         let mut passes = self.forward(x, mode);
         let outputs = passes.last().map_or(x, |pass| &pass.y);
@@ -139,6 +144,9 @@ impl NaiveNetwork {
                     below: Activation::Linear,
                     laps: UnitLaps::NONE,
                 });
+            }
+            if planned.frozen {
+                self.grads[planned.params.clone()].fill(0.0);
             }
             if planned.buffers == Buffers::Apart {
                 if position == Position::First {
@@ -235,7 +243,7 @@ impl NaiveNetwork {
             let norm = naive::vectors::sum_of_squares(&gradients).sqrt();
             naive::vectors::scale((f64::from(limit) / norm).min(1.0) as f32, &mut gradients);
         }
-        for tensor in self.plan.params() {
+        for tensor in self.plan.params().iter().filter(|tensor| !tensor.frozen) {
             let range = tensor.range.clone();
             let len = if tensor.decays() { range.len() } else { 0 };
             let decay = Decay { l2, share: self.optimizer.decay_share(), len };

@@ -93,7 +93,7 @@ impl Recipe {
     /// [`Error::Usage`] naming the layer that does not fit, and the file if there is one.
     pub fn plan_for(&self, sample: Shape, classes: usize) -> Result<Plan> {
         let input = self.task.input.of(sample);
-        let plan = input.and_then(|input| Plan::new(input, &self.task.layers_for(classes)));
+        let plan = input.and_then(|input| self.task.plan(input, classes));
         plan.map_err(|error| self.locate(error))
     }
 
@@ -102,6 +102,9 @@ impl Recipe {
         match (&self.file, error) {
             (Some(path), Error::Usage(fault)) => {
                 Error::Usage(format!("{}: {fault}", path.display()))
+            }
+            (Some(path), Error::Setting { name, fault }) => {
+                Error::Usage(format!("{}: {name}: {fault}", path.display()))
             }
             (_, error) => error,
         }

@@ -71,6 +71,7 @@ impl Changes {
         option("augment", Spacing::Linear, Field::Name(|c| &mut c.augment)),
         option("dropout", Spacing::Linear, Field::Single(|c| &mut c.dropout)),
         option("activation", Spacing::Linear, Field::Name(|c| &mut c.activation)),
+        option("freeze", Spacing::Linear, Field::Name(|c| &mut c.freeze)),
     ];
 
     /// The option of that name.
@@ -187,12 +188,16 @@ mod tests {
         for (name, text) in [("weight-decay", "0.01"), ("l2", "0.02"), ("label-smoothing", "0.1")] {
             changes.set(name, text).unwrap();
         }
-        for (name, text) in [("clip-norm", "2"), ("weight-average", "0.9"), ("augment", "flip")] {
+        for (name, text) in [("clip-norm", "2"), ("weight-average", "0.9"), ("freeze", "1")] {
+            changes.set(name, text).unwrap();
+        }
+        for (name, text) in [("augment", "flip")] {
             changes.set(name, text).unwrap();
         }
         assert_eq!(changes.augment.as_deref(), Some("flip"));
         assert_eq!((changes.weight_decay, changes.l2), (Some(0.01), Some(0.02)));
         assert_eq!(changes.label_smoothing, Some(0.1));
+        assert_eq!(changes.freeze.as_deref(), Some("1"));
         assert_eq!((changes.clip_norm, changes.weight_average), (Some(2.0), Some(0.9)));
         assert_eq!((changes.epochs, changes.batch_size), (Some(4), Some(8)));
         assert_eq!((changes.learning_rate, changes.momentum), (Some(1e-3), Some(0.5)));

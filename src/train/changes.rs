@@ -5,7 +5,7 @@ use super::schedule::Schedule;
 use super::task::Task;
 use crate::Result;
 use crate::names::shortened;
-use crate::nn::{Layer, LayerOption, Optimizer};
+use crate::nn::{Freeze, Layer, LayerOption, Optimizer};
 use threadcount_kernels::Activation;
 
 /// Changes to a task, as the options of the program spell them. `None` leaves the task as it is.
@@ -41,6 +41,8 @@ pub struct Changes {
     pub dropout: Option<f32>,
     /// Activation of every hidden layer, by name.
     pub activation: Option<String>,
+    /// Layers that do not learn, as [`Freeze`] is spelt.
+    pub freeze: Option<String>,
 }
 
 impl Changes {
@@ -87,6 +89,10 @@ impl Changes {
         let changed =
             Task { label_smoothing, l2, clip_norm, weight_average, loss, ..Task::default() };
         changed.check()?;
+        if let Some(layers) = &self.freeze {
+            // Whether there are such layers is known with their names, when the network is planned.
+            task.freeze = layers.parse::<Freeze>()?;
+        }
         Ok(task)
     }
 

@@ -3,6 +3,8 @@
 
 use super::session::{Progress, Session, Weights};
 use super::task::Keep;
+use crate::data::Scale;
+use crate::nn::io::model_file::{FACTORS, OFFSETS};
 use crate::nn::io::tensor_file::{Numbers, Tensor, TensorFile, Tensors, checksum, encode};
 use crate::nn::{Saved, TensorRef};
 use crate::{Error, Result};
@@ -66,6 +68,11 @@ impl Session<'_> {
                 tensors.extend([Tensor::flat(names[0], params), Tensor::flat(names[1], state)]);
             }
         }
+        // Of a scale that was fitted to the samples, a session fits the same again.
+        if self.has_own_scale {
+            tensors.push(Tensor::flat(FACTORS, self.scale.factors()));
+            tensors.push(Tensor::flat(OFFSETS, self.scale.offsets()));
+        }
         let mut header = Header {
             format: FORMAT,
             sha256: String::new(),
@@ -116,6 +123,16 @@ impl Session<'_> {
         }
         if self.task().weight_average.is_some() {
             self.average = weights(AVERAGE)?;
+        }
+        if tensors.shape(FACTORS).is_some() {
+            let inputs = self.scale.inputs();
+            let (mut factors, mut offsets) = (vec![0.0; inputs], vec![0.0; inputs]);
+            for (name, to) in [(FACTORS, &mut factors), (OFFSETS, &mut offsets)] {
+                tensors.copy(name, &[inputs], Numbers::Finite, to)?;
+            }
+            if let Some(scale) = Scale::from_parts(factors, offsets) {
+                (self.scale, self.has_own_scale) = (scale, true);
+            }
         }
         self.progress = header.progress;
         Ok(())

@@ -12,8 +12,11 @@ use super::score::{EVALUATION_BATCH, Score, in_batches};
 use super::session::{Moment, Session};
 use super::task::Task;
 use crate::data::{Samples, Scale, Shape, Split};
+use crate::nn::exchange::Framework;
+use crate::nn::io::foreign;
 use crate::nn::io::model_file::{self, ModelFile, Origin};
 use crate::nn::io::tensor_file::Tensors;
+use crate::nn::io::weights::InitialWeights;
 use crate::nn::{BatchResult, Model, Plan, Predictor};
 use crate::{Error, Result};
 
@@ -47,10 +50,37 @@ impl Task {
         &self,
         split: &Split,
         setup: &Setup,
+        watch: impl FnMut(&Session<'_>, Moment) -> ControlFlow<()> + Send,
+    ) -> Result<Trained> {
+        self.fit_session(split, setup, None, watch)
+    }
+
+    /// The same, beginning with weights of a file: fine-tuning, with [`Task::freeze`] for what is to stay.
+    ///
+    /// # Errors
+    /// As [`Task::fit`]; as [`Session::init`].
+    pub fn fit_from(
+        &self,
+        weights: &InitialWeights,
+        split: &Split,
+        setup: &Setup,
+        watch: impl FnMut(&Session<'_>, Moment) -> ControlFlow<()> + Send,
+    ) -> Result<Trained> {
+        self.fit_session(split, setup, Some(weights), watch)
+    }
+
+    fn fit_session(
+        &self,
+        split: &Split,
+        setup: &Setup,
+        weights: Option<&InitialWeights>,
         mut watch: impl FnMut(&Session<'_>, Moment) -> ControlFlow<()> + Send,
     ) -> Result<Trained> {
         let pool = setup.pool()?;
         let mut session = Session::new(self, split, setup.seed)?;
+        if let Some(weights) = weights {
+            session.init(weights)?;
+        }
         pool.enter(|team| session.train(team, &mut |session, moment| Ok(watch(session, moment))))?;
         let history = session.progress().history.clone();
         let epochs = history.epochs.len();
@@ -116,6 +146,28 @@ impl Trained {
     pub fn save(&self, path: &Path) -> Result<()> {
         let origin = self.origin.clone().unwrap_or_default();
         model_file::write(path, self.predictor.model(), &self.scale, origin)
+    }
+
+    /// Writes its weights for another framework into the file `path` (`.safetensors` for PyTorch, `.npz` for
+    /// Keras), and returns the program in Python that makes the model there, loads them, and does to samples
+    /// and outputs what is done here. It names the file as it is named here. What the layouts are is said
+    /// in [`nn::exchange`](crate::nn::exchange).
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming a layer that the framework has not; [`Error::Io`].
+    pub fn export(&self, framework: Framework, path: &Path) -> Result<String> {
+        let model = self.predictor.model();
+        let program = foreign::python(
+            framework,
+            &foreign::Sequential {
+                plan: model.plan(),
+                loss: self.predictor.loss(),
+                scale: &self.scale,
+                weights: &path.display().to_string(),
+            },
+        )?;
+        foreign::write(path, model, framework)?;
+        Ok(program)
     }
 
     /// The run that it is of, and the epoch; `None` of a file that does not say.

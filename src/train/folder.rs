@@ -7,6 +7,7 @@ use super::record::{Record, ResultRecord};
 use super::session::Session;
 use crate::files::{write_atomically, write_new};
 use crate::nn::io::model_file::{self, Origin};
+use crate::nn::io::weights::InitialWeights;
 use crate::toml_file::read_text;
 use crate::{Error, Result};
 use std::fs::{self, File, TryLockError};
@@ -153,7 +154,10 @@ impl RunFolder {
             return Ok(Beginning::Checkpoint);
         }
         let others = [self.history_path(), self.model_path(), self.curves_path()];
-        if record.result.is_none() && !others.iter().any(|path| path.exists()) {
+        if record.init.is_none()
+            && record.result.is_none()
+            && !others.iter().any(|path| path.exists())
+        {
             return Ok(Beginning::NothingSaved);
         }
         Err(Error::data(
@@ -237,8 +241,30 @@ impl RunFolder {
     /// [`Error::Failed`] if the run has not finished; [`Error::Data`] if the model is missing, damaged,
     /// or not the one that the record describes.
     pub fn trained(&self, record: &Record, pool: Pool) -> Result<Trained> {
+        let path = self.finished_model(record)?;
+        let Some(sample) = record.data.shape() else {
+            return Err(Error::data(self.record_path(), "data.sample: one to three sizes"));
+        };
+        let classes = record.task.selection.classes.count(record.data.classes);
+        let trained = Trained::of_file(&path, &record.task, sample, Some(classes), pool)?;
+        self.check_origin(record, trained.origin())?;
+        Ok(trained)
+    }
+
+    /// The weights of its trained network, for another run to begin with.
+    ///
+    /// # Errors
+    /// As [`RunFolder::trained`].
+    pub fn weights(&self, record: &Record) -> Result<InitialWeights> {
+        let weights = InitialWeights::read(&self.finished_model(record)?)?;
+        self.check_origin(record, weights.origin())?;
+        Ok(weights)
+    }
+
+    /// The model of a run that has finished.
+    fn finished_model(&self, record: &Record) -> Result<PathBuf> {
         let (path, shown) = (self.model_path(), self.path.display());
-        let Some(result) = &record.result else {
+        if record.result.is_none() {
             let older = if path.exists() {
                 ": its model is of an earlier end, before it was made longer"
             } else {
@@ -254,24 +280,26 @@ impl RunFolder {
                 format!("missing; 'threadcount train --resume {shown}' writes it again"),
             ));
         }
-        let Some(sample) = record.data.shape() else {
-            return Err(Error::data(self.record_path(), "data.sample: one to three sizes"));
-        };
-        let classes = record.task.selection.classes.count(record.data.classes);
-        let trained = Trained::of_file(&path, &record.task, sample, Some(classes), pool)?;
-        match trained.origin() {
+        Ok(path)
+    }
+
+    /// That the model is the one that the record tells of.
+    fn check_origin(&self, record: &Record, origin: Option<&Origin>) -> Result<()> {
+        let (path, shown) = (self.model_path(), self.path.display());
+        let epochs = record.result.as_ref().map_or(0, |result| result.epochs);
+        match origin {
             Some(origin) if origin.run != self.id => {
                 Err(Error::data(path, "of another run than run.toml: put its own one back"))
             }
-            Some(origin) if origin.epochs != result.epochs => Err(Error::data(
+            Some(origin) if origin.epochs != epochs => Err(Error::data(
                 path,
                 format!(
                     "of a run of {} epochs, where run.toml tells of {}: \
                      'threadcount train --resume {shown}' writes it again",
-                    origin.epochs, result.epochs
+                    origin.epochs, epochs
                 ),
             )),
-            _ => Ok(trained),
+            _ => Ok(()),
         }
     }
 }

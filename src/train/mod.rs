@@ -20,12 +20,13 @@ mod task_file;
 mod thread_choice;
 
 pub use crate::nn::io::model_file::Origin;
+pub use crate::nn::io::weights::{InitialWeights, Initialised};
 pub use change_options::{ChangeOption, Spacing, ValueKind};
 pub use changes::Changes;
 pub use fit::{Setup, Trained};
 pub use folder::{Beginning, RunFolder};
 pub use history::{Epoch, History};
-pub use record::{DataRecord, Record, ResultRecord};
+pub use record::{DataRecord, InitRecord, Record, ResultRecord};
 pub use schedule::Schedule;
 pub use score::{Batch, EVALUATION_BATCH, Score, predictions, score};
 pub use session::{Ended, Moment, Progress, Session, Watch};

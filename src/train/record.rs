@@ -4,6 +4,7 @@ use super::task::Task;
 use super::task_file;
 use crate::data::{ClassList, Dataset, Shape, Split};
 use crate::files::hex;
+use crate::nn::io::weights::{InitialWeights, Initialised};
 use crate::toml_file::{Fault, Table};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ pub struct Record {
     pub task: Task,
     /// The data it is trained on.
     pub data: DataRecord,
+    /// The weights that it began with, if they were not drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitRecord>,
     /// What came of it, once training has finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultRecord>,
@@ -64,6 +68,33 @@ pub struct DataRecord {
     pub validation: usize,
     /// Test samples.
     pub test: usize,
+}
+
+/// The weights that a run began with. They are in its checkpoint since; the file is not needed again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct InitRecord {
+    /// Their file.
+    pub file: PathBuf,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// Whose weights they are: `threadcount`, `pytorch` or `keras`.
+    pub format: String,
+    /// Layers that were drawn all the same.
+    pub new_layers: Vec<String>,
+}
+
+impl InitRecord {
+    /// What is to be remembered of weights that a session has begun with.
+    pub fn of(weights: &InitialWeights, begun: &Initialised) -> Self {
+        let path = weights.path();
+        Self {
+            file: absolute(path).unwrap_or_else(|_| path.to_owned()),
+            sha256: weights.sha256().to_owned(),
+            format: weights.format().to_owned(),
+            new_layers: begun.new.clone(),
+        }
+    }
 }
 
 /// What came of a run.
@@ -136,9 +167,12 @@ impl Record {
     /// What distinguishes this run from all that have other bits: of the seed, the data, and all of the
     /// task but how long it is trained.
     pub(super) fn id(&self) -> Result<String> {
-        let Self { seed, data, .. } = self;
+        let Self { seed, data, init, .. } = self;
         let task = Task { epochs: 0, ..self.task.clone() }.to_toml()?;
-        Ok(hex(&Sha256::digest(format!("{seed}\n{}\n{task}", data.sha256))))
+        let init = init.as_ref().map_or(String::new(), |init| {
+            format!("\n{} {} {:?}", init.sha256, init.format, init.new_layers)
+        });
+        Ok(hex(&Sha256::digest(format!("{seed}\n{}\n{task}{init}", data.sha256))))
     }
 
     /// A record, and the id that its run was started with.
@@ -193,6 +227,13 @@ impl Record {
     /// [`Error::Usage`] for what no file can name: a layer of one's own, a folder whose name is not
     /// UTF-8.
     pub(super) fn text(&self, id: &str) -> Result<String> {
+        let init = self.init.as_ref().map(|init| &init.file);
+        if let Some(file) = init.filter(|file| file.to_str().is_none()) {
+            return Err(Error::Usage(format!(
+                "{}: run.toml cannot name this file, whose name is not UTF-8: rename it",
+                file.display()
+            )));
+        }
         if self.data.origin.to_str().is_none() {
             return Err(Error::Usage(format!(
                 "{}: run.toml cannot name this folder, whose name is not UTF-8: rename it, or name \
@@ -231,7 +272,7 @@ fn checksum(body: &str) -> String {
 mod tests {
     use super::*;
     use crate::data::Scaling;
-    use crate::nn::{Activation, Loss, Optimizer, dense};
+    use crate::nn::{Activation, Freeze, Loss, Optimizer, dense};
     use crate::train::{EarlyStopping, Input, Keep, Order, Schedule};
 
     fn record() -> Record {
@@ -254,6 +295,7 @@ mod tests {
                 validation: 5,
                 test: 5,
             },
+            init: None,
             result: None,
         }
     }
@@ -267,7 +309,16 @@ mod tests {
             change(&mut changed);
             changed.id().unwrap()
         };
-        let others: [&dyn Fn(&mut Record); 14] = [
+        let others: [&dyn Fn(&mut Record); 16] = [
+            &|record| {
+                record.init = Some(InitRecord {
+                    file: "a".into(),
+                    sha256: "b".to_owned(),
+                    format: "keras".to_owned(),
+                    new_layers: Vec::new(),
+                });
+            },
+            &|record| record.task.freeze = Freeze::First(1),
             &|record| record.seed += 1,
             &|record| record.data.sha256.replace_range(..1, "b"),
             &|record| record.task.batch_size += 1,

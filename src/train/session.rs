@@ -7,6 +7,7 @@ use super::stopping::{Patience, improves};
 use super::task::{Keep, Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
 use crate::data::{Draws, Picks, Samples, Scale, Split};
+use crate::nn::io::weights::{InitialWeights, Initialised};
 use crate::nn::{BatchKey, Model, Network, Plan, Stepping, bytes, check_memory};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
@@ -20,7 +21,9 @@ pub struct Session<'a> {
     task: &'a Task,
     split: &'a Split,
     seed: u64,
-    scale: Scale,
+    pub(super) scale: Scale,
+    /// Whether the scale came with weights, and was not fitted to the samples.
+    pub(super) has_own_scale: bool,
     pub(super) network: Network,
     pub(super) progress: Progress,
     /// The moving average of the weights, if the task asks for one.
@@ -105,10 +108,10 @@ impl<'a> Session<'a> {
         task.augment.check_shape(samples.shape())?;
         let largest = largest_batch(task, samples);
         let shape = task.input.of(samples.shape())?;
-        let layers = task.layers_for(samples.classes());
-        check_memory(memory(task, &Plan::new(shape, &layers)?, samples))?;
-        let objective = task.objective();
-        let mut network = Network::build(shape, &layers, objective, task.optimizer, largest, seed)?;
+        let plan = task.plan(shape, samples.classes())?;
+        check_memory(memory(task, &plan, samples))?;
+        let model = Model::of(plan, seed)?;
+        let mut network = Network::of(model, task.objective(), task.optimizer, largest)?;
         network.clip_gradients(task.clip_norm)?;
         if task.weight_average.is_some() {
             network.step_one_by_one();
@@ -120,6 +123,7 @@ impl<'a> Session<'a> {
             seed,
             scale: Scale::fit(task.scaling, samples),
             average: task.weight_average.map(|_| Weights::of(&network)),
+            has_own_scale: false,
             network,
             progress: Progress::default(),
             best: None,
@@ -127,6 +131,27 @@ impl<'a> Session<'a> {
             batch: Batch::new(samples, largest)?,
             thread_choice: ThreadChoice::default(),
         })
+    }
+
+    /// Begins with these weights in place of those that are drawn, before anything is trained. Inputs are
+    /// scaled as those were that the weights were learnt with, if their file says how; else as the task says.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the file does not fit the network: names the tensor and both shapes;
+    /// [`Error::Setting`] if a layer that is to be new is not there; [`Error::Usage`] for layers that the
+    /// file's framework has not. The session is then not fit for use.
+    pub fn init(&mut self, weights: &InitialWeights) -> Result<Initialised> {
+        let inputs = self.split.train.shape().len();
+        let begun = weights.fill(self.network.model_mut(), inputs)?;
+        // An average begins where the weights do.
+        if self.average.is_some() {
+            self.average = Some(Weights::of(&self.network));
+        }
+        if let Some(scale) = &begun.scale {
+            self.scale = scale.clone();
+            self.has_own_scale = true;
+        }
+        Ok(begun)
     }
 
     /// The samples that it trains and looks at.

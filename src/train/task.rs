@@ -3,7 +3,9 @@
 
 use super::schedule::Schedule;
 use crate::data::{Augment, Samples, Scaling, Selection};
-use crate::nn::{Layer, LayerOption, Loss, Objective, Optimizer, Shape, check_clip_norm};
+use crate::nn::{
+    Freeze, Layer, LayerOption, Loss, Objective, Optimizer, Plan, Shape, check_clip_norm,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,8 @@ pub struct Task {
     pub input: Input,
     /// The network, from the input to the outputs before softmax or sigmoid.
     pub layers: Vec<Layer>,
+    /// Which of them keep what they begin with.
+    pub freeze: Freeze,
     /// What is minimised.
     pub loss: Loss,
     /// As in [`Objective`].
@@ -62,6 +66,7 @@ impl Default for Task {
             augment: Augment::default(),
             input: Input::AsIs,
             layers: Vec::new(),
+            freeze: Freeze::default(),
             loss: Loss::SoftmaxCrossEntropy,
             label_smoothing: 0.0,
             l2: 0.0,
@@ -86,6 +91,17 @@ impl Task {
         let option = LayerOption::Classes(classes);
         let resolved = |layer: &Layer| layer.with_option(option).unwrap_or_else(|| layer.clone());
         self.layers.iter().map(resolved).collect()
+    }
+
+    /// The network for samples that it sees in the shape `input`, of so many classes, with the layers
+    /// frozen that are to be.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the layers do not fit, [`Error::Setting`] if those to be frozen are not there.
+    pub fn plan(&self, input: Shape, classes: usize) -> Result<Plan> {
+        let mut plan = Plan::new(input, &self.layers_for(classes))?;
+        plan.freeze(&self.freeze)?;
+        Ok(plan)
     }
 }
 

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use super::schedule::Schedule;
 use super::task::{EarlyStopping, Input, Keep, Order, Task};
 use crate::data::{Augment, Scaling, Selection};
-use crate::nn::{KINDS, Layer, Loss, Optimizer};
+use crate::nn::{Freeze, KINDS, Layer, Loss, Optimizer};
 use crate::toml_file::{Fault, Table, Value, inline, read_text, unknown};
 use crate::{Error, Result};
 
@@ -57,6 +57,7 @@ impl Task {
             augment,
             input,
             layers,
+            freeze,
             loss,
             label_smoothing,
             l2,
@@ -86,11 +87,12 @@ impl Task {
             ("order", inline(order)),
             ("keep", inline(keep)),
         ];
+        let freeze = (!freeze.is_none()).then(|| inline(freeze));
         let optional = [
             ("clip-norm", clip_norm.map(|norm| inline(&norm))),
             ("early-stopping", early_stopping.map(|stopping| inline(&stopping))),
-            // Where something is done: ids of runs are of the text, which was without it.
             ("augment", (!augment.is_none()).then(|| inline(augment))),
+            ("freeze", freeze),
             ("weight-average", weight_average.map(|decay| inline(&decay))),
         ];
         values.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
@@ -129,6 +131,7 @@ fn layer_line(layer: &Layer) -> std::result::Result<String, String> {
 struct Plain {
     scaling: Scaling,
     input: Input,
+    freeze: Freeze,
     loss: Loss,
     label_smoothing: f32,
     l2: f32,
@@ -149,6 +152,7 @@ impl Default for Plain {
         Self {
             scaling: task.scaling,
             input: task.input,
+            freeze: task.freeze,
             loss: task.loss,
             label_smoothing: task.label_smoothing,
             l2: task.l2,
@@ -203,6 +207,7 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         augment,
         input: plain.input,
         layers,
+        freeze: plain.freeze,
         loss: plain.loss,
         label_smoothing: plain.label_smoothing,
         l2: plain.l2,

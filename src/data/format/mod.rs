@@ -7,6 +7,8 @@ mod idx;
 #[cfg(feature = "numpy")]
 mod numpy;
 
+#[cfg(feature = "numpy")]
+pub(crate) use numpy::{read_npz, write_npz};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};

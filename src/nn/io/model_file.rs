@@ -12,8 +12,8 @@ use crate::nn::model::{Model, TensorRef};
 use crate::{Error, Result};
 
 /// Names of the scale's tensors.
-const FACTORS: &str = "input/factors";
-const OFFSETS: &str = "input/offsets";
+pub(crate) const FACTORS: &str = "input/factors";
+pub(crate) const OFFSETS: &str = "input/offsets";
 
 /// The run that a model is of, and how far that had come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,17 +55,23 @@ impl ModelFile {
     /// Its tensors, checked against the checksum if there is one, and where it comes from.
     pub(crate) fn open(&self) -> Result<(Tensors<'_>, Option<Origin>)> {
         let tensors = self.file.tensors()?;
-        if tensors.text.is_empty() {
-            return Ok((tensors, None));
-        }
-        let Ok(header) = serde_json::from_str::<Header>(&tensors.text) else {
-            return Err(tensors.fault("what it says about itself cannot be understood"));
-        };
-        if header.sha256 != tensors.checksum(&header.facts()) {
-            return Err(tensors.fault("damaged: the checksum does not fit the contents"));
-        }
-        Ok((tensors, Some(header.origin)))
+        let origin = check(&tensors)?;
+        Ok((tensors, origin))
     }
+}
+
+/// Where a model comes from, if its file says so, and with that has a checksum, which has to be right.
+pub(crate) fn check(tensors: &Tensors<'_>) -> Result<Option<Origin>> {
+    if tensors.text.is_empty() {
+        return Ok(None);
+    }
+    let Ok(header) = serde_json::from_str::<Header>(&tensors.text) else {
+        return Err(tensors.fault("what it says about itself cannot be understood"));
+    };
+    if header.sha256 != tensors.checksum(&header.facts()) {
+        return Err(tensors.fault("damaged: the checksum does not fit the contents"));
+    }
+    Ok(Some(header.origin))
 }
 
 /// Writes a model.

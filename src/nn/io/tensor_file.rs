@@ -1,5 +1,6 @@
 //! Named float tensors in a safetensors file, with one line of text beside them.
 
+use super::weights::Found;
 use crate::files::hex;
 use crate::names::{shortened, shortened_middle};
 use crate::{Error, Result};
@@ -93,8 +94,12 @@ pub(crate) enum Numbers {
 
 impl TensorFile {
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(Error::io(path))?;
-        Ok(Self { path: path.to_owned(), bytes })
+        Ok(Self::of(path, fs::read(path).map_err(Error::io(path))?))
+    }
+
+    /// A file that has been read.
+    pub(crate) fn of(path: &Path, bytes: Vec<u8>) -> Self {
+        Self { path: path.to_owned(), bytes }
     }
 
     /// # Errors
@@ -115,6 +120,21 @@ impl Tensors<'_> {
     /// The sizes of a tensor's axes, if it is there.
     pub(crate) fn shape(&self, name: &str) -> Option<Vec<usize>> {
         Some(self.tensors.tensor(name).ok()?.shape().to_vec())
+    }
+
+    /// All tensors in the order of their names.
+    pub(crate) fn all(&self) -> Vec<Found> {
+        let found = |(name, tensor): (&str, TensorView<'_>)| Found {
+            name: name.to_owned(),
+            shape: tensor.shape().to_vec(),
+            data: (tensor.dtype() == Dtype::F32).then(|| {
+                let numbers = tensor.data().chunks_exact(4);
+                numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }),
+        };
+        let mut all: Vec<_> = self.tensors.iter().map(found).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     }
 
     /// Copies a tensor's elements to where they belong.

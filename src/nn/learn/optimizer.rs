@@ -12,7 +12,7 @@ use threadcount_kernels::update::{self, Decay, Moving, Nesterov, Rule};
 use crate::error::{Error, Result};
 use crate::names::shortened;
 use crate::nn::buffer::Buffer;
-use crate::nn::model::Plan;
+use crate::nn::model::{Plan, joined};
 use crate::nn::objective::Objective;
 
 /// An update rule and its constants, with Keras's formulas and names.
@@ -310,7 +310,7 @@ impl OptimizerState {
             buffers.push((name, Buffer::zeroed(len)?));
         }
         let decaying = plan.params().iter().filter(|tensor| tensor.decays());
-        let decaying = merged(decaying.map(|tensor| tensor.range.clone()));
+        let decaying = joined(decaying.map(|tensor| tensor.range.clone()));
         Ok(Self { rule, steps: 0, buffers, l2: 2.0 * objective.l2, decaying })
     }
 
@@ -359,18 +359,6 @@ impl OptimizerState {
         let rule = self.rule.kernel(self.steps);
         Moving { rule, decay, params: &mut params[range], memory }
     }
-}
-
-/// Ranges that rise, neighbours as one.
-pub(crate) fn merged(ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
-    let mut merged: Vec<Range<usize>> = Vec::new();
-    for range in ranges.filter(|range| !range.is_empty()) {
-        match merged.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => merged.push(range),
-        }
-    }
-    merged
 }
 
 #[cfg(test)]

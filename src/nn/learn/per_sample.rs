@@ -59,6 +59,9 @@ impl PerSample {
         };
         // The loss has seen to it that the second one is linear, and has one unit.
         let [hidden, logit] = plan.layers() else { return None };
+        if hidden.frozen || logit.frozen {
+            return None;
+        }
         logit.layer.get::<Dense>()?;
         hidden.layer.get::<Dense>().copied()
     }

@@ -13,6 +13,7 @@ use threadcount_kernels::gather::Cut;
 use threadcount_kernels::update::Moving;
 use threadcount_kernels::{Activation, Team};
 
+use super::exchange;
 use super::init::Initializer;
 pub use super::work::{KernelCall, Position, Site, Traffic};
 use crate::data::Shape;
@@ -114,6 +115,12 @@ pub trait LayerKind: fmt::Debug + Send + Sync + Any {
     /// The layer in plain loops, which tests and benchmarks compare with. `None`: it has none, and no
     /// [`NaiveNetwork`](crate::oracle::NaiveNetwork) can be made with it.
     fn twin(&self) -> Option<&dyn Twin> {
+        None
+    }
+
+    /// The layer and its tensors as other frameworks have them. `None`: none has it, and no network with it
+    /// can be exchanged with them.
+    fn exchange(&self, _place: &exchange::Place) -> Option<exchange::Exchange> {
         None
     }
 
@@ -237,7 +244,7 @@ pub struct Backward<'a> {
     pub input: Shape,
     /// The layer's parameters, in the order of its plan.
     pub params: Params<'a>,
-    /// Gradients of the parameters: every element is overwritten.
+    /// Gradients of the parameters: every element is overwritten, unless they are [`Params::Frozen`].
     pub grads: &'a mut [f32],
     /// `[n, input]`, as in forward.
     pub x: &'a [f32],
@@ -296,6 +303,9 @@ impl UnitLaps<'_> {
 pub enum Params<'a> {
     /// To be read.
     Fixed(&'a [f32]),
+    /// To be read, of a layer that does not learn: its gradients need not be computed, and whatever
+    /// [`Backward::grads`] holds afterwards is not looked at.
+    Frozen(&'a [f32]),
     /// To be moved by their gradients, once nothing else needs the old ones. Only for layers whose
     /// step is [`StepIs::PartOfBackward`].
     Moving(Moving<'a>),
@@ -306,7 +316,7 @@ impl Deref for Params<'_> {
 
     fn deref(&self) -> &[f32] {
         match self {
-            Self::Fixed(params) => params,
+            Self::Fixed(params) | Self::Frozen(params) => params,
             Self::Moving(moving) => moving.params,
         }
     }
@@ -340,7 +350,8 @@ pub enum Mode {
         /// Position in the epoch of the batch's first sample.
         first_sample: u64,
     },
-    /// Dropout is off and normalisation uses its moving statistics.
+    /// Dropout is off and normalisation uses its moving statistics. So does a frozen layer with moving
+    /// statistics in training, and backward then has this mode too.
     Evaluate,
 }
 

@@ -1,6 +1,8 @@
 //! What a network is: its layers, and the numbers that they have learnt. Nothing here depends on a
 //! batch or on how it is trained.
 
+pub mod exchange;
+mod freeze;
 mod init;
 mod layer;
 mod layers;
@@ -9,6 +11,7 @@ mod plan;
 mod program;
 mod work;
 
+pub use freeze::Freeze;
 pub use init::Initializer;
 pub use layer::{
     Backward, Buffers, Forward, Fused, Gradient, InputGradient, Kept, Layer, LayerKind,
@@ -17,6 +20,7 @@ pub use layer::{
 pub use layers::*;
 pub use named::{Saved, TensorMut, TensorRef};
 pub(super) use named::{named, named_mut};
+pub(crate) use plan::joined;
 pub use plan::{Plan, PlannedLayer, Tensor};
 pub(super) use program::{Unit, program};
 pub use work::{ConvolutionSize, Flops, KernelCall, Next, Position, Site, Traffic, WeightMatrix};
@@ -43,7 +47,14 @@ impl Model {
     /// [`Error::Usage`](crate::Error::Usage) if the layers do not fit each other;
     /// [`Error::Failed`](crate::Error::Failed) if the memory cannot be had.
     pub fn new(input: Shape, layers: &[Layer], seed: u64) -> Result<Self> {
-        let plan = Plan::new(input, layers)?;
+        Self::of(Plan::new(input, layers)?, seed)
+    }
+
+    /// The same of layers that are planned already.
+    ///
+    /// # Errors
+    /// [`Error::Failed`](crate::Error::Failed) if the memory cannot be had.
+    pub fn of(plan: Plan, seed: u64) -> Result<Self> {
         let mut params = Buffer::zeroed(plan.trainable_count())?;
         let mut state = Buffer::zeroed(plan.non_trainable_count())?;
         let key = Key::new(seed, Purpose::Init);

@@ -21,12 +21,15 @@ pub struct Tensor {
     /// Its elements in the flat buffer.
     pub range: Range<usize>,
     pub(crate) initializer: Initializer,
+    /// Whether it is of a layer that does not learn.
+    pub(crate) frozen: bool,
 }
 
 impl Tensor {
-    /// Whether weight decay is for it: for matrices and kernels, not for biases and scales.
+    /// Whether weight decay is for it: for matrices and kernels, not for biases and scales, and not for
+    /// what does not learn.
     pub fn decays(&self) -> bool {
-        self.shape.len() > 1
+        self.shape.len() > 1 && !self.frozen
     }
 }
 
@@ -45,6 +48,8 @@ pub struct PlannedLayer {
     pub params: Range<usize>,
     /// Its moving statistics in the flat buffer.
     pub state: Range<usize>,
+    /// Whether training leaves it as it is: [`Plan::freeze`].
+    pub frozen: bool,
     pub(crate) kept: Kept,
     pub(crate) buffers: Buffers,
     pub(crate) input_gradient: InputGradient,
@@ -114,6 +119,7 @@ impl Plan {
             output: plan.output,
             params,
             state,
+            frozen: false,
             kept: plan.kept,
             buffers: plan.buffers,
             input_gradient: plan.input_gradient,
@@ -136,9 +142,28 @@ impl Plan {
         &self.layers
     }
 
+    /// Marks these layers, by their numbers, as frozen, and all others as learning.
+    pub(super) fn mark_frozen(&mut self, layers: &[usize]) {
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            layer.frozen = layers.contains(&index);
+            for tensor in &mut self.params {
+                if layer.params.contains(&tensor.range.start) {
+                    tensor.frozen = layer.frozen;
+                }
+            }
+        }
+    }
+
+    /// The parameters of all layers that are not frozen, in the flat buffer; neighbours as one range.
+    pub fn learning(&self) -> Vec<Range<usize>> {
+        let layers = self.layers.iter().filter(|layer| !layer.frozen);
+        joined(layers.map(|layer| layer.params.clone()))
+    }
+
     /// Whether the gradient by the input of layer number `index` is needed in training.
     pub fn position(&self, index: usize) -> Position {
-        match self.layers[..index].iter().all(|below| below.params.is_empty()) {
+        let learns = |below: &PlannedLayer| !below.params.is_empty() && !below.frozen;
+        match !self.layers[..index].iter().any(learns) {
             true => Position::First,
             false => Position::Inner,
         }
@@ -160,7 +185,13 @@ impl Plan {
 
     /// The operations of each layer's products in a training step, for one sample.
     pub fn flops(&self) -> Vec<Flops> {
-        let of = |index| self.kernels(index, 1).iter().map(KernelCall::flops).sum();
+        let of = |index: usize| {
+            let flops: Flops = self.kernels(index, 1).iter().map(KernelCall::flops).sum();
+            match self.layers[index].frozen {
+                true => Flops { by_weights: 0.0, ..flops },
+                false => flops,
+            }
+        };
         (0..self.layers.len()).map(of).collect()
     }
 
@@ -191,6 +222,18 @@ impl Plan {
     }
 }
 
+/// Ranges that are not empty, in order; neighbours as one.
+pub(crate) fn joined(all: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for range in all.filter(|range| !range.is_empty()) {
+        match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        }
+    }
+    ranges
+}
+
 /// Places `plans` behind the tensors there are. `None` if the end overflows. Half of `usize` is
 /// the limit, so that parameters and state can be added up.
 fn append(tensors: &mut Vec<Tensor>, layer: &str, plans: Vec<TensorPlan>) -> Option<Range<usize>> {
@@ -200,7 +243,7 @@ fn append(tensors: &mut Vec<Tensor>, layer: &str, plans: Vec<TensorPlan>) -> Opt
         let from = end;
         end = from.checked_add(elements(&shape)).filter(|&end| end <= usize::MAX / 2)?;
         let name = format!("{layer}/{name}");
-        tensors.push(Tensor { name, shape, range: from..end, initializer });
+        tensors.push(Tensor { name, shape, range: from..end, initializer, frozen: false });
     }
     Some(start..end)
 }

@@ -24,6 +24,8 @@ pub(crate) struct Unit {
     pub(crate) params: Range<usize>,
     /// Moving statistics in the flat buffer.
     pub(crate) state: Range<usize>,
+    /// Whether training leaves both as they are.
+    pub(crate) frozen: bool,
     pub(crate) kept: Kept,
     pub(crate) buffers: Buffers,
     pub(crate) input_gradient: InputGradient,
@@ -39,6 +41,7 @@ impl Unit {
             output: layer.output,
             params: layer.params.clone(),
             state: layer.state.clone(),
+            frozen: layer.frozen,
             kept: layer.kept,
             buffers: layer.buffers,
             input_gradient: layer.input_gradient,

@@ -10,7 +10,7 @@ use crate::nn::model::{Buffers, Gradient, InputGradient, Unit};
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) steps: Vec<Step>,
-    /// Index of the first layer with parameters: below it no gradient is needed.
+    /// Index of the first layer with parameters that are not frozen: below it no gradient is needed.
     pub(crate) first_trainable: usize,
     /// Floats of the layers' outputs.
     pub(crate) arena: usize,
@@ -53,7 +53,8 @@ pub(crate) enum InputBuffer {
 impl Layout {
     /// Lays the layers out one behind the other, each beginning on a cache line.
     pub(crate) fn new(layers: &[Unit], max_batch: usize) -> Self {
-        let first_trainable = layers.iter().position(|l| !l.params.is_empty()).unwrap_or(0);
+        let first_trainable =
+            layers.iter().position(|l| !l.params.is_empty() && !l.frozen).unwrap_or(0);
         let (mut arena, mut kept, mut winners) = (0, 0, 0);
         let mut gradient = layers.last().map_or(0, |last| last.output.len());
         let mut steps: Vec<Step> = Vec::with_capacity(layers.len());

@@ -41,6 +41,11 @@ impl Predictor {
         &self.model
     }
 
+    /// What the model was trained with.
+    pub fn loss(&self) -> Loss {
+        self.objective.loss
+    }
+
     /// What the network makes of a batch: `predictions` is `[n, outputs]` and receives the
     /// probabilities of the classes (of class 1, for binary cross-entropy), or the plain outputs
     /// for squared errors.

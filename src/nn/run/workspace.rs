@@ -6,7 +6,7 @@ use super::layout::Layout;
 use crate::error::{Error, Result};
 use crate::nn::buffer::Buffer;
 use crate::nn::laps::{Laps, Part};
-use crate::nn::model::{Buffers, Forward, Mode, Model};
+use crate::nn::model::{Buffers, Forward, Mode, Model, Unit};
 use crate::random::{Key, Purpose};
 
 /// Where in its run a training batch stands: with the seed and the layer, all that dropout masks
@@ -64,7 +64,7 @@ impl Workspace {
             let (before, after) = self.arena.split_at_mut(y);
             unit.layer.forward(Forward {
                 team,
-                mode: mode(model.seed, unit.masked_layer, key),
+                mode: mode(model.seed, unit, key),
                 input: unit.input,
                 params: &model.params[unit.params.clone()],
                 state: &mut model.state[unit.state.clone()],
@@ -104,9 +104,12 @@ impl Workspace {
 }
 
 /// What one layer is doing: training under the key of its masks, or evaluating.
-pub(crate) fn mode(seed: u64, layer: usize, key: Option<BatchKey>) -> Mode {
+/// Moving statistics that are frozen are used as they are.
+pub(crate) fn mode(seed: u64, unit: &Unit, key: Option<BatchKey>) -> Mode {
+    let layer = unit.masked_layer;
     match key {
         None => Mode::Evaluate,
+        Some(_) if unit.frozen && !unit.state.is_empty() => Mode::Evaluate,
         Some(BatchKey { epoch, first_sample }) => {
             let key = Key::new(seed, Purpose::Dropout).with(epoch).with(layer as u64).bits();
             Mode::Train { key, first_sample }

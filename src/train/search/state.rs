@@ -187,6 +187,7 @@ impl Definition {
             isa: self.isa.clone(),
             task,
             data: self.data.clone(),
+            init: None,
             result: None,
         }
     }

@@ -260,7 +260,7 @@ pub(super) fn arrays_of(path: &Path) -> std::result::Result<Vec<String>, String>
     Ok(names)
 }
 
-fn told(error: &ZipError) -> String {
+pub(super) fn told(error: &ZipError) -> String {
     match error {
         ZipError::CompressionMethodNotSupported(_) => {
             "is packed in a way that numpy.savez does not use; save it with numpy.savez_compressed"

@@ -93,7 +93,7 @@ impl Header {
 }
 
 /// Everything before the elements; `input` stands at the first of them afterwards.
-fn front(input: &mut dyn Read) -> Result<Vec<u8>, String> {
+pub(super) fn front(input: &mut dyn Read) -> Result<Vec<u8>, String> {
     let mut front = Vec::new();
     let mut read =
         |front: &mut Vec<u8>, bytes: usize| match input.take(bytes as u64).read_to_end(front) {

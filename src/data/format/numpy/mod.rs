@@ -2,6 +2,7 @@
 //! their own, or all four in one archive, as Keras ships MNIST and as MedMNIST is shipped.
 
 mod array;
+mod floats;
 mod header;
 mod names;
 
@@ -9,6 +10,8 @@ use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Named, Opened, P
 use crate::Result;
 use crate::data::cache::Cache;
 use crate::data::format::form::Form;
+pub(crate) use floats::{read_npz, write_npz};
+
 use array::{Array, arrays_of};
 use std::path::Path;
 

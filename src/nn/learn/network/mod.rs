@@ -11,7 +11,7 @@ use threadcount_kernels::Team;
 pub use memory::Memory;
 pub use step::Stepping;
 
-use super::optimizer::{Optimizer, OptimizerState, merged};
+use super::optimizer::{Optimizer, OptimizerState};
 use super::per_sample::PerSample;
 use crate::data::Shape;
 use crate::error::{Error, Result};
@@ -19,8 +19,8 @@ use crate::nn::buffer::{Buffer, check_memory};
 use crate::nn::laps::Laps;
 use crate::nn::loss::Loss;
 use crate::nn::model::{
-    Buffers, Layer, Model, Plan, PlannedLayer, Saved, StepIs, TensorMut, TensorRef, Unit, named,
-    named_mut,
+    Buffers, Layer, Model, Plan, PlannedLayer, Saved, StepIs, TensorMut, TensorRef, Unit, joined,
+    named, named_mut,
 };
 use crate::nn::objective::Objective;
 use crate::nn::run::Workspace;
@@ -41,6 +41,8 @@ pub struct Network {
     steps: Vec<StepIs>,
     /// The parameters that no layer moves itself, in pieces for the optimizer.
     moved_apart: Vec<Range<usize>>,
+    /// All parameters that are not frozen.
+    learning: Vec<Range<usize>>,
     laps: Option<Laps>,
 }
 
@@ -117,6 +119,7 @@ impl Network {
             per_sample: PerSample::new(model.plan(), objective, optimizer, max_batch)?,
             steps: Vec::new(),
             moved_apart: Vec::new(),
+            learning: model.plan().learning(),
             laps: None,
             workspace,
             model,
@@ -245,8 +248,8 @@ impl Network {
         };
         self.steps = model.program.iter().map(of).collect();
         let units = model.program.iter().zip(&self.steps);
-        let apart = units.filter(|(_, step_is)| **step_is == StepIs::Apart);
-        let apart = merged(apart.map(|(unit, _)| unit.params.clone()));
+        let apart = units.filter(|(unit, step_is)| **step_is == StepIs::Apart && !unit.frozen);
+        let apart = joined(apart.map(|(unit, _)| unit.params.clone()));
         self.moved_apart = apart.into_iter().flat_map(|range| optimizer.pieces(range)).collect();
     }
 
@@ -266,8 +269,8 @@ impl Network {
         Ok(())
     }
 
-    /// What [`Self::gradients`] left, in the order of the parameters; a training step uses it as
-    /// room for gradients that need not last.
+    /// What [`Self::gradients`] left, in the order of the parameters, zero for those that are frozen; a training
+    /// step uses it as room for gradients that need not last.
     pub fn grads(&self) -> &[f32] {
         &self.gradients.params
     }

@@ -108,7 +108,9 @@ impl Network {
     pub fn apply_gradients(&mut self, team: &Team) {
         self.optimizer.count(1);
         self.clip(team);
-        let pieces = self.optimizer.pieces(0..self.params().len());
+        let learning = self.learning.iter();
+        let pieces: Vec<_> =
+            learning.flat_map(|range| self.optimizer.pieces(range.clone())).collect();
         self.sweep(team, &pieces);
     }
 
@@ -230,6 +232,7 @@ impl Network {
             let (inputs, outputs) = (n * unit.input.len(), n * unit.output.len());
             let slice = |at: Option<usize>, len| at.map_or(x, |at| &workspace.arena[at..][..len]);
             let params = match (then, step_is) {
+                _ if unit.frozen => Params::Frozen(&model.params[unit.params.clone()]),
                 (Then::Step, StepIs::PartOfBackward) => {
                     Params::Moving(optimizer.moving(&mut model.params, unit.params.clone()))
                 }
@@ -237,7 +240,7 @@ impl Network {
             };
             unit.layer.backward(Backward {
                 team,
-                mode: mode(model.seed, unit.masked_layer, Some(key)),
+                mode: mode(model.seed, unit, Some(key)),
                 input: unit.input,
                 params,
                 grads: &mut gradients.params[unit.params.clone()],
@@ -253,6 +256,9 @@ impl Network {
             });
             if let Some(laps) = laps.as_mut().filter(|_| unit.buffers != Buffers::Reshape) {
                 laps.end(Part::Backward(unit.layers.start));
+            }
+            if unit.frozen {
+                gradients.params[unit.params.clone()].fill(0.0);
             }
             if step.dx == InputBuffer::Other {
                 std::mem::swap(&mut dy, &mut dx);

@@ -44,6 +44,14 @@ impl LayerKind for Activation {
         pass.dz(*self);
     }
 
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        let keras = match self {
+            Self::LeakyRelu { .. } => exchange::keras_activation(*self),
+            other => format!("layers.Activation({})", exchange::keras_activation(*other)),
+        };
+        Some(Exchange::without_tensors(place, exchange::pytorch_activation(*self), keras))
+    }
+
     fn twin(&self) -> Option<&dyn Twin> {
         Some(self)
     }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::nn::model::Initializer;
 
 /// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` for every channel, with the statistics
-/// of the batch in training and their moving averages otherwise.
+/// of the batch in training and their moving averages otherwise, and where it is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchNorm {
@@ -28,6 +28,13 @@ impl Default for BatchNorm {
         Self { momentum: 0.99, epsilon: 1e-3 }
     }
 }
+
+/// PyTorch's is over axis 1.
+const ROWS_BATCH_NORM: &str = "\
+class RowsBatchNorm(nn.BatchNorm1d):
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+";
 
 impl LayerKind for BatchNorm {
     fn names(&self) -> (&'static str, &'static str) {
@@ -71,6 +78,8 @@ impl LayerKind for BatchNorm {
                 norm::update_moving(self.momentum, variance, moving_variance);
             }
             Mode::Evaluate => {
+                // For the backward pass of a frozen layer.
+                pass.kept[channels..2 * channels].copy_from_slice(moving_variance);
                 let (mean, variance) = (moving_mean, moving_variance);
                 norm::eval_forward(pass.team, x, gamma, beta, mean, variance, epsilon, y);
             }
@@ -83,6 +92,12 @@ impl LayerKind for BatchNorm {
         let gamma = &pass.params[..channels];
         let (dgamma, dbeta) = pass.grads.split_at_mut(channels);
         let (mean, variance) = pass.kept.split_at(channels);
+        if pass.mode == Mode::Evaluate {
+            // The layer is `y = scale x + shift` with fixed numbers, so `dx = scale dy`.
+            dbeta.fill(0.0);
+            let (team, dy, zeros, epsilon) = (pass.team, &*pass.dy, &*dbeta, self.epsilon);
+            return norm::eval_forward(team, dy, gamma, zeros, zeros, variance, epsilon, dx);
+        }
         norm::backward(
             pass.team,
             pass.x,
@@ -95,6 +110,38 @@ impl LayerKind for BatchNorm {
             dgamma,
             dbeta,
         );
+    }
+
+    /// PyTorch's momentum is the share of the new statistics. Its running variance is the unbiased one,
+    /// ours (as Keras's) the biased one; what a trained network computes with it is the same.
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        let channels = place.input.last();
+        let own = View::same(&[channels]);
+        let sorted = own.clone().channels_first(0, place.image);
+        let (class, helper) = match place.input {
+            Shape::Flat(_) => ("nn.BatchNorm1d", ""),
+            Shape::Image(_) => ("nn.BatchNorm2d", ""),
+            Shape::Rows(_) => ("RowsBatchNorm", ROWS_BATCH_NORM),
+        };
+        let Self { momentum, epsilon } = *self;
+        let module = format!("{class}({channels}, eps={epsilon}, momentum=1 - {momentum})");
+        let keras = format!("layers.BatchNormalization(momentum={momentum}, epsilon={epsilon})");
+        let tensors = [
+            ("weight", "gamma"),
+            ("bias", "beta"),
+            ("running_mean", "moving_mean"),
+            ("running_var", "moving_variance"),
+        ];
+        let mut pytorch: Vec<_> =
+            tensors.iter().map(|(name, ours)| all(name, ours, sorted.clone())).collect();
+        let counter = ForeignTensor { name: "num_batches_tracked", holds: Holds::Counter };
+        pytorch.push(counter);
+        let keras_tensors = tensors.iter().map(|(_, ours)| all(ours, ours, own.clone())).collect();
+        Some(Exchange {
+            pytorch: Foreign { helper, ..Foreign::new(vec![module], pytorch) },
+            keras: Foreign::new(vec![keras], keras_tensors),
+            image: place.image,
+        })
     }
 
     fn twin(&self) -> Option<&dyn Twin> {
@@ -128,6 +175,7 @@ impl Twin for BatchNorm {
         let (mean, variance) = pass.kept.split_at_mut(channels);
         let (x, y) = (pass.x, pass.y);
         if pass.mode == Mode::Evaluate {
+            variance.copy_from_slice(moving_variance);
             let (mean, variance) = (moving_mean, moving_variance);
             return naive::norm::eval_forward(x, gamma, beta, mean, variance, self.epsilon, y);
         }
@@ -143,6 +191,14 @@ impl Twin for BatchNorm {
         let (dgamma, dbeta) = pass.grads.split_at_mut(channels);
         let (mean, variance) = pass.kept.split_at(channels);
         let (x, dy, epsilon) = (pass.x, &*pass.dy, self.epsilon);
+        if pass.mode == Mode::Evaluate {
+            let scaled = dx.iter_mut().zip(dy).enumerate();
+            for (i, (dx, dy)) in scaled {
+                let c = i % channels;
+                *dx = dy * gamma[c] / (variance[c] + epsilon).sqrt();
+            }
+            return;
+        }
         naive::norm::backward(x, dy, gamma, mean, variance, epsilon, dx, dgamma, dbeta);
     }
 }

@@ -108,12 +108,43 @@ impl LayerKind for Conv2d {
         let Some(g) = self.geometry(pass.input) else { return };
         pass.dz(self.activation);
         let weights = self.kernel_len(pass.input);
-        let (dw, db) = pass.grads.split_at_mut(weights);
         if let Some(dx) = pass.dx {
             conv::backward_data(pass.team, &g, pass.dy, &pass.params[..weights], dx);
             pass.laps.input_done();
         }
+        if let Params::Frozen(_) = pass.params {
+            return;
+        }
+        let (dw, db) = pass.grads.split_at_mut(weights);
         conv::backward_weights(pass.team, &g, pass.x, pass.dy, dw, db);
+    }
+
+    /// PyTorch: `weight` `[filters, channels, height, width]`.
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        let Self { filters, kernel: size, .. } = *self;
+        let (kernel, vector) = (View::same(&self.weights(place.input)), View::same(&[filters]));
+        let weight = kernel.permuted(&[3, 2, 0, 1]);
+        let padding = match self.padding {
+            Padding::Valid => "valid",
+            Padding::Same => "same",
+        };
+        let channels = place.input.last();
+        let module = format!("nn.Conv2d({channels}, {filters}, {size}, padding=\"{padding}\")");
+        let activation = exchange::keras_activation(self.activation);
+        let keras = format!(
+            "layers.Conv2D({filters}, {size}, padding=\"{padding}\", activation={activation})"
+        );
+        Some(Exchange {
+            pytorch: Foreign::new(
+                exchange::with_activation(module, self.activation),
+                vec![all("weight", "kernel", weight), bias("bias", vector.clone())],
+            ),
+            keras: Foreign::new(
+                vec![keras],
+                vec![all("kernel", "kernel", kernel), all("bias", "bias", vector)],
+            ),
+            image: None,
+        })
     }
 
     fn twin(&self) -> Option<&dyn Twin> {

@@ -95,6 +95,9 @@ impl LayerKind for ConvPool {
             conv::backward_data(pass.team, &g, dz, &pass.params[..w_len], dx);
             pass.laps.input_done();
         }
+        if let Params::Frozen(_) = pass.params {
+            return;
+        }
         conv::backward_weights(pass.team, &g, pass.x, dz, dw, db);
     }
 }

@@ -153,10 +153,13 @@ impl LayerKind for Dense {
             pass.laps.input_done();
         }
 
+        if let Params::Frozen(_) = pass.params {
+            return;
+        }
         let (dw, db) = pass.grads.split_at_mut(inputs * units);
         sums::columns(pass.team, dz, db);
         match pass.params {
-            Params::Fixed(_) => {
+            Params::Fixed(_) | Params::Frozen(_) => {
                 let dw = MatMut::new(dw, inputs, units);
                 gemm(pass.team, 1.0, x.t(), dz, Write::Set, dw, Epilogue::None);
             }
@@ -170,6 +173,27 @@ impl LayerKind for Dense {
 
     fn step_is(&self) -> StepIs {
         StepIs::PartOfBackward
+    }
+
+    /// PyTorch: `weight` `[out, in]`, its columns channel by channel behind a flattened image.
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        let (inputs, units) = (place.input.len(), self.units.number());
+        let (kernel, vector) = (View::same(&[inputs, units]), View::same(&[units]));
+        let weight = kernel.permuted(&[1, 0]).channels_first(1, place.image);
+        let module = format!("nn.Linear({inputs}, {units})");
+        let activation = exchange::keras_activation(self.activation);
+        let keras = format!("layers.Dense({units}, activation={activation})");
+        Some(Exchange {
+            pytorch: Foreign::new(
+                exchange::with_activation(module, self.activation),
+                vec![all("weight", "kernel", weight), bias("bias", vector.clone())],
+            ),
+            keras: Foreign::new(
+                vec![keras],
+                vec![all("kernel", "kernel", kernel), all("bias", "bias", vector)],
+            ),
+            image: None,
+        })
     }
 
     fn twin(&self) -> Option<&dyn Twin> {

@@ -59,6 +59,15 @@ impl LayerKind for Dropout {
         }
     }
 
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        let rate = self.rate;
+        Some(Exchange::without_tensors(
+            place,
+            format!("nn.Dropout({rate})"),
+            format!("layers.Dropout({rate})"),
+        ))
+    }
+
     fn twin(&self) -> Option<&dyn Twin> {
         Some(self)
     }

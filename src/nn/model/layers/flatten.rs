@@ -28,6 +28,18 @@ impl LayerKind for Flatten {
 
     fn backward(&self, _: Backward<'_>) {}
 
+    /// PyTorch flattens an image channel by channel: whatever has a number for each element of the vector
+    /// is sorted so there.
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        let flattened = match place.input {
+            // Else the two orders are one.
+            Shape::Image([h, w, c]) if h * w > 1 && c > 1 => Some([h, w, c]),
+            _ => place.image,
+        };
+        let plain = Exchange::without_tensors(place, "nn.Flatten()", "layers.Flatten()");
+        Some(Exchange { image: flattened, ..plain })
+    }
+
     fn twin(&self) -> Option<&dyn Twin> {
         Some(self)
     }

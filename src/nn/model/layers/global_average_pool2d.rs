@@ -45,6 +45,16 @@ impl LayerKind for GlobalAveragePool2d {
         pool::average_backward(pass.team, &g, pass.dy, dx);
     }
 
+    fn exchange(&self, _: &Place) -> Option<Exchange> {
+        let pytorch = vec!["nn.AdaptiveAvgPool2d(1)".to_owned(), "nn.Flatten()".to_owned()];
+        let keras = vec!["layers.GlobalAveragePooling2D()".to_owned()];
+        Some(Exchange {
+            pytorch: Foreign::new(pytorch, Vec::new()),
+            keras: Foreign::new(keras, Vec::new()),
+            image: None,
+        })
+    }
+
     fn twin(&self) -> Option<&dyn Twin> {
         Some(self)
     }

@@ -28,6 +28,13 @@ impl Default for LayerNorm {
     }
 }
 
+/// PyTorch's is over the last axis, which of its images is not the channels'.
+const CHANNEL_NORM: &str = "\
+class ChannelNorm(nn.LayerNorm):
+    def forward(self, x):
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+";
+
 /// The normalised `x`, and of each row the inverse deviation.
 fn split_kept(pass_input: Shape, kept: &mut [f32]) -> (&mut [f32], &mut [f32]) {
     let c = pass_input.last();
@@ -68,6 +75,28 @@ impl LayerKind for LayerNorm {
         let (normal, inverse) = split_kept(pass.input, pass.kept);
         let gamma = &pass.params[..c];
         row_norm::backward(pass.team, pass.dy, gamma, normal, inverse, dx, dgamma, dbeta);
+    }
+
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        let (features, epsilon) = (place.input.last(), self.epsilon);
+        let own = View::same(&[features]);
+        let sorted = own.clone().channels_first(0, place.image);
+        let (class, helper) = match place.input {
+            Shape::Image(_) => ("ChannelNorm", CHANNEL_NORM),
+            Shape::Flat(_) | Shape::Rows(_) => ("nn.LayerNorm", ""),
+        };
+        let pytorch = Foreign::new(
+            vec![format!("{class}({features}, eps={epsilon})")],
+            vec![all("weight", "gamma", sorted.clone()), all("bias", "beta", sorted)],
+        );
+        Some(Exchange {
+            pytorch: Foreign { helper, ..pytorch },
+            keras: Foreign::new(
+                vec![format!("layers.LayerNormalization(epsilon={epsilon})")],
+                vec![all("gamma", "gamma", own.clone()), all("beta", "beta", own)],
+            ),
+            image: place.image,
+        })
     }
 
     fn twin(&self) -> Option<&dyn Twin> {

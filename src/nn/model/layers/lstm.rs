@@ -42,6 +42,12 @@ impl Lstm {
     }
 }
 
+const HELPER: &str = "\
+class LastOfLSTM(nn.LSTM):
+    def forward(self, x):
+        return super().forward(x)[0][:, -1]
+";
+
 impl LayerKind for Lstm {
     fn names(&self) -> (&'static str, &'static str) {
         ("LSTM", "lstm")
@@ -74,6 +80,10 @@ impl LayerKind for Lstm {
         let mut gradients = gradients(pass.grads, pass.dx, &s);
         let d_last = &*pass.dy;
         recurrent::lstm_backward(pass.team, &s, &weights, &mut tape, d_last, carry, &mut gradients);
+    }
+
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        Some(super::recurrent::exchange(place, self.units, 4, "LSTM", "LastOfLSTM", HELPER))
     }
 
     fn twin(&self) -> Option<&dyn Twin> {

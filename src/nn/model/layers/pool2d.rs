@@ -97,6 +97,19 @@ impl LayerKind for Pool2d {
         }
     }
 
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        let (torch, keras) = match self.pooling {
+            Pooling::Max => ("MaxPool2d", "MaxPooling2D"),
+            Pooling::Average => ("AvgPool2d", "AveragePooling2D"),
+        };
+        let size = self.size;
+        Some(Exchange::without_tensors(
+            place,
+            format!("nn.{torch}({size})"),
+            format!("layers.{keras}({size})"),
+        ))
+    }
+
     fn twin(&self) -> Option<&dyn Twin> {
         Some(self)
     }

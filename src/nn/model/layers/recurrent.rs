@@ -3,6 +3,7 @@
 
 use threadcount_kernels::recurrent::{self, Gradients, Weights};
 
+use super::exchange::{Exchange, Foreign, ForeignTensor, Holds, Place, View, all};
 use super::{KernelCall, Position, Shape, Site, TensorPlan, WeightMatrix, refuse, wrong_input};
 use crate::error::Result;
 use crate::nn::model::Initializer;
@@ -68,4 +69,39 @@ pub(super) fn kernels(site: &Site, units: usize, gates: usize) -> Vec<KernelCall
         KernelCall::Products { weights, times: 1 },
         KernelCall::Products { weights: recurrent, times: steps - 1 },
     ]
+}
+
+/// The layer in other frameworks, of the class `keras` there, and `pytorch` here, which `helper` defines.
+/// Gates lie in the same order everywhere: i, f, g (Keras: c), o. PyTorch has `weight` `[gates units,
+/// inputs]`, and two biases whose sum is ours.
+pub(super) fn exchange(
+    place: &Place,
+    units: usize,
+    gates: usize,
+    keras: &str,
+    pytorch: &str,
+    helper: &'static str,
+) -> Exchange {
+    let (inputs, width) = (place.input.last(), gates * units);
+    let (wx, wh) = (View::same(&[inputs, width]), View::same(&[units, width]));
+    let b = View::same(&[width]);
+    let turned = |view: &View| view.permuted(&[1, 0]);
+    let second = Holds::Added("bias", b.clone());
+    let modules = vec![format!("{pytorch}({inputs}, {units}, batch_first=True)")];
+    let tensors = vec![
+        all("weight_ih_l0", "kernel", turned(&wx)),
+        all("weight_hh_l0", "recurrent_kernel", turned(&wh)),
+        ForeignTensor { name: "bias_ih_l0", holds: Holds::Bias("bias", b.clone()) },
+        ForeignTensor { name: "bias_hh_l0", holds: second },
+    ];
+    let arrays = vec![
+        all("kernel", "kernel", wx),
+        all("recurrent_kernel", "recurrent_kernel", wh),
+        all("bias", "bias", b),
+    ];
+    Exchange {
+        pytorch: Foreign { helper, ..Foreign::new(modules, tensors) },
+        keras: Foreign::new(vec![format!("layers.{keras}({units})")], arrays),
+        image: None,
+    }
 }

@@ -37,6 +37,12 @@ impl SimpleRnn {
     }
 }
 
+const HELPER: &str = "\
+class LastOfRNN(nn.RNN):
+    def forward(self, x):
+        return super().forward(x)[0][:, -1]
+";
+
 impl LayerKind for SimpleRnn {
     fn names(&self) -> (&'static str, &'static str) {
         ("SimpleRNN", "simple_rnn")
@@ -65,6 +71,10 @@ impl LayerKind for SimpleRnn {
         let weights = weights(&pass.params, &s);
         let mut gradients = gradients(pass.grads, pass.dx, &s);
         recurrent::rnn_backward(pass.team, &s, &weights, &tape, pass.dy, dz, &mut gradients);
+    }
+
+    fn exchange(&self, place: &Place) -> Option<Exchange> {
+        Some(super::recurrent::exchange(place, self.units, 1, "SimpleRNN", "LastOfRNN", HELPER))
     }
 
     fn twin(&self) -> Option<&dyn Twin> {
