@@ -9,7 +9,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use threadcount::data::scale::Scaling;
-use threadcount::data::{Classes, Partition, Selection, Validation};
+use threadcount::data::{Augment, Classes, Partition, Selection, Validation};
 use threadcount::kernels::{Isa, Team};
 use threadcount::nn::exchange::Framework;
 use threadcount::nn::{
@@ -125,6 +125,7 @@ fn records() -> [(&'static str, Record); 4] {
             global_average_pool2d(),
             class_outputs(),
         ],
+        augment: Augment { rotate: 10.0, scale: 0.125, shift: 1, flip: true, erase: 0.5 },
         ..small_task()
     };
     let recurrent = Task {

@@ -30,7 +30,8 @@
 //! - [`machine`]: what CPU this is; `blocking`: the sizes and costs that follow from it
 //! - [`team`]: the threads, who does which task, and the waiting between phases
 //! - [`peak`]: how fast this CPU could be at best, and what a phase costs it
-//! - `sweep`, `columns`: one pass over several buffers, and over columns, as tasks; [`sums`]
+//! - `sweep`, `columns`: one pass over several buffers, and over columns, as tasks; [`sums`]; [`vectors`]: norms,
+//!   multiples and averages of flat arrays
 //! - [`activation`], [`dropout`], [`pool`], [`norm`], [`row_norm`], [`loss`]: what stands between the
 //!   multiplications
 //! - [`gemm`], [`conv`]: matrix multiplication, and convolution on the same micro-kernel, alone
