@@ -103,8 +103,11 @@ impl Recipe {
             (Some(path), Error::Usage(fault)) => {
                 Error::Usage(format!("{}: {fault}", path.display()))
             }
-            (Some(path), Error::Setting { name, fault }) => {
-                Error::Usage(format!("{}: {name}: {fault}", path.display()))
+            // Known with the network only; other settings are an option's fault, since the file has been read.
+            (Some(path), Error::Setting { name: "freeze", fault })
+                if !self.task.freeze.is_none() =>
+            {
+                Error::Usage(format!("{}: freeze: {fault}", path.display()))
             }
             (_, error) => error,
         }
