@@ -191,9 +191,7 @@ mod tests {
         for (name, text) in [("clip-norm", "2"), ("weight-average", "0.9"), ("freeze", "1")] {
             changes.set(name, text).unwrap();
         }
-        for (name, text) in [("augment", "flip")] {
-            changes.set(name, text).unwrap();
-        }
+        changes.set("augment", "flip").unwrap();
         assert_eq!(changes.augment.as_deref(), Some("flip"));
         assert_eq!((changes.weight_decay, changes.l2), (Some(0.01), Some(0.02)));
         assert_eq!(changes.label_smoothing, Some(0.1));
