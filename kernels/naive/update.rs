@@ -1,5 +1,7 @@
 //! Optimizer sweeps, a parameter at a time in f64; formulas as Keras 3.
 
+use std::borrow::Cow;
+
 use crate::simd::flush;
 use crate::update::{Adam, LEAST_SQUARE, Moving, Nesterov, RmsProp, Rule, Sgd};
 
@@ -78,11 +80,13 @@ fn finite(root: f64, mean_square: f32) -> f64 {
 
 /// One step of whatever the rule is: the twin of [`Moving::step`].
 pub fn step(Moving { rule, decay, params, memory: [first, second] }: Moving, grads: &[f32]) {
-    let mut grads = grads.to_vec();
-    let decaying = params.len().min(decay.len);
-    for (w, g) in params[..decaying].iter_mut().zip(&mut grads) {
-        *g = flush(decay.l2.mul_add(*w, *g));
-        *w = flush(*w * (1.0 - decay.share));
+    let mut grads = Cow::Borrowed(grads);
+    if !decay.is_none() {
+        let decaying = params.len().min(decay.len);
+        for (w, g) in params[..decaying].iter_mut().zip(grads.to_mut()) {
+            *g = flush(decay.l2.mul_add(*w, *g));
+            *w = flush(*w * (1.0 - decay.share));
+        }
     }
     let grads = &grads[..];
     match rule {

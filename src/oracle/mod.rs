@@ -7,6 +7,8 @@ mod agreement;
 
 pub use agreement::{Batches, Step};
 
+use std::borrow::Cow;
+
 use threadcount_kernels::update::{Decay, Moving};
 use threadcount_kernels::{Activation, Isa, Team, naive};
 
@@ -218,13 +220,17 @@ impl NaiveNetwork {
 
     fn update(&mut self) {
         self.steps = self.steps.saturating_add(1);
-        let (mut params, mut buffers) = (self.params.clone(), self.buffers.clone());
+        let mut params = std::mem::take(&mut self.params);
+        let mut buffers = std::mem::take(&mut self.buffers);
         self.follow(&self.grads, &mut params, &mut buffers);
         (self.params, self.buffers) = (params, buffers);
     }
 
     /// What the weights add to the loss of each sample.
     fn penalty(&self) -> f64 {
+        if self.objective.l2 == 0.0 {
+            return 0.0;
+        }
         let weights = self.plan.params().iter().filter(|tensor| tensor.decays());
         let weights = weights.flat_map(|tensor| &self.params[tensor.range.clone()]);
         f64::from(self.objective.l2) * weights.map(|&w| f64::from(w).powi(2)).sum::<f64>()
@@ -232,16 +238,17 @@ impl NaiveNetwork {
 
     /// Where the step that was counted last leads by these gradients of the loss.
     fn follow(&self, gradients: &[f32], params: &mut [f32], buffers: &mut [Vec<f32>]) {
-        let mut gradients = gradients.to_vec();
+        let mut gradients = Cow::Borrowed(gradients);
         let mut l2 = 2.0 * self.objective.l2;
         if let Some(limit) = self.clip_norm {
+            let gradients = gradients.to_mut();
             for tensor in self.plan.params().iter().filter(|tensor| tensor.decays()) {
                 let range = tensor.range.clone();
                 naive::vectors::add_multiple(l2, &params[range.clone()], &mut gradients[range]);
             }
             l2 = 0.0;
-            let norm = naive::vectors::sum_of_squares(&gradients).sqrt();
-            naive::vectors::scale((f64::from(limit) / norm).min(1.0) as f32, &mut gradients);
+            let norm = naive::vectors::sum_of_squares(gradients).sqrt();
+            naive::vectors::scale((f64::from(limit) / norm).min(1.0) as f32, gradients);
         }
         for tensor in self.plan.params().iter().filter(|tensor| !tensor.frozen) {
             let range = tensor.range.clone();

@@ -84,11 +84,8 @@ impl Changes {
                 return Err(setting("activation", "this network has no hidden activation"));
             }
         }
-        // What does not fit the epochs is told when they are known to be the last word.
-        let Task { label_smoothing, l2, clip_norm, weight_average, loss, .. } = task;
-        let changed =
-            Task { label_smoothing, l2, clip_norm, weight_average, loss, ..Task::default() };
-        changed.check()?;
+        // Whether the schedule fits the epochs is told when they are known to be the last word.
+        task.check_regularisation()?;
         if let Some(layers) = &self.freeze {
             // Whether there are such layers is known with their names, when the network is planned.
             task.freeze = layers.parse::<Freeze>()?;

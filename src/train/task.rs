@@ -117,6 +117,14 @@ impl Task {
     /// [`Error::Usage`] or [`Error::Setting`] with the setting and its range.
     pub fn check(&self) -> Result<()> {
         self.check_schedule()?;
+        self.check_regularisation()
+    }
+
+    /// Refuses settings of what regularises.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the setting and its range.
+    pub(super) fn check_regularisation(&self) -> Result<()> {
         self.objective().check()?;
         self.clip_norm.map_or(Ok(()), check_clip_norm)?;
         match self.weight_average {

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::update::{self, Decay, Moving, Nesterov, Rule};
+use threadcount_kernels::{Team, vectors};
 
 use crate::error::{Error, Result};
 use crate::names::shortened;
@@ -294,9 +295,11 @@ pub(crate) struct OptimizerState {
     /// Named buffers, each as long as the parameters.
     pub(crate) buffers: Vec<(&'static str, Buffer)>,
     /// Twice the objective's factor: the penalty's gradient by a weight, as a share of it.
-    pub(crate) l2: f32,
+    l2: f32,
     /// The parameters that decay, rising; neighbours as one range.
-    pub(crate) decaying: Vec<Range<usize>>,
+    decaying: Vec<Range<usize>>,
+    /// The largest norm of all gradients together, the penalty's included, with which a step is made.
+    pub(crate) clip_norm: Option<f32>,
 }
 
 impl OptimizerState {
@@ -311,7 +314,8 @@ impl OptimizerState {
         }
         let decaying = plan.params().iter().filter(|tensor| tensor.decays());
         let decaying = joined(decaying.map(|tensor| tensor.range.clone()));
-        Ok(Self { rule, steps: 0, buffers, l2: 2.0 * objective.l2, decaying })
+        let l2 = 2.0 * objective.l2;
+        Ok(Self { rule, steps: 0, buffers, l2, decaying, clip_norm: None })
     }
 
     /// Counts steps. From 2^64 - 1 on, which only a file can hold, the number stays what it is: the
@@ -343,7 +347,39 @@ impl OptimizerState {
         }
         let with = self.decaying.iter().find(|decaying| decaying.contains(&range.start));
         let len = with.map_or(0, |decaying| decaying.end.min(range.end) - range.start);
-        Decay { l2: self.l2, share: self.rule.decay_share(), len }
+        // Clipped gradients have the penalty in them.
+        let l2 = if self.clip_norm.is_none() { self.l2 } else { 0.0 };
+        Decay { l2, share: self.rule.decay_share(), len }
+    }
+
+    /// Makes all gradients, the penalty's among them, no longer than they may be.
+    pub(crate) fn clip(&self, team: &Team, params: &[f32], grads: &mut [f32]) {
+        let Some(limit) = self.clip_norm.map(f64::from) else { return };
+        if self.l2 != 0.0 {
+            for range in &self.decaying {
+                let (params, grads) = (&params[range.clone()], &mut grads[range.clone()]);
+                vectors::add_multiple(team, self.l2, params, grads);
+            }
+        }
+        let norm = vectors::sum_of_squares(team, grads).sqrt();
+        // A norm that is NaN makes all of them NaN.
+        let is_short = norm <= limit;
+        if !is_short {
+            vectors::scale(team, (limit / norm) as f32, grads);
+        }
+    }
+
+    /// Moves these pieces of all parameters by their gradients.
+    pub(crate) fn sweep(
+        &mut self,
+        team: &Team,
+        params: &mut [f32],
+        grads: &[f32],
+        pieces: &[Range<usize>],
+    ) {
+        for piece in pieces {
+            self.moving(params, piece.clone()).step(team, &grads[piece.clone()]);
+        }
     }
 
     /// These of all parameters, which are a piece, ready for the step that `steps` counts last.

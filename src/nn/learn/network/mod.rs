@@ -33,15 +33,13 @@ pub struct Network {
     gradients: BackwardMemory,
     objective: Objective,
     optimizer: OptimizerState,
-    /// The largest norm of all gradients together with which the optimizer steps.
-    clip_norm: Option<f32>,
     /// For batches of one sample, where a kernel trains many of them at once.
     per_sample: Option<PerSample>,
     /// For each unit of the program, whether its layer moves its own parameters.
     steps: Vec<StepIs>,
     /// The parameters that no layer moves itself, in pieces for the optimizer.
     moved_apart: Vec<Range<usize>>,
-    /// All parameters that are not frozen.
+    /// All parameters that are not frozen, in such pieces.
     learning: Vec<Range<usize>>,
     laps: Option<Laps>,
 }
@@ -115,11 +113,10 @@ impl Network {
             gradients: BackwardMemory::new(&model, &workspace, objective.loss)?,
             objective,
             optimizer: OptimizerState::new(optimizer, objective, model.plan())?,
-            clip_norm: None,
             per_sample: PerSample::new(model.plan(), objective, optimizer, max_batch)?,
             steps: Vec::new(),
             moved_apart: Vec::new(),
-            learning: model.plan().learning(),
+            learning: Vec::new(),
             laps: None,
             workspace,
             model,
@@ -219,14 +216,14 @@ impl Network {
             check_clip_norm(norm)?;
             self.step_one_by_one();
         }
-        self.clip_norm = norm;
+        self.optimizer.clip_norm = norm;
         self.share_out_steps();
         Ok(())
     }
 
     /// The largest norm of the gradients with which a step is made.
     pub fn clip_norm(&self) -> Option<f32> {
-        self.clip_norm
+        self.optimizer.clip_norm
     }
 
     /// Has every step made by itself, also with batches of one sample: for whoever looks at the parameters
@@ -237,10 +234,11 @@ impl Network {
 
     /// Decides which layers move their own parameters, and what is left for the optimizer's sweep.
     fn share_out_steps(&mut self) {
-        let Self { model, optimizer, clip_norm, .. } = self;
+        let Self { model, optimizer, .. } = self;
         let of = |unit: &Unit| match unit.layer.step_is() {
             StepIs::PartOfBackward
-                if clip_norm.is_none() && optimizer.pieces(unit.params.clone()).len() == 1 =>
+                if optimizer.clip_norm.is_none()
+                    && optimizer.pieces(unit.params.clone()).len() == 1 =>
             {
                 StepIs::PartOfBackward
             }
@@ -250,7 +248,11 @@ impl Network {
         let units = model.program.iter().zip(&self.steps);
         let apart = units.filter(|(unit, step_is)| **step_is == StepIs::Apart && !unit.frozen);
         let apart = joined(apart.map(|(unit, _)| unit.params.clone()));
-        self.moved_apart = apart.into_iter().flat_map(|range| optimizer.pieces(range)).collect();
+        let pieces = |ranges: Vec<Range<usize>>| -> Vec<Range<usize>> {
+            ranges.into_iter().flat_map(|range| optimizer.pieces(range)).collect()
+        };
+        self.moved_apart = pieces(apart);
+        self.learning = pieces(model.plan().learning());
     }
 
     /// The update rule.
@@ -303,9 +305,7 @@ impl Network {
         let (mut params, zeros) = (self.params().to_vec(), vec![0.0; len]);
         let pieces = self.optimizer.pieces(0..len);
         for _ in 0..steps {
-            for piece in &pieces {
-                self.optimizer.moving(&mut params, piece.clone()).step(team, &zeros[piece.clone()]);
-            }
+            self.optimizer.sweep(team, &mut params, &zeros, &pieces);
         }
     }
 

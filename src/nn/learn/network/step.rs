@@ -1,9 +1,7 @@
 //! What a network does with a batch: a training step, an evaluation, predictions; and on which threads.
 
-use std::ops::Range;
-
+use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
-use threadcount_kernels::{Team, vectors};
 
 use super::Network;
 use crate::data::Targets;
@@ -106,44 +104,10 @@ impl Network {
     /// One step of the optimizer with [`Self::grads`] as they are now. After [`Self::gradients`] the
     /// two are [`Self::train_batch`], to the bit.
     pub fn apply_gradients(&mut self, team: &Team) {
-        self.optimizer.count(1);
-        self.clip(team);
-        let learning = self.learning.iter();
-        let pieces: Vec<_> =
-            learning.flat_map(|range| self.optimizer.pieces(range.clone())).collect();
-        self.sweep(team, &pieces);
-    }
-
-    /// Moves these parameters by their gradients.
-    fn sweep(&mut self, team: &Team, pieces: &[Range<usize>]) {
-        for piece in pieces {
-            let mut moving = self.optimizer.moving(&mut self.model.params, piece.clone());
-            if self.clip_norm.is_some() {
-                // The penalty is in the gradients already.
-                moving.decay.l2 = 0.0;
-            }
-            moving.step(team, &self.gradients.params[piece.clone()]);
-        }
-    }
-
-    /// Makes all gradients, the penalty's among them, no longer than they may be.
-    fn clip(&mut self, team: &Team) {
-        let Self { optimizer, gradients, model, .. } = self;
-        let Some(limit) = self.clip_norm.map(f64::from) else { return };
-        let gradients = &mut gradients.params[..];
-        if optimizer.l2 != 0.0 {
-            for range in &optimizer.decaying {
-                let (weights, gradients) =
-                    (&model.params[range.clone()], &mut gradients[range.clone()]);
-                vectors::add_multiple(team, optimizer.l2, weights, gradients);
-            }
-        }
-        let norm = vectors::sum_of_squares(team, gradients).sqrt();
-        // A norm that is NaN makes all of them NaN.
-        let is_short = norm <= limit;
-        if !is_short {
-            vectors::scale(team, (limit / norm) as f32, gradients);
-        }
+        let Self { optimizer, model, gradients, learning, .. } = self;
+        optimizer.count(1);
+        optimizer.clip(team, &model.params, &mut gradients.params);
+        optimizer.sweep(team, &mut model.params, &gradients.params, learning);
     }
 
     fn pass(
@@ -163,10 +127,9 @@ impl Network {
         self.end_lap(Part::Loss);
         self.backward(team, x, key, then);
         if then == Then::Step && !self.moved_apart.is_empty() {
-            self.clip(team);
-            let pieces = std::mem::take(&mut self.moved_apart);
-            self.sweep(team, &pieces);
-            self.moved_apart = pieces;
+            let Self { optimizer, model, gradients, moved_apart, .. } = self;
+            optimizer.clip(team, &model.params, &mut gradients.params);
+            optimizer.sweep(team, &mut model.params, &gradients.params, moved_apart);
             self.end_lap(Part::Update);
         }
         result
