@@ -398,6 +398,21 @@ fn what_regularises_is_part_of_every_step() {
     }
 }
 
+/// The average is a copy of all numbers, and another one in the checkpoint while that is written.
+#[test]
+fn memory_counts_the_average() {
+    let (task, set) = (convolutional(), Set::new(TAIL, CLASSES));
+    let split = task.selection.apply(&set.dataset, SEED).unwrap();
+    let averaged = Task { weight_average: Some(0.9), ..task.clone() };
+    let [plain, averaged] = [&task, &averaged].map(|task| {
+        let session = Session::new(task, &split, SEED).unwrap();
+        assert_eq!(Session::check(task, &split).unwrap(), session.memory());
+        session.memory()
+    });
+    let numbers = by_hand::network(&task, SIZE, SEED).plan().parameter_count() as u64;
+    assert_eq!(averaged - plain, 2 * 4 * numbers);
+}
+
 /// Single samples of a network that a kernel trains in blocks are trained one by one if something is done
 /// between two steps.
 #[test]

@@ -192,14 +192,7 @@ fn continue_search(args: &Args, settings: &Settings, path: &Path) -> Result<Read
     let record = definition.record(definition.task.clone(), 1);
     let data = of_run(&record, &args.data, settings, Other::Refused)?;
     let threads = settings.threads(&args.compute)?;
-    let own = Isa::from_name(&definition.isa).ok();
-    let isa = settings.isa(&args.compute.isa)?.or(own).unwrap_or_else(Isa::best);
-    if own != Some(isa) {
-        console::warn(&format!(
-            "the search was started on {} and goes on on {isa}: its result may differ in the last bits",
-            definition.isa
-        ));
-    }
+    let isa = settings.resumed_isa(&args.compute.isa, "search", &definition.isa)?;
     let needed = definition.check(&data.split)?;
     Ok(Ready { search, split: data.split, resources: resources(isa, threads), needed })
 }

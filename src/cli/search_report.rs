@@ -193,7 +193,7 @@ const FAR_APART: f64 = 8.0;
 
 fn along(axis: &Axis) -> Along {
     let is_log = match &axis.values {
-        Values::Range { scale, .. } => *scale == Spacing::Log,
+        Values::Range { spacing, .. } => *spacing == Spacing::Log,
         Values::List(values) if axis.option.kind() == ValueKind::Name => {
             return Along::Names(values.clone());
         }
@@ -202,7 +202,7 @@ fn along(axis: &Axis) -> Along {
             let (low, high) = numbers.fold((f64::INFINITY, 0.0_f64), |(low, high), number| {
                 (low.min(number), high.max(number))
             });
-            low > 0.0 && (axis.option.scale == Spacing::Log || high / low >= FAR_APART)
+            low > 0.0 && (axis.option.spacing == Spacing::Log || high / low >= FAR_APART)
         }
     };
     if is_log { Along::Log } else { Along::Linear }

@@ -153,6 +153,22 @@ impl Settings {
         named.map(|name| Ok(Isa::from_name(&name)?)).transpose()
     }
 
+    /// The instruction set that a resumed run or search, `what`, goes on with: its own unless another one
+    /// was asked for, of which people are warned, since it rounds differently.
+    ///
+    /// # Errors
+    /// As [`Self::isa`].
+    pub(super) fn resumed_isa(&self, flag: &IsaFlag, what: &str, started_on: &str) -> Result<Isa> {
+        let own = Isa::from_name(started_on).ok();
+        let isa = self.isa(flag)?.or(own).unwrap_or_else(Isa::best);
+        if own != Some(isa) {
+            console::warn(&format!(
+                "the {what} was started on {started_on} and goes on on {isa}: its result may differ in the last bits"
+            ));
+        }
+        Ok(isa)
+    }
+
     /// The threads and the instruction set, as a pool.
     pub(super) fn pool(&self, flags: &ComputeFlags) -> Result<Pool> {
         let isa = self.isa(&flags.isa)?.unwrap_or_else(Isa::best);

@@ -18,7 +18,7 @@ use crate::train::{
 };
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
-use threadcount_kernels::{Isa, Pool, Team};
+use threadcount_kernels::{Pool, Team};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -256,23 +256,10 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
         before = Some(record.task.epochs);
         record.task = task;
     }
-    let pool = resumed_pool(args, settings, &record)?;
-    Ok(Run { record, folder, split: data.split, pool, before, weights: None })
-}
-
-/// Unless told otherwise, the run goes on with its own instruction set: another one rounds
-/// differently.
-fn resumed_pool(args: &Args, settings: &Settings, record: &Record) -> Result<Pool> {
     let threads = settings.threads(&args.compute)?;
-    let own = Isa::from_name(&record.isa).ok();
-    let isa = settings.isa(&args.compute.isa)?.or(own).unwrap_or_else(Isa::best);
-    if own != Some(isa) {
-        console::warn(&format!(
-            "the run was started on {} and goes on on {isa}: its result may differ in the last bits",
-            record.isa
-        ));
-    }
-    settings::pool(isa, threads)
+    let isa = settings.resumed_isa(&args.compute.isa, "run", &record.isa)?;
+    let pool = settings::pool(isa, threads)?;
+    Ok(Run { record, folder, split: data.split, pool, before, weights: None })
 }
 
 impl Run {

@@ -14,7 +14,7 @@ pub struct ChangeOption {
     /// Its name, as `learning-rate`.
     pub name: &'static str,
     /// How values between two ends are spread, unless somebody says otherwise.
-    pub scale: Spacing,
+    pub spacing: Spacing,
     field: Field,
 }
 
@@ -49,8 +49,8 @@ enum Field {
 
 type Place<T> = fn(&mut Changes) -> &mut Option<T>;
 
-const fn option(name: &'static str, scale: Spacing, field: Field) -> ChangeOption {
-    ChangeOption { name, scale, field }
+const fn option(name: &'static str, spacing: Spacing, field: Field) -> ChangeOption {
+    ChangeOption { name, spacing, field }
 }
 
 impl Changes {

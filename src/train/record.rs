@@ -152,6 +152,32 @@ impl DataRecord {
         dataset.numbered_as(self.first_label, self.classes).map(Arc::new)
     }
 
+    /// Refuses numbers that no set has.
+    ///
+    /// # Errors
+    /// The fault, with the key that it is of.
+    pub(super) fn check(&self) -> std::result::Result<(), String> {
+        if self.shape().is_none() {
+            return Err("data.sample: one to three sizes".to_owned());
+        }
+        ClassList::check(self.first_label, self.classes).map_err(|fault| format!("data.{fault}"))
+    }
+
+    /// Refuses a folder that the file `name` cannot name.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub(super) fn check_origin(&self, name: &str) -> Result<()> {
+        match self.origin.to_str() {
+            Some(_) => Ok(()),
+            None => Err(Error::Usage(format!(
+                "{}: {name} cannot name this folder, whose name is not UTF-8: rename it, or name \
+                 it by a link",
+                self.origin.display()
+            ))),
+        }
+    }
+
     /// The shape of a sample; none for sizes that no sample has.
     pub fn shape(&self) -> Option<Shape> {
         match self.sample[..] {
@@ -195,11 +221,7 @@ impl Record {
                 ),
             });
         }
-        if table.take("checksum").is_some() && !is_whole(text) {
-            return Err("changed since threadcount wrote it: restore it, or take the line \
-                        'checksum' out to go by what it says now"
-                .to_owned());
-        }
+        check_seal(&mut table, text)?;
         let Some(id) = table.take("id") else {
             return Err("not the record of a run: 'id' is missing".to_owned());
         };
@@ -213,11 +235,7 @@ impl Record {
         };
         let task = task.into_table("task").and_then(task_file::read).map_err(broken)?;
         let record: Self = table.rest().map_err(broken)?;
-        if record.data.shape().is_none() {
-            return Err("not the record of a run: data.sample: one to three sizes".to_owned());
-        }
-        ClassList::check(record.data.first_label, record.data.classes)
-            .map_err(|fault| format!("not the record of a run: data.{fault}"))?;
+        record.data.check().map_err(|fault| format!("not the record of a run: {fault}"))?;
         Ok((Self { task, ..record }, id))
     }
 
@@ -234,13 +252,7 @@ impl Record {
                 file.display()
             )));
         }
-        if self.data.origin.to_str().is_none() {
-            return Err(Error::Usage(format!(
-                "{}: run.toml cannot name this folder, whose name is not UTF-8: rename it, or name \
-                 it by a link",
-                self.data.origin.display()
-            )));
-        }
+        self.data.check_origin("run.toml")?;
         let task = self.task.to_toml()?;
         let body = toml::to_string(self)
             .map_err(|error| Error::Failed(format!("cannot write run.toml: {error}")))?;
@@ -256,8 +268,20 @@ pub(super) fn sealed(about: &str, format: u32, body: &str) -> String {
     format!("# {about}\nformat = {format}{CHECKSUM}{}\"\n{body}", checksum(body))
 }
 
+/// Takes the checksum out of what a file says, and refuses one that was changed since.
+pub(super) fn check_seal(table: &mut Table<'_>, text: &str) -> std::result::Result<(), String> {
+    match table.take("checksum") {
+        Some(_) if !is_whole(text) => {
+            Err("changed since threadcount wrote it: restore it, or take the line \
+                                           'checksum' out to go by what it says now"
+                .to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether the lines below the checksum are those that it was computed of.
-pub(super) fn is_whole(text: &str) -> bool {
+fn is_whole(text: &str) -> bool {
     // As it was written, should somebody's editor have changed the ends of the lines.
     let text = text.replace("\r\n", "\n");
     let below = text.split_once(CHECKSUM).and_then(|(_, rest)| rest.split_once("\"\n"));

@@ -103,20 +103,15 @@ impl<'a> Session<'a> {
     /// [`Error::Usage`] if the network or the augmentation does not fit the images, or the schedule not
     /// the epochs; as [`Task::check_classes`].
     pub fn new(task: &'a Task, split: &'a Split, seed: u64) -> Result<Self> {
-        task.check()?;
+        let plan = checked(task, split)?;
         let samples = &split.train;
-        task.augment.check_shape(samples.shape())?;
         let largest = largest_batch(task, samples);
-        let shape = task.input.of(samples.shape())?;
-        let plan = task.plan(shape, samples.classes())?;
-        check_memory(memory(task, &plan, samples))?;
         let model = Model::of(plan, seed)?;
         let mut network = Network::of(model, task.objective(), task.optimizer, largest)?;
         network.clip_gradients(task.clip_norm)?;
         if task.weight_average.is_some() {
             network.step_one_by_one();
         }
-        task.check_classes(samples, network.plan().output().len())?;
         Ok(Self {
             task,
             split,
@@ -131,6 +126,15 @@ impl<'a> Session<'a> {
             batch: Batch::new(samples, largest)?,
             thread_choice: ThreadChoice::default(),
         })
+    }
+
+    /// Whether there can be such a run, without its memory being taken or a weight being drawn; and the bytes
+    /// that it takes, as [`Self::memory`].
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn check(task: &Task, split: &Split) -> Result<u64> {
+        checked(task, split).map(|plan| memory(task, &plan, &split.train))
     }
 
     /// Begins with these weights in place of those that are drawn, before anything is trained. Inputs are
@@ -383,6 +387,19 @@ impl<'a> Session<'a> {
     pub fn test_predictions(&mut self, team: &Team) -> Result<Vec<Option<u8>>> {
         super::score::predictions(&mut self.network, team, &self.split.test, &self.scale)
     }
+}
+
+/// The network of a run that can be.
+fn checked(task: &Task, split: &Split) -> Result<Plan> {
+    task.check()?;
+    let samples = &split.train;
+    task.augment.check_shape(samples.shape())?;
+    let plan = task.plan(task.input.of(samples.shape())?, samples.classes())?;
+    check_memory(memory(task, &plan, samples))?;
+    task.loss.check(&plan)?;
+    task.optimizer.check()?;
+    task.check_classes(samples, plan.output().len())?;
+    Ok(plan)
 }
 
 /// The most samples of a batch, in training and evaluation.

@@ -105,6 +105,16 @@ pub enum Holds {
     Counter,
 }
 
+impl Holds {
+    /// The shape of the other framework's tensor, as its file has it.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Self::All(_, view) | Self::Bias(_, view) | Self::Added(_, view) => &view.shape,
+            Self::Counter => &[],
+        }
+    }
+}
+
 /// Where the elements of another framework's tensor lie in ours: the one at `[i, j, ...]` of `axes` is
 /// ours at `i * stride + j * stride + ...`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,7 +31,7 @@ pub enum Values {
         /// The largest.
         high: f64,
         /// How they are spread.
-        scale: Spacing,
+        spacing: Spacing,
     },
 }
 
@@ -75,7 +75,7 @@ impl Axis {
         if option.kind() == ValueKind::Name {
             return fault("its values are names, which have no range: list them".to_owned());
         }
-        let (ends, scale) = match rest.rsplit_once(':') {
+        let (ends, spacing) = match rest.rsplit_once(':') {
             Some((ends, "log")) => (ends, Spacing::Log),
             Some((ends, "linear")) => (ends, Spacing::Linear),
             Some((_, other)) => {
@@ -84,7 +84,7 @@ impl Axis {
                     shortened(other)
                 ));
             }
-            None => (rest, option.scale),
+            None => (rest, option.spacing),
         };
         let Some((low, high)) = ends.split_once("..") else {
             return fault(format!("'{}' is no range such as 1e-4..1e-2", shortened(rest)));
@@ -99,12 +99,12 @@ impl Axis {
         if !(low < high && low.is_finite() && high.is_finite()) {
             return fault(format!("a range goes from a number to a larger one, not {low}..{high}"));
         }
-        if scale == Spacing::Log && low <= 0.0 {
+        if spacing == Spacing::Log && low <= 0.0 {
             return fault(format!(
                 "a logarithmic range begins above 0, not at {low}; write {low}..{high}:linear"
             ));
         }
-        Ok(Self { option, values: Values::Range { low, high, scale } })
+        Ok(Self { option, values: Values::Range { low, high, spacing } })
     }
 
     /// Either of the two, as `Display` writes them.
@@ -125,13 +125,13 @@ impl Axis {
                 let pick = (share * values.len() as f64) as usize;
                 values[pick.min(values.len() - 1)].clone()
             }
-            &Values::Range { low, high, scale } if self.option.kind() == ValueKind::Whole => {
+            &Values::Range { low, high, spacing } if self.option.kind() == ValueKind::Whole => {
                 // Each whole number has the part of the scale from itself to the next one.
-                let number = between(low, high + 1.0, scale, share).floor();
+                let number = between(low, high + 1.0, spacing, share).floor();
                 number.clamp(low, high).to_string()
             }
-            &Values::Range { low, high, scale } => {
-                let number = rounded(between(low, high, scale, share));
+            &Values::Range { low, high, spacing } => {
+                let number = rounded(between(low, high, spacing, share));
                 number.clamp(low, high).to_string()
             }
         }
@@ -139,8 +139,8 @@ impl Axis {
 }
 
 /// The number at this share of the way from `low` to `high`.
-fn between(low: f64, high: f64, scale: Spacing, share: f64) -> f64 {
-    match scale {
+fn between(low: f64, high: f64, spacing: Spacing, share: f64) -> f64 {
+    match spacing {
         Spacing::Linear => low + share * (high - low),
         Spacing::Log => libm::exp(libm::log(low) + share * (libm::log(high) - libm::log(low))),
     }
@@ -169,9 +169,9 @@ impl fmt::Display for Axis {
                 // A single value with commas in it is not several.
                 if has_commas && values.len() == 1 { write!(f, ";") } else { Ok(()) }
             }
-            Values::Range { low, high, scale } => {
-                let scale = if *scale == Spacing::Log { "log" } else { "linear" };
-                write!(f, "{low}..{high}:{scale}")
+            Values::Range { low, high, spacing } => {
+                let spacing = if *spacing == Spacing::Log { "log" } else { "linear" };
+                write!(f, "{low}..{high}:{spacing}")
             }
         }
     }
@@ -207,14 +207,14 @@ mod tests {
         for text in texts {
             assert_eq!(Axis::parse(text).unwrap().to_string(), text);
         }
-        let scale = |text| match Axis::range(text).unwrap().values {
-            Values::Range { low, high, scale } => (low, high, scale),
+        let spacing = |text| match Axis::range(text).unwrap().values {
+            Values::Range { low, high, spacing } => (low, high, spacing),
             Values::List(_) => panic!(),
         };
-        assert_eq!(scale("learning-rate=1e-4..1e-2"), (1e-4, 1e-2, Spacing::Log));
-        assert_eq!(scale("learning-rate=1e-4..1e-2:linear"), (1e-4, 1e-2, Spacing::Linear));
-        assert_eq!(scale("dropout=0.1..0.5"), (0.1, 0.5, Spacing::Linear));
-        assert_eq!(scale("warm-up=0.1 .. 0.5:log"), (0.1, 0.5, Spacing::Log));
+        assert_eq!(spacing("learning-rate=1e-4..1e-2"), (1e-4, 1e-2, Spacing::Log));
+        assert_eq!(spacing("learning-rate=1e-4..1e-2:linear"), (1e-4, 1e-2, Spacing::Linear));
+        assert_eq!(spacing("dropout=0.1..0.5"), (0.1, 0.5, Spacing::Linear));
+        assert_eq!(spacing("warm-up=0.1 .. 0.5:log"), (0.1, 0.5, Spacing::Log));
     }
 
     #[test]

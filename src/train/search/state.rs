@@ -6,7 +6,7 @@ use super::space::{Settings, Space};
 use crate::data::Split;
 use crate::toml_file::{Fault, Table};
 use crate::train::history::Epoch;
-use crate::train::record::{is_whole, sealed};
+use crate::train::record::{check_seal, sealed};
 use crate::train::stopping::improves;
 use crate::train::{DataRecord, Keep, Record, Session, Task, task_file};
 use crate::{Error, Result};
@@ -139,12 +139,11 @@ impl Definition {
     /// Says that all trials can be trained on these samples, and how many bytes of memory each takes.
     ///
     /// # Errors
-    /// As [`Definition::tasks`] and [`Session::new`].
+    /// As [`Definition::tasks`] and [`Session::check`].
     pub fn check(&self, split: &Split) -> Result<Vec<u64>> {
         let trials = self.trials()?;
         let check = |((number, settings), task): ((usize, &Settings), &Task)| {
-            let session = Session::new(task, split, self.seed);
-            let memory = session.map(|session| session.memory());
+            let memory = Session::check(task, split);
             memory.map_err(|error| self.locate(number, settings, error))
         };
         (1..).zip(&trials).zip(&self.tasks()?).map(check).collect()
@@ -198,13 +197,7 @@ impl Definition {
     /// [`Error::Usage`] for what no file can name, as a layer of one's own.
     pub(super) fn text(&self, rows: &[Row]) -> Result<String> {
         let Self { version, recipe, seed, isa, metric, halving, space, task, data } = self;
-        if data.origin.to_str().is_none() {
-            return Err(Error::Usage(format!(
-                "{}: search.toml cannot name this folder, whose name is not UTF-8: rename it, or name \
-                 it by a link",
-                data.origin.display()
-            )));
-        }
+        data.check_origin("search.toml")?;
         let plain = Plain {
             version: version.clone(),
             recipe: recipe.clone(),
@@ -237,11 +230,7 @@ impl Definition {
                 "it has format {format}, where this version of threadcount reads {FORMAT}"
             ));
         }
-        if table.take("checksum").is_some() && !is_whole(text) {
-            return Err("changed since threadcount wrote it: restore it, or take the line \
-                        'checksum' out to go by what it says now"
-                .to_owned());
-        }
+        check_seal(&mut table, text)?;
         let Some(task) = table.take("task") else {
             return Err("not the file of a search: [task] is missing".to_owned());
         };
@@ -252,9 +241,7 @@ impl Definition {
         let space = axes.and_then(|axes| Space::new(axes, plain.draws)).map_err(broken)?;
         let Plain { version, recipe, seed, isa, metric, halving, axes: _, draws: _, data, results } =
             plain;
-        if data.shape().is_none() {
-            return Err("not the file of a search: data.sample: one to three sizes".to_owned());
-        }
+        data.check().map_err(|fault| format!("not the file of a search: {fault}"))?;
         let definition = Self { version, recipe, seed, isa, metric, halving, space, task, data };
         let trials = definition.tasks().map_err(broken)?.len();
         let rungs = definition.rungs().len();
@@ -342,6 +329,8 @@ mod tests {
         refused(&open.replace("batch-size=2,4", "batch-siz=2,4"), "did you mean");
         refused(&open.replace("batch-size=2,4", "batch-size=2,0"), "at least 1");
         refused(&open.replace("halving = 3", "halving = 1"), "2 trials or more");
+        refused(&open.replace("classes = 2\n", "classes = 0\n"), "data.classes: 1 to 256");
+        refused(&open.replace("classes = 2\n", "classes = 9999\n"), "data.classes: 1 to 256");
         let other = "[[results]]\ntrial = 3\nrung = 1\nepochs = 1\n\n[task]";
         refused(&open.replace("[task]", other), "of no trial");
         refused(&open.replace("metric = \"val_loss\"", "metric = \"loss\""), "val_accuracy");

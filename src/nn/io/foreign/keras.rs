@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{copy, has_shape, layers};
 use crate::nn::io::weights::{Found, InitialWeights, fill_layer};
 use crate::nn::model::Model;
-use crate::nn::model::exchange::{Framework, Holds};
+use crate::nn::model::exchange::Framework;
 use crate::{Error, Result};
 
 /// Fills the layers that are not `new`; returns the names of arrays that are left out.
@@ -47,13 +47,7 @@ pub(crate) fn assign(
         let planned = &plan.layers()[index];
         for (expected, found) in layer.tensors.iter().zip(own) {
             if !has_shape(expected, &found.shape) {
-                let shape = match &expected.holds {
-                    Holds::All(_, view) | Holds::Bias(_, view) | Holds::Added(_, view) => {
-                        &view.shape[..]
-                    }
-                    Holds::Counter => &[],
-                };
-                return Err(weights.misfit(found, shape, &planned.name));
+                return Err(weights.misfit(found, expected.holds.shape(), &planned.name));
             }
         }
         let find = |name: &str| {

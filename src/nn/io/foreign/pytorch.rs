@@ -231,13 +231,7 @@ impl<'a> Module<'a> {
                 continue;
             };
             if !has_shape(expected, &found.shape) {
-                let shape = match &expected.holds {
-                    Holds::All(_, view) | Holds::Bias(_, view) | Holds::Added(_, view) => {
-                        view.shape.clone()
-                    }
-                    Holds::Counter => Vec::new(),
-                };
-                return Fit::OtherShape(found, shape);
+                return Fit::OtherShape(found, expected.holds.shape().to_vec());
             }
         }
         Fit::Well
