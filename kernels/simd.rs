@@ -30,6 +30,9 @@ pub struct Tuning {
     /// those for which there is a kernel (`gemm::tile`). The largest tile is the last by two vectors:
     /// with 32 registers 14 x 2 sums, two vectors of B and a broadcast of A; with 16, 6 x 2.
     pub heights: &'static [usize],
+    /// Rows of the largest tile of three vectors, 8, or 0 where there are too few registers for such: 8 x 3
+    /// sums, three vectors of B and a broadcast of A are 28 of 32.
+    pub wide_rows: usize,
     /// Columns that are multiplied with four rows at once in products of few columns, 1 to 5: 4 x 5 sums,
     /// 4 vectors of A and one of B are 25 of 32 registers; 4 x 2 sums are 13 of 16.
     pub dot_cols: usize,
@@ -48,6 +51,7 @@ impl Tuning {
     /// are used, whose bits differ from those of tiles. So a new measurement of it changes results.
     pub(crate) const WIDEST: Self = Self {
         heights: &[1, 2, 4, 8, 10, 12, 14],
+        wide_rows: 8,
         dot_cols: 5,
         filter_vectors: 2,
         turn_b: 0.45,

@@ -6,6 +6,7 @@ use super::pack::MAX_MR;
 use crate::activation::Activation;
 use crate::simd::{Kernel, Simd};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// The sums of a tile in memory, and room for as many more rows as a vector has lanes.
 #[repr(C)]
@@ -56,6 +57,45 @@ pub(crate) struct StripOutput<'a> {
 }
 
 impl<'a> StripOutput<'a> {
+    /// The epilogue of the strip's rows from `row` on.
+    pub(super) fn epilogue_from(&self, row: usize) -> StripEpilogue {
+        match *self.epilogue {
+            StripEpilogue::Bias { bias, activation } if self.by_column => {
+                StripEpilogue::Bias { bias: bias.wrapping_add(row), activation }
+            }
+            StripEpilogue::Derivative { y, rs, cs, activation } => {
+                let along_rows = if self.by_column { cs } else { rs };
+                StripEpilogue::Derivative {
+                    y: y.wrapping_add(row * along_rows),
+                    rs,
+                    cs,
+                    activation,
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Some rows of the strip, those beyond its height included, with their epilogue.
+    pub(super) fn some_rows<'e>(
+        &self,
+        rows: Range<usize>,
+        epilogue: &'e StripEpilogue,
+    ) -> StripOutput<'e> {
+        let some = |of: &[*mut f32; MAX_MR]| {
+            let mut some = [of[MAX_MR - 1]; MAX_MR];
+            some[..rows.len()].copy_from_slice(&of[rows.clone()]);
+            some
+        };
+        StripOutput {
+            rows: some(&self.rows),
+            partial: self.partial.as_ref().map(some),
+            height: rows.len().min(self.height - rows.start),
+            epilogue,
+            ..*self
+        }
+    }
+
     /// The same, but these rows, and not C, hold the sums of all blocks of K before the last. The old
     /// values of C are added to the complete sum only.
     pub(crate) fn with_sums_apart(
@@ -98,14 +138,21 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
         None if is_plain && output.beta.is_some() => Some(&output.rows),
         partial => partial.as_ref(),
     };
-    let mask = simd.mask_first(live);
-    let is_masked = NV == 1 && live < S::LANES;
+    // The last of an odd number of vectors may be incomplete.
+    let last = NV - 1;
+    let mask = simd.mask_first(live - last * S::LANES);
+    let is_masked = NV % 2 == 1 && live < NV * S::LANES;
     // SAFETY: inside C by the caller's promise.
     unsafe {
         if let Some(rows) = old {
             if is_masked {
                 for i in 0..MR {
-                    tile[i][0] = simd.add(tile[i][0], simd.load_masked(rows[i].add(col), mask));
+                    for v in 0..last {
+                        let old = simd.load(rows[i].add(col + v * S::LANES));
+                        tile[i][v] = simd.add(tile[i][v], old);
+                    }
+                    let old = simd.load_masked(rows[i].add(col + last * S::LANES), mask);
+                    tile[i][last] = simd.add(tile[i][last], old);
                 }
             } else {
                 for i in 0..MR {
@@ -119,7 +166,11 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
         if is_plain && apply_plain::<S, MR, NV>(simd, &mut tile, output, col, live) {
             if is_masked {
                 for i in 0..MR {
-                    simd.store_masked(output.rows[i].add(col), tile[i][0], mask);
+                    for v in 0..last {
+                        simd.store(output.rows[i].add(col + v * S::LANES), tile[i][v]);
+                    }
+                    let place = output.rows[i].add(col + last * S::LANES);
+                    simd.store_masked(place, tile[i][last], mask);
                 }
             } else {
                 for i in 0..MR {
@@ -174,10 +225,14 @@ unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
     }
     let mut biases = [simd.splat(0.0); NV];
     for v in 0..NV {
-        // SAFETY: one bias for each column; a single vector may be incomplete.
+        // SAFETY: one bias for each column.
         biases[v] = unsafe {
             let bias = bias.add(col + v * S::LANES);
-            if NV == 1 { simd.load_masked(bias, simd.mask_first(live)) } else { simd.load(bias) }
+            if NV % 2 == 1 && v == NV - 1 {
+                simd.load_masked(bias, simd.mask_first(live - v * S::LANES))
+            } else {
+                simd.load(bias)
+            }
         };
     }
     for i in 0..MR {

@@ -54,6 +54,7 @@ unsafe impl Simd for Avx2 {
     const LANES: usize = 8;
     const TUNING: &'static Tuning = &Tuning {
         heights: &[1, 2, 4, 6],
+        wide_rows: 0,
         dot_cols: 2,
         filter_vectors: 1,
         turn_b: 0.8,

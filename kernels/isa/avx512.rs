@@ -180,7 +180,8 @@ unsafe impl Simd for Avx512 {
         const SUBNORMAL: i32 = 0x20;
         unsafe {
             let is_below = _mm512_fpclass_ps_mask::<{ NEGATIVE_ZERO | SUBNORMAL }>(a);
-            _mm512_mask_blend_ps(is_below, a, _mm512_setzero_ps())
+            let exponent = _mm512_castsi512_ps(_mm512_set1_epi32(0x7F80_0000));
+            _mm512_mask_and_ps(a, is_below, a, exponent)
         }
     }
     #[inline(always)]

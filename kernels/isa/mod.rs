@@ -142,3 +142,47 @@ impl fmt::Display for Isa {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::{Simd, flush};
+
+    /// Flushes floats, a vector at a time.
+    struct Flush<'a>(&'a mut [f32]);
+
+    impl Kernel for Flush<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            for chunk in self.0.chunks_exact_mut(S::LANES) {
+                // SAFETY: the chunk has LANES floats.
+                unsafe { simd.store(chunk.as_mut_ptr(), simd.flush(simd.load(chunk.as_ptr()))) };
+            }
+        }
+    }
+
+    #[test]
+    fn flush_has_the_bits_of_its_scalar_twin() {
+        let largest_subnormal = f32::from_bits(f32::MIN_POSITIVE.to_bits() - 1);
+        let positive = [
+            0.0,
+            f32::from_bits(1),
+            largest_subnormal,
+            f32::MIN_POSITIVE,
+            1.0,
+            f32::MAX,
+            f32::INFINITY,
+            f32::NAN,
+        ];
+        let numbers: Vec<f32> = positive.into_iter().flat_map(|x| [x, -x]).collect();
+        let bits = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let expected: Vec<f32> = numbers.iter().map(|&x| flush(x)).collect();
+        for isa in Isa::detected() {
+            let mut flushed = numbers.clone();
+            isa.run(Flush(&mut flushed));
+            assert_eq!(bits(&flushed), bits(&expected), "{isa}");
+        }
+    }
+}

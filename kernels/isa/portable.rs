@@ -33,6 +33,7 @@ unsafe impl Simd for Portable {
     const LANES: usize = 4;
     const TUNING: &'static Tuning = &Tuning {
         heights: &[1, 2, 4, 6],
+        wide_rows: 0,
         dot_cols: 2,
         filter_vectors: 1,
         turn_b: 0.8,
