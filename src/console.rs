@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 /// Writes results to stdout.
 ///
 /// # Errors
-/// [`Error::Io`], with the kind `BrokenPipe` if nobody reads any more.
+/// [`Error::Io`], with the kind `BrokenPipe` if the reader has gone.
 pub fn print(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::io("stdout"))

@@ -1,5 +1,5 @@
-//! The one error type of the crate: every failure a person can meet, each ending in one line that
-//! names the thing, the fault and the mend, and in the exit code that the command line promises.
+//! The one error type of the crate: every failure that a user can meet. Each becomes one line that names the
+//! thing, the fault and the remedy, and the exit code that the command line promises.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 /// `Result` with the crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A failure that is told to the user in one line.
+/// A failure that is reported to the user in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The command line, an environment variable or the configuration file asks for something
     /// that does not exist or does not fit together.
     #[error("{0}")]
     Usage(String),
-    /// A file of the data or of a run is missing or is not what it has to be.
+    /// A file of the data or of a run is missing or not valid.
     #[error("{}: {fault}", path.display())]
     Data {
         /// The file, or the folder it was looked for in.
@@ -33,7 +33,7 @@ pub enum Error {
     /// A setting has a value that it cannot have, or does not fit what is to be trained.
     #[error("{name}: {fault}")]
     Setting {
-        /// Its name, as `learning-rate`.
+        /// Its name, such as `learning-rate`.
         name: &'static str,
         /// What is wrong with it, and what to do.
         fault: String,
@@ -56,7 +56,7 @@ pub enum Error {
         /// The bytes that the machine has, if that is known.
         machine: Option<u64>,
     },
-    /// A folder that was to be a new run's holds one already, which is left as it is.
+    /// The folder for a new run already holds a run, which is left as it is.
     #[error("{} already holds a run", path.display())]
     RunExists {
         /// The folder.
@@ -68,7 +68,7 @@ pub enum Error {
         /// The run's folder.
         path: PathBuf,
     },
-    /// The loss of an epoch is no finite number.
+    /// The loss of an epoch is not a finite number.
     #[error(
         "training diverged: the loss of epoch {epoch} is not a finite number; try a learning rate \
          below {learning_rate}"
@@ -76,7 +76,7 @@ pub enum Error {
     Diverged {
         /// The epoch, from 1.
         epoch: usize,
-        /// The rate that was too high.
+        /// The learning rate of that epoch, which may be too high.
         learning_rate: f32,
     },
     /// The work itself failed: a run has not finished, threads cannot be started.

@@ -9,16 +9,16 @@ use tempfile::NamedTempFile;
 /// Puts `bytes` at `path` through a temporary file in the same folder and a rename.
 ///
 /// # Errors
-/// [`Error::Io`], and the file that stood there is untouched.
+/// [`Error::Io`]; then the file that was there before is unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || temporary(path, bytes)?.persist(path).map_err(|e| e.error);
     write().map(drop).map_err(Error::io(path))
 }
 
-/// Like [`write_atomically`], but only if nothing stands at `path`.
+/// Like [`write_atomically`], but only if there is nothing at `path`.
 ///
 /// # Errors
-/// [`Error::Io`], of kind `AlreadyExists` if something does.
+/// [`Error::Io`], of kind `AlreadyExists` if there is.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || temporary(path, bytes)?.persist_noclobber(path).map_err(|e| e.error);
     write().map(drop).map_err(Error::io(path))

@@ -36,9 +36,9 @@
 //! The library prints nothing, installs no handlers, and without the feature `program` builds without
 //! the command line's dependencies. Errors are of one type, [`Error`], whose variants can be matched on.
 //!
-//! # The rooms
-//! In the order data flows; a room uses only what stands above it. (`program` marks what only the
-//! feature of that name has.)
+//! # Modules
+//! In the order data flows; a module uses only what is above it. (`program` marks what only the feature of
+//! that name has.)
 //!
 //! ```text
 //! kernels          slices, shapes, strides: a crate of its own
@@ -62,17 +62,19 @@
 //!
 //! [`random`], [`error`], [`files`] and (program) `console` serve them all.
 //!
-//! # What one change costs
+//! # Where to make a change
 //! - **A layer**: its file in `nn/model/layers/`, three lines in that folder's `mod.rs`, and its kernel with
-//!   the twin if there is none yet. [`LayerKind`](nn::LayerKind) is all that anybody asks of it; tests and
-//!   benchmarks walk [`KINDS`](nn::KINDS).
-//! - **A layer's layout in PyTorch and Keras**: [`LayerKind::exchange`](nn::LayerKind::exchange), in its own file.
-//! - **A layer of one's own**: [`LayerKind`](nn::LayerKind) for it; see `examples/own_layer.rs`.
+//!   a plain-loop twin if there is none yet. [`LayerKind`](nn::LayerKind) is its whole interface; tests and
+//!   benchmarks iterate over [`KINDS`](nn::KINDS).
+//! - **A layer's layout in PyTorch and Keras**: [`LayerKind::exchange`](nn::LayerKind::exchange), in its own
+//!   file.
+//! - **A user-defined layer**: an implementation of [`LayerKind`](nn::LayerKind); see
+//!   `examples/own_layer.rs`.
 //! - **An optimizer or a loss**: a variant of [`Optimizer`](nn::Optimizer) or [`Loss`](nn::Loss), its kernel
 //!   and twin.
-//! - **A recipe**: its entry in its report's file; **a setting of a task**: its field, with its value in
-//!   the default of [`Task`](train::Task), and a line in `train/task_file.rs`, without which it does not build.
-//! - **An instruction set**: its file in `kernels/isa/` and its row there.
+//! - **A recipe**: its entry in its report's file; **a setting of a task**: its field, with its value in the
+//!   default of [`Task`](train::Task), and a line in `train/task_file.rs`, without which it does not compile.
+//! - **An instruction set**: its file in `kernels/isa/` and its entry there.
 
 #[cfg(feature = "program")]
 pub mod bench;

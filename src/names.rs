@@ -12,10 +12,10 @@ pub(crate) fn nearest<'a>(
     best.filter(|(score, _)| *score > 0.7).map(|(_, c)| c)
 }
 
-/// The most characters of a foreign text that a message repeats.
+/// The most characters of quoted input that a message repeats.
 const ECHO: usize = 60;
 
-/// No more of a text than a message can bear: on one line, without what steers a terminal.
+/// A text as a message shows it: not too long, on one line, with control characters escaped.
 pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(ECHO) {
         None => visible(text),
@@ -23,7 +23,7 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
-/// The same of a message with a long value in its middle.
+/// Shortens a message in its middle, where its long value is, to about `most` characters.
 pub(crate) fn shortened_middle(message: &str, most: usize) -> String {
     let message = message.replace(['\n', '\r'], " ");
     let characters = message.chars().count();

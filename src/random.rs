@@ -11,7 +11,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 pub enum Purpose {
     /// Initial weights, one stream per parameter tensor.
     Init = 1,
-    /// Cutting a data set into training, validation and test samples.
+    /// Splitting a data set into training, validation and test samples.
     Split = 2,
     /// The order of the samples in one epoch.
     Shuffle = 3,
@@ -38,7 +38,7 @@ pub struct Key(u64);
 impl Key {
     /// The root of all streams of one purpose under a seed.
     pub fn new(seed: u64, purpose: Purpose) -> Self {
-        // Mixed twice: mixed once like a field, seed and purpose could change places.
+        // Mixed twice: if it were mixed once, like a field, seed and purpose could change places.
         Self(mix(mix(seed))).with(purpose as u64)
     }
 

@@ -1,5 +1,5 @@
-//! TOML that people write: reading it with faults that name the line, the key and the nearest name that
-//! there is, and writing single values.
+//! TOML that people write: reading it, with faults that name the line, the key and the nearest known name,
+//! and writing single values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,13 +18,13 @@ use crate::names::{nearest, shortened, shortened_middle};
 
 /// The largest file that is read: a thousand layers are some 60 kB.
 const MOST_BYTES: u64 = 1 << 20;
-/// The longest message of the parser's that is repeated whole.
+/// The longest message of the parser that is repeated whole.
 const LONGEST: usize = 180;
 
-/// The text of a file that somebody may have written.
+/// The text of a file that may be written by hand.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Usage`] if it is too large, or no text.
+/// [`Error::Io`]; [`Error::Usage`] if it is too large, or not text.
 pub(crate) fn read_text(path: &Path) -> crate::Result<String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::io(path))?;
@@ -53,18 +53,18 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
-    /// One in this line, counted from 1.
+    /// A fault in this line, counted from 1.
     pub(crate) fn at(line: usize, message: impl Into<String>) -> Self {
         Self { line: Some(line), message: message.into() }
     }
 
-    /// The fault of a part that is called so.
+    /// The same fault, with the name of its part before it.
     pub(crate) fn of(self, part: &str) -> Self {
         Self { message: format!("{part}: {}", self.message), ..self }
     }
 }
 
-/// A table of a document that is taken apart key by key.
+/// A table of a document, whose values are taken out key by key.
 pub(crate) struct Table<'t> {
     text: &'t str,
     table: Spanned<DeTable<'t>>,
@@ -94,7 +94,7 @@ impl<'t> Table<'t> {
             .collect()
     }
 
-    /// What is left, whose keys must all be known to `T`.
+    /// What is left as a `T`, which must know all of its keys.
     pub(crate) fn rest<T: DeserializeOwned>(self) -> Result<T, Fault> {
         let Self { text, table, known } = self;
         T::deserialize(Deserializer::from(table)).map_err(|error| fault(text, &error, &known))
@@ -120,12 +120,12 @@ pub(crate) struct Value<'t> {
 }
 
 impl<'t> Value<'t> {
-    /// The text, of a string.
+    /// The text, if it is a string.
     pub(crate) fn as_str(&self) -> Option<&str> {
         self.value.get_ref().as_str()
     }
 
-    /// A string, or the digits of a whole number of any size, as they would stand on a command line.
+    /// A string, or the digits of a whole number of any size, as on a command line.
     #[cfg(feature = "program")]
     pub(crate) fn as_text(&self) -> Option<String> {
         match self.value.get_ref() {
@@ -144,7 +144,7 @@ impl<'t> Value<'t> {
         self.value.get_ref().type_str()
     }
 
-    /// The elements, of an array.
+    /// The elements, if it is an array.
     pub(crate) fn into_elements(self, what: &str) -> Result<Vec<Self>, Fault> {
         let Self { text, value } = self;
         match value {
@@ -160,7 +160,7 @@ impl<'t> Value<'t> {
         }
     }
 
-    /// The table, of a table.
+    /// The table, if it is a table.
     pub(crate) fn into_table(self, what: &str) -> Result<Table<'t>, Fault> {
         let Self { text, value } = self;
         let span = value.span();
@@ -177,7 +177,7 @@ impl<'t> Value<'t> {
         line(self.text, self.value.span())
     }
 
-    /// As whatever `read` makes of it.
+    /// Converts it with `read`.
     pub(crate) fn read<T>(
         self,
         read: impl FnOnce(ValueDeserializer<'t>) -> Result<T, toml::de::Error>,
@@ -207,7 +207,7 @@ pub(crate) fn unknown(what: &str, name: &str, names: &[&str]) -> String {
     format!("unknown {what} '{name}'{hint} (there are {})", names.join(", "))
 }
 
-/// A value as it stands behind a key.
+/// A value as it is written after a key.
 pub(crate) fn inline<T: Serialize>(value: &T) -> Result<String, toml::ser::Error> {
     let mut text = String::new();
     value.serialize(toml::ser::ValueSerializer::new(&mut text))?;
@@ -218,7 +218,7 @@ fn line(text: &str, span: Range<usize>) -> usize {
     1 + text.as_bytes()[..span.start.min(text.len())].iter().filter(|&&b| b == b'\n').count()
 }
 
-/// What serde and the parser say, as people say it. `known` are keys that were taken out before.
+/// An error of serde or the parser in plain words. `known` are keys that were taken out before.
 fn fault(text: &str, error: &toml::de::Error, known: &[&'static str]) -> Fault {
     let span = error.span();
     let at = span.clone().map(|span| line(text, span));
@@ -256,7 +256,7 @@ fn friendly(text: &str, span: Option<Range<usize>>, message: &str, known: &[&str
     }
 }
 
-/// serde's "invalid type: integer `0`, expected a nonzero usize" in the words of people.
+/// serde's "invalid type: integer `0`, expected a nonzero usize" in plain words.
 fn wrong_value(message: &str) -> Option<String> {
     if let Some(wanted) = message.strip_prefix("wanted ") {
         return Some(format!("{} belongs here", in_words(wanted)));
@@ -280,7 +280,7 @@ fn wrong_value(message: &str) -> Option<String> {
     Some(format!("{} belongs here, not {given}", in_words(wanted)))
 }
 
-/// What serde and Rust call a kind of value, as TOML's documentation does.
+/// The name of a kind of value in TOML's documentation, given the name that serde or Rust uses.
 fn in_words(kind: &str) -> &str {
     match kind {
         "a nonzero usize" => "a whole number from 1 up",
@@ -296,7 +296,7 @@ fn in_words(kind: &str) -> &str {
     }
 }
 
-/// The key whose value lies there.
+/// The key whose value is at `span`.
 fn key_before(text: &str, span: Range<usize>) -> Option<String> {
     let before = text.get(..span.start)?.trim_end().strip_suffix('=')?.trim_end();
     let is_key = |c: char| c.is_alphanumeric() || c == '-' || c == '_';

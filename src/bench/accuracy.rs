@@ -1,5 +1,5 @@
 //! Time to accuracy: how long a recipe trains until the test samples are classified as well as its report
-//! claims. Unlike a rate, it cannot be bettered by training worse.
+//! claims. Unlike a rate, it cannot be improved by training worse.
 
 use crate::Result;
 use crate::data::Split;
@@ -15,7 +15,7 @@ pub struct Attempt {
     /// Epochs trained.
     pub epochs: usize,
     /// Wall time of training and of the recipe's own validation until then. The evaluations on the test
-    /// samples, which only this measurement asks for, are not in it.
+    /// samples, which only this measurement asks for, are not included.
     pub seconds: f64,
     /// The highest accuracy on the test samples after any epoch.
     pub best_accuracy: f64,
@@ -24,16 +24,17 @@ pub struct Attempt {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With the accuracy.
+    /// It reached the accuracy.
     Reached,
-    /// With its last epoch.
+    /// Its last epoch ended without the accuracy.
     Missed,
-    /// The watcher said stop.
+    /// The watcher stopped it.
     Interrupted,
 }
 
 impl Attempt {
-    /// The run in the middle of them by time; one that missed took forever. `None` if that one did.
+    /// The run with the median time, where a run that missed the accuracy counts as endless. `None` if the
+    /// median run is endless.
     pub fn median(attempts: &[Self]) -> Option<&Self> {
         let mut sorted: Vec<_> = attempts.iter().collect();
         let time = |attempt: &Self| match attempt.outcome {
@@ -45,8 +46,8 @@ impl Attempt {
     }
 }
 
-/// Trains until `accuracy` is reached on the test samples, looked at after every epoch, or the task is
-/// finished; then with the weights that it keeps. `watch` is the session's.
+/// Trains until `accuracy` is reached on the test samples, which are evaluated after every epoch, or until
+/// the task is finished; then the weights that the task keeps are evaluated. `watch` is the session's.
 ///
 /// # Errors
 /// As [`Session::new`] and [`Session::train`].

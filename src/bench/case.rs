@@ -19,8 +19,8 @@ pub trait Case: Sync {
     /// Floats that one run writes.
     fn outputs(&self) -> usize;
 
-    /// Lays out what a run finds in its outputs. Any number of runs may follow. NaN, so that an
-    /// element that was not written shows, unless the kernel works in place.
+    /// Fills the outputs with what a run finds there: NaN, so that an element that was not written shows,
+    /// unless the kernel works in place. Any number of runs may follow.
     fn prepare(&self, out: &mut [f32]) {
         out.fill(f32::NAN);
     }
@@ -28,15 +28,15 @@ pub trait Case: Sync {
     /// One run.
     fn run(&self, team: &Team, out: &mut [f32]);
 
-    /// Brings what a run wrote beside its outputs in among them, laid out as the twin does; only
-    /// for a comparison. Any number of runs may follow.
+    /// Copies into the outputs what a run wrote beside them, in the twin's layout; only for a comparison.
+    /// Any number of runs may follow.
     fn gather(&self, _out: &mut [f32]) {}
 
     /// How the twin's work can be split.
     fn pieces(&self) -> Pieces;
 
-    /// The naive twin of a range of the pieces, on one thread. `out` holds the outputs of these
-    /// pieces, or all outputs where pieces are added up; prepared.
+    /// Runs the naive twin of a range of the pieces, on one thread. `out` has been prepared, and is the
+    /// outputs of these pieces, or all outputs if pieces are added up.
     fn twin(&self, pieces: Range<usize>, out: &mut [f32]);
 
     /// The operands, if one run is a matrix product that other libraries can do as well; the
@@ -46,7 +46,7 @@ pub trait Case: Sync {
     }
 }
 
-/// What a run does, and its rate is counted in.
+/// The work of a run, in the unit that its rate is counted in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Work {
     /// Floating-point operations; the FMA peak is the limit.
@@ -56,7 +56,7 @@ pub enum Work {
 }
 
 impl Work {
-    /// The number of them.
+    /// The number of operations or bytes.
     pub fn amount(self) -> f64 {
         match self {
             Self::Flops(n) | Self::Bytes(n) => n,
@@ -69,11 +69,11 @@ impl Work {
 pub struct Pieces {
     /// How many there are.
     pub count: usize,
-    /// What becomes of their outputs.
+    /// How their outputs are combined.
     pub combine: Combine,
 }
 
-/// What becomes of the outputs of pieces.
+/// How the outputs of pieces are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Combine {
     /// They lie one after the other, all of the same length.
@@ -119,8 +119,8 @@ pub fn twin_on_all_cores(case: &dyn Case, out: &mut [f32]) {
     }
 }
 
-/// Compares a kernel's outputs with its twin's: equal within what rounding makes of sums of tens of
-/// thousands of products. (The kernels' own tests hold them to the bounds of the numeric contract.)
+/// Compares a kernel's outputs with its twin's: equal within the rounding of sums of tens of thousands of
+/// products. (The kernels' own tests check the bounds of the numeric contract.)
 ///
 /// # Errors
 /// The first element that differs, in words.
@@ -148,15 +148,15 @@ pub fn noise(seed: u32, len: usize) -> Buffer {
     filled(len, next)
 }
 
-/// The same, rounded to quarters: sums of a few thousand products of them are exact, in whatever
-/// order. So what is equal by one kernel is equal by all of them, and has the same winner.
+/// As [`noise`], rounded to quarters: sums of a few thousand products of them are exact in any order. So
+/// elements that are equal by one kernel are equal by all, and pooling has the same winners.
 pub fn quarters(seed: u32, len: usize) -> Buffer {
     let noise = noise(seed, len);
     let mut quarters = noise.iter().map(|x| (x * 4.0).round() / 4.0);
     filled(len, || quarters.next().unwrap_or(0.0))
 }
 
-/// What a run writes that is no output. Only one run is under way at a time.
+/// Locks what a run writes beside its outputs. Only one run is in progress at a time.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -166,7 +166,8 @@ pub(super) fn mask(rate: f32, first: usize) -> Dropout {
     Dropout { rate, key: 1, first_sample: first as u64 }
 }
 
-/// `len` NaN: an element that was not written shows. Touched, so no run waits for its pages.
+/// `len` NaN: an element that was not written shows. All memory has been touched, so no run waits for its
+/// pages.
 pub fn untouched(len: usize) -> Buffer {
     filled(len, || f32::NAN)
 }

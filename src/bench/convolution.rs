@@ -10,9 +10,9 @@ use threadcount_kernels::{Activation, Padding, Team, conv, naive};
 pub enum Pass {
     /// The output, with bias and ReLU.
     Forward,
-    /// The gradient by the input.
+    /// The input gradient.
     BackwardData,
-    /// The gradients by weights and bias.
+    /// The gradients of the weights and the bias.
     BackwardWeights,
 }
 

@@ -1,4 +1,4 @@
-//! What stands between the products: elementwise layers, whatever they are, and optimizers.
+//! The work between the products: elementwise layers of any kind, and optimizers.
 
 use super::case::{Case, Combine, Pieces, Work, lock, noise};
 use super::shapes::{Direction, Sweep};
@@ -13,7 +13,7 @@ use threadcount_kernels::update::{Decay, Moving};
 use threadcount_kernels::{Activation, Isa, Team, naive};
 
 impl Sweep {
-    /// It as a case.
+    /// The sweep as a case.
     ///
     /// # Panics
     /// If its layer does not take such samples, or has no twin.
@@ -31,7 +31,7 @@ impl Sweep {
     }
 }
 
-/// A layer with its inputs. Forward writes `y`; backward `dx`, and behind it the gradients of the
+/// A layer with its inputs. Forward writes `y`; backward `dx`, and after it the gradients of the
 /// parameters.
 struct LayerCase {
     layer: Layer,
@@ -42,7 +42,7 @@ struct LayerCase {
     params: Buffer,
     x: Buffer,
     dy: Buffer,
-    /// What the twin's forward pass leaves behind, for backward.
+    /// The results of the twin's forward pass, for backward.
     y: Buffer,
     kept: Buffer,
     winners: Vec<u8>,
@@ -50,7 +50,7 @@ struct LayerCase {
     beside: Mutex<Beside>,
 }
 
-/// Of all samples. A layer may overwrite `dy` and `kept` on its way back.
+/// Of all samples. A layer may overwrite `dy` and `kept` in its backward pass.
 struct Beside {
     dy: Buffer,
     state: Buffer,
@@ -109,8 +109,8 @@ impl LayerCase {
         self.layer.twin().expect("a twin to compare with")
     }
 
-    /// The backward pass of these samples, from `dy` and what forward has kept of them, which may be
-    /// overwritten; into `dx` and `grads`.
+    /// The backward pass of these samples, from `dy` and `kept`, which may be overwritten, into `dx` and
+    /// `grads`.
     fn backward<'a>(
         &'a self,
         team: &'a Team<'a>,
@@ -138,13 +138,13 @@ impl LayerCase {
     }
 }
 
-/// Training, from this sample on.
+/// Training mode, from this sample on.
 fn mode(first: usize) -> Mode {
     Mode::Train { key: 1, first_sample: first as u64 }
 }
 
 impl Case for LayerCase {
-    /// The copy of `dy` before a kernel that works in place counts.
+    /// The copy of `dy` that is made for a kernel that works in place counts.
     fn work(&self) -> Work {
         let (input, output) = (self.input, self.plan.output);
         let traffic = match self.direction {
@@ -250,7 +250,7 @@ impl Case for LayerCase {
     }
 }
 
-/// An optimizer's step over parameters, which lie in the outputs with what it keeps beside them.
+/// An optimizer's step over parameters. The outputs are the parameters and the optimizer's buffers.
 struct UpdateCase {
     optimizer: Optimizer,
     params: Buffer,

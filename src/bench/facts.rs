@@ -8,25 +8,25 @@ use threadcount_kernels::{Isa, Pool};
 /// What a measurement was made on and with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// What it was made on.
+    /// The machine that it was made on.
     #[serde(flatten)]
     pub machine: Fingerprint,
     /// The instruction set in use.
     pub isa: String,
     /// The threads in use.
     pub threads: usize,
-    /// That of this program.
+    /// The version of this program.
     pub version: String,
 }
 
-/// What tells a machine from others. Sizes are in bytes; what the system does not tell is `None`.
+/// What distinguishes a machine from others. Sizes are in bytes; what the system does not tell is `None`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// The CPU's name.
     pub cpu: String,
     /// Operating system and architecture.
     pub platform: String,
-    /// What runs the virtual machine that this is, if it is one.
+    /// The hypervisor, if this is a virtual machine.
     pub hypervisor: Option<String>,
     /// Cores that this process may run on.
     pub physical_cores: usize,
@@ -57,7 +57,7 @@ impl Facts {
 }
 
 impl Fingerprint {
-    /// That of this machine.
+    /// The fingerprint of this machine.
     pub fn of_machine() -> Self {
         let machine = machine();
         Self {

@@ -1,4 +1,4 @@
-//! Images picked for a batch, as they are or moved on the way.
+//! Gathering the images of a batch, with or without moving them.
 
 use super::case::{Case, Combine, Pieces, Work, noise};
 use crate::nn::Buffer;
@@ -7,7 +7,7 @@ use threadcount_kernels::augment::{self, Motion, Rectangle, Warp};
 use threadcount_kernels::gather::{self, Batch, Cut};
 use threadcount_kernels::{Team, naive};
 
-/// Images there are: as many as Fashion-MNIST trains on.
+/// Images in the data set: as many as Fashion-MNIST trains on.
 const IMAGES: usize = 60_000;
 /// Images of a run. With fewer, the picked ones would stay in the caches.
 const PICKS: usize = 8_192;
@@ -22,7 +22,7 @@ pub fn shape() -> String {
     format!("{PICKS} of {IMAGES} x {PIXELS}")
 }
 
-/// Picking, and scaling to floats.
+/// Gathering images and scaling them to floats.
 pub struct GatherCase {
     images: Vec<u8>,
     picks: Vec<usize>,
@@ -31,7 +31,7 @@ pub struct GatherCase {
     moving: Moving,
 }
 
-/// What happens to images on the way.
+/// What happens to images while they are gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moving {
     /// Nothing.
@@ -57,7 +57,7 @@ impl Moving {
 }
 
 impl GatherCase {
-    /// With images and picks of its own.
+    /// A case with its own images and picks.
     pub fn new(moving: Moving) -> Self {
         // Multiples of a prime: far from each other, and none twice.
         let picks = (0..PICKS).map(|i| i * 7_919 % IMAGES).collect();
@@ -70,7 +70,7 @@ impl GatherCase {
     }
 }
 
-/// Another one for each image, and none that is nothing.
+/// How to move the image of this pick: images that follow each other are moved differently.
 fn warp(moving: Moving, pick: usize) -> Warp {
     let by = |most: usize| (pick % (2 * most + 1)) as f32 - most as f32;
     let motion = match moving {
@@ -80,7 +80,7 @@ fn warp(moving: Moving, pick: usize) -> Warp {
             down: by(1) as isize,
             mirrored: pick.is_multiple_of(2),
         },
-        // Some degrees about the centre.
+        // A rotation by some degrees about the centre.
         Moving::Turned => {
             let (cos, sin) = (1.0 + by(5) / 50.0, by(8) / 50.0);
             let (centre, mirror) = ((SIDE - 1) as f32 / 2.0, 1.0 - 2.0 * (pick % 2) as f32);

@@ -1,5 +1,5 @@
-//! The one list of the kernels that `threadcount bench --kernels` measures, each at all its sizes.
-//! A new kernel is another line in [`all`], and a [`Case`] that says what it does.
+//! The one list of the kernels that `threadcount bench --kernels` measures, each at all its sizes. A new
+//! kernel needs a line in [`all`], and a [`Case`] that says what it does.
 
 use super::case::Case;
 use super::convolution::Pass;
@@ -8,7 +8,7 @@ use super::gather::{self, GatherCase, Moving};
 use super::shapes::Shapes;
 use crate::{Error, Result};
 
-/// A kernel at one size; its memory is taken when it is built.
+/// A kernel at one size. Its memory is allocated when its case is built.
 pub struct Entry {
     /// The kernel's name.
     pub kernel: String,
@@ -75,11 +75,11 @@ pub fn all() -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The entries with one of `filters` in their kernel's name or shape, capitals or not; all of them
+/// The entries with one of `filters` in their kernel's name or shape, in upper or lower case; all of them
 /// without a filter.
 ///
 /// # Errors
-/// [`Error::Usage`] with the kernels there are, if a filter picks nothing.
+/// [`Error::Usage`] that lists the kernels, if a filter picks nothing.
 pub fn select(filters: &[String]) -> Result<Vec<Entry>> {
     let mut entries = all()?;
     let picks = |filter: &String, entry: &Entry| entry.name().contains(&filter.to_lowercase());

@@ -1,4 +1,5 @@
-//! What this machine can do at most, measured once for each figure: the roofs over everything else.
+//! What this machine can do at most, measured once for each figure: the limits that everything else is
+//! compared with.
 
 use super::measure::median;
 use serde::Serialize;
@@ -6,12 +7,12 @@ use threadcount_kernels::Team;
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::peak::{self, Level};
 
-/// Measurements of the FMA rate, half a millisecond each: the first of them find cores that are
-/// still clocking up, and threads that are not yet spread over them.
+/// Measurements of the FMA rate, half a millisecond each. During the first of them, cores are still
+/// clocking up and threads are not yet spread over the cores.
 const FMA_SAMPLES: usize = 401;
 
-/// The limits of a team's threads together, in units of 10^9. `None` where the size of the cache is
-/// unknown.
+/// The limits of a team's threads together, in units of 10^9 per second. `None` where the size of the cache
+/// is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Limits {
     /// The threads.
@@ -29,7 +30,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those of a team, in about half a second.
+    /// Measures the limits of a team, in about half a second.
     pub fn measure(team: &Team) -> Self {
         let fma = (0..FMA_SAMPLES).map(|_| peak::fma_rate(team)).collect();
         let read = |level| Some(read_rate(team, level)? / 1e9);
@@ -60,7 +61,7 @@ pub(super) fn read_rate(team: &Team, level: Level) -> Option<f64> {
     Some(peak::read_rate(team, bytes))
 }
 
-/// Rates of reads that have been asked for before, each measured the first time.
+/// Rates of reads, each measured the first time that it is asked for.
 #[derive(Debug, Default)]
 pub struct ReadRates {
     known: Vec<(usize, Level, Option<f64>)>,

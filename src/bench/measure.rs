@@ -1,5 +1,5 @@
-//! Rates that a shared machine cannot spoil: what is measured takes turns with what it is compared
-//! with, in one process, and the median of the pairs' ratios is the figure.
+//! Rates that are robust on a shared machine: what is measured takes turns with what it is compared with,
+//! in one process, and the result is the median of the pairs' ratios.
 
 use super::case::{Case, Combine, Pieces, Work, agree, twin_on_all_cores, untouched};
 use super::matrixmultiply;
@@ -7,22 +7,22 @@ use crate::nn::Buffer;
 use std::time::{Duration, Instant};
 use threadcount_kernels::{Pool, peak};
 
-/// What one sample runs for, at least: longer than most interruptions, as long as a few
-/// measurements of the peak.
+/// The minimum time of one sample: longer than most interruptions, as long as a few measurements of the
+/// peak.
 const SAMPLE: Duration = Duration::from_millis(2);
-/// The same of the naive twin, which need not be known as well.
+/// The same for the naive twin, whose rate need not be known as precisely.
 pub(super) const TWIN_SAMPLE: Duration = Duration::from_millis(4);
 /// Samples of the twin.
 pub(super) const TWIN_SAMPLES: usize = 3;
-/// The work of the largest twin that is computed whole for a comparison; of a larger one, the last
-/// of the pieces.
+/// The work of the largest twin that is computed whole for a comparison; of a larger one, only the last
+/// pieces are.
 const WHOLE_TWIN: f64 = 1e8;
 
-/// Measurements of the peak before anything counts: a tenth of a second, in which the system spreads
-/// new threads over the cores (they may begin on one) and the cores clock up.
+/// Measurements of the peak for warming up: a tenth of a second, in which the system spreads new threads
+/// over the cores (they may all start on one) and the cores clock up.
 const WARM_UP: usize = 200;
 
-/// Makes the pool's threads ready to be timed; once, before the first measurement.
+/// Makes the pool's threads ready to be timed. To be called once, before the first measurement.
 pub fn warm_up(pool: &Pool) {
     pool.enter(|team| {
         for _ in 0..WARM_UP {
@@ -31,7 +31,7 @@ pub fn warm_up(pool: &Pool) {
     });
 }
 
-/// What came out; medians.
+/// The results; medians.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Measured {
     /// The kernel's work per second.
@@ -115,12 +115,12 @@ fn check_peer(case: &dyn Case, out: &mut [f32]) -> Result<(), String> {
         .map_err(|fault| format!("matrixmultiply: {fault}"))
 }
 
-/// The last of the twin's outputs, as many as it can tell in short; or all of them.
+/// The last of the twin's outputs, as many as it can compute in a short time; or all of them.
 fn expected(case: &dyn Case) -> Vec<f32> {
     let Pieces { count, combine } = case.pieces();
     let work = case.work().amount();
     let last = match combine {
-        // What is added up says nothing before all of it is.
+        // Pieces that are added up can be compared only when all of them are.
         Combine::Added => count,
         Combine::Beside if work <= WHOLE_TWIN => count,
         Combine::Beside => ((WHOLE_TWIN / work * count as f64) as usize).max(1),
@@ -135,7 +135,7 @@ fn expected(case: &dyn Case) -> Vec<f32> {
     expected
 }
 
-/// As much of the twin as takes the time of a sample.
+/// As many pieces of the twin as take the time of a sample.
 struct Twin<'a> {
     case: &'a dyn Case,
     pieces: usize,
@@ -188,7 +188,7 @@ pub fn runs_for(time: Duration, run: &mut dyn FnMut()) -> u32 {
     }
 }
 
-/// The time of one of so many runs.
+/// The mean time of one of that many runs, in seconds.
 pub fn seconds(runs: u32, mut run: impl FnMut()) -> f64 {
     let start = Instant::now();
     for _ in 0..runs {
@@ -197,7 +197,7 @@ pub fn seconds(runs: u32, mut run: impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64() / f64::from(runs)
 }
 
-/// The value in the middle.
+/// The median.
 pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]

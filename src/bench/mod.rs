@@ -1,15 +1,15 @@
-//! What is measured, and the instrument.
+//! What is measured, and how.
 //!
-//! - [`Training`]: whole training steps of a recipe, and [`measure_training`], their rate in turn with
-//!   the FMA peak; [`Plan::flops`](crate::nn::Plan::flops) says what their operations are
-//! - [`Phase`]: a step taken apart, each phase beside what bounds it
+//! - [`Training`]: whole training steps of a recipe; [`measure_training`] measures their rate in turn with
+//!   the FMA peak, and [`Plan::flops`](crate::nn::Plan::flops) counts their operations
+//! - [`Phase`]: a phase of a step, compared with what bounds it
 //! - [`to_accuracy`]: how long a recipe trains until its report's accuracy
-//! - [`shapes`]: the sizes that kernels are measured at, asked from the recipes
+//! - [`shapes`]: the sizes that kernels are measured at, taken from the recipes
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
-//! - [`Facts`], [`Limits`]: what machine it is, and what that can do at most
-//! - [`Case`]: a kernel at one size with its inputs, beside its naive twin; matrix products,
-//!   convolutions, what is fused with these, and elementwise kernels each have theirs
-//! - [`fn@measure`]: rates in turn with the FMA peak, the twin and [`matrixmultiply`]
+//! - [`Facts`], [`Limits`]: the machine, and what it can do at most
+//! - [`Case`]: a kernel at one size with its inputs and its naive twin; there are cases of matrix products,
+//!   convolutions, what is fused with these, and elementwise kernels
+//! - [`fn@measure`]: measures rates in turn with the FMA peak, the twin and [`matrixmultiply`]
 //!
 //! The criterion benches (`benches/`) time the same cases.
 

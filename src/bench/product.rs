@@ -35,7 +35,7 @@ impl Product {
         2.0 * self.m as f64 * self.n as f64 * self.k as f64
     }
 
-    /// It as a case.
+    /// The product as a case.
     pub fn case(&self) -> Box<dyn Case> {
         let Self { m, n, k, .. } = *self;
         Box::new(ProductCase { product: *self, a: noise(1, m * k), b: noise(2, k * n) })

@@ -1,5 +1,5 @@
-//! A training step taken apart: what each phase of it takes, and how near that is to what the machine can
-//! do at most.
+//! The phases of a training step: how long each takes, and how near that is to what the machine can do at
+//! most.
 
 use super::case::Work;
 use super::limits::ReadRates;
@@ -22,18 +22,18 @@ pub struct Phase {
     pub seconds: f64,
     /// Its share of the step.
     pub share: f64,
-    /// What it is bound by; nothing that could be counted in what is left over.
+    /// What it is bound by; `None` for the rest of a step, whose work cannot be counted.
     pub bound: Option<Bound>,
 }
 
-/// What is done in a phase, and how near the machine's limit that is.
+/// The work of a phase, and how near its rate is to the machine's limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
-    /// In one step.
+    /// The work in one step.
     pub work: Work,
     /// The limit.
     pub limit: Limit,
-    /// How much of it is reached, if it could be measured.
+    /// The share of the limit that is reached, if the limit could be measured.
     pub share_of_limit: Option<f64>,
 }
 
@@ -79,7 +79,7 @@ pub(super) fn phases(
             training.watch(team, |session, stretch| {
                 let step = last.map_or(stretch, |last| stretch.since(last));
                 last = Some(stretch);
-                // After the end of an epoch there is no step.
+                // No step precedes the call at the end of an epoch.
                 if step.images > 0 {
                     let images = step.images as f64;
                     steps.push(step.seconds / images);

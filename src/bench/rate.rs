@@ -1,4 +1,4 @@
-//! The rate of a recipe's training steps, in turn with the FMA peak and with what it is compared with.
+//! The rate of a recipe's training steps, measured in turn with the FMA peak and with a baseline.
 
 use super::measure::{TWIN_SAMPLE, TWIN_SAMPLES, median, runs_for, seconds};
 use super::profile::{self, Phase};
@@ -10,10 +10,10 @@ use crate::train::Task;
 use std::time::Duration;
 use threadcount_kernels::Pool;
 
-/// The same before anything counts, until all memory has been touched.
+/// The minimum time of training before anything is measured, in which all memory is touched.
 const WARM_UP: Duration = Duration::from_millis(150);
 
-/// What came out; medians.
+/// The results; medians.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainingRate {
     /// Samples trained on, per second.
@@ -24,23 +24,23 @@ pub struct TrainingRate {
     pub share_of_peak: f64,
     /// Times as fast as the naive twin on one thread, where that was asked for.
     pub naive_ratio: Option<f64>,
-    /// The rate as a share of that of a session whose optimizer has not been aged, the two in turn, where
-    /// that was asked for.
+    /// The rate as a share of the rate of a session whose optimizer has not been aged, measured in turn,
+    /// where that was asked for.
     pub early_ratio: Option<f64>,
     /// The phases of a step, in order, where they were asked for.
     pub phases: Vec<Phase>,
-    /// The most memory that the process has had until now, twin excluded; in bytes.
+    /// The peak memory of the process until now, without the twin; in bytes.
     pub peak_memory: Option<u64>,
 }
 
-/// What is measured of a recipe beside its rate.
+/// What is measured of a recipe, and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Samples of everything.
+    /// Samples of each figure.
     pub samples: usize,
     /// What it is compared with, if anything.
     pub baseline: Option<Baseline>,
-    /// How far a step is taken apart.
+    /// In how much detail a step is measured.
     pub detail: Detail,
 }
 
@@ -49,25 +49,25 @@ pub struct Extent {
 pub enum Baseline {
     /// The same network on the kernels' plain-loop twins, one thread.
     Naive,
-    /// The same network in its first second, before its optimizer remembers dead weights.
+    /// The same network in its first second, before the optimizer's buffers of dead weights have decayed.
     Early,
 }
 
-/// How far a step is taken apart.
+/// In how much detail a step is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Steps as a whole.
     Steps,
-    /// Each of their phases too, in steps of their own: looking at the clock takes time.
+    /// Each of their phases too, in separate steps: reading the clock takes time.
     Phases,
 }
 
-/// Measures the steps of an [`endless`](super::endless) task on all of the pool's threads, as late in a training as
-/// [`Training::warm_up`] makes it.
+/// Measures the steps of an [`endless`](super::endless) task on all of the pool's threads, in the state
+/// that a long training leads to ([`Training::warm_up`]).
 ///
 /// # Errors
-/// [`Error::Usage`](crate::Error::Usage) if the network does not fit the images; [`Error::Failed`](crate::Error::Failed) if training diverges, or
-/// does not do what its twin does.
+/// [`Error::Usage`](crate::Error::Usage) if the network does not fit the images;
+/// [`Error::Failed`](crate::Error::Failed) if training diverges, or does not do what its twin does.
 pub fn measure_training(
     pool: &Pool,
     task: &Task,
@@ -112,7 +112,7 @@ pub fn measure_training(
     })
 }
 
-/// The rate of a session as a share of that of a young one, the two in turn.
+/// The rate of a session as a share of the rate of a new one, measured in turn.
 fn early_ratio(
     pool: &Pool,
     training: &mut Training<'_>,
@@ -131,8 +131,8 @@ fn early_ratio(
     })
 }
 
-/// How many times as fast a session is as the twin of its network, the two in turn. Before that, both
-/// make the same steps.
+/// How many times as fast a session is as the twin of its network, measured in turn. Before that, both make
+/// the same steps and are compared.
 fn naive_ratio(pool: &Pool, training: &mut Training<'_>) -> Result<f64> {
     let mut twin = training.checked_twin(pool)?;
     let n = twin.n as f64;

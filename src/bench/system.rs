@@ -1,16 +1,16 @@
-//! What the operating system tells of this process and of where it runs.
+//! What the operating system tells about this process and its machine.
 
 use std::fs;
 
-/// The most memory that this process has had at a time, in bytes: what of it is resident, mapped files
-/// included. `None` where the system does not tell.
+/// The peak resident memory of this process in bytes, mapped files included. `None` where the system does
+/// not tell.
 pub(super) fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let kib: u64 = field(&status, "VmHWM")?.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
 }
 
-/// What runs the virtual machine that this is, such as `KVMKVMKVM`; `None` on bare metal.
+/// The hypervisor of this virtual machine, such as `KVMKVMKVM`; `None` on bare metal.
 pub(super) fn hypervisor() -> Option<String> {
     of_flags(&fs::read_to_string("/proc/cpuinfo").ok()?)
 }
@@ -21,14 +21,14 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(line.split_once(':')?.1.trim())
 }
 
-/// The name that the virtual machine's CPU gives its maker, where it says that it is virtual.
+/// The name of the hypervisor, if the CPU's flags say that there is one.
 fn of_flags(cpuinfo: &str) -> Option<String> {
     let flags = field(cpuinfo, "flags")?;
     flags.split_whitespace().find(|&flag| flag == "hypervisor")?;
     Some(hypervisor_name().unwrap_or("unknown".into()))
 }
 
-/// The twelve letters behind leaf 0x4000_0000 of CPUID, which hypervisors answer: `KVMKVMKVM`.
+/// The twelve letters in leaf 0x4000_0000 of CPUID, which hypervisors fill: `KVMKVMKVM`.
 #[cfg(target_arch = "x86_64")]
 fn hypervisor_name() -> Option<String> {
     #[allow(unused_unsafe, reason = "a safe function in newer compilers")]

@@ -1,8 +1,8 @@
-//! What the phases of a training step read and write that are bound by memory.
+//! What the memory-bound phases of a training step read and write.
 
 use crate::nn::{Network, Plan, PlannedLayer, Shape, Traffic};
 
-/// Picking a batch: pixels as bytes, out of all there are, and as floats.
+/// Gathering a batch: pixels are read as bytes, out of all samples, and written as floats.
 pub(super) fn gather(input: Shape, batch: f64, samples: f64) -> Traffic {
     let pixels = input.len() as f64;
     let bytes = (1.0 + Traffic::FLOAT) * batch * pixels;
@@ -25,16 +25,15 @@ pub(super) fn loss(plan: &Plan) -> Traffic {
     Traffic::floats(floats, floats)
 }
 
-/// An optimizer's sweep: gradients are read, parameters and what it keeps beside them read and
-/// written.
+/// An optimizer's sweep: gradients are read, parameters and the optimizer's buffers are read and written.
 pub(super) fn update(network: &Network) -> Traffic {
     let swept: usize = network.swept().iter().map(|range| range.len()).sum();
     let kept = network.optimizer().buffers().len() * swept;
     Traffic::floats(3 * swept + 2 * kept, 2 * swept + kept)
 }
 
-/// A whole step: the layers both ways, the loss, and every parameter read on both ways and moved
-/// once, with what the optimizer keeps beside it.
+/// A whole step: the layers in both passes, the loss, and every parameter, which is read in both passes and
+/// updated once, with the optimizer's buffers.
 pub(super) fn step(network: &Network, batch_size: usize) -> Traffic {
     let plan = network.plan();
     let layers: Traffic = plan.layers().iter().map(|layer| forward(layer) + backward(layer)).sum();

@@ -12,23 +12,23 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 use threadcount_kernels::{Pool, Team, peak};
 
-/// What one sample runs for, at least, in training steps: three of the slowest recipe on one thread.
+/// The minimum time of one sample: three training steps of the slowest recipe on one thread.
 pub(super) const SAMPLE: Duration = Duration::from_millis(60);
 /// Measurements of the peak before each sample, of which the median counts: two milliseconds.
 const PEAKS: usize = 5;
-/// How far a gradient may be from that of the twin, as a share of its size. No recipe's is further than
-/// 1e-3 on Fashion-MNIST, on any instruction set; on other data chance can make 1 to 6 % of it (in two
-/// steps of 336), as [`NaiveNetwork::agrees_with`] says.
+/// How far a gradient may be from that of the twin, as a share of its size. On Fashion-MNIST, no recipe's
+/// gradient is further than 1e-3, on any instruction set. On other data chance can change 1 to 6 % of it
+/// (in two steps of 336); [`NaiveNetwork::agrees_with`] says how.
 const TOLERANCE: f64 = 0.1;
-/// Steps without a gradient after which what is remembered of one is below the normal floats: 0.9^1000
+/// Steps without a gradient after which an optimizer's memory of one is below the normal floats: 0.9^1000
 /// is 1e-46.
 const AGE: u32 = 1_000;
-/// Of the weights and of everything random.
+/// The seed of the weights and of everything random.
 const SEED: u64 = 0;
-/// Of the twin's steps, for dropout.
+/// The key of the twin's steps, for dropout.
 const KEY: BatchKey = BatchKey { epoch: 0, first_sample: 0 };
 
-/// Training without an end, measured from outside: what happens in it is what happens in any session.
+/// Training without an end, measured from outside: it runs as any session does.
 pub struct Training<'a> {
     pub(super) session: Session<'a>,
 }
@@ -48,7 +48,7 @@ pub fn endless(task: &Task) -> Task {
 }
 
 impl<'a> Training<'a> {
-    /// Before the first step of an [`endless`] task.
+    /// The training of an [`endless`] task, before its first step.
     ///
     /// # Errors
     /// [`Error::Usage`](crate::Error::Usage) if the network does not fit the images.
@@ -56,7 +56,7 @@ impl<'a> Training<'a> {
         Ok(Self { session: Session::new(task, split, SEED)? })
     }
 
-    /// Samples of one step, or of as many as the network does at once.
+    /// Samples of one step, or of as many steps as the network makes at once.
     pub fn samples_at_once(&self) -> usize {
         let batch_size = self.session.task().batch_size;
         batch_size * self.session.network().steps_at_once(batch_size)
@@ -67,8 +67,8 @@ impl<'a> Training<'a> {
         self.session.network().plan().flops().iter().map(Flops::total).sum()
     }
 
-    /// Bytes that the steps of [`Self::samples_at_once`] read and write if each layer does so once
-    /// on each way, and each parameter and its companions are read and written once a step.
+    /// Bytes that the steps of [`Self::samples_at_once`] read and write if each layer does so once in each
+    /// pass, and each parameter and its optimizer's buffers are read and written once a step.
     pub fn bytes_at_once(&self) -> f64 {
         let network = self.session.network();
         let steps = self.samples_at_once() / self.session.task().batch_size;
@@ -78,12 +78,12 @@ impl<'a> Training<'a> {
     /// Makes the same step with a copy of the network and with its naive twin.
     ///
     /// # Errors
-    /// [`Error::Failed`](crate::Error::Failed) if they end apart.
+    /// [`Error::Failed`](crate::Error::Failed) if their results differ.
     pub fn check(&self, pool: &Pool) -> Result<()> {
         self.checked_twin(pool).map(drop)
     }
 
-    /// The twin, after that.
+    /// The twin, after the step of [`Self::check`].
     pub(super) fn checked_twin(&self, pool: &Pool) -> Result<Twin<'a>> {
         let mut network = self.session.network().clone();
         let mut twin = Twin::new(&self.session)?;
@@ -95,7 +95,7 @@ impl<'a> Training<'a> {
     }
 
     /// Trains until all memory has been touched, and brings the optimizer into the state of a long
-    /// training: steps must not become slower when momenta die.
+    /// training: steps must not become slower when momenta decay.
     ///
     /// # Errors
     /// [`Error::Failed`](crate::Error::Failed) if the loss stops being a finite number.
@@ -105,7 +105,7 @@ impl<'a> Training<'a> {
         Ok(())
     }
 
-    /// Goes on until that is enough; at least one step.
+    /// Trains until `enough` returns true; at least one step.
     ///
     /// # Errors
     /// [`Error::Failed`](crate::Error::Failed) if the loss stops being a finite number.
@@ -117,7 +117,7 @@ impl<'a> Training<'a> {
         self.watch(team, |_, stretch| enough(stretch))
     }
 
-    /// The same; `enough` sees the session as it is after every step, too.
+    /// As [`Self::run_until`]; `enough` also gets the session as it is after every step.
     pub(super) fn watch(
         &mut self,
         team: &Team,
@@ -150,7 +150,7 @@ impl Stretch {
         Self { images: progress.trained_samples, seconds: progress.step_seconds }
     }
 
-    /// What of it came after an earlier one.
+    /// The part of this stretch that came after an earlier one.
     pub(super) fn since(self, earlier: Self) -> Self {
         Self { images: self.images - earlier.images, seconds: self.seconds - earlier.seconds }
     }
@@ -161,7 +161,7 @@ pub(super) fn fma_peak(team: &Team) -> f64 {
     median((0..PEAKS).map(|_| peak::fma_rate(team)).collect())
 }
 
-/// Those of the first samples.
+/// The targets of the first samples.
 fn targets(samples: &Samples, n: usize) -> Targets<'_> {
     samples.targets().of(0..n, samples.target_width())
 }
@@ -192,7 +192,7 @@ impl<'a> Twin<'a> {
         })
     }
 
-    /// The samples picked, and trained on.
+    /// Gathers the samples and trains on them.
     pub(super) fn step(&mut self) -> BatchResult {
         naive_gather(self.samples, &self.scale, &mut self.x);
         let targets = targets(self.samples, self.n);

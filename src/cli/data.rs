@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Classes that a warning names one by one.
+/// The most classes that a warning names.
 const MOST_SHOWN: usize = 10;
 
 #[derive(clap::Subcommand)]
@@ -24,7 +24,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "DIR")]
         into: Option<PathBuf>,
     },
-    /// Make a set of a folder of pictures (PNG, JPEG): one folder a class
+    /// Make a data set from a folder of pictures (PNG, JPEG): one folder per class
     Import(import::Args),
     /// Check the files: form, sizes, checksums
     Verify(DataFlag),
@@ -34,13 +34,13 @@ pub(super) enum Command {
     Show {
         /// Its number, from 0
         number: usize,
-        /// Count in the test part
+        /// Take the image from the test part
         #[arg(long)]
         test: bool,
-        /// As training sees it: rotate=10,scale=0.1,shift=2,flip,erase=0.2
+        /// Augment it as in training: rotate=10,scale=0.1,shift=2,flip,erase=0.2
         #[arg(long, value_name = "SETTINGS", conflicts_with = "test")]
         augment: Option<String>,
-        /// In that epoch, from 1; each draws anew
+        /// Epoch to augment for, from 1; each draws anew
         #[arg(long, value_name = "N", requires = "augment", default_value_t = 1,
             value_parser = clap::value_parser!(u64).range(1..))]
         epoch: u64,
@@ -125,7 +125,7 @@ fn bar_of(wanted: &Wanted) -> ProgressBar {
     if bar.is_hidden() {
         console::note(&format!("{}: downloading {} bytes", wanted.name, wanted.len));
     }
-    // The template is ours and good; should it not be, the default style serves as well.
+    // The template is valid; if it were not, the default style would do.
     if let Ok(style) =
         ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
     {
@@ -134,9 +134,9 @@ fn bar_of(wanted: &Wanted) -> ProgressBar {
     bar.with_message(wanted.name.clone())
 }
 
-/// The set that a command works on: the user's, with a warning of whatever was odd about it, or the
-/// synthetic one, announced loudly. From here on the program ends with a line that says why, should a
-/// file be cut short under it.
+/// The set that a command works on: the user's, with a warning of whatever was odd about it, or the synthetic
+/// one, which is announced. From here on, a data file that is cut short ends the program with a line that
+/// says why.
 ///
 /// # Errors
 /// As [`Places::open`].
@@ -144,7 +144,7 @@ pub fn open(folder: Option<&Path>) -> Result<Arc<Dataset>> {
     open_places(&Places::user(folder))
 }
 
-/// The same, from these places.
+/// Like [`open`], from these places.
 ///
 /// # Errors
 /// As [`Places::open`].
@@ -170,7 +170,7 @@ pub fn open_places(places: &Places) -> Result<Arc<Dataset>> {
     Ok(dataset)
 }
 
-/// The samples of a selection, with a warning of classes that the split takes away from a part.
+/// The samples of a selection, with a warning about classes that are missing in a part after the split.
 ///
 /// # Errors
 /// As [`Selection::apply`].

@@ -22,7 +22,7 @@ pub(super) struct Subject<'a> {
     pub(super) epoch: Option<usize>,
 }
 
-/// The same as one JSON document.
+/// The evaluation as one JSON document.
 #[derive(Serialize)]
 struct Document<'a> {
     #[serde(flatten)]
@@ -32,15 +32,15 @@ struct Document<'a> {
     classes: &'a [String],
     /// Row: the true class; column: the predicted one.
     confusion: Vec<&'a [u64]>,
-    /// Of each true class, the samples that were given none.
+    /// For each true class, how many samples were given no class.
     #[serde(skip_serializing_if = "Option::is_none")]
     unclassified: Option<&'a [u64]>,
     report: &'a ClassificationReport,
 }
 
 impl Evaluation {
-    /// Predictions for samples of these classes. A network with more outputs than the set has classes
-    /// may predict others, which get the number of the output for a name.
+    /// Predictions for samples of these classes. A network with more outputs than the set has classes may
+    /// predict others, which are named by the number of the output.
     pub(super) fn new(
         score: Score,
         names: &[String],
@@ -73,7 +73,7 @@ impl Evaluation {
         )
     }
 
-    /// Samples that were given no class.
+    /// How many samples were given no class.
     fn unclassified(&self) -> u64 {
         self.confusion.unclassified().iter().sum()
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub(super) struct Args {
     /// Folder of the run
     run: PathBuf,
-    /// Whose layout the weights get
+    /// Framework whose layout the weights get
     #[arg(long, value_enum, value_name = "FRAMEWORK")]
     to: To,
     /// File for the weights [default: pytorch.safetensors or keras.npz in the run's folder]

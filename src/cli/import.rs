@@ -22,13 +22,13 @@ pub(super) struct Args {
     folder: PathBuf,
     /// Folder for the set; nothing may be in it
     out: PathBuf,
-    /// Pixels of an image: its side, or HEIGHTxWIDTH. Pictures are stretched to it
+    /// Size of an image in pixels: its side, or HEIGHTxWIDTH. Pictures are stretched to it
     #[arg(long, value_name = "HxW", default_value = "28", value_parser = size)]
     size: [usize; 2],
     /// Keep the colours: three channels
     #[arg(long)]
     color: bool,
-    /// Make light what is dark, as MNIST has it
+    /// Exchange light and dark: MNIST has light strokes on black
     #[arg(long)]
     invert: bool,
     /// Share of each class to test on [default: 1/7]

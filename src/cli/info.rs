@@ -116,7 +116,7 @@ impl Peak {
     }
 }
 
-/// Three figures, or the whole number where that has more.
+/// Three significant digits, or the whole number where that has more.
 fn figure(rate: f64) -> String {
     if rate < 100.0 { format!("{rate:.1}") } else { table::rate(rate) }
 }

@@ -1,5 +1,5 @@
-//! Ctrl-C: the first one asks the run to save and stop after the batch it is at, the second one
-//! ends the process at once. SIGTERM and SIGHUP count as Ctrl-C.
+//! Ctrl-C: the first one asks the run to save and stop after the current batch, the second one ends the
+//! process at once. SIGTERM and SIGHUP count as Ctrl-C.
 
 use crate::console;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +41,7 @@ mod system {
         thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
     }
 
-    /// Whether whoever started the program wants it to ignore that signal.
+    /// Whether the program was started with that signal ignored.
     fn is_ignored(signal: i32) -> bool {
         // SAFETY: an all-zero sigaction is a valid value of this plain C struct.
         let mut action: libc::sigaction = unsafe { mem::zeroed() };

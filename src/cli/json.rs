@@ -14,7 +14,7 @@ pub struct JsonFlag {
 }
 
 impl JsonFlag {
-    /// Finds out before minutes of work, not after, that the results cannot be written.
+    /// Checks before minutes of work, not after, that the results can be written.
     ///
     /// # Errors
     /// [`Error::Usage`] or [`Error::Io`] if they cannot.

@@ -17,6 +17,7 @@ mod recipe;
 mod reproduce;
 mod run_data;
 mod run_task;
+mod runs;
 mod search;
 mod search_progress;
 mod search_report;
@@ -57,7 +58,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 data missing or bad, 130 interrupted afte
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train the reports' networks and print what was claimed beside what is measured
+    /// Train the reports' networks and print their claims next to what is measured
     Reproduce(reproduce::Args),
     /// Train one recipe into a run folder, and evaluate it
     Train(Box<train::Args>),
@@ -65,7 +66,7 @@ enum Command {
     Search(Box<search::Args>),
     /// Print a recipe's network, layer by layer
     Summary(summary::Args),
-    /// Print a recipe as a TOML file: change it, and train that
+    /// Print a recipe as a TOML file, to change it and train that
     Recipe(recipe::Args),
     /// Evaluate the trained model of a run folder again
     Eval(eval::Args),
@@ -75,14 +76,14 @@ enum Command {
     List,
     /// Show the CPU, its instruction sets, threads, caches and memory; measure its limits
     Info(info::Args),
-    /// Measure training steps, or the kernels alone, beside the FMA peak and plain loops
+    /// Measure training steps, or the kernels alone, compared with the FMA peak and plain loops
     Bench(bench::Args),
     /// Fetch, check and look at the data
     #[command(subcommand)]
     Data(data::Command),
 }
 
-/// The longest line of an error, in characters: two paths, and what is the matter with them.
+/// The longest line of an error, in characters: two paths, and what is wrong with them.
 const LONGEST: usize = 900;
 
 /// Runs the command line `args` (the program's name first) and returns its exit code.
@@ -93,12 +94,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has seen enough (`threadcount list | head -1`).
+        // The reader of our output has gone (`threadcount list | head -1`).
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            // What somebody typed or wrote into a file may be of any length.
+            // What a user typed or wrote into a file may be of any length.
             let line = shortened_middle(&in_flags(&error), LONGEST);
             match error {
                 Error::Interrupted(_) => console::note(&format!("threadcount: {line}")),
@@ -113,13 +114,13 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> std::result::Result<Cli, c
     Cli::from_arg_matches(&definition().try_get_matches_from(args)?)
 }
 
-/// The command line as it is parsed.
+/// The definition of the command line for the parser.
 fn definition() -> clap::Command {
     with_negative_numbers(Cli::command())
 }
 
-/// Takes what stands behind an option with a number for that number, though it begins with a hyphen:
-/// the message is then that it is out of range, not that there is no option `-0`.
+/// Takes the text after a numeric option as its value, even if it begins with a hyphen: the message is then
+/// that it is out of range, not that there is no option `-0`.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|arg| match takes_number(&arg) {
         true if arg.is_positional() => arg.allow_negative_numbers(true),
@@ -228,8 +229,8 @@ mod tests {
         command.get_subcommands().for_each(|sub| walk(sub, &path, visit));
     }
 
-    /// Of every option with a number: `--option -1` says what `--option=-1` says, of whatever form the
-    /// number is, and an option in place of the number is an error too.
+    /// For every numeric option: `--option -1` gives the same message as `--option=-1`, in whatever form the
+    /// number is, and another option in place of the number is an error too.
     #[test]
     fn a_negative_number_is_a_number() {
         let (mut options, mut positionals) = (0, 0);
@@ -260,7 +261,7 @@ mod tests {
                 }
             }
         });
-        // Fewer would say that the walk does not see them.
+        // Fewer would mean that the walk does not see them.
         assert!(options >= 15 && positionals >= 1, "{options}, {positionals}");
     }
 

@@ -8,21 +8,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-/// Between two looks of the bar.
+/// The time between two redraws of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// A bar of no length yet, where there is somebody to look at it.
+/// A bar without a length yet, if stderr is a terminal.
 pub(super) fn bar(template: &str) -> Option<ProgressBar> {
     let style = ProgressStyle::with_template(template).ok()?;
     console::is_interactive()
         .then(|| ProgressBar::no_length().with_style(style.progress_chars("=> ")))
 }
 
-/// The progress through a list: a bar that names what is under way, where there is somebody to look.
+/// The progress through a list: on a terminal, a bar that names the current item.
 pub struct Steps(Option<ProgressBar>);
 
 impl Steps {
-    /// Before so many.
+    /// Before the first of `count` items.
     pub fn new(count: usize) -> Self {
         let bar = bar("{prefix}  {wide_bar}  {pos}/{len}");
         if let Some(bar) = &bar {
@@ -31,7 +31,7 @@ impl Steps {
         Self(bar)
     }
 
-    /// The next one begins.
+    /// The next item begins.
     pub fn begin(&self, name: &str) {
         if let Some(bar) = &self.0 {
             bar.set_prefix(format!("{name:<60}"));
@@ -62,14 +62,14 @@ impl Progress {
         Self { bar: bar("{prefix}  {wide_bar}  {msg}"), drawn: now, epoch_began: now }
     }
 
-    /// Says what comes, until the bar is there to say it.
+    /// Shows on the bar what comes next, until the first batch is done.
     pub(super) fn begin(&self, line: &str) {
         if let Some(bar) = &self.bar {
             bar.set_prefix(line.to_owned());
         }
     }
 
-    /// Takes note of where the session is, and says whether Ctrl-C wants it to stop.
+    /// Redraws the bar, and returns `Break` if Ctrl-C was pressed.
     pub(super) fn watch(
         &mut self,
         name: &str,
@@ -113,7 +113,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! The data of a run that was started before: those that its record names.
+//! The data of a run that was started before, which its record names.
 
 use super::data;
 use super::settings::{DataFlag, Settings};
@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
 
-/// What to do about other data than the run's.
+/// What to do with other data than the run's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Other {
     /// The run cannot go on with them.
@@ -25,8 +25,8 @@ pub(super) struct RunData {
 }
 
 /// The set that `--data` names; without it the folder of the record, whatever the environment and
-/// `threadcount.toml` say: they are about new runs. Only where that folder no longer has the run's
-/// data, the same data elsewhere will do.
+/// `threadcount.toml` say: they are about new runs. Only if that folder no longer has the run's data, the
+/// same data are looked for elsewhere.
 ///
 /// # Errors
 /// [`Error::Data`] if there are no such data, or the network does not fit those that were named.
@@ -79,14 +79,14 @@ pub(super) fn of_run(
     ))
 }
 
-/// Where the run's data may be, first to last.
+/// Where the run's data may be, in the order of the search.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// Where they were.
+    /// The folder of the record.
     Record,
     /// What the environment or `threadcount.toml` names.
     Settings,
-    /// Where data are looked for otherwise.
+    /// The places where data are looked for by default.
     Default,
 }
 
@@ -101,7 +101,7 @@ impl Place {
                 if location.source != Source::Synthetic {
                     return Ok(Some(location.folder));
                 }
-                // Drawn anew, if that is what the run was trained on.
+                // The synthetic set is drawn again, if the run was trained on it.
                 let is_it = absolute(&location.folder).is_ok_and(|folder| folder == was.origin);
                 is_it.then(|| Ok(data::open_places(&places)?.origin.clone())).transpose()
             }
@@ -115,7 +115,7 @@ fn take(record: &Record, dataset: Arc<Dataset>) -> Result<RunData> {
     Ok(RunData { facts: DataRecord::of(&dataset, &split), split })
 }
 
-/// Refuses data that the network has no inputs for.
+/// Refuses data whose shape the network has no inputs for.
 fn check_form(was: &DataRecord, now: &DataRecord) -> Result<()> {
     let refuse = |fault| Err(Error::data(&now.origin, fault));
     if now.sample != was.sample {

@@ -1,4 +1,4 @@
-//! The task of a run that was started before: what is named beside `--resume` has to be it.
+//! The task of a run that was started before: a recipe named with `--resume` has to have the same one.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use crate::reports::Recipe;
 use crate::train::{Changes, Task};
 use crate::{Error, Result};
 
-/// Refuses a recipe or a file whose task, with the same options, is not that `was` of the run in `folder`: the
-/// run goes on with its own.
+/// Refuses a recipe or a file whose task, with the same options, is not `was`, that of the run in `folder`:
+/// the run goes on with its own.
 ///
 /// # Errors
 /// [`Error::Usage`] with the first key that differs, and both of its values.
@@ -20,7 +20,7 @@ pub(super) fn check_task(
     let changes = Changes { epochs: None, ..wanted.clone() };
     // Options that do not fit this task fit `was`, so the two differ anyway.
     let mut task = changes.apply(named.task.clone()).unwrap_or_else(|_| named.task.clone());
-    // Nobody wrote the epochs of a built-in recipe for this run.
+    // A built-in recipe's epochs were not written for this run.
     if wanted.epochs.is_some() || named.file.is_none() {
         task.epochs = was.epochs;
     }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use threadcount_kernels::Isa;
 use threadcount_kernels::machine::machine;
 
-/// Of the training samples, where the recipe has none of its own to validate on.
+/// The share of the training samples to validate on, where the recipe has no validation samples of its own.
 const HELD_OUT: f64 = 0.1;
 
 #[derive(clap::Args)]
@@ -29,19 +29,18 @@ pub(super) struct Args {
     /// --resume
     #[arg(required_unless_present = "resume")]
     recipe: Option<String>,
-    /// Try these values of an option below, as learning-rate=0.001,0.0003 (or with ; between them); several
+    /// Try these values of an option below, such as learning-rate=0.001,0.0003 (or separated by ;); several
     /// --grid: all combinations
     #[arg(long, value_name = "NAME=VALUES")]
     grid: Vec<String>,
-    /// Draw values from a range, as learning-rate=1e-4..1e-2; learning-rate, weight-decay, l2 and
-    /// clip-norm logarithmically, others evenly, unless
-    /// :log or :linear stands behind it. Needs --random
+    /// Draw values from a range, such as learning-rate=1e-4..1e-2; learning-rate, weight-decay, l2 and
+    /// clip-norm logarithmically, others evenly, unless :log or :linear follows. Needs --random
     #[arg(long, value_name = "NAME=LOW..HIGH")]
     range: Vec<String>,
-    /// Draw so many trials from all --grid and --range, in place of all combinations
+    /// Draw this many trials from all --grid and --range, instead of all combinations
     #[arg(long, value_name = "N")]
     random: Option<usize>,
-    /// What trials are compared by: val_accuracy or val_loss [default: val_accuracy]
+    /// Metric to compare trials by: val_accuracy or val_loss [default: val_accuracy]
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
     /// End bad trials early: the best third goes on after a ninth of the epochs, and again after a third;
@@ -113,7 +112,7 @@ fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
         task,
         data: DataRecord::of(&dataset, &split),
     };
-    // Everything that can be refused is, before a folder is made and before anything is trained.
+    // Everything that can be refused is checked before a folder is created and before anything is trained.
     let needed = definition.check(&split).map_err(|error| recipe.locate(error))?;
     let search = match &args.out {
         Some(path) => Search::start(path, &definition),
@@ -142,7 +141,7 @@ fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
     Ok(Ready { search, split, resources: resources(isa, threads), needed })
 }
 
-/// What `--grid` and `--range` name.
+/// The axes that `--grid` and `--range` name.
 fn asked_axes(args: &Args, changes: &Changes) -> Result<Vec<Axis>> {
     let lists = args.grid.iter().map(|text| match text.contains("..") {
         true => {
@@ -163,7 +162,7 @@ fn asked_axes(args: &Args, changes: &Changes) -> Result<Vec<Axis>> {
     Ok(axes)
 }
 
-/// What is to be tried.
+/// The search space that the options ask for.
 fn space(args: &Args, changes: &Changes) -> Result<Space> {
     let axes = asked_axes(args, changes)?;
     if axes.is_empty() {
@@ -184,7 +183,7 @@ fn resources(isa: Isa, threads: usize) -> Resources {
     Resources { isa, threads, memory: machine().memory }
 }
 
-/// Takes a search up again: everything but the threads is the folder's.
+/// Resumes a search: everything but the threads comes from the folder.
 fn continue_search(args: &Args, settings: &Settings, path: &Path) -> Result<Ready> {
     let search = Search::open(path)?;
     let definition = search.definition();
@@ -302,7 +301,7 @@ impl Ready {
         }
     }
 
-    /// Tests the best trial, and writes and prints what came of all.
+    /// Tests the best trial, and writes and prints the results.
     fn conclude(&self, args: &Args) -> Result<()> {
         let Self { search, split, resources, .. } = self;
         let pool = settings::pool(resources.isa, resources.threads)?;

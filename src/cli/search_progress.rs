@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 /// One bar over all trials, or a line for each.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
-    /// Of the trials of all rungs.
+    /// The number of trials of all rungs together.
     planned: usize,
     metric: Metric,
     space: Space,
@@ -71,7 +71,7 @@ impl Progress {
         self.draw(&rows);
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -16,7 +16,7 @@ struct Document<'a> {
     seed: u64,
     metric: &'a str,
     epochs: usize,
-    /// One of so many goes on.
+    /// One trial in this many goes on.
     halving: Option<usize>,
     axes: Vec<String>,
     /// Trials that were drawn; null for a grid.
@@ -46,7 +46,7 @@ struct Trial {
 struct Best {
     trial: usize,
     file: String,
-    /// Null of a trial that was not trained to its end.
+    /// Null for a trial that was not trained to its end.
     test_loss: Option<f64>,
     test_accuracy: Option<f64>,
 }
@@ -188,7 +188,7 @@ pub(super) fn picture(search: &Search) -> Result<String> {
     })
 }
 
-/// Listed numbers whose largest is so many times the least lie by their logarithms.
+/// Listed numbers are on a logarithmic axis if the largest is at least this many times the smallest.
 const FAR_APART: f64 = 8.0;
 
 fn along(axis: &Axis) -> Along {
@@ -208,7 +208,7 @@ fn along(axis: &Axis) -> Along {
     if is_log { Along::Log } else { Along::Linear }
 }
 
-/// A setting as a number; of a name its place among those that are tried.
+/// A setting as a number; for a name, its place among those that are tried.
 fn place(axis: &Axis, text: &str) -> f64 {
     match (&axis.values, axis.option.kind()) {
         (Values::List(values), ValueKind::Name) => {

@@ -63,11 +63,11 @@ impl SeedFlag {
 
 /// The environment and the file, below the flags.
 pub struct Settings {
-    /// What stands behind each key of the file.
+    /// The value of each key of the file.
     file: BTreeMap<String, String>,
 }
 
-/// A value that was found below the flags.
+/// A value from the environment or the file.
 struct Found {
     value: OsString,
     origin: String,
@@ -92,7 +92,7 @@ impl Settings {
     /// The data folder, if one is named anywhere.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a setting that is no folder's name.
+    /// [`Error::Usage`] for a setting that cannot be the name of a folder.
     pub fn data(&self, flag: &DataFlag) -> Result<Option<PathBuf>> {
         match &flag.data {
             Some(path) => Ok(Some(path.clone())),
@@ -100,7 +100,7 @@ impl Settings {
         }
     }
 
-    /// The folder in which runs without `--out` get theirs.
+    /// The folder for the run folders of runs without `--out`.
     pub(super) fn runs(&self) -> Result<PathBuf> {
         Ok(self.find("runs")?.map_or("runs".into(), |found| found.value.into()))
     }
@@ -118,11 +118,11 @@ impl Settings {
         }
     }
 
-    /// The numbers of threads of a comparison, each once: those of the flag, else the one that is
-    /// set below it, else one and all physical cores.
+    /// The numbers of threads of a comparison, each once: those of the flag, else the one in the environment
+    /// or the file, else one and all physical cores.
     ///
     /// # Errors
-    /// [`Error::Usage`] for none, or a setting that is no number.
+    /// [`Error::Usage`] for no threads, or a setting that is not a number.
     pub fn thread_counts(&self, flag: &[usize]) -> Result<Vec<usize>> {
         let mut counts = flag.to_vec();
         if counts.is_empty() {
@@ -141,7 +141,7 @@ impl Settings {
         Ok(possible_counts)
     }
 
-    /// The instruction set that was asked for anywhere.
+    /// The instruction set that a flag, the environment or the file asks for.
     ///
     /// # Errors
     /// [`Error::Usage`] for one that does not exist, or that this CPU does not have.
@@ -153,8 +153,8 @@ impl Settings {
         named.map(|name| Ok(Isa::from_name(&name)?)).transpose()
     }
 
-    /// The instruction set that a resumed run or search, `what`, goes on with: its own unless another one
-    /// was asked for, of which people are warned, since it rounds differently.
+    /// The instruction set that a resumed run or search, `what`, goes on with: its own unless another one was
+    /// asked for. Then there is a warning, since another one rounds differently.
     ///
     /// # Errors
     /// As [`Self::isa`].
@@ -175,7 +175,7 @@ impl Settings {
         pool(isa, self.threads(flags)?)
     }
 
-    /// A flag, or what stands below it.
+    /// The value of a flag, else of the environment or the file.
     fn parsed<T: FromStr>(&self, key: &str, flag: Option<T>, what: &str) -> Result<Option<T>> {
         let (None, Some(found)) = (&flag, self.find(key)?) else {
             return Ok(flag);
@@ -200,8 +200,8 @@ impl Settings {
     }
 }
 
-/// The values of the file as they would stand behind their flags: a whole number of any size is its
-/// digits.
+/// The values of the file in the form in which they would follow their flags: a whole number of any size
+/// becomes its digits.
 fn entries(text: &str) -> std::result::Result<BTreeMap<String, String>, Fault> {
     let mut entries = BTreeMap::new();
     for (key, value) in Table::parse(text)?.entries() {
@@ -222,7 +222,7 @@ fn entries(text: &str) -> std::result::Result<BTreeMap<String, String>, Fault> {
 /// The most threads that can be asked for: each has a stack, and a system has only so many.
 const MOST_THREADS: usize = 4_096;
 
-/// That number of threads; with a word, where there are not as many cores.
+/// Checks a number of threads, and warns if there are not as many cores.
 fn possible(asked: usize) -> Result<usize> {
     let available = machine().available_threads;
     let most = MOST_THREADS.max(available);

@@ -6,7 +6,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-/// A table in Markdown with these columns: those of `words` begin at the left, figures end at the right.
+/// A table in Markdown with these columns: those of `words` are aligned left, figures right.
 pub fn markdown(header: &[&str], words: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN);
@@ -49,7 +49,7 @@ pub(super) fn rate(per_second: f64) -> String {
     grouped(((per_second / unit).round() * unit) as u64)
 }
 
-/// So many of something.
+/// A count and its noun.
 pub(super) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

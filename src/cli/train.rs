@@ -38,11 +38,11 @@ pub(super) struct Args {
     /// Continue the run in this folder; a larger --epochs makes it longer
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// Begin with these weights: of a run's folder, of a .safetensors file of threadcount or PyTorch, or of a
+    /// Begin with the weights of a run's folder, of a .safetensors file of threadcount or PyTorch, or of a
     /// .npz file of Keras
     #[arg(long, value_name = "RUN|FILE", conflicts_with = "resume")]
     init: Option<PathBuf>,
-    /// Layers that --init leaves as they are drawn, with commas between them: the last one, for other classes
+    /// Layers that --init does not load, separated by commas: such as the last one, for other classes
     #[arg(long, value_name = "LAYERS", requires = "init", value_delimiter = ',')]
     new_layers: Vec<String>,
     #[command(flatten)]
@@ -68,7 +68,7 @@ pub(super) struct ChangeFlags {
     /// Momentum of sgd or rmsprop
     #[arg(long, value_name = "SHARE")]
     momentum: Option<f32>,
-    /// Weight decay of adamw, apart from the gradient
+    /// Weight decay of adamw, separate from the gradient
     #[arg(long, value_name = "DECAY")]
     weight_decay: Option<f32>,
     /// Adds this times the squares of all weights to the loss
@@ -99,8 +99,8 @@ pub(super) struct ChangeFlags {
     /// Activation of the hidden layers: relu, leaky-relu, sigmoid or tanh
     #[arg(long, value_name = "NAME")]
     activation: Option<String>,
-    /// Layers that do not learn: their names with commas between them ('summary' shows them; conv2d* stands
-    /// for all that begin so), or the number of the first ones
+    /// Layers that do not learn: their names separated by commas ('summary' shows them; conv2d* stands for
+    /// all that begin with conv2d), or how many of the first ones
     #[arg(long, value_name = "LAYERS")]
     freeze: Option<String>,
 }
@@ -111,9 +111,9 @@ struct Run {
     folder: RunFolder,
     split: Split,
     pool: Pool,
-    /// The epochs that the run was to have until now, if it is to have others.
+    /// The number of epochs so far, if `--epochs` changes it.
     before: Option<usize>,
-    /// What it begins with, if that is not drawn.
+    /// The weights that it begins with, if they are not drawn.
     weights: Option<InitialWeights>,
 }
 
@@ -136,7 +136,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     if let Some(weights) = &run.weights {
         announce_init(weights, &session.init(weights)?);
-        // A run that is stopped before its first epoch's end goes on from them, too.
+        // So that a run that is stopped before its first epoch's end resumes from them, too.
         run.folder.save(&session)?;
     }
     run.announce(&session);
@@ -168,7 +168,7 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
         init: None,
         result: None,
     };
-    // Everything that can be refused is, before a folder is made for a run that never was.
+    // Everything that can be refused is checked before a folder is created.
     let session = Session::new(&record.task, &split, seed);
     let mut session = session.map_err(|error| match error {
         // The option's fault, not the file's.
@@ -219,7 +219,7 @@ fn announce_init(weights: &InitialWeights, begun: &Initialised) {
     console::note(&line);
 }
 
-/// Takes a run up again: everything but the number of epochs and the threads is the folder's.
+/// Resumes a run: everything but the number of epochs and the threads comes from the folder.
 fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
     let (folder, mut record) = RunFolder::open_to_train(path)?;
     let shown = path.display();
@@ -263,8 +263,8 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
 }
 
 impl Run {
-    /// Takes the session up where the run was saved. Other epochs go into the record once it is sure
-    /// that they can be had.
+    /// Resumes the session where the run was saved. A new number of epochs is recorded once it is known to be
+    /// possible.
     fn take_up(&self, session: &mut Session<'_>) -> Result<()> {
         let Self { folder, record, .. } = self;
         if folder.resume(session, record)? == Beginning::NothingSaved {
@@ -291,7 +291,7 @@ impl Run {
                 record.task.schedule
             )
         } else {
-            // Should it be interrupted too, that is known.
+            // No result until the longer run has finished: it may be interrupted too.
             return folder.write_record(&Record { result: None, ..record.clone() });
         };
         Err(Error::Usage(format!("--epochs {wanted}: {fault}")))
@@ -358,7 +358,7 @@ impl Run {
         if !matches!(ended, Ok(Ended::Finished))
             && let Err(fault) = &curves
         {
-            // What ended the run counts more.
+            // The error that ended the run is more important.
             console::warn(&fault.to_string());
         }
         if ended? == Ended::Interrupted {
@@ -400,7 +400,7 @@ impl Run {
     }
 }
 
-/// The history as the plot wants it.
+/// The history in the form for the plot.
 fn curves(title: &str, history: &History) -> Curves {
     let of = |pick: fn(&crate::train::Epoch) -> f64| history.epochs.iter().map(pick).collect();
     Curves {
@@ -456,7 +456,7 @@ mod tests {
     use super::*;
     use clap::Args as _;
 
-    /// What `train` can change, a search can search: an option here is one of [`Changes::OPTIONS`].
+    /// Whatever `train` can change, a search can search: an option here is one of [`Changes::OPTIONS`].
     #[test]
     fn every_change_is_known_by_its_name() {
         let command = ChangeFlags::augment_args(clap::Command::new("changes"));

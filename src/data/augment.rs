@@ -1,5 +1,5 @@
-//! Augmentation: training images are turned, scaled, shifted, mirrored and partly erased, anew in every
-//! epoch. What is drawn for an image follows from seed, epoch and the number of its sample alone.
+//! Augmentation: in every epoch, training images are rotated, scaled, shifted, mirrored and partly erased in
+//! a new way. What is drawn for an image depends only on the seed, the epoch and the number of its sample.
 
 use std::f64::consts::PI;
 use std::fmt;
@@ -15,12 +15,12 @@ use crate::names::shortened;
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 
-/// How training images are augmented; nothing is done by default. Validation and test images never are.
+/// How training images are augmented; by default they are not. Validation and test images never are.
 ///
-/// An image is mirrored first, then turned and scaled about its centre, then shifted; last, a rectangle
-/// is erased. Pixels that come from outside of the image are zero, before inputs are scaled: black. With
-/// `rotate` or `scale`, pixels are interpolated bilinearly between four (torchvision's
-/// `InterpolationMode.BILINEAR`); by the others they are copied as they are.
+/// An image is first mirrored, then rotated and scaled about its centre, then shifted; last, a rectangle is
+/// erased. Pixels from outside of the image are zero before inputs are scaled: black. With `rotate` or
+/// `scale`, pixels are interpolated bilinearly between four (torchvision's `InterpolationMode.BILINEAR`);
+/// without them, pixels are copied unchanged.
 ///
 /// ```
 /// use threadcount::data::Augment;
@@ -32,26 +32,27 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Augment {
-    /// The most degrees, 0 to 180, by which an image is turned about its centre: uniform from minus to
-    /// plus that (torchvision's `RandomRotation(rotate)`).
+    /// The largest rotation about the centre in degrees, 0 to 180: the angle is uniform from `-rotate` to
+    /// `rotate` (torchvision's `RandomRotation(rotate)`).
     pub rotate: f64,
-    /// Images become `1 - scale` to `1 + scale` times as large, uniformly, both axes alike; from 0 to below
-    /// 1 (torchvision's `RandomAffine(0, scale=(1 - scale, 1 + scale))`).
+    /// Images become `1 - scale` to `1 + scale` times as large, uniformly, the same along both axes; from 0
+    /// to below 1 (torchvision's `RandomAffine(0, scale=(1 - scale, 1 + scale))`).
     pub scale: f64,
-    /// The most pixels by which an image is shifted along each axis: each whole number from minus to plus
-    /// that is as probable (torchvision's `RandomCrop(size, padding=shift)`).
+    /// The largest shift along each axis in pixels: every whole number from `-shift` to `shift` is equally
+    /// probable (torchvision's `RandomCrop(size, padding=shift)`).
     pub shift: u32,
-    /// Half of the images are mirrored, left for right (torchvision's `RandomHorizontalFlip(0.5)`).
+    /// Half of the images are mirrored left to right (torchvision's `RandomHorizontalFlip(0.5)`).
     pub flip: bool,
-    /// The probability, 0 to 1, with which a rectangle of an image becomes zero, before inputs are scaled:
-    /// black. It has 2 to 33 % of the area, and 0.3 to 3.3 times as many rows as columns (torchvision's
-    /// `RandomErasing(erase)` ahead of `Normalize`): the area uniform, the aspect by its logarithm. Of ten
-    /// such draws the first that leaves a row and a column is taken; if none does, nothing is erased.
+    /// The probability, 0 to 1, with which a rectangle of an image becomes zero before inputs are scaled:
+    /// black. The rectangle has 2 to 33 % of the area, uniformly, and 0.3 to 3.3 times as many rows as
+    /// columns, uniformly in the logarithm (torchvision's `RandomErasing(erase)` ahead of `Normalize`). Of
+    /// ten such draws, the first rectangle that is smaller than the image along both axes is used; if there
+    /// is none, nothing is erased.
     pub erase: f64,
 }
 
 impl Augment {
-    /// The settings, as files and options spell them.
+    /// The names of the settings, as files and options spell them.
     pub const NAMES: [&'static str; 5] = ["rotate", "scale", "shift", "flip", "erase"];
 
     /// Whether images stay as they are.
@@ -59,7 +60,7 @@ impl Augment {
         *self == Self::default()
     }
 
-    /// Refuses settings that cannot be.
+    /// Refuses settings that are out of range.
     ///
     /// # Errors
     /// [`Error::Usage`] with the setting and its range.
@@ -67,10 +68,10 @@ impl Augment {
         self.fault().map_or(Ok(()), usage)
     }
 
-    /// Refuses, too, what cannot be done with samples of this shape.
+    /// Also refuses settings that do not fit samples of this shape.
     ///
     /// # Errors
-    /// [`Error::Usage`] where they are no images, or where a shift may leave nothing of one.
+    /// [`Error::Usage`] if the samples are not images, or if a shift can leave nothing of an image.
     pub fn check_shape(&self, shape: Shape) -> Result<()> {
         self.check()?;
         if self.is_none() {
@@ -91,7 +92,7 @@ impl Augment {
         Ok(())
     }
 
-    /// The setting that cannot be, and its range.
+    /// The setting that is out of range, and its range.
     fn fault(&self) -> Option<String> {
         let Self { rotate, scale, shift: _, flip: _, erase } = *self;
         if !(0.0..=180.0).contains(&rotate) {
@@ -115,8 +116,8 @@ fn fault(fault: String) -> Error {
     Error::Setting { name: "augment", fault }
 }
 
-/// As options spell it: `rotate=10,scale=0.1,shift=2,flip,erase=0.2`; what is left out is not done. `none`
-/// is nothing.
+/// The syntax of options: `rotate=10,scale=0.1,shift=2,flip,erase=0.2`; settings that are left out are off.
+/// `none` turns all of them off.
 impl FromStr for Augment {
     type Err = Error;
 
@@ -161,7 +162,7 @@ fn number<T: FromStr>(name: &str, value: &str) -> Result<T> {
     value.parse().map_err(|_| fault(format!("{name}: {:?} is no {what}", shortened(value))))
 }
 
-/// As options spell it.
+/// In the syntax of options.
 impl fmt::Display for Augment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rotate, scale, shift, flip, erase } = *self;
@@ -181,15 +182,15 @@ impl fmt::Display for Augment {
     }
 }
 
-/// What is drawn for the images of one epoch.
+/// The random draws for the images of one epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Draws {
     augment: Augment,
     key: Key,
 }
 
-/// What a random number of an image is for: the last field of its key, so that no setting changes what is
-/// drawn for another. Part of every run's bits.
+/// What a random number of an image is for: the last field of its key, so that no setting changes the draws
+/// of another. The numbers are part of every run's bits.
 #[derive(Clone, Copy)]
 enum Draw {
     Rotate = 0,
@@ -198,24 +199,24 @@ enum Draw {
     Down = 3,
     Flip = 4,
     Erase = 5,
-    /// Ten times area, aspect, left and top follow.
+    /// Four numbers for each of ten tries: area, aspect, left and top.
     Rectangles = 6,
 }
 
-/// Rectangles that are tried.
+/// How many rectangles are tried.
 const TRIES: u64 = 10;
-/// Shares of the area that a rectangle has.
+/// The smallest and the largest share of the area that a rectangle has.
 const AREAS: [f64; 2] = [0.02, 0.33];
-/// Its rows over its columns.
+/// The smallest and the largest ratio of its rows to its columns.
 const ASPECTS: [f64; 2] = [0.3, 3.3];
 
 impl Draws {
-    /// For an epoch, counted from 0.
+    /// The draws of an epoch, counted from 0.
     pub fn new(augment: Augment, seed: u64, epoch: u64) -> Self {
         Self { augment, key: Key::new(seed, Purpose::Augment).with(epoch) }
     }
 
-    /// What becomes of an image, given the number of its sample: the same wherever it stands in a batch.
+    /// How the image of a sample is changed. Depends on the sample's number, not on its place in a batch.
     pub fn warp(&self, sample: u32, [height, width, _]: ImageShape) -> Warp {
         let Augment { rotate, scale, shift, flip, erase } = self.augment;
         let key = self.key.with(u64::from(sample));
@@ -242,7 +243,7 @@ impl Draws {
         Warp { motion, erased }
     }
 
-    /// An image `[height, width, channels]` of bytes as it comes out, rounded to bytes.
+    /// An augmented image of bytes, `[height, width, channels]`, rounded to bytes.
     pub(super) fn picture(&self, sample: u32, shape: ImageShape, image: &[u8]) -> Vec<u8> {
         let (factors, offsets) = (vec![1.0; image.len()], vec![0.0; image.len()]);
         let batch = Batch { factors: &factors, offsets: &offsets, cut: Cut::Rows };
@@ -259,12 +260,12 @@ fn unit(key: Key, draw: u64) -> f64 {
     (key.with(draw).bits() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// A whole number below `n`, each as probable: the bias is below `n / 2^64`.
+/// A whole number below `n`, all equally probable but for a bias below `n / 2^64`.
 fn below(key: Key, draw: u64, n: u64) -> u64 {
     ((u128::from(key.with(draw).bits()) * u128::from(n)) >> 64) as u64
 }
 
-/// Where an image comes to lie.
+/// How an image is placed.
 struct Place {
     /// In radians.
     angle: f64,
@@ -275,10 +276,10 @@ struct Place {
 }
 
 impl Place {
-    /// The way back, from where a pixel is to where it comes from: the shift is undone, then turn and
-    /// factor about the centre, then the mirror.
+    /// The inverse, from a pixel of the output to where it comes from in the input: the shift is undone, then
+    /// the rotation and scaling about the centre, then the mirroring.
     fn motion(&self, height: usize, width: usize) -> Motion {
-        // libm's: the system's may differ in their last bits from machine to machine.
+        // libm's functions: the system's may differ in their last bits from machine to machine.
         let (sin, cos) = libm::sincos(self.angle);
         let (sin, cos) = (sin / self.factor, cos / self.factor);
         let mirror = if self.mirrored { -1.0 } else { 1.0 };

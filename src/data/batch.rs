@@ -13,18 +13,18 @@ use super::targets::Targets;
 /// Picked samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Picks<'a> {
-    /// Numbers of the samples of a batch.
+    /// The samples of a batch, by number.
     pub now: &'a [u32],
-    /// Those of the batch that will probably be next, none if there is none: their inputs are
-    /// asked for ahead.
+    /// The samples of the batch that will probably be next, empty if there is none: their inputs are
+    /// prefetched.
     pub next: &'a [u32],
-    /// How threads share the work. Images that are augmented are always shared whole.
+    /// How threads share the work. An augmented image is never divided between threads.
     pub cut: Cut,
-    /// What is drawn for images that are augmented: none in validation, test and prediction.
+    /// The draws for augmentation; `None` in validation, test and prediction.
     pub draws: Option<Draws>,
 }
 
-/// Room for the targets of a batch, of one kind.
+/// A buffer for the targets of a batch, of one kind.
 #[derive(Clone, Debug)]
 pub enum TargetBuffer {
     /// `[largest]`
@@ -33,13 +33,13 @@ pub enum TargetBuffer {
     Values {
         /// The numbers.
         values: Vec<f32>,
-        /// How many belong to each target.
+        /// How many numbers each target has.
         width: usize,
     },
 }
 
 impl TargetBuffer {
-    /// For up to `largest` of these samples.
+    /// A buffer for up to `largest` of these samples.
     pub fn new(samples: &Samples, largest: usize) -> Self {
         let width = samples.target_width();
         match samples.targets() {
@@ -48,10 +48,10 @@ impl TargetBuffer {
         }
     }
 
-    /// The first `n`.
+    /// The first `n` targets.
     ///
     /// # Panics
-    /// If there is no room for as many.
+    /// If the buffer has fewer.
     pub fn first(&self, n: usize) -> Targets<'_> {
         match self {
             Self::Classes(labels) => Targets::Classes(&labels[..n]),
@@ -80,12 +80,12 @@ impl TargetBuffer {
     }
 }
 
-/// Gathers the samples picked now into a batch: `out` becomes `[picks, inputs]` floats, scaled, and
-/// the first of `targets` theirs.
+/// Gathers the samples picked now into a batch: `out` becomes `[picks, inputs]` scaled floats, and the first
+/// of `targets` become their targets.
 ///
 /// # Panics
-/// If a pick, also of the next batch, is not below `samples.len()`, or `out`, `targets` or `scale` do not
-/// fit; or samples that are no images are to be augmented.
+/// If a pick, also of the next batch, is not below `samples.len()`; if `out`, `targets` or `scale` do not
+/// fit; or if samples that are not images are to be augmented.
 pub fn gather(
     team: &Team,
     samples: &Samples,
@@ -116,14 +116,14 @@ pub fn gather(
     }
 }
 
-/// What the images of a batch are augmented by.
+/// How the images of a batch are augmented.
 struct Warps<'a> {
     draws: Draws,
     shape: ImageShape,
     picks: &'a [u32],
 }
 
-/// By the kernel that there is for it.
+/// Gathers with the kernel for augmented images or the one for plain rows.
 fn picked<'a, T: Element + 'a>(
     team: &Team,
     row: impl Fn(usize) -> &'a [T] + Sync,
@@ -140,10 +140,10 @@ fn picked<'a, T: Element + 'a>(
     }
 }
 
-/// The inputs of the first samples, by plain loops: the twin of [`gather`].
+/// The inputs of the first samples, by plain loops: the reference that [`gather`] is tested against.
 ///
 /// # Panics
-/// If `out` is not whole rows, or there are fewer samples.
+/// If the length of `out` is not a multiple of a row's, or there are fewer samples than rows.
 pub fn naive_gather(samples: &Samples, scale: &Scale, out: &mut [f32]) {
     for (i, out) in out.chunks_exact_mut(samples.shape().len()).enumerate() {
         let (factors, offsets) = (scale.factors(), scale.offsets());

@@ -25,8 +25,8 @@ pub const CACHE_VARIABLE: &str = "THREADCOUNT_CACHE";
 /// The file that is locked while the synthetic set is drawn.
 const LOCK: &str = ".lock";
 
-/// Bytes moved at a time when hashing and unpacking: half of a common L2 share, so the copy stays
-/// in cache.
+/// Bytes moved at a time when hashing and unpacking: half of a core's usual share of L2, so the copy stays in
+/// cache.
 pub(super) const CHUNK: usize = 128 << 10;
 
 /// The cache folder. Made when something is first put into it.
@@ -36,7 +36,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// The user's own: `THREADCOUNT_CACHE`, or the system's folder for caches.
+    /// The user's cache: the folder that `THREADCOUNT_CACHE` names, or the system's folder for caches.
     pub fn user() -> Self {
         let root = match env::var_os(CACHE_VARIABLE) {
             Some(path) if !path.is_empty() => Some(path.into()),
@@ -53,7 +53,7 @@ impl Cache {
     /// The folder, which need not exist yet.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the user has no home folder and names none.
+    /// [`Error::Usage`] if the user has no home folder and sets no cache folder.
     pub fn root(&self) -> Result<&Path> {
         self.root.as_deref().ok_or_else(|| {
             Error::Usage(format!("no home folder to keep a cache in; set {CACHE_VARIABLE} to a folder that can be written"))
@@ -68,7 +68,7 @@ impl Cache {
         Ok(self.root()?.join("fashion-mnist"))
     }
 
-    /// Makes the folder `name` below the root, and says clearly why if that cannot be.
+    /// Makes the folder `name` below the root; the error says why if that fails.
     fn folder(&self, name: &str) -> Result<PathBuf> {
         let folder = self.root()?.join(name);
         fs::create_dir_all(&folder).map_err(not_writable(&folder))?;
@@ -94,10 +94,10 @@ impl Cache {
         temporary(".making-", 0o755).tempdir_in(&root).map_err(not_writable(&root))
     }
 
-    /// Gives a filled staging folder its name. If another process was first, its folder stays.
+    /// Gives a filled staging folder its name. If another process was first, that one's folder stays.
     pub(super) fn publish(&self, staging: TempDir, name: &str) -> Result<PathBuf> {
         let folder = self.root()?.join(name);
-        // Renaming onto a folder that is not empty fails: that is how losing the race shows.
+        // Renaming onto a folder that is not empty fails: then another process was first.
         match fs::rename(staging.path(), &folder) {
             Ok(()) => {
                 // Nothing is left under the old name to be cleaned up.
@@ -109,12 +109,12 @@ impl Cache {
         }
     }
 
-    /// The raw form of what is packed: unpacked into the cache if it is not there yet, and into memory if
-    /// the cache takes nothing. The cached name carries the SHA-256 of the packed bytes, so a changed file
-    /// is never served stale.
+    /// The raw form of a packed file: unpacked into the cache if it is not there yet, or into memory if the
+    /// cache cannot be written. The cached name carries the SHA-256 of the packed bytes, so a changed file is
+    /// never served stale.
     ///
     /// # Errors
-    /// [`Error::Data`] if it cannot be read, or is not what it has to be.
+    /// [`Error::Data`] if it cannot be read, or is not valid.
     pub(super) fn unpacked(&self, packed: &impl Packed) -> Result<Contents> {
         let path = packed.path();
         let reason = match self.unpack(packed) {
@@ -141,7 +141,7 @@ impl Cache {
         }
     }
 
-    /// Where the raw form is in the cache.
+    /// The path of the raw form in the cache; unpacks it if it is not there.
     fn unpack(&self, packed: &impl Packed) -> std::result::Result<PathBuf, Fault> {
         let root = self.root().map_err(|error| Fault::Full(io::Error::other(error.to_string())))?;
         let key = packed.sha256().map_err(Fault::Bad)?;
@@ -160,8 +160,8 @@ impl Cache {
     }
 }
 
-/// For a temporary file or folder that will be renamed: with the mode (less the umask) of any other
-/// file, and not the private one of temporary files, which it would keep.
+/// A builder for a temporary file or folder that will be renamed: with the mode (less the umask) of any other
+/// file. With the private mode of temporary files, it would stay private after the rename.
 pub(super) fn temporary(prefix: &str, mode: u32) -> tempfile::Builder<'_, '_> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(prefix);
@@ -216,7 +216,7 @@ pub(super) fn file_sha256(path: &Path) -> Result<String> {
     Ok(hex(&sha256_of_file(path)?))
 }
 
-/// SHA-256 of bytes in memory, in pieces one behind the other, as lower-case hexadecimal digits.
+/// SHA-256 of bytes in memory, given in consecutive pieces, as lower-case hexadecimal digits.
 pub(super) fn sha256(pieces: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     pieces.iter().for_each(|piece| hash.update(piece));
@@ -227,7 +227,7 @@ pub(super) fn sha256(pieces: &[&[u8]]) -> String {
 mod tests {
     use super::*;
 
-    /// Who comes second finds the first one's folder, and leaves nothing of its own.
+    /// The second process finds the first one's folder, and leaves nothing of its own.
     #[test]
     fn of_two_that_publish_the_first_one_counts() {
         let root = tempfile::tempdir().unwrap();

@@ -11,16 +11,16 @@ use crate::{Error, Result};
 /// The most classes that a set can have: a class is a byte.
 pub const MOST_CLASSES: usize = 256;
 
-/// A file of names is a few thousand bytes; one that is longer is no such file.
+/// The most bytes of a file of names. Such a file has a few thousand: a longer one is something else.
 const LONGEST: u64 = 1 << 20;
 
-/// The classes of a set: all labels from the first to the last. A label between them that no image has
-/// is a class like the others, so that a label says the same of every part of a set.
+/// The classes of a set: all labels from the first to the last. A label between them that no image has is a
+/// class like the others, so that a label means the same in every part of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassList {
     /// The label of class 0.
     pub first: u32,
-    /// A name for each class; the label where nobody has named it.
+    /// A name for each class; its label where no name is known.
     pub names: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ enum Spelling {
     Characters,
 }
 
-/// One name a line, the first label's first.
+/// One name per line, beginning with the first label's.
 pub const CLASSES_FILE: &str = "classes.txt";
 
 /// The files beside the data that name classes, in the order in which they are looked for. Each may begin
@@ -50,7 +50,7 @@ impl ClassList {
     /// The classes of a set whose labels are `first` to `last`.
     ///
     /// # Errors
-    /// [`Error::Data`] if there are more than 256, or a file beside the data names others.
+    /// [`Error::Data`] if there are more than 256, or a file beside the data names different ones.
     pub(super) fn of(filed: &Filed, identity: Identity, [first, last]: [u32; 2]) -> Result<Self> {
         let count = (last - first) as usize + 1;
         if count > MOST_CLASSES {
@@ -92,8 +92,8 @@ impl ClassList {
             ));
         }
         let count = (last - first) as usize + 1;
-        // Names of classes behind the last label are those of a larger set of which this is a part. In
-        // front of the first that cannot be told from a wrong file.
+        // Names after the last label belong to a larger set, of which this is a part. Names before the first
+        // label cannot be told from a wrong file.
         if names.len() == count
             || (first == 0 && names.len() > count && names.len() <= MOST_CLASSES)
         {
@@ -154,8 +154,8 @@ impl ClassList {
         Ok(Self { first: from, names: (from..=to).map(name).collect() })
     }
 
-    /// Says that there can be so many classes of which the first has the label `first`; else which of
-    /// the two is wrong, and what it has to be.
+    /// Checks that a set can have `classes` classes of which the first has the label `first`. The fault says
+    /// which of the two is wrong, and its range.
     pub(crate) fn check(first: u32, classes: usize) -> std::result::Result<(), String> {
         if !(1..=MOST_CLASSES).contains(&classes) {
             return Err(format!("classes: 1 to {MOST_CLASSES}, not {classes}"));
@@ -181,9 +181,9 @@ impl ClassList {
     }
 }
 
-/// The file that names the classes of a set: of those with the prefix of the set's other files the first,
-/// else the first without one, else the only one there is (files of EMNIST that were given other names
-/// beside `emnist-letters-mapping.txt`).
+/// The file that names the classes of a set: of the first kind in [`FILES`] that is there, the file with the
+/// prefix of the set's other files, else the one without a prefix, else the only one with any prefix (renamed
+/// files of EMNIST beside `emnist-letters-mapping.txt`).
 fn beside(filed: &Filed) -> Option<(PathBuf, Spelling)> {
     let names = Listing::read(&filed.folder).ok()?.names;
     let is = |name: &str, wanted: &str| name.eq_ignore_ascii_case(wanted);

@@ -37,12 +37,12 @@ impl Contents {
     /// and devices are refused.
     ///
     /// # Errors
-    /// [`Error::Data`] if it cannot be read, or not be held in memory.
+    /// [`Error::Data`] if it cannot be read, or does not fit in memory.
     pub(super) fn map(path: &Path) -> Result<Self> {
         Self::map_by(path, FileMap::new)
     }
 
-    /// The same with another way to map a file: some file systems have none.
+    /// Like [`Self::map`], with another function that maps the file: some file systems cannot.
     fn map_by(
         path: &Path,
         map: impl FnOnce(&Path, &File, usize) -> io::Result<FileMap>,
@@ -78,17 +78,17 @@ impl Contents {
         }
     }
 
-    /// Bytes that were made of the file at `path`, with what is to be said about that.
+    /// Bytes that were made from the file at `path`, with a remark about that if there is one.
     pub(super) fn held(path: &Path, bytes: Vec<u8>, remark: Option<String>) -> Self {
         Self { bytes: Bytes::Held(bytes), path: path.to_owned(), packed: None, remark }
     }
 
-    /// The same, known as what the file at `packed` holds.
+    /// The same contents, marked as unpacked from the file at `packed`.
     pub(super) fn unpacked_from(self, packed: &Path) -> Self {
         Self { packed: Some(packed.to_owned()), ..self }
     }
 
-    /// A fault of the contents: it names the file that people know, not its copy in the cache.
+    /// A fault of the contents: it names the user's file, not its copy in the cache.
     pub(super) fn fault(&self, fault: impl Into<String>) -> Error {
         match &self.packed {
             Some(packed) => Error::data(packed, format!("unpacked, {}", fault.into())),
@@ -96,7 +96,7 @@ impl Contents {
         }
     }
 
-    /// The file that people know: the packed one, or the one that is mapped.
+    /// The user's file: the packed one, or the one that is mapped.
     pub(super) fn origin(&self) -> &Path {
         self.packed.as_deref().unwrap_or(&self.path)
     }
@@ -122,10 +122,10 @@ impl Deref for Contents {
     }
 }
 
-/// Empty, with room for so many bytes of the file at `path`.
+/// An empty vector with room for `len` bytes of the file at `path`.
 ///
 /// # Errors
-/// [`Error::Data`] if there is not so much memory.
+/// [`Error::Data`] if there is not enough memory.
 pub(super) fn room(path: &Path, len: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match bytes.try_reserve_exact(len) {
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((&*mapped, mapped.remark()), (&bytes[..], None));
     }
 
-    /// A file system that shares no maps still has private ones.
+    /// Maps are private: some file systems have no shared ones.
     #[test]
     #[cfg(target_os = "linux")]
     fn maps_are_private() {

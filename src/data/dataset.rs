@@ -12,15 +12,15 @@ use super::synthetic;
 use super::verify::{Verification, verify};
 use crate::{Error, Result};
 
-/// Where the data lies by default, below the working folder.
+/// The default folder of the data, below the working folder.
 pub const LOCAL_FOLDER: &str = "data/fashion-mnist";
 
 /// What a set is. Only [`Identity::FashionMnist`] is ever compared with the reports' claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// The official files, by SHA-256.
+    /// The official files, recognised by SHA-256.
     FashionMnist,
-    /// Drawn by [`synthetic`], by the marker in its folder.
+    /// Drawn by [`synthetic`], recognised by the marker in its folder.
     Synthetic,
     /// Anything else of the right form.
     Other,
@@ -49,9 +49,9 @@ pub struct Part {
 /// A set: two parts of images of one size.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    /// Trained on.
+    /// The training part.
     pub train: Part,
-    /// Tested on.
+    /// The test part.
     pub test: Part,
     /// What the set is.
     pub identity: Identity,
@@ -66,16 +66,16 @@ impl Dataset {
     /// `./data/fashion-mnist`, the cache, and the synthetic set.
     ///
     /// # Errors
-    /// [`Error::Data`] if the folder that counts is missing, incomplete or holds a bad file.
+    /// [`Error::Data`] if the folder that is used is missing, incomplete or holds a bad file.
     pub fn open(explicit: Option<&Path>) -> Result<Arc<Self>> {
         Places::user(explicit).open()
     }
 
-    /// Opens the set in a folder, of whichever format it is; packed files are unpacked into the cache.
-    /// Its classes are all labels from the smallest to the largest of both parts.
+    /// Opens the set in a folder, in any of the formats; packed files are unpacked into the cache. Its
+    /// classes are all labels from the smallest to the largest of both parts.
     ///
     /// # Errors
-    /// [`Error::Data`] if there is none, a file is missing or bad, or they do not fit together.
+    /// [`Error::Data`] if there is no set, a file is missing or bad, or the files do not fit together.
     pub fn open_folder(folder: &Path, cache: &Cache) -> Result<Arc<Self>> {
         let filed = format::find(folder)?;
         let Opened { train, test } = filed.format.open(&filed, cache)?;
@@ -128,7 +128,7 @@ impl Dataset {
         self.class_list.names.clone().into()
     }
 
-    /// The name of a class, by its number: the label where nobody has named it.
+    /// The name of a class, by its number: its label where no name is known.
     pub fn class_name(&self, class: u8) -> String {
         match self.class_list.names.get(usize::from(class)) {
             Some(name) => name.clone(),
@@ -146,11 +146,11 @@ impl Dataset {
         self.class_list.first + u32::from(class)
     }
 
-    /// The same set with so many classes of which the first has the label `first`, as a network was
-    /// trained on: a set that happens to lack the first or last of them numbers its own otherwise.
+    /// The same set with `classes` classes, numbered from the label `first`, as a network was trained on. A
+    /// set that lacks the first or last of these classes numbers its own differently.
     ///
     /// # Errors
-    /// [`Error::Data`] if the set has a label that is none of them; [`Error::Usage`] if no set can have
+    /// [`Error::Data`] if the set has a label outside of these classes; [`Error::Usage`] if no set can have
     /// such classes.
     pub fn numbered_as(&self, first: u32, classes: usize) -> Result<Self> {
         ClassList::check(first, classes).map_err(Error::Usage)?;
@@ -186,7 +186,7 @@ impl Dataset {
     }
 
     /// What was odd about reading its files, though they could be read: a line for each oddity, with the
-    /// first of the files that it is about.
+    /// first file that it is about.
     pub fn remarks(&self) -> Vec<String> {
         let parts = [&self.train, &self.test];
         let of_images = parts.map(|part| (part.images.path(), part.images.remark()));
@@ -208,7 +208,7 @@ impl Dataset {
 }
 
 impl FiledPart {
-    /// Says that there is a label for each image.
+    /// Checks that there is a label for each image.
     fn check(&self) -> Result<()> {
         let [labels, images] = [self.labels.values.len(), self.images.count()];
         if labels == images {
@@ -221,7 +221,7 @@ impl FiledPart {
     }
 }
 
-/// How a folder was come by.
+/// How a folder was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The user named it.
@@ -237,20 +237,20 @@ pub enum Source {
 /// A folder that data is taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
-    /// The folder; of [`Source::Synthetic`] it need not exist yet.
+    /// The folder; for [`Source::Synthetic`] it need not exist yet.
     pub folder: PathBuf,
-    /// How it was come by.
+    /// How it was found.
     pub source: Source,
 }
 
 /// The places that are searched, in order.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// The folder that the user named: never passed over.
+    /// The folder that the user named: never skipped.
     pub explicit: Option<PathBuf>,
-    /// The folder below the working folder: passed over if it holds nothing but notes.
+    /// The folder below the working folder: skipped if it holds nothing but notes.
     pub local: PathBuf,
-    /// The cache: its Fashion-MNIST folder counts once all its files are there.
+    /// The cache: its Fashion-MNIST folder is used once all its files are there.
     pub cache: Cache,
 }
 
@@ -267,8 +267,8 @@ impl Places {
     /// The folder that would be used. Looks at names only.
     ///
     /// # Errors
-    /// [`Error::Data`] if the explicit folder is missing; [`Error::Usage`] if it takes a cache
-    /// folder and there is none.
+    /// [`Error::Data`] if the explicit folder is missing; [`Error::Usage`] if a cache folder is needed and
+    /// there is none.
     pub fn locate(&self) -> Result<Location> {
         if let Some(folder) = &self.explicit {
             format::check_place(folder)?;
@@ -287,8 +287,8 @@ impl Places {
         })
     }
 
-    /// Opens the set of [`Places::locate`]; the synthetic one is drawn if it is not there. Says nothing:
-    /// whoever compares results with others' looks at [`Dataset::identity`].
+    /// Opens the set that [`Places::locate`] finds; the synthetic one is drawn if it is not there. Prints
+    /// nothing: a caller that compares results with published ones checks [`Dataset::identity`].
     ///
     /// # Errors
     /// As [`Dataset::open`].

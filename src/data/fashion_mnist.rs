@@ -18,7 +18,7 @@ pub const CLASS_NAMES: [&str; 10] = [
     "Ankle boot",
 ];
 
-/// One half of a set as it is filed.
+/// One of the two parts of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Half {
     /// The `train-` files.
@@ -78,16 +78,16 @@ pub const FILES: [Official; 4] = [
 ];
 
 impl Official {
-    /// Whether these pieces, one behind the other, are the official raw file. The length is asked first,
-    /// so only a file that may be official costs a hash (train images: about 25 ms with SHA instructions).
+    /// Whether these pieces, joined in order, are the official raw file. The length is compared first, so
+    /// only a file that may be official is hashed (train images: about 25 ms with SHA instructions).
     pub fn is_raw(&self, pieces: &[&[u8]]) -> bool {
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
         len as u64 == self.raw_len && sha256(pieces) == self.raw_sha256
     }
 }
 
-/// Whether these are the official images and labels, in files of whichever format. Smallest first: a set
-/// that is not official is found out without a hash of its images.
+/// Whether these are the official images and labels, in files of any format. The labels are compared first,
+/// so most other sets are recognised without hashing their images.
 pub(super) fn is_official(train: &FiledPart, test: &FiledPart) -> bool {
     let labels = |part: &FiledPart, official: &Official| {
         let bytes: Option<Vec<u8>> =

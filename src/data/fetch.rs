@@ -1,6 +1,6 @@
-//! Downloading the official files: each mirror in turn, into a temporary file, of a bounded length
-//! and time; only a file with the right checksum gets its name. The one part that uses the network,
-//! behind the cargo feature `fetch`.
+//! Downloads the official files: tries each mirror in turn, into a temporary file, with limits on length and
+//! time. Only a file with the right checksum gets its final name. The one part that uses the network, behind
+//! the cargo feature `fetch`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub const MIRRORS: [&str; 2] = [
 pub struct Wanted {
     /// Its name, on the mirrors and in the folder.
     pub name: String,
-    /// Its length in bytes; not one more is read.
+    /// Its length in bytes. One more is read at most, which tells that the file is too long.
     pub len: u64,
     /// Its SHA-256 in lower-case hexadecimal digits.
     pub sha256: String,
@@ -54,9 +54,9 @@ pub enum FetchEvent<'a> {
     Kept(&'a Wanted),
     /// A mirror begins to send a file.
     Begun(&'a Wanted),
-    /// So many bytes of it have come.
+    /// This many bytes of it have arrived.
     Received(u64),
-    /// All of them have, or what has come is of no use.
+    /// All of them have arrived, or those that have are discarded.
     Ended,
     /// A mirror was passed over.
     PassedOver {
@@ -92,7 +92,7 @@ impl Fetch {
     /// goes on where the first one stopped.
     ///
     /// # Errors
-    /// [`Error::Failed`](crate::Error::Failed) if no mirror serves a file as it has to be;
+    /// [`Error::Failed`](crate::Error::Failed) if no mirror serves a valid copy of a file;
     /// [`Error::Data`](crate::Error::Data) if the folder cannot be written;
     /// [`Error::Usage`](crate::Error::Usage) in a build without the feature `fetch`.
     pub fn run(&self, watch: &mut dyn FnMut(FetchEvent<'_>)) -> Result<Fetched> {
@@ -128,7 +128,7 @@ mod imp {
     use crate::files::hex;
     use crate::{Error, Result};
 
-    /// A mirror that does not answer for so long is passed over.
+    /// A mirror that does not answer for this long is passed over.
     const CONNECT: Duration = Duration::from_secs(15);
 
     /// Why a mirror was passed over, or why the work cannot go on.

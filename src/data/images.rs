@@ -1,4 +1,4 @@
-//! Images and labels as they lie in files of any format.
+//! Images and labels from files of any format.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl Images {
     /// Images `[count, height, width, channels]` that begin at byte `start` of `contents`.
     ///
     /// # Panics
-    /// If the contents do not hold as many, or a size is zero: the format has checked its header.
+    /// If the contents do not hold that many bytes, or a size is zero; the format has checked its header.
     pub(super) fn new(contents: Contents, start: usize, shape: [usize; 4]) -> Self {
         let bytes = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
         let end = bytes.filter(|&bytes| bytes > 0).and_then(|bytes| bytes.checked_add(start));
@@ -61,7 +61,7 @@ impl Images {
         self.height() * self.width()
     }
 
-    /// How an image measures: `28x28`, with three channels `32x32x3`.
+    /// The size of an image as text: `28x28`, with three channels `32x32x3`.
     pub fn measures(&self) -> String {
         super::shape::measures(&self.shape[1..])
     }
@@ -82,7 +82,7 @@ impl Images {
         &self.contents[self.start..][..bytes]
     }
 
-    /// The file that they lie in; of a packed one the copy in the cache.
+    /// The file that holds them; for a packed file, its copy in the cache.
     pub fn path(&self) -> &Path {
         self.contents.path()
     }
@@ -128,7 +128,7 @@ impl Labels {
         Self { classes, path: filed.path, remark: filed.remark }
     }
 
-    /// The same with another number for each class.
+    /// The same labels with another number for each class.
     pub(super) fn renumbered(&self, class: impl Fn(u8) -> u8) -> Self {
         let classes = self.classes.iter().map(|&old| class(old)).collect();
         Self { classes, path: self.path.clone(), remark: self.remark.clone() }
@@ -139,7 +139,7 @@ impl Labels {
         self.classes.len()
     }
 
-    /// The class of every image, in file order: its label less the set's first.
+    /// The class of every image, in file order: its label minus the set's first.
     pub fn as_slice(&self) -> &[u8] {
         &self.classes
     }

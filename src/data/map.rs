@@ -1,11 +1,10 @@
 //! Read-only file maps, and what happens when another program cuts such a file short.
 //!
-//! A length is checked once, when the file is mapped. If the file shrinks afterwards, touching a
-//! page that is gone raises SIGBUS, which kills the program without a word. So every map is
-//! entered in a list that a signal handler can read, with its message already written out. A program
-//! that wants the handler installs it ([`exit_on_lost_pages`]): it prints that one line and leaves with
-//! the exit code for bad data. A library has no business with its host's signals. This is the only
-//! `unsafe` of the crate.
+//! A length is checked once, when the file is mapped. If the file shrinks afterwards, touching a page that is
+//! gone raises SIGBUS, which kills the program without a message. So every map is entered in a list that a
+//! signal handler can read, with its message already formatted. A program that wants the handler installs it
+//! ([`exit_on_lost_pages`]): it prints that one line and exits with the code for bad data. The library does
+//! not install it by itself: signals belong to the program. All `unsafe` code of reading data is here.
 #![allow(unsafe_code)]
 
 use std::fs::{File, Metadata, OpenOptions};
@@ -25,18 +24,18 @@ pub(super) struct FileMap {
 }
 
 impl FileMap {
-    /// Maps `len` bytes, which are all, of this regular file, whose name is `path`.
+    /// Maps all `len` bytes of this regular file, whose name is `path`.
     ///
     /// # Errors
-    /// The system's, such as of a file system that has no maps.
+    /// The system's, for example from a file system that cannot map.
     pub(super) fn new(path: &Path, file: &File, len: usize) -> io::Result<Self> {
         // Private: some file systems (FUSE with direct_io, shares of virtual machines) have no shared
         // maps. Nothing is written, so nothing is ever copied.
         //
-        // SAFETY: the map is read-only and private, `len` is the file's length. Another program may
-        // still write the file (then we read other bytes, which only data is made of: every u8 is a
-        // valid value and labels and headers are checked again wherever they index) or cut it short
-        // (then the signal ends the program before any byte of the lost page is seen).
+        // SAFETY: the map is read-only and private, `len` is the file's length. Another program may still
+        // write the file (then we read other bytes, and only as data: every u8 is a valid value, and labels
+        // and headers are checked again wherever they index) or cut it short (then the signal ends the
+        // program before any byte of the lost page is seen).
         let map = unsafe { MmapOptions::new().len(len).map_copy_read_only(file) }?;
         let watch = sigbus::Watch::new(path, &map);
         Ok(Self { map, watch })
@@ -67,9 +66,9 @@ impl Drop for FileMap {
     }
 }
 
-/// Opens a file for reading without ever waiting for it: a pipe in the file's place is refused, not
-/// read. The kind is looked at before opening (opening a device can have effects) and again after
-/// (the name may have changed hands in between; `O_NONBLOCK` keeps even that from waiting).
+/// Opens a file for reading without ever waiting for it: a pipe in the file's place is refused, not read. The
+/// kind of file is checked before opening (opening a device can have effects) and again after (the name may
+/// mean another file by then; `O_NONBLOCK` keeps even that from waiting).
 pub(super) fn open_regular(path: &Path) -> Result<(File, Metadata)> {
     let fault = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => {
@@ -127,14 +126,15 @@ mod sigbus {
         next: AtomicPtr<Range>,
     }
 
-    /// The newest range; each names the one before it. Only who holds [`CHANGING`] writes here or to `next`.
+    /// The newest range; each points to the one before it. Only the holder of [`CHANGING`] writes here or to
+    /// `next`.
     static HEAD: AtomicPtr<Range> = AtomicPtr::new(ptr::null_mut());
 
     static CHANGING: Mutex<()> = Mutex::new(());
 
-    /// Set before a handler walks the list, which it does without a lock, and after which the process ends. From
-    /// then on no range is freed. Whoever frees one has unlinked it before looking here, and all of
-    /// this is `SeqCst`: either the handler is seen here, or the handler no longer sees the range.
+    /// Set before a handler walks the list. The handler takes no lock, and the process ends after it. From
+    /// then on no range is freed. A range is unlinked before this is read, and all of this is `SeqCst`:
+    /// either the thread that would free the range sees the handler, or the handler no longer sees the range.
     static WALKED: AtomicBool = AtomicBool::new(false);
 
     fn changing() -> MutexGuard<'static, ()> {
@@ -147,15 +147,15 @@ mod sigbus {
 
     impl std::fmt::Debug for Watch {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            // The map's `Debug` tells where it is.
+            // The map's `Debug` shows where it is.
             f.write_str("Watch")
         }
     }
 
-    // SAFETY: a `Watch` owns its `Range`, which is plain data, an atomic, and pointers to others that are
-    // followed by whoever holds the lock, or by the handler.
+    // SAFETY: a `Watch` owns its `Range`, which is plain data, an atomic, and pointers to other ranges, which
+    // only the holder of the lock or the handler follows.
     unsafe impl Send for Watch {}
-    // SAFETY: nothing can be done with a shared one.
+    // SAFETY: nothing can be done with a shared `Watch`.
     unsafe impl Sync for Watch {}
 
     impl Watch {
@@ -178,7 +178,7 @@ mod sigbus {
             Self(range)
         }
 
-        /// Takes the range out of use; its addresses may be mapped anew by somebody else.
+        /// Removes the range from the list; its addresses may be mapped again by other code.
         pub(super) fn end(&mut self) {
             let range = std::mem::replace(&mut self.0, ptr::null_mut());
             let _lock = changing();
@@ -186,10 +186,10 @@ mod sigbus {
             loop {
                 let next = link.load(Ordering::SeqCst);
                 if next.is_null() {
-                    // Ended before.
+                    // It was ended before.
                     return;
                 }
-                // SAFETY: what is linked is not freed, and only who holds the lock unlinks.
+                // SAFETY: a linked range is not freed, and only the holder of the lock unlinks.
                 let following = unsafe { &(*next).next };
                 if ptr::eq(next, range) {
                     link.store(following.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -198,20 +198,20 @@ mod sigbus {
                 link = following;
             }
             if !WALKED.load(Ordering::SeqCst) {
-                // SAFETY: it came from a box, is linked no more, and no handler had begun to walk when it was
-                // unlinked (see `WALKED`), nor does anybody else know of it.
+                // SAFETY: the range came from a box, is no longer linked, no handler had begun to walk when
+                // it was unlinked (see `WALKED`), and nothing else points to it.
                 drop(unsafe { Box::from_raw(range) });
             }
         }
     }
 
-    /// Whether a range is listed whose message names this file.
+    /// Whether the list has a range whose message names this file.
     #[cfg(test)]
     pub(super) fn is_listed(name: &str) -> bool {
         let _lock = changing();
         let mut next = HEAD.load(Ordering::SeqCst);
         while !next.is_null() {
-            // SAFETY: what is linked is not freed, and only who holds the lock unlinks.
+            // SAFETY: a linked range is not freed, and only the holder of the lock unlinks.
             let range = unsafe { &*next };
             if String::from_utf8_lossy(&range.message).contains(name) {
                 return true;
@@ -255,8 +255,8 @@ mod sigbus {
         WALKED.store(true, Ordering::SeqCst);
         let mut next = HEAD.load(Ordering::SeqCst);
         while code > 0 && !next.is_null() {
-            // SAFETY: what is linked was whole when it was linked, and from the store above on nothing that
-            // can be reached from here is freed.
+            // SAFETY: a range is complete when it is linked, and after the store above no range that can be
+            // reached from here is freed.
             let range = unsafe { &*next };
             if (range.start..range.end).contains(&address) {
                 // SAFETY: the message is a live allocation of that length; both calls are
@@ -272,8 +272,8 @@ mod sigbus {
             }
             next = range.next.load(Ordering::SeqCst);
         }
-        // Not one of our files. Back to the default: the access is repeated on return and ends the
-        // program as it would have without us; a signal that somebody sent is raised again.
+        // Not one of our files: restore the default. The access is repeated on return and ends the program as
+        // it would have without this handler; a signal that a process sent is raised again.
         // SAFETY: both functions are async-signal-safe.
         unsafe {
             libc::signal(libc::SIGBUS, libc::SIG_DFL);
@@ -313,7 +313,7 @@ mod tests {
 
     const CHILD: &str = "THREADCOUNT_TEST_CHILD_FOREIGN";
 
-    /// Found by fuzzing: what was kept of every file ever opened came to gigabytes.
+    /// Found by fuzzing: an entry kept for every file ever opened added up to gigabytes.
     #[test]
     fn nothing_is_kept_of_a_map_that_is_gone() {
         let folder = tempfile::tempdir().unwrap();

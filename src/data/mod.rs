@@ -1,8 +1,8 @@
 //! From files on disk to batches of floats, in the order data flows:
 //!
-//! - [`mod@format`]: the formats in which sets are filed, one row each; files are mapped into memory and
+//! - [`mod@format`]: the formats in which sets are stored, one entry each; files are mapped into memory and
 //!   checked once
-//! - [`cache`]: where packed files are unpacked to, and everything made or fetched is kept
+//! - [`cache`]: where files that were unpacked, drawn or fetched are kept
 //! - [`fashion_mnist`]: the official files and their checksums; [`fetch`] downloads them
 //! - [`pictures`]: a set made of folders of PNG and JPEG files
 //! - [`synthetic`]: drawn garments for machines without the data
@@ -10,13 +10,12 @@
 //! - [`mod@verify`]: a report on the files of a set
 //! - [`Samples`]: inputs in mapped files or in memory, with their targets
 //! - [`split`]: training, validation and test samples of a selection of classes
-//! - [`scale`]: from samples to what a network sees
-//! - [`mod@augment`]: what is drawn for training images
-//! - [`batch`]: one pass from picks to a batch
+//! - [`scale`]: how samples are scaled to a network's inputs
+//! - [`mod@augment`]: random changes to training images
+//! - [`batch`]: gathers picked samples into a batch in one pass
 //! - [`mod@show`]: an image as text
 //!
-//! No image is ever copied as a whole: samples are picks of a mapped file until a batch gathers
-//! them.
+//! Images are not copied before a batch gathers them: a sample is the number of an image in a mapped file.
 
 pub mod augment;
 pub mod batch;

@@ -1,4 +1,4 @@
-//! Samples: inputs that lie in mapped files or in memory, and what is to be predicted of each.
+//! Samples: inputs in mapped files or in memory, and what is to be predicted for each.
 
 use std::ops::Range;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub struct Samples {
     answers: Answers,
 }
 
-/// Where inputs lie.
+/// Where inputs are stored.
 #[derive(Clone, Debug)]
 pub enum Inputs {
     /// In mapped files: the training images, then the test images.
@@ -53,7 +53,7 @@ impl From<Vec<f32>> for Inputs {
     }
 }
 
-/// What is to be predicted of each pick.
+/// What is to be predicted for each pick.
 #[derive(Clone, Debug)]
 enum Answers {
     Classes { labels: Vec<u8>, names: Arc<[String]> },
@@ -63,7 +63,7 @@ enum Answers {
 /// One input as it lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Row<'a> {
-    /// Bytes, which a scale makes floats of.
+    /// Bytes, which a scale converts to floats.
     Bytes(&'a [u8]),
     /// Floats.
     Floats(&'a [f32]),
@@ -74,7 +74,8 @@ impl Samples {
     /// for each.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if `x` is not whole samples, or the targets are not as many.
+    /// [`Error::Mismatch`] if the length of `x` is not a multiple of a sample's, or the targets are not as
+    /// many.
     pub fn new<'t>(
         shape: Shape,
         x: impl Into<Inputs>,
@@ -135,7 +136,7 @@ impl Samples {
         }
     }
 
-    /// The folder of the files that they lie in; none of samples in memory.
+    /// The folder of the files that hold them; `None` for samples in memory.
     pub fn origin(&self) -> Option<&Path> {
         match &self.inputs {
             Inputs::Files(set) => Some(&set.origin),
@@ -201,7 +202,7 @@ impl Samples {
         }
     }
 
-    /// Numbers that belong to each target: 1 for a class.
+    /// How many numbers each target has: 1 for a class.
     pub fn target_width(&self) -> usize {
         match &self.answers {
             Answers::Classes { .. } => 1,
@@ -218,7 +219,7 @@ impl Samples {
         }
     }
 
-    /// How many classes the labels number; 0 where targets are values.
+    /// The number of classes; 0 where targets are values.
     pub fn classes(&self) -> usize {
         self.class_names().len()
     }
@@ -231,10 +232,10 @@ impl Samples {
         }
     }
 
-    /// The same with other names for its classes.
+    /// The same samples with other class names.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if there are fewer than classes.
+    /// [`Error::Mismatch`] if there are fewer names than classes.
     pub fn with_class_names(mut self, new: &[&str]) -> Result<Self> {
         match &mut self.answers {
             Answers::Classes { names, .. } if new.len() >= names.len() => {
@@ -247,10 +248,10 @@ impl Samples {
         }
     }
 
-    /// These samples, in their order.
+    /// The samples in `range`, in their order.
     ///
     /// # Panics
-    /// If there are not that many.
+    /// If there are not that many samples.
     #[must_use]
     pub fn range(&self, range: Range<usize>) -> Self {
         let answers = match &self.answers {
@@ -270,7 +271,7 @@ impl Samples {
         }
     }
 
-    /// The first of the samples, and the last `share` of them, such as 0.2.
+    /// Splits off the last `share` of the samples, such as 0.2: returns the others, then these.
     ///
     /// # Errors
     /// [`Error::Usage`] if one of the two would be empty.

@@ -1,4 +1,4 @@
-//! From samples to what a network sees: each input becomes `input * factor + offset`.
+//! Scaling of samples to a network's inputs: each input becomes `input * factor + offset`.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,7 @@ impl Scale {
         }
     }
 
-    /// The same for floats, in two passes of f64.
+    /// Standardises floats, in two passes of f64.
     fn standardise_floats(train: &Samples) -> Self {
         let inputs = train.shape().len();
         let count = train.len() as f64;
@@ -85,12 +85,12 @@ impl Scale {
         Self { factors, offsets }
     }
 
-    /// A scale from saved numbers, one factor and one offset per input; none if the lengths differ.
+    /// A scale from saved numbers, one factor and one offset per input; `None` if the lengths differ.
     pub fn from_parts(factors: Vec<f32>, offsets: Vec<f32>) -> Option<Self> {
         (factors.len() == offsets.len()).then_some(Self { factors, offsets })
     }
 
-    /// Inputs of the samples that it is for.
+    /// The number of inputs of a sample.
     pub fn inputs(&self) -> usize {
         self.factors.len()
     }
@@ -108,7 +108,7 @@ impl Scale {
 
 /// Sum and sum of squares of every pixel position, exact.
 fn moments(samples: &Samples) -> (Vec<u64>, Vec<u64>) {
-    // In u32 first, which twice as many fit a vector of: 65,536 * 255^2 is still below 2^32.
+    // Summed in u32 first, of which a vector holds twice as many: 65,536 * 255^2 is still below 2^32.
     const BLOCK: usize = 65_536;
     let pixels = samples.shape().len();
     let (mut sums, mut squares) = (vec![0_u64; pixels], vec![0_u64; pixels]);

@@ -48,8 +48,7 @@ pub(crate) fn times(sizes: &[usize]) -> String {
     sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }
 
-/// How a sample measures whose axes have these sizes: `28x28`, and with the channels where there are
-/// several `32x32x3`.
+/// The sizes of a sample as text: `28x28`, and with several channels `32x32x3`.
 pub(crate) fn measures(sizes: &[usize]) -> String {
     match sizes {
         [height, width, 1] => times(&[*height, *width]),

@@ -11,10 +11,10 @@ const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
 /// The most pixels in a row: two characters each, on a terminal of 80.
 const WIDEST: usize = 40;
 
-/// Image `n` of a part, two characters to a pixel (so that it is about square in a terminal), under
-/// a line with its number, its label, the name of its class if it has one, and its size. Of colours the
-/// lightness is shown (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B). Images of more than 40 columns are shown
-/// smaller, by the means of square blocks.
+/// Image `n` of a part, two characters to a pixel (so that it is about square in a terminal), under a line
+/// with its number, its label, the name of its class if it has one, and its size. A pixel in colour is shown
+/// by its lightness (ITU-R BT.601: 0.299 R + 0.587 G + 0.114 B). Images of more than 40 columns are reduced
+/// to the means of square blocks.
 ///
 /// # Errors
 /// [`Error::Usage`] if the part has not that many images.
@@ -22,7 +22,7 @@ pub fn show(dataset: &Dataset, half: Half, n: usize) -> Result<String> {
     drawn(dataset, half, n, None)
 }
 
-/// Training image `n` as [`show`] has it, after what was drawn for the sample of that number.
+/// Training image `n` in the format of [`show`], augmented by the draws for the sample of that number.
 ///
 /// # Errors
 /// As [`show`].

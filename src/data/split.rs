@@ -1,5 +1,5 @@
-//! Which samples a recipe trains, validates and tests on: a choice of classes and a partition. Only
-//! numbers are shuffled and cut; pixels stay where they are mapped.
+//! Which samples a recipe trains, validates and tests on: a choice of classes and a partition. Only the
+//! samples' numbers are shuffled and split; pixels stay where they are mapped.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub enum Classes {
     },
 }
 
-/// What is validated on when the parts stay as they are filed.
+/// The validation samples where the parts of the set are kept as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Validation {
@@ -36,17 +36,17 @@ pub enum Validation {
     Tail(f64),
 }
 
-/// How the samples are cut into training, validation and test. Shares become counts by rounding.
+/// How the samples are split into training, validation and test. Shares become counts by rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Partition {
-    /// Training and test part as they are filed.
+    /// The training and test part as the set has them.
     AsFiled(Validation),
-    /// Both parts merged, shuffled by the seed, and cut again.
+    /// Both parts merged, shuffled by the seed, and split again.
     Shuffled {
-        /// Share of all samples that is tested on.
+        /// Share of all samples for the test.
         test: f64,
-        /// Share of all samples that is validated on; 0: the test samples.
+        /// Share of all samples for validation; 0: validates on the test samples.
         validation: f64,
     },
 }
@@ -57,11 +57,11 @@ pub enum Partition {
 pub struct Selection {
     /// Which classes.
     pub classes: Classes,
-    /// How they are cut.
+    /// How their samples are split.
     pub partition: Partition,
 }
 
-/// All classes as they are filed, validated on the test part.
+/// All classes in the set's own parts, validated on the test part.
 impl Default for Selection {
     fn default() -> Self {
         Self { classes: Classes::All, partition: Partition::AsFiled(Validation::Test) }
@@ -71,21 +71,22 @@ impl Default for Selection {
 /// The samples of a run.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// Trained on.
+    /// The training samples.
     pub train: Samples,
-    /// Judged after every epoch. May be the same samples as `test`.
+    /// Evaluated after every epoch. May be the same samples as `test`.
     pub validation: Samples,
-    /// Judged at the end.
+    /// Evaluated at the end.
     pub test: Samples,
 }
 
 impl Split {
-    /// Training samples and what is judged after every epoch, which is judged at the end too.
+    /// Training samples, and validation samples that also serve as test samples.
     pub fn new(train: Samples, validation: Samples) -> Self {
         Self { train, test: validation.clone(), validation }
     }
 
-    /// The classes that some part has none of, though another has: parts that lack the same together.
+    /// The classes that are missing in some part though another has them, grouped by the parts that lack
+    /// them.
     pub fn missing(&self) -> Vec<Missing> {
         let parts =
             [("training", &self.train), ("validation", &self.validation), ("test", &self.test)];
@@ -131,8 +132,8 @@ impl Selection {
         }
     }
 
-    /// The same, validated on samples of its own where it validates on the test samples: on this share of
-    /// its training samples, which are no longer trained on. The test samples stay the same.
+    /// The same selection with validation samples of its own: instead of on the test samples, it validates on
+    /// this share of its training samples, and no longer trains on them. The test samples stay the same.
     #[must_use]
     pub fn with_own_validation(mut self, share: f64) -> Self {
         if self.validates_on_test() {
@@ -147,17 +148,17 @@ impl Selection {
     }
 
     /// # Errors
-    /// [`Error::Usage`] for shares or classes that cannot be.
+    /// [`Error::Usage`] for shares or classes that are not valid.
     pub(crate) fn check(&self) -> Result<()> {
         self.classes.check()?;
         self.partition.check()
     }
 
-    /// Picks the samples. The seed matters to [`Partition::Shuffled`] only.
+    /// Picks the samples. Only [`Partition::Shuffled`] uses the seed.
     ///
     /// # Errors
-    /// [`Error::Usage`] for shares or classes that cannot be; [`Error::Data`] if the set lacks a
-    /// class, or has too few samples for a share to be one.
+    /// [`Error::Usage`] for shares or classes that are not valid; [`Error::Data`] if the set lacks a class,
+    /// has too few samples for a share, or would have none left to train on.
     pub fn apply(&self, dataset: &Arc<Dataset>, seed: u64) -> Result<Split> {
         self.check()?;
         let taken = self.classes.of(dataset)?;
@@ -217,7 +218,7 @@ impl Partition {
 }
 
 impl Classes {
-    /// How many classes it leaves of so many.
+    /// How many of `all` classes it takes.
     pub fn count(self, all: usize) -> usize {
         match self {
             Self::All => all,
@@ -258,7 +259,7 @@ impl Classes {
     }
 }
 
-/// [`Classes`] of a certain set, numbered as its samples are.
+/// [`Classes`] of one set, numbered as in its samples.
 #[derive(Clone, Copy)]
 enum Taken {
     All,
@@ -286,8 +287,8 @@ impl Taken {
         }
     }
 
-    /// Says that there are samples, and of a pair both classes (what could a network of two learn
-    /// from one?). Of all classes some may be missing: a small set is still a set.
+    /// Checks that there are samples, and for a pair that both classes have some. With all classes, some may
+    /// be missing: a small set is still a set.
     fn require(self, samples: &Samples, part: &str, origin: &Path) -> Result<()> {
         let missing = match self {
             Self::All => samples.is_empty().then(|| "any class".to_owned()),

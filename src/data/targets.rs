@@ -12,8 +12,8 @@ pub enum Targets<'a> {
 }
 
 impl<'a> Targets<'a> {
-    /// Says that they fit a batch of `n` samples of a network with so many outputs, whose loss tells
-    /// `classes` apart.
+    /// Checks that they fit a batch of `n` samples of a network with `outputs` outputs, whose loss
+    /// distinguishes `classes` classes.
     ///
     /// # Errors
     /// [`Error::Mismatch`] with what does not fit.
@@ -36,7 +36,7 @@ impl<'a> Targets<'a> {
         }
     }
 
-    /// Those of these samples; `outputs` numbers belong to each.
+    /// The targets of these samples; values have `outputs` numbers each.
     #[must_use]
     pub(crate) fn of(self, samples: std::ops::Range<usize>, outputs: usize) -> Self {
         match self {

@@ -1,5 +1,5 @@
-//! Unpacking: an array that is filed otherwise than it is used becomes a raw IDX file, of a length that is
-//! known beforehand. No more is ever written than that.
+//! Unpacking: an array that is stored in another form than it is used in becomes a raw IDX file, of a length
+//! that is known beforehand. No more than that is ever written.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,22 +7,22 @@ use std::path::Path;
 use super::format::form::Form;
 use crate::{Error, Result};
 
-/// No deflate stream expands further than 1032:1 (zlib's technical notes: 258 bytes from 2 bits). A
-/// header that promises more than that is a lie which need not be unpacked to be found out.
+/// No deflate stream expands further than 1032:1 (zlib's technical notes: 258 bytes from 2 bits). A header
+/// that promises more than that is wrong, and is refused without unpacking.
 pub(super) const MAX_EXPANSION: u64 = 1032;
 
 /// Why nothing was unpacked.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// The file is not what it has to be.
+    /// The file is not valid.
     Bad(Error),
-    /// The place that it was to be unpacked to takes no more.
+    /// The destination cannot be written, or is full.
     Full(io::Error),
 }
 
-/// An array that is filed otherwise than it is used. Its raw form is an IDX file of bytes.
+/// An array that is stored in another form than it is used in. Its raw form is an IDX file of bytes.
 pub(super) trait Packed {
-    /// The file that people know.
+    /// The user's file.
     fn path(&self) -> &Path;
 
     /// The name of the raw form, for people who look into the cache.
@@ -37,11 +37,11 @@ pub(super) trait Packed {
     /// [`Error::Data`] if it cannot be read.
     fn sha256(&self) -> Result<[u8; 32]>;
 
-    /// Writes the raw form into what `out` makes of its length. Never writes more than that, and takes
-    /// no more memory than [`CHUNK`] bytes beside it.
+    /// Writes the raw form into the writer that `out` returns for its length. Never writes more than that,
+    /// and takes no more memory than [`CHUNK`] bytes besides the writer.
     ///
     /// # Errors
-    /// [`Fault::Bad`] if the file is not what it has to be, [`Fault::Full`] if it cannot be written.
+    /// [`Fault::Bad`] if the file is not valid, [`Fault::Full`] if the raw form cannot be written.
     fn unpack<W: Write>(
         &self,
         out: impl FnOnce(u64) -> std::result::Result<W, Fault>,

@@ -18,11 +18,11 @@ pub struct Verification {
     pub format: &'static str,
     /// One row per file, in the format's order.
     pub files: Vec<FileCheck>,
-    /// The set, if every file is good; or why they make none.
+    /// The set, if every file is good; or why they do not make one.
     pub set: Option<Result<Summary>>,
 }
 
-/// What became of one file.
+/// The result for one file.
 #[derive(Debug)]
 pub struct FileCheck {
     /// The file's name: as found, else in the format's own spelling.
@@ -34,7 +34,7 @@ pub struct FileCheck {
 /// A file of the right form.
 #[derive(Debug)]
 pub struct Checked {
-    /// What a look at it found.
+    /// What checking it found.
     pub look: Look,
     /// SHA-256 of the file as found.
     pub sha256: String,
@@ -45,7 +45,7 @@ pub struct Checked {
 pub struct Summary {
     /// What it is.
     pub identity: Identity,
-    /// How an image measures: `28x28`, `32x32x3`.
+    /// The size of an image: `28x28`, `32x32x3`.
     pub measures: String,
     /// The label of the first class.
     pub first_label: u32,
@@ -100,7 +100,7 @@ impl Verification {
         matches!(&self.set, Some(Ok(Summary { identity: Identity::FashionMnist, .. })))
     }
 
-    /// The first fault, if there is any: what the command ends with.
+    /// The first fault, if there is any: the result of the command.
     ///
     /// # Errors
     /// [`Error::Data`], as from opening the set.

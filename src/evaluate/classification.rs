@@ -49,8 +49,8 @@ pub struct Scores {
 }
 
 impl ClassificationReport {
-    /// Scores every class of a confusion matrix. The macro average is over the classes that occur, in
-    /// truth or as a prediction, as in scikit-learn when it is not told of others.
+    /// Scores every class of a confusion matrix. The macro average is over the classes that occur, in truth
+    /// or as a prediction, as in scikit-learn without `labels`.
     pub fn new(confusion: &Confusion) -> Self {
         let names = confusion.classes();
         let mut occurring = Vec::with_capacity(names.len());
@@ -181,8 +181,8 @@ weighted avg     0.5000    0.5000    0.5000         6
         assert_eq!(format!("{report:.4}"), expected);
     }
 
-    /// As scikit-learn's classification_report has it without `labels`: a class that is nowhere is not
-    /// averaged over, one that is only predicted is.
+    /// As scikit-learn's classification_report without `labels`: a class that does not occur is left out of
+    /// the average, one that is only predicted is not.
     #[test]
     fn classes_that_are_nowhere_are_not_averaged_over() {
         let labels = [0, 0, 0, 1, 1, 3];
@@ -222,7 +222,7 @@ weighted avg     0.5000    0.5000    0.5000         6
         assert_eq!(report.weighted_avg.recall, report.accuracy);
     }
 
-    /// They are samples of their class that it was not found in.
+    /// They count as samples of their class that were not found.
     #[test]
     fn samples_without_a_class_lower_the_recall() {
         let mut confusion = Confusion::new(["a", "b"]);

@@ -22,7 +22,7 @@ pub struct Confusion {
     classes: Vec<String>,
     /// `[true class, predicted class]`, row-major.
     counts: Vec<u64>,
-    /// Of each true class, the samples that were given none of the classes.
+    /// For each true class, the number of samples that were given none of the classes.
     unclassified: Vec<u64>,
 }
 
@@ -35,8 +35,8 @@ impl Confusion {
         Self { classes, counts, unclassified }
     }
 
-    /// Counts one batch: `predictions[i]` was answered for a sample of class `labels[i]`. An answer that is
-    /// none of the classes counts as wrong, and as [`Self::unclassified`].
+    /// Counts one batch: `predictions[i]` was predicted for a sample of class `labels[i]`. A prediction that
+    /// is none of the classes counts as wrong, and as [`Self::unclassified`].
     ///
     /// # Panics
     /// If the two lengths differ, or a label is not below the number of classes.
@@ -76,7 +76,7 @@ impl Confusion {
         &self.counts[label * classes..][..classes]
     }
 
-    /// Of each true class, the number of samples that were given none of the classes.
+    /// For each true class, the number of samples that were given none of the classes.
     pub fn unclassified(&self) -> &[u64] {
         &self.unclassified
     }
@@ -153,7 +153,7 @@ impl fmt::Display for Confusion {
 struct Column {
     heading: Vec<String>,
     width: usize,
-    /// Of each true class.
+    /// For each true class.
     counts: Vec<u64>,
 }
 
@@ -179,7 +179,7 @@ impl Column {
     }
 }
 
-/// How wide a piece is at the end of a line, where its blank does not show.
+/// How wide a piece is at the end of a line, where its trailing blank does not show.
 fn length(piece: &str) -> usize {
     piece.trim_end().chars().count()
 }

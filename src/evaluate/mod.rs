@@ -1,4 +1,4 @@
-//! The room that judges: what a trained network's answers are worth, in numbers, text and pictures.
+//! Evaluation: how good a trained network's predictions are, in numbers, text and pictures.
 //!
 //! - [`Confusion`]: which class was taken for which; accuracy
 //! - [`ClassificationReport`]: precision, recall and F1 per class and averaged

@@ -154,7 +154,7 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // Light points are the lines between the ticks: none.
+        // Light points are the lines between the ticks: there are none.
         if hint.weight().allow_light_points() { Vec::new() } else { self.ticks.clone() }
     }
 
@@ -168,8 +168,8 @@ pub(super) fn font(size: u32, colour: RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(&colour).pos(Pos::new(HPos::Center, VPos::Center))
 }
 
-/// The range of an axis that shows all values with a little room; `None` without values. Room is
-/// not taken below zero when nothing lies there: neither a loss nor an accuracy is negative.
+/// The range of an axis that shows all values with a little room; `None` without values. The room does not
+/// reach below zero if no value does: neither a loss nor an accuracy is negative.
 pub(super) fn padded(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
         (low.min(value), high.max(value))

@@ -1,4 +1,4 @@
-//! How far predicted quantities lie from the true ones.
+//! How far predicted quantities are from the true ones.
 
 use std::fmt;
 

@@ -16,9 +16,9 @@ pub struct Scatter {
     pub title: String,
     /// What the scores are, for example `val_accuracy`.
     pub metric: String,
-    /// The settings, a panel each.
+    /// The settings, one panel each.
     pub panels: Vec<Panel>,
-    /// A trial each.
+    /// The trials, one point each.
     pub points: Vec<Point>,
 }
 
@@ -34,11 +34,11 @@ pub struct Panel {
 /// How values lie along an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Along {
-    /// Numbers, evenly.
+    /// Numbers, on a linear axis.
     Linear,
-    /// Numbers above 0, by their powers of ten.
+    /// Numbers above 0, on a logarithmic axis.
     Log,
-    /// These names; a value is the number of one, from 0.
+    /// These names; a value is the index of one, from 0.
     Names(Vec<String>),
 }
 
@@ -67,7 +67,7 @@ pub enum Mark {
 const WIDTH: u32 = 480;
 const HEIGHT: u32 = 340;
 const HEADER: u32 = 64;
-/// Panels beside each other.
+/// Panels per row.
 const COLUMNS: usize = 2;
 
 /// Draws the scores over each setting, two panels of 480 x 340 pixels in a row. Trials that diverged are
@@ -123,7 +123,7 @@ fn place(along: &Along, value: f64) -> Option<f64> {
     place.is_finite().then_some(place)
 }
 
-/// The axis, and what its ticks are called.
+/// The axis, and the labels of its ticks.
 fn across(along: &Along, places: impl Iterator<Item = f64>) -> Option<(Axis, Vec<String>)> {
     if let Along::Names(names) = along {
         let ticks = (0..names.len()).map(|i| i as f64).collect();
@@ -208,7 +208,7 @@ fn panel(scatter: &Scatter, number: usize, panel: &Panel, area: &Area<'_>) -> Dr
             None => format!("{value:.1e}"),
         })
         .draw()?;
-    // The best one above all others.
+    // The best one is drawn on top of the others.
     let (best, others): (Vec<_>, Vec<_>) =
         scatter.points.iter().partition(|point| point.mark == Mark::Best);
     for point in others.into_iter().chain(best) {

@@ -8,25 +8,25 @@ use threadcount_kernels::machine::machine;
 
 use crate::error::{Error, Result};
 
-/// Floats in a cache line, the widest vector of any instruction set here.
+/// Floats in a cache line. The widest vector of any instruction set here has as many.
 const LINE: usize = 16;
 
-/// Bytes of a large page: what x86-64 has, and most Arm systems.
+/// Bytes of a huge page on x86-64 and on most Arm systems.
 const HUGE_PAGE: usize = 2 << 20;
-/// Floats from which on a buffer begins on a large page: a quarter of a second-level cache.
+/// A buffer of at least this many floats begins on a huge page: a quarter of a second-level cache.
 const PAGED: usize = (256 << 10) / size_of::<f32>();
 
-/// `len` rounded up to whole cache lines, so that what is laid behind it starts on one.
+/// `len` rounded up to whole cache lines, so that what follows starts on one.
 pub(crate) fn lines(len: usize) -> usize {
     len.checked_next_multiple_of(LINE).unwrap_or(usize::MAX)
 }
 
-/// The bytes of so many floats.
+/// The size of that many floats in bytes.
 pub(crate) fn bytes(floats: usize) -> u64 {
     (floats as u64).saturating_mul(size_of::<f32>() as u64)
 }
 
-/// Refuses what is more than this machine has. (The system may promise more than that, and end the
+/// Refuses to use more bytes of memory than this machine has. (The system may grant more, and kill the
 /// process when it is used.)
 pub(crate) fn check_memory(needed: u64) -> Result<()> {
     match machine().memory {
@@ -35,28 +35,28 @@ pub(crate) fn check_memory(needed: u64) -> Result<()> {
     }
 }
 
-/// A fixed run of floats that starts on a cache line. A vector load that straddles two lines
-/// costs two loads, and every load of a 512-bit kernel would if the buffer began elsewhere. A long one
-/// starts on a large page, where the system has such.
+/// A fixed number of floats that start on a cache line. A vector load across two lines costs two loads, and
+/// in a buffer that began elsewhere every load of a 512-bit kernel would be one. A large buffer starts on a
+/// huge page, if the system has them.
 #[derive(Debug)]
 pub struct Buffer {
     memory: Memory,
-    /// In floats of the memory.
+    /// The buffer within the memory, in floats.
     range: Range<usize>,
 }
 
 #[derive(Debug)]
 enum Memory {
     Heap(Vec<f32>),
-    /// In large pages, if the system has some. A CPU finds an address in its caches by parts of the
-    /// physical one, and pages of 4 KiB lie anywhere: of two runs of the same program one may have its
-    /// weights in places that drive each other out of the second-level cache, and be some per cent slower
-    /// to its end. Inside a page of 2 MiB addresses follow each other, and one entry of the CPU's table of
-    /// pages does for it. (The same program with them and without, in turn: `biu-adam` and `cse574-mlp` 2 %
-    /// faster, most others as before.)
+    /// In huge pages, if the system has some. The second-level cache selects the set of a line by its
+    /// physical address, and the physical addresses of 4 KiB pages are arbitrary. In some runs of a program
+    /// the weights therefore evict each other from that cache, and the whole run is some per cent slower.
+    /// Within a page of 2 MiB physical addresses are contiguous, and the page takes one entry of the TLB.
+    /// (Runs with and without huge pages in turn: `biu-adam` and `cse574-mlp` 2 % faster with them, most
+    /// others the same.)
     ///
-    /// Not from the heap: memory that the C library hands out as zeroed it may have written before the
-    /// system is asked for large pages, and what is written stays in small ones.
+    /// Not from the heap: the C library may write zeros to the memory before the system is asked for huge
+    /// pages, and memory that has been written stays in small pages.
     Pages(MmapMut),
 }
 
@@ -71,20 +71,20 @@ impl Buffer {
         Self::allocate(len).ok_or(Error::Memory { needed, machine: machine().memory })
     }
 
-    /// `len` zeros, or nothing if that much memory cannot be had.
+    /// `len` zeros, or `None` if that much memory cannot be had.
     fn allocate(len: usize) -> Option<Self> {
         if len < PAGED {
             let data = vec![0.0_f32; len + LINE];
             let start = data.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
             return Some(Self { memory: Memory::Heap(data), range: start..start + len });
         }
-        // Whole large pages to the end; what is never touched takes no memory. Starts that differ by some
-        // lines and pages, against sets of the caches that all buffers begin in, made no difference.
+        // Rounded up to whole huge pages; what is never touched takes no memory. Shifting the starts by
+        // some lines and pages, so that buffers begin in different cache sets, made no difference.
         let bytes = len.checked_mul(size_of::<f32>())?.checked_next_multiple_of(HUGE_PAGE)?;
         let pages = MmapMut::map_anon(bytes.checked_add(HUGE_PAGE)?).ok()?;
         #[cfg(target_os = "linux")]
         {
-            // A request: a system that has no large pages left goes on with small ones.
+            // A hint: a system that has no huge pages left uses small ones.
             let _ = pages.advise(memmap2::Advice::HugePage);
         }
         let start = pages.as_ptr().align_offset(HUGE_PAGE).min(HUGE_PAGE) / size_of::<f32>();
@@ -92,7 +92,7 @@ impl Buffer {
     }
 }
 
-/// A copy lies at another address, so it is aligned anew.
+/// A copy lies at another address, so it is aligned separately.
 impl Clone for Buffer {
     fn clone(&self) -> Self {
         let mut copy = Self::allocate(self.len())

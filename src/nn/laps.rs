@@ -1,37 +1,37 @@
-//! Where the time of a training step goes: a stop-watch that a network carries where it is asked to.
+//! Where the time of a training step goes: an optional timer of a network.
 
 use std::time::Instant;
 
-/// A part of a training step. Layers that are executed as one have their parts together, under the
-/// number of the first of them.
+/// A part of a training step. Layers that are executed as one share their parts, under the index of the
+/// first of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Picking the batch, before the network sees it.
+    /// Gathering the batch, before the network sees it.
     Gather,
-    /// From input to output.
+    /// The forward pass of the layer with this index.
     Forward(usize),
     /// The loss and its gradient.
     Loss,
-    /// The gradient by the input, where that by the weights and their step come after it.
+    /// The input gradient of the layer, if its weight gradient and their step come after it.
     BackwardInput(usize),
-    /// What is left of the way back.
+    /// The rest of the layer's backward pass.
     Backward(usize),
-    /// The optimizer's sweep over what layers have not moved themselves.
+    /// The optimizer's sweep over the parameters that are not updated in a backward pass.
     Update,
-    /// All of several steps with one sample each, from forward to update.
+    /// Several steps of one sample each, from forward to update.
     PerSample,
 }
 
 /// The times of the last step's parts.
 #[derive(Clone, Debug)]
 pub struct Laps {
-    /// In the order of a step, with their seconds.
+    /// In the order of a step, with the seconds of each.
     parts: Vec<(Part, f64)>,
     since: Instant,
 }
 
 impl Laps {
-    /// Before the first step of a network that does something in these layers.
+    /// A timer for a network that computes something in the layers with these indices.
     pub(crate) fn new(layers: &[usize]) -> Self {
         let forward = layers.iter().map(|&layer| Part::Forward(layer));
         let backward = layers.iter().rev();
@@ -45,19 +45,19 @@ impl Laps {
         Self { parts: parts.map(|part| (part, 0.0)).collect(), since: Instant::now() }
     }
 
-    /// All parts there are, in the order of a step, with the seconds that each took; 0 of one that was
-    /// not in it.
+    /// All parts in the order of a step, with the seconds that each took in the last step; 0 if it did not
+    /// occur.
     pub fn parts(&self) -> &[(Part, f64)] {
         &self.parts
     }
 
-    /// A step begins.
+    /// Starts the timer for a new step.
     pub(crate) fn begin(&mut self) {
         self.parts.iter_mut().for_each(|(_, seconds)| *seconds = 0.0);
         self.since = Instant::now();
     }
 
-    /// The time since the last part belongs to this one.
+    /// Adds the time since the end of the previous part to this one.
     pub(crate) fn end(&mut self, part: Part) {
         let now = Instant::now();
         if let Some((_, seconds)) = self.parts.iter_mut().find(|(other, _)| *other == part) {

@@ -1,5 +1,5 @@
-//! Losses, computed from logits: the last layer stays linear, and the loss applies the softmax or
-//! the sigmoid itself, which is both exact where probabilities underflow and one pass less.
+//! Losses, computed from logits: the last layer stays linear, and the loss applies the softmax or the
+//! sigmoid itself, which is exact where probabilities underflow, and saves a pass.
 
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::{Activation, Team, activation, loss};
@@ -9,7 +9,7 @@ use crate::data::Targets;
 use crate::error::{Error, Result};
 use crate::nn::model::Plan;
 
-/// What training makes small.
+/// A loss function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
@@ -17,20 +17,20 @@ pub enum Loss {
     SoftmaxCrossEntropy,
     /// Cross-entropy of the sigmoid of the one output with a label of 0 or 1.
     BinaryCrossEntropy,
-    /// Mean over the outputs of the squared distance to the target values. Of a class these are the
-    /// one-hot vector, or with a single output its number.
+    /// Mean over the outputs of the squared distance to the target values. The target values of a class are
+    /// its one-hot vector, or its number if there is a single output.
     MeanSquaredError,
 }
 
-/// What came of one batch.
+/// The results of one batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BatchResult {
     /// The sum of the samples' losses.
     pub loss_sum: f64,
-    /// Samples whose class was predicted; none where targets are values. A sample with an output that is
-    /// NaN counts as wrong.
+    /// Samples whose class was predicted correctly; 0 if targets are values. A sample with an output that
+    /// is NaN counts as wrong.
     pub correct: usize,
-    /// Samples.
+    /// Number of samples.
     pub count: usize,
 }
 
@@ -49,7 +49,7 @@ impl BatchResult {
         self.loss_sum / self.count as f64
     }
 
-    /// Share of samples whose class was predicted.
+    /// Share of samples whose class was predicted correctly.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.count as f64
     }
@@ -60,7 +60,7 @@ impl Loss {
     pub const ALL: [Self; 3] =
         [Self::SoftmaxCrossEntropy, Self::BinaryCrossEntropy, Self::MeanSquaredError];
 
-    /// Checks that the network ends in what this loss works on.
+    /// Checks that this loss works on the network's outputs.
     pub(crate) fn check(self, plan: &Plan) -> Result<()> {
         let output = plan.output();
         let Shape::Flat(outputs) = output else {
@@ -91,7 +91,7 @@ impl Loss {
         }
     }
 
-    /// Label values that make sense with that many outputs: `0..labels`.
+    /// The number of valid labels with that many outputs: they are `0..labels`.
     pub(crate) fn labels(self, outputs: usize) -> usize {
         match (self, outputs) {
             (Self::BinaryCrossEntropy, _) => 2,
@@ -100,10 +100,10 @@ impl Loss {
         }
     }
 
-    /// Losses and hits of a batch, and the gradient of the mean loss by `outputs` (`[n, width]`).
-    /// `losses` is `[n]`; `room` is scratch of the size of `outputs`, or empty where
-    /// [`Self::needs_targets`] says no. The targets have been checked. `smoothing` is that of
-    /// [`Objective`](crate::nn::Objective).
+    /// Losses and correct predictions of a batch, and the gradient of the mean loss with respect to
+    /// `outputs` (`[n, width]`). `losses` is `[n]`; `room` is scratch of the size of `outputs`, or empty if
+    /// [`Self::needs_targets`] is false. The caller has checked the targets. `smoothing` is the label
+    /// smoothing of [`Objective`](crate::nn::Objective).
     pub(crate) fn apply(
         self,
         team: &Team,
@@ -134,7 +134,7 @@ impl Loss {
         self.result(losses, outputs, targets)
     }
 
-    /// The sum of `losses`, and how many of `outputs` name their label.
+    /// The sum of `losses`, and how many samples' outputs predict their label.
     pub(crate) fn result(
         self,
         losses: &[f32],
@@ -152,10 +152,10 @@ impl Loss {
         BatchResult { loss_sum, correct, count }
     }
 
-    /// Says that targets fit `n` samples of a network with so many outputs.
+    /// Checks that targets fit `n` samples of a network with that many outputs.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] with what does not.
+    /// [`Error::Mismatch`] that says what does not fit.
     pub(crate) fn check_targets(
         self,
         targets: Targets<'_>,
@@ -170,18 +170,19 @@ impl Loss {
         targets.check(n, outputs, self.labels(outputs))
     }
 
-    /// Whether [`Self::apply`] needs room for classes as numbers.
+    /// Whether [`Self::apply`] needs scratch for classes as target values.
     pub(crate) fn needs_targets(self) -> bool {
         self == Self::MeanSquaredError
     }
 
-    /// The class that one sample's outputs name: of several the first of the largest; of one logit, 1 if
-    /// it is above 0, which is a probability above a half; of one number under squared errors the
-    /// nearest whole one, and halfway the lower. None if an output is NaN, or the number is no class's.
+    /// The class that one sample's outputs predict. Of several outputs it is the index of the largest, and
+    /// of equal ones the first. Of one logit it is 1 if the logit is above 0, which is a probability above
+    /// a half. Of one output under squared errors it is the nearest whole number, and halfway the lower.
+    /// `None` if an output is NaN, or if the number is not a class.
     ///
     /// This is the only rule: accuracies in training and in evaluation, and predicted classes, all come
-    /// from here. It reads the outputs, not the probabilities, since these are equal where outputs
-    /// differ by less than their rounding.
+    /// from here. It reads the outputs, not the probabilities: outputs that differ by little have equal
+    /// probabilities after rounding.
     pub(crate) fn class(self, outputs: &[f32]) -> Option<u8> {
         let class = match (self, outputs) {
             (_, outputs) if outputs.iter().any(|output| output.is_nan()) => return None,
@@ -195,8 +196,8 @@ impl Loss {
         u8::try_from(class).ok()
     }
 
-    /// What the outputs mean as a prediction: softmax or sigmoid of logits, or the outputs
-    /// themselves. Both are `[n, width]`.
+    /// The predictions of the outputs: softmax or sigmoid of logits, or the outputs themselves. `outputs`
+    /// and `predictions` are `[n, width]`.
     pub(crate) fn predictions(
         self,
         team: &Team,
@@ -214,8 +215,7 @@ impl Loss {
     }
 }
 
-/// Classes as the numbers that squared errors are the distance to: `targets` is of the size of the
-/// outputs.
+/// Writes classes as target values for squared errors. `targets` has the size of the outputs.
 pub(crate) fn fill_targets(labels: &[u8], targets: &mut [f32]) {
     let width = targets.len() / labels.len();
     for (row, &label) in targets.chunks_exact_mut(width).zip(labels) {
@@ -247,7 +247,7 @@ mod tests {
     const NAN: f32 = f32::NAN;
     const INFINITY: f32 = f32::INFINITY;
 
-    /// The list has every loss that a file may name.
+    /// [`Loss::ALL`] has every loss that a file may name.
     #[test]
     fn all_are_all() {
         #[derive(Debug, Deserialize)]

@@ -1,17 +1,17 @@
-//! Networks, in the order in which one room uses another:
+//! Networks. A module uses only those listed before it:
 //!
-//! - `buffer`, `laps`: memory, and a stop-watch that a network carries where it is asked to
-//! - `model`: what a network is: [`Layer`]s, the [`Plan`] of their shapes and tensors, and the
-//!   [`Model`], which has the numbers too
-//! - `loss`, `objective`: what outputs mean, how far they are from their targets, and what else training
-//!   makes small
-//! - `run`: what running a model takes; [`Predictor`] runs it and learns nothing
+//! - `buffer`, `laps`: memory, and an optional timer of the parts of a training step
+//! - `model`: what a network is: [`Layer`]s, the [`Plan`] of their shapes and tensors, and the [`Model`],
+//!   which adds their numbers
+//! - `loss`, `objective`: what outputs mean, how far they are from their targets, and the penalty that
+//!   training minimises besides
+//! - `run`: the memory for running a model, and [`Predictor`], which makes predictions only
 //! - `learn`: [`Optimizer`], and [`Network`], which trains a model
 //! - `io`: models in files
 //!
-//! A list of [`Layer`]s is plain data. [`Network`] takes all the memory once and trains in it without
-//! another allocation. Definitions and defaults are Keras's. Kernels are called in `model/layers/`,
-//! [`Loss`], [`Optimizer`] and `learn/per_sample.rs` only.
+//! A list of [`Layer`]s is plain data. [`Network`] allocates all its memory once, and training allocates
+//! nothing. Definitions and defaults are Keras's. Kernels are called in `model/layers/`, [`Loss`],
+//! [`Optimizer`] and `learn/per_sample.rs` only.
 //!
 //! ```
 //! use threadcount::nn::*;

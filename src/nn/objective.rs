@@ -1,4 +1,4 @@
-//! What training makes small: a loss of the outputs, and a penalty on the weights.
+//! What training minimises: a loss of the outputs, and a penalty on the weights.
 
 use threadcount_kernels::{Team, vectors};
 
@@ -6,23 +6,23 @@ use crate::error::{Error, Result};
 use crate::nn::loss::Loss;
 use crate::nn::model::Model;
 
-/// A loss with what regularises it. Losses that are told anywhere, of training, validation and test alike,
-/// include both, as in Keras.
+/// A loss with its regularisation. Every reported loss (of training, validation and test) includes both, as
+/// in Keras.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
     /// How far outputs are from their targets.
     pub loss: Loss,
-    /// The share of a label that is spread evenly over all classes, 0 to 1 (Szegedy et al. 2015, Keras's
-    /// `label_smoothing`). Of two classes under one output, half of it goes to each.
+    /// The share of a label that is spread evenly over all classes, in `[0, 1)` (Szegedy et al. 2015,
+    /// Keras's `label_smoothing`). With binary cross-entropy, each of the two classes gets half of it.
     pub label_smoothing: f32,
-    /// Times the sum of the squares of all weights that
-    /// [`Tensor::decays`](crate::nn::Tensor::decays) names: what Keras's `kernel_regularizer=l2(...)` on every
-    /// layer adds to the loss (and `recurrent_regularizer` on the recurrent ones). Its gradient is `2 l2 w`;
-    /// PyTorch's `weight_decay` of SGD and Adam adds half of that.
+    /// The penalty is this factor times the sum of the squares of all weights for which
+    /// [`Tensor::decays`](crate::nn::Tensor::decays) is true. Keras adds the same to the loss with
+    /// `kernel_regularizer=l2(...)` on every layer (and `recurrent_regularizer` on recurrent layers). The
+    /// gradient of the penalty is `2 l2 w`; PyTorch's `weight_decay` of SGD and Adam adds half of that.
     pub l2: f32,
 }
 
-/// The loss alone.
+/// The loss without regularisation.
 impl From<Loss> for Objective {
     fn from(loss: Loss) -> Self {
         Self { loss, label_smoothing: 0.0, l2: 0.0 }
@@ -30,7 +30,7 @@ impl From<Loss> for Objective {
 }
 
 impl Objective {
-    /// Whether it is the loss alone.
+    /// Whether there is no regularisation.
     pub(crate) fn is_plain(self) -> bool {
         self == self.loss.into()
     }
@@ -38,8 +38,8 @@ impl Objective {
     /// Refuses settings with which nothing can be trained.
     ///
     /// # Errors
-    /// [`Error::Setting`]: a smoothing outside `[0, 1)`, or of a loss without labels; an `l2` that is negative
-    /// or not a number.
+    /// [`Error::Setting`]: a smoothing outside `[0, 1)`, or with a loss that has no labels; an `l2` that is
+    /// negative or not a number.
     pub fn check(&self) -> Result<()> {
         let Self { loss, label_smoothing, l2 } = *self;
         let setting = |name, fault| Err(Error::Setting { name, fault });
@@ -61,7 +61,7 @@ impl Objective {
         Ok(())
     }
 
-    /// What the weights add to the loss of each sample.
+    /// The penalty on the weights, which is added to the loss of each sample.
     pub(crate) fn penalty(self, team: &Team, model: &Model) -> f64 {
         if self.l2 == 0.0 {
             return 0.0;

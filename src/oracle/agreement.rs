@@ -1,10 +1,10 @@
-//! Whether a network's step is its twin's.
+//! Whether a network's step agrees with its twin's.
 //!
-//! The parameters after a step cannot be compared as they are: Adam and RMSprop divide a gradient by its
-//! own size, so one that is 0 but for rounding moves its parameter by the whole learning rate, this way
-//! or that. What is not chance are the two halves of a step. The **gradients** are those of the twin
-//! within rounding. And given a network's own gradients, everything that the optimizer moves (the
-//! parameters, and what it remembers of them) **follows** by the twin's formula, within rounding again.
+//! The parameters after a step cannot be compared directly: Adam and RMSprop divide a gradient by its own
+//! size, so a gradient that is 0 except for rounding moves its parameter by the whole learning rate, in
+//! either direction. The two halves of a step can be compared. The **gradients** are those of the twin
+//! within rounding. And from a network's own gradients, everything that the optimizer changes (the
+//! parameters and its buffers) **follows** by the twin's formula, again within rounding.
 
 use threadcount_kernels::Team;
 
@@ -12,44 +12,45 @@ use super::{NaiveNetwork, memory_of};
 use crate::nn::{BatchKey, BatchResult, Network, Targets, Tensor};
 use crate::{Error, Result};
 
-/// How far the tensor that is closest to its twin may be, as a share of what the others may. Chance that
-/// opens a ReLU in one of the two only changes the gradients of its layer and of those below, not above:
-/// what is wrong in all tensors alike, such as a factor, shows in the closest.
+/// The tolerance for the tensor that is closest to its twin, as a share of the tolerance for the others. If
+/// rounding opens a ReLU in only one of the two networks, the gradients of its layer and of the layers
+/// below change, but not those above. A fault in all tensors alike, such as a wrong factor, shows in the
+/// closest tensor too.
 const CLOSEST: f64 = 0.05;
-/// What rounding may make of any tensor, as a share of all of them together: one with a gradient of 0,
-/// such as a bias that batch normalisation subtracts again, holds nothing else.
+/// The rounding error allowed in any tensor, as a share of all tensors together: a tensor with a gradient
+/// of 0, such as a bias that batch normalisation subtracts again, holds nothing else.
 const FLOOR: f64 = 1e-6;
-/// What f32 may add to a change by the optimizer's formula, as a share of the change.
+/// The rounding error of f32 allowed in a change by the optimizer's formula, as a share of the change.
 const FORMULA: f64 = 1e-5;
-/// And as a share of the numbers that change: some roundings of each.
+/// The same as a share of the numbers that change: a few roundings of each.
 const ROUNDING: f64 = 4.0 * f32::EPSILON as f64;
 
-/// A difference, in words.
+/// `Ok`, or the difference in words.
 type Agreement = std::result::Result<(), String>;
 
-/// What steps are made with: the arguments of [`Network::train_steps`].
+/// The arguments of [`Network::train_steps`].
 #[derive(Clone, Copy, Debug)]
 pub struct Batches<'a> {
     /// `[n, input]`
     pub x: &'a [f32],
-    /// Of `n` samples.
+    /// The targets of the `n` samples.
     pub targets: Targets<'a>,
     /// Samples of one step.
     pub size: usize,
-    /// Of the first sample.
+    /// The key of the first batch.
     pub key: BatchKey,
 }
 
-/// One call of [`Network::train_steps`], and all that came of it.
+/// One call of [`Network::train_steps`], and its results.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// The network before it.
     pub start: Network,
-    /// What [`Network::gradients`] says there; nothing if the call is several steps.
+    /// The gradients of [`Network::gradients`] before the step; `None` if the call makes several steps.
     pub gradients: Option<Vec<f32>>,
     /// The network after it.
     pub end: Network,
-    /// Losses and hits.
+    /// Loss and correct predictions.
     pub result: BatchResult,
 }
 
@@ -76,11 +77,11 @@ impl Step {
 }
 
 impl NaiveNetwork {
-    /// Makes with a network the steps that this made in its last call, and compares the two. Before
-    /// them, both were the same, or had come there by the same steps.
+    /// Makes the steps of this twin's last call with `network`, and compares the two. Before these steps,
+    /// both must be in the same state, or in states that the same steps led to.
     ///
     /// # Errors
-    /// [`Error::Failed`] if they differ, as [`Self::agrees_with`] says; those of
+    /// [`Error::Failed`] if they differ, as [`Self::agrees_with`] says; the errors of
     /// [`Network::train_steps`].
     pub fn check_step(
         &self,
@@ -95,18 +96,18 @@ impl NaiveNetwork {
         Ok(())
     }
 
-    /// Compares the last call of [`Self::train_steps`] with a network's. Their losses are the same. Each
-    /// tensor's gradient differs by `tolerance` at most, as a share of its size, and the closest one by a
-    /// twentieth of that. Parameters and the optimizer's memory follow from the network's gradients.
-    /// Moving statistics have moved alike, within `tolerance`.
+    /// Compares the last call of [`Self::train_steps`] with a network's. The losses must be the same. The
+    /// gradient of each tensor may differ by `tolerance` at most, as a share of its size, and the closest
+    /// one by a twentieth of that. Parameters and the optimizer's buffers must follow from the network's
+    /// gradients. Moving statistics must have changed alike, within `tolerance`.
     ///
-    /// Of a call with several steps, which rounds otherwise than one by one, the way that parameters
-    /// have gone stands for the gradient. The rule that makes several is plain gradient descent, where
-    /// the two are the same.
+    /// A call with several steps rounds differently from single steps. There the change of the parameters
+    /// is compared instead of the gradient. Only plain gradient descent makes several steps at once, and
+    /// for it the two are equivalent.
     ///
-    /// Rounding in another order makes 1e-6 of a gradient, a fault something like 1. In between lies
-    /// chance: a ReLU whose input is within rounding of 0 may open in one of the two only, which is some
-    /// hundredths of a gradient.
+    /// Rounding in another order changes about 1e-6 of a gradient, a fault about 1. Chance lies in between:
+    /// a ReLU whose input is within rounding of 0 may open in only one of the two networks, which changes
+    /// some hundredths of a gradient.
     ///
     /// # Errors
     /// The first difference, in words.
@@ -166,7 +167,7 @@ impl NaiveNetwork {
     }
 }
 
-/// Whether all tensors change alike from one state to another, and one of them just so.
+/// Whether all tensors change alike from one state to another, and at least one of them very closely.
 fn same_change(
     what: &str,
     tensors: &[Tensor],
@@ -186,7 +187,7 @@ fn same_change(
             return Err(format!("{name}: its {what} is {apart:.1e} from its twin's of {way:.1e}"));
         }
         let share = (apart - rounding).max(0.0) / way;
-        // Of a tensor that is little more than rounding, being close says nothing.
+        // A tensor that is little more than rounding does not count as the closest.
         if way > 100.0 * rounding && closest.is_none_or(|(least, _)| share < least) {
             closest = Some((share, name));
         }
@@ -199,7 +200,7 @@ fn same_change(
     }
 }
 
-/// Whether two results of the same steps name the same loss.
+/// Whether two results of the same steps have the same loss.
 fn same_loss(network: BatchResult, twin: BatchResult) -> Agreement {
     let (loss, expected) = (network.loss(), twin.loss());
     match (loss - expected).abs() <= 1e-5 * expected.abs().max(1e-2) {
@@ -208,7 +209,7 @@ fn same_loss(network: BatchResult, twin: BatchResult) -> Agreement {
     }
 }
 
-/// From one state to another.
+/// The differences from one state to another.
 fn differences([before, after]: [&[f32]; 2]) -> impl Iterator<Item = f64> {
     before.iter().zip(after).map(|(&before, &after)| f64::from(after) - f64::from(before))
 }

@@ -1,7 +1,7 @@
-//! The oracle: the twin of a whole [`Network`], every layer, the loss and the optimizer by the kernels'
-//! plain-loop twins, one after the other on one thread. It is what whatever a network fuses is held to,
-//! and the baseline that a recipe's speed is compared with; it knows plans, and nothing of how they are
-//! run.
+//! The oracle: the twin of a whole [`Network`]. The kernels' plain-loop twins compute every layer, the loss
+//! and the optimizer's step, one after the other on one thread. Networks are tested against it, whatever
+//! they fuse, and recipes' speeds are compared with its speed. It uses plans, and nothing of how networks
+//! run them.
 
 mod agreement;
 
@@ -32,7 +32,7 @@ fn twin(planned: &PlannedLayer) -> &dyn Twin {
     planned.layer.twin().expect("the network was made of layers that have one")
 }
 
-/// A network on the naive twins.
+/// A network computed by the naive twins.
 #[derive(Clone, Debug)]
 pub struct NaiveNetwork {
     plan: Plan,
@@ -45,7 +45,7 @@ pub struct NaiveNetwork {
     params: Vec<f32>,
     grads: Vec<f32>,
     state: Vec<f32>,
-    /// What the optimizer keeps beside the parameters, in the order of its names.
+    /// The optimizer's buffers, in the order of their names in `Optimizer::buffers`.
     buffers: Vec<Vec<f32>>,
     last: Call,
 }
@@ -60,8 +60,8 @@ struct Call {
 }
 
 impl NaiveNetwork {
-    /// A network's twin, as far as that has come. `seed` is the one that it was built with: dropout
-    /// masks depend on it.
+    /// The twin of a network in its current state. `seed` is the one that the network was built with:
+    /// dropout masks depend on it.
     ///
     /// # Errors
     /// [`Error::Failed`] if a layer has no [`LayerKind::twin`](crate::nn::LayerKind::twin).
@@ -91,11 +91,11 @@ impl NaiveNetwork {
         })
     }
 
-    /// One step of the optimizer on the mean loss of a batch: `x` is `[n, input]`, with targets for
-    /// `n`. The result is that of the parameters before the step.
+    /// One step of the optimizer on the mean loss of a batch: `x` is `[n, input]`, with `n` targets. The
+    /// result is for the parameters before the step.
     ///
     /// # Panics
-    /// If the two do not fit the network.
+    /// If `x` or `targets` do not fit the network.
     pub fn train_batch<'t>(
         &mut self,
         x: &[f32],
@@ -191,8 +191,8 @@ impl NaiveNetwork {
         passes
     }
 
-    /// That for each `batch_size` samples in turn, one by one. `key` is that of the first. The result is
-    /// the sum of theirs.
+    /// As [`Self::train_batch`] for each `batch_size` samples in turn. `key` is that of the first batch.
+    /// The result is the sum over the batches.
     ///
     /// # Panics
     /// As [`Self::train_batch`].
@@ -226,7 +226,7 @@ impl NaiveNetwork {
         (self.params, self.buffers) = (params, buffers);
     }
 
-    /// What the weights add to the loss of each sample.
+    /// The penalty on the weights, which is added to the loss of each sample.
     fn penalty(&self) -> f64 {
         if self.objective.l2 == 0.0 {
             return 0.0;
@@ -236,7 +236,8 @@ impl NaiveNetwork {
         f64::from(self.objective.l2) * weights.map(|&w| f64::from(w).powi(2)).sum::<f64>()
     }
 
-    /// Where the step that was counted last leads by these gradients of the loss.
+    /// Makes step number `self.steps` of the optimizer on `params` and `buffers`, with these gradients of
+    /// the loss.
     fn follow(&self, gradients: &[f32], params: &mut [f32], buffers: &mut [Vec<f32>]) {
         let mut gradients = Cow::Borrowed(gradients);
         let mut l2 = 2.0 * self.objective.l2;
@@ -263,7 +264,7 @@ impl NaiveNetwork {
     }
 }
 
-/// What a network's optimizer keeps beside the parameters, in the order of its names.
+/// The buffers of a network's optimizer, in the order of their names.
 fn memory_of(network: &Network) -> Vec<Vec<f32>> {
     let saved = network.tensors(Saved::Optimizer);
     let buffers = saved.chunks(network.plan().params().len());
@@ -272,7 +273,8 @@ fn memory_of(network: &Network) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// Losses and hits of a batch of `n`, and the gradient of the mean loss by the outputs.
+/// Loss and correct predictions of a batch of `n`, and the gradient of the mean loss with respect to the
+/// outputs.
 fn compare(
     Objective { loss, label_smoothing: smoothing, .. }: Objective,
     outputs: &[f32],

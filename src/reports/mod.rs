@@ -1,6 +1,5 @@
-//! What five published reports trained on Fashion-MNIST, and what they claimed: one file per
-//! report, one row of [`ALL`] per file. The command line, the tests and the tables all walk that
-//! list.
+//! What five published reports trained on Fashion-MNIST, and what they claimed: one file per report, one
+//! entry of [`ALL`] per file. The command line, the tests and the tables all iterate over that list.
 
 mod biu2023;
 mod colman2023;
@@ -32,10 +31,10 @@ pub struct Report {
     pub recipes: fn() -> Vec<Recipe>,
 }
 
-/// One network of a report, ready to be trained, and what the report says came of it.
+/// One network of a report, ready to be trained, and the results that the report claims.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// Its name on the command line; of a file's, the file's name without its ending.
+    /// Its name on the command line; for a recipe from a file, the file's name without its ending.
     pub id: Cow<'static, str>,
     /// The network in one line.
     pub about: Cow<'static, str>,
@@ -73,7 +72,7 @@ impl Recipe {
         })
     }
 
-    /// What names it on the command line.
+    /// The argument that names it on the command line.
     pub fn argument(&self) -> &OsStr {
         self.file.as_ref().map_or(OsStr::new(&*self.id), |path| path.as_os_str())
     }
@@ -87,7 +86,7 @@ impl Recipe {
         self.plan_for(Shape::Image([SIDE, SIDE, 1]), classes)
     }
 
-    /// Its network, planned for such samples of so many classes.
+    /// Its network, planned for samples of this shape and `classes` classes.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the layer that does not fit, and the file if there is one.
@@ -97,13 +96,14 @@ impl Recipe {
         plan.map_err(|error| self.locate(error))
     }
 
-    /// A fault of its task, with the name of its file before it.
+    /// Adds the name of the recipe's file to a fault of its task.
     pub fn locate(&self, error: Error) -> Error {
         match (&self.file, error) {
             (Some(path), Error::Usage(fault)) => {
                 Error::Usage(format!("{}: {fault}", path.display()))
             }
-            // Known with the network only; other settings are an option's fault, since the file has been read.
+            // Only `freeze` is checked with the network. Other settings of the file were checked when it was
+            // read, so the fault is an option's.
             (Some(path), Error::Setting { name: "freeze", fault })
                 if !self.task.freeze.is_none() =>
             {
@@ -121,7 +121,7 @@ pub struct Claim {
     pub accuracy: Option<Span>,
     /// Wall time of the whole training, in seconds.
     pub seconds: Option<Span>,
-    /// What has to be said beside the figures; printed under the table.
+    /// A remark on the figures; printed under the table.
     pub note: Option<&'static str>,
 }
 
@@ -151,7 +151,7 @@ impl Span {
     }
 }
 
-/// The recipe of this name, or in this file, whose name ends in `.toml`.
+/// The recipe of this name, or the one in this file if the name ends in `.toml`.
 ///
 /// # Errors
 /// [`Error::Usage`] with the nearest name; as [`Recipe::from_file`].
@@ -166,8 +166,8 @@ pub fn recipe(name: &str) -> Result<Recipe> {
     Err(unknown("recipe", name, &recipe_names()))
 }
 
-/// The recipes behind a list of names of reports, recipes and files, each once, in the order named; all
-/// of them for an empty list.
+/// The recipes for a list of names of reports, recipes and files, each once, in the order named; all of them
+/// for an empty list.
 ///
 /// # Errors
 /// As [`recipe`].

@@ -118,7 +118,7 @@ fn task() -> Task {
     }
 }
 
-/// All 70,000 images merged, shuffled and cut.
+/// All 70,000 images merged, shuffled and split.
 fn selection(test: f64, validation: f64) -> Selection {
     Selection { classes: Classes::All, partition: Partition::Shuffled { test, validation } }
 }

@@ -1,5 +1,5 @@
-//! The options of [`Changes`] by name: one row each, for all that takes an option from outside as two
-//! texts. A new field of [`Changes`] is a row here, and is then an axis of a search too.
+//! The options of [`Changes`] by name: one row each, for code that gets an option's name and value as text. A
+//! new field of [`Changes`] gets a row here, and can then be searched too.
 
 use super::changes::Changes;
 use crate::names::shortened;
@@ -11,14 +11,14 @@ use std::str::FromStr;
 /// An option of [`Changes`].
 #[derive(Clone, Copy)]
 pub struct ChangeOption {
-    /// Its name, as `learning-rate`.
+    /// Its name, such as `learning-rate`.
     pub name: &'static str,
-    /// How values between two ends are spread, unless somebody says otherwise.
+    /// How values of a range are spread by default.
     pub spacing: Spacing,
     field: Field,
 }
 
-/// What an option takes.
+/// The kind of value that an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueKind {
     /// A number from 0 up without a fraction.
@@ -32,9 +32,9 @@ pub enum ValueKind {
 /// How numbers are spread over a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spacing {
-    /// As many in each unit.
+    /// Uniform in the number.
     Linear,
-    /// As many in each power of ten.
+    /// Uniform in its logarithm.
     Log,
 }
 
@@ -85,11 +85,11 @@ impl Changes {
         })
     }
 
-    /// Sets an option by its name to what the text says, as the program's options spell it. Whether the
-    /// value fits a task is for [`Changes::apply`] to say.
+    /// Sets an option by name to a value in the syntax of the command line. [`Changes::apply`] checks whether
+    /// the value fits a task.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is no such option, [`Error::Setting`] if the text is no value of its
+    /// [`Error::Usage`] if there is no such option, [`Error::Setting`] if the text is not a value of its
     /// kind.
     pub fn set(&mut self, name: &str, text: &str) -> Result<()> {
         let option = Self::option(name)?;
@@ -104,7 +104,7 @@ impl Changes {
 }
 
 impl ChangeOption {
-    /// What it takes.
+    /// The kind of value that it takes.
     pub const fn kind(&self) -> ValueKind {
         match self.field {
             Field::Whole(_) => ValueKind::Whole,

@@ -84,16 +84,16 @@ impl Changes {
                 return Err(setting("activation", "this network has no hidden activation"));
             }
         }
-        // Whether the schedule fits the epochs is told when they are known to be the last word.
+        // Whether the schedule fits the epochs is checked later, when the epochs cannot change any more.
         task.check_regularisation()?;
         if let Some(layers) = &self.freeze {
-            // Whether there are such layers is known with their names, when the network is planned.
+            // Whether these layers exist is checked when the network is planned, which names them.
             task.freeze = layers.parse::<Freeze>()?;
         }
         Ok(task)
     }
 
-    /// The first option, other than the epochs, with which `task` would be another.
+    /// The first option, other than the epochs, that would change `task`.
     ///
     /// # Errors
     /// As [`Self::apply`].

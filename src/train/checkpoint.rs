@@ -1,5 +1,5 @@
-//! Saving a session after any batch, and taking it up again with the same bits: weights, moving
-//! statistics, the optimizer's buffers, the best weights so far, and how far the run has come.
+//! Saving a session after any batch, and resuming it with the same bits: weights, moving statistics, the
+//! optimizer's buffers, the best weights so far, and how far the run has come.
 
 use super::session::{Progress, Session, Weights};
 use super::task::Keep;
@@ -11,23 +11,23 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Raised when the meaning of a checkpoint changes.
+/// Incremented when the meaning of a checkpoint changes.
 const FORMAT: u32 = 2;
 
-/// The names of the best weights so far.
+/// The names of the tensors with the best weights so far.
 const BEST: [&str; 2] = ["best/params", "best/state"];
-/// The names of the moving average's.
+/// The names of the tensors with the moving average.
 const AVERAGE: [&str; 2] = ["average/params", "average/state"];
 
-/// The text beside the tensors.
+/// The text that is stored with the tensors.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
     format: u32,
-    /// Over the tensors and everything below: a safetensors file has no checksum of its own, and a
-    /// run resumed from damaged weights would go on without a word.
+    /// Over the tensors and everything below: a safetensors file has no checksum of its own, and a run
+    /// resumed from damaged weights would go on without an error.
     sha256: String,
-    /// The run that it is of; empty if that has no folder.
+    /// The id of its run; empty if the run has no folder.
     run: String,
     optimizer_steps: u64,
     progress: Progress,
@@ -41,9 +41,8 @@ impl Header {
 }
 
 impl Session<'_> {
-    /// The session as the bytes of a checkpoint file. After a finished run, too, they hold the weights
-    /// that training goes on from if a session with more epochs takes them up, besides those that
-    /// the task keeps.
+    /// The session as the bytes of a checkpoint file. For a finished run they also hold the weights of the
+    /// last step, besides those that the task keeps: a session with more epochs resumes from them.
     ///
     /// # Errors
     /// [`Error::Failed`] if there are more tensors than a safetensors header can name.
@@ -51,7 +50,7 @@ impl Session<'_> {
         self.checkpoint_of("")
     }
 
-    /// The same, which says of which run it is.
+    /// Like [`Self::checkpoint`], with the id of its run.
     pub(super) fn checkpoint_of(&self, run: &str) -> Result<Vec<u8>> {
         let network = &self.network;
         let model = match &self.last {
@@ -68,7 +67,7 @@ impl Session<'_> {
                 tensors.extend([Tensor::flat(names[0], params), Tensor::flat(names[1], state)]);
             }
         }
-        // Of a scale that was fitted to the samples, a session fits the same again.
+        // A scale that was fitted to the samples is not saved: a session fits the same one again.
         if self.has_own_scale {
             tensors.push(Tensor::flat(FACTORS, self.scale.factors()));
             tensors.push(Tensor::flat(OFFSETS, self.scale.offsets()));
@@ -85,8 +84,8 @@ impl Session<'_> {
         encode(&tensors, text)
     }
 
-    /// Takes up the run that a checkpoint file holds; this session must be of the same task, data
-    /// and seed, which the caller makes sure of.
+    /// Resumes the run in a checkpoint file. The caller makes sure that this session has the same task, data
+    /// and seed.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Data`] if it is damaged
@@ -95,7 +94,7 @@ impl Session<'_> {
         self.resume_of(path, None)
     }
 
-    /// The same, of this run alone.
+    /// Like [`Self::resume`], but refuses a checkpoint of another run than `run`.
     pub(super) fn resume_of(&mut self, path: &Path, run: Option<&str>) -> Result<()> {
         let file = TensorFile::read(path)?;
         let tensors = file.tensors()?;
@@ -190,7 +189,7 @@ mod tests {
         }
     }
 
-    /// A number that no run reaches, and a file may hold.
+    /// A file may hold a number that no run reaches.
     #[test]
     fn the_largest_number_of_steps_is_no_end() {
         let (split, file) = (split(), tempfile::NamedTempFile::new().unwrap());
@@ -216,7 +215,7 @@ mod tests {
         }
     }
 
-    /// More batches than an epoch has, under a checksum that is right.
+    /// More batches than an epoch has, under a valid checksum.
     #[test]
     fn a_place_behind_the_end_of_an_epoch_is_refused() {
         let (split, file) = (split(), tempfile::NamedTempFile::new().unwrap());
@@ -237,7 +236,7 @@ mod tests {
         }
     }
 
-    /// Checkpoints of before there were schedules are resumed.
+    /// Checkpoints from before schedules existed can be resumed.
     #[test]
     fn without_a_schedule_a_checkpoint_is_as_it_was() {
         let text = serde_json::to_string(&Progress::default()).unwrap();
@@ -264,7 +263,7 @@ mod tests {
         assert_eq!(session.progress().trained_samples, u64::MAX);
     }
 
-    /// What no computation may go on with, under a checksum that is right.
+    /// No computation may go on with such weights, though the checksum is valid.
     #[test]
     fn weights_that_are_no_finite_numbers_are_refused() {
         let (split, file) = (split(), tempfile::NamedTempFile::new().unwrap());
@@ -278,7 +277,7 @@ mod tests {
             session.best.as_mut().unwrap().params[1] = number;
             let best = session.checkpoint().unwrap();
             session.best.as_mut().unwrap().params[1] = 0.0;
-            // The network has the best weights by now; these are those that training goes on from.
+            // The network has the best weights by now; training resumes from these.
             session.last.as_mut().unwrap().params[0] = number;
             for (bytes, is_sound) in
                 [(sound, true), (best, false), (session.checkpoint().unwrap(), false)]

@@ -20,10 +20,10 @@ use crate::nn::io::weights::InitialWeights;
 use crate::nn::{BatchResult, Model, Plan, Predictor};
 use crate::{Error, Result};
 
-/// What a fit runs on and starts from. None of it but the seed and the instruction set changes a bit.
+/// What a fit runs on and starts from. Only the seed and the instruction set change the bits of the result.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
-    /// Of weights, shuffling, dropout and augmentation.
+    /// The seed of weights, shuffling, dropout and augmentation.
     pub seed: u64,
     /// Threads; as many as there are physical cores unless said otherwise.
     pub threads: Option<usize>,
@@ -40,8 +40,8 @@ impl Setup {
 }
 
 impl Task {
-    /// Trains this task on these samples (its own selection is not asked) until its epochs are over,
-    /// its patience is, or `watch` breaks off, which it is asked after every batch and every epoch.
+    /// Trains this task on these samples (its own selection is ignored) until all epochs are done, early
+    /// stopping ends it, or `watch` returns `Break`. `watch` is called after every batch and every epoch.
     ///
     /// # Errors
     /// [`Error::Usage`] if the network does not fit the samples, [`Error::Mismatch`] if their targets
@@ -55,7 +55,8 @@ impl Task {
         self.fit_session(split, setup, None, watch)
     }
 
-    /// The same, beginning with weights of a file: fine-tuning, with [`Task::freeze`] for what is to stay.
+    /// Like [`Task::fit`], but starts with the weights of a file: fine-tuning. [`Task::freeze`] names the
+    /// layers that keep theirs.
     ///
     /// # Errors
     /// As [`Task::fit`]; as [`Session::init`].
@@ -92,7 +93,7 @@ impl Task {
     }
 }
 
-/// A trained network with what it takes to predict.
+/// A trained network with everything it needs to predict.
 pub struct Trained {
     predictor: Predictor,
     scale: Scale,
@@ -108,9 +109,8 @@ impl Trained {
         Ok(Self { predictor, scale, sample, history: History::default(), origin: None, pool })
     }
 
-    /// A network that was saved, of the layers of `task` and for samples of shape `sample`. It has no
-    /// history. How many classes it tells apart, where the task leaves that to the samples, is what the
-    /// file has outputs for.
+    /// Loads a saved network with the layers of `task`, for samples of shape `sample`. It has no history.
+    /// Where the task takes the number of classes from the samples, the outputs in the file decide it.
     ///
     /// # Errors
     /// [`Error::Usage`] if the layers do not fit such samples; [`Error::Io`] if there is no file,
@@ -119,7 +119,7 @@ impl Trained {
         Self::of_file(path, task, sample, None, setup.pool()?)
     }
 
-    /// The same, for so many classes.
+    /// Like [`Self::load`], for this many classes if the number is known.
     pub(super) fn of_file(
         path: &Path,
         task: &Task,
@@ -142,19 +142,19 @@ impl Trained {
     /// Saves it as a safetensors file: the named tensors of the network, and the scale of its inputs.
     ///
     /// # Errors
-    /// [`Error::Io`], and what stood there is untouched.
+    /// [`Error::Io`]; then a file that was there before is unchanged.
     pub fn save(&self, path: &Path) -> Result<()> {
         let origin = self.origin.clone().unwrap_or_default();
         model_file::write(path, self.predictor.model(), &self.scale, origin)
     }
 
     /// Writes its weights for another framework into the file `path` (`.safetensors` for PyTorch, `.npz` for
-    /// Keras), and returns the program in Python that makes the model there, loads them, and does to samples
-    /// and outputs what is done here. It names the file as it is named here. What the layouts are is said
-    /// in [`nn::exchange`](crate::nn::exchange).
+    /// Keras), and returns a Python program that builds the model there, loads the weights, and treats inputs
+    /// and outputs as this crate does. The program names the file by `path`. The layouts are described in
+    /// [`nn::exchange`](crate::nn::exchange).
     ///
     /// # Errors
-    /// [`Error::Usage`] naming a layer that the framework has not; [`Error::Io`].
+    /// [`Error::Usage`] naming a layer that the framework does not have; [`Error::Io`].
     pub fn export(&self, framework: Framework, path: &Path) -> Result<String> {
         let model = self.predictor.model();
         let program = foreign::python(
@@ -170,7 +170,7 @@ impl Trained {
         Ok(program)
     }
 
-    /// The run that it is of, and the epoch; `None` of a file that does not say.
+    /// The run and the epoch that it comes from; `None` for a file that does not say.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
@@ -185,8 +185,8 @@ impl Trained {
         &self.history
     }
 
-    /// What the network makes of each sample, `[n, outputs]`: the probabilities of the classes (of
-    /// class 1, for binary cross-entropy), or the plain outputs for squared errors.
+    /// The network's predictions for each sample, `[n, outputs]`: the probabilities of the classes (of class
+    /// 1, for binary cross-entropy), or the plain outputs for squared errors.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the samples are of another shape.
@@ -206,8 +206,8 @@ impl Trained {
         Ok(all)
     }
 
-    /// The class that the network finds most probable, for each sample; none for one whose outputs are NaN
-    /// or no class's.
+    /// The most probable class of each sample; `None` for a sample whose outputs are NaN or belong to no
+    /// class.
     ///
     /// # Errors
     /// As [`Self::predict`].
@@ -256,8 +256,9 @@ impl Trained {
     }
 }
 
-/// The classes that a saved network of this task has outputs for: what the file has where a network for
-/// two classes differs from one for three. Where the two are the same, any number will do.
+/// The number of classes that a saved network of this task has outputs for, read from the tensor axis in
+/// which a network for two classes differs from one for three. Where the two do not differ, any number will
+/// do.
 fn classes_of(tensors: &Tensors<'_>, task: &Task, input: Shape) -> Result<usize> {
     const TWO: usize = 2;
     let plans = [TWO, TWO + 1].map(|classes| Plan::new(input, &task.layers_for(classes)));

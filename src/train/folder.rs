@@ -1,6 +1,6 @@
-//! The folder of one run: `run.toml` (everything that decided it, and what came of it),
-//! `history.csv`, `checkpoint.safetensors`, `model.safetensors` and `curves.svg`; and `.lock`, which
-//! whoever trains it holds.
+//! The folder of one run: `run.toml` (everything that decided it, and what came of it), `history.csv`,
+//! `checkpoint.safetensors`, `model.safetensors` and `curves.svg`; and `.lock`, which the process that trains
+//! the run holds.
 
 use super::fit::Trained;
 use super::record::{Record, ResultRecord};
@@ -19,9 +19,9 @@ use threadcount_kernels::{Pool, Team};
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// The id of the run, which its checkpoint and its model name.
+    /// The id of the run, which its checkpoint and its model also hold.
     id: String,
-    /// Held by whoever trains the run, for as long as the process lives.
+    /// Held by the process that trains the run, for as long as it lives.
     _lock: Option<Lock>,
 }
 
@@ -30,7 +30,7 @@ pub struct RunFolder {
 pub enum Beginning {
     /// The checkpoint.
     Checkpoint,
-    /// Nothing: the run was ended before it saved anything.
+    /// Nothing: the run ended before it saved anything.
     NothingSaved,
 }
 
@@ -38,10 +38,10 @@ impl RunFolder {
     /// Starts a run in `path`, which is made if it does not exist.
     ///
     /// # Errors
-    /// [`Error::RunExists`]; [`Error::Usage`] for a record that no file can hold; [`Error::Io`]. A
-    /// folder that was made is taken away again.
+    /// [`Error::RunExists`]; [`Error::Usage`] for a record that no file can hold; [`Error::Io`]. A folder
+    /// that was created is then removed again.
     pub fn start(path: &Path, record: &Record) -> Result<Self> {
-        // What can be refused is, before anything is made.
+        // Everything that can be refused is checked before anything is created.
         let id = record.id()?;
         let text = record.text(&id)?;
         let lock = begin(path, "run.toml", &text)?;
@@ -56,7 +56,7 @@ impl RunFolder {
         numbered(root, name, |path| Self::start(path, record))
     }
 
-    /// The folder of a run that was started before, and its record, to be read.
+    /// Opens the folder of a run that was started before, and its record, for reading.
     ///
     /// # Errors
     /// [`Error::Data`] if there is no run, or its record cannot be understood.
@@ -66,14 +66,14 @@ impl RunFolder {
         Ok((folder, record))
     }
 
-    /// The same, to be trained on: by one process at a time.
+    /// Like [`RunFolder::open`], for training: only one process at a time.
     ///
     /// # Errors
     /// As [`RunFolder::open`]; [`Error::RunBusy`].
     pub fn open_to_train(path: &Path) -> Result<(Self, Record)> {
         let (mut folder, _) = Self::open(path)?;
         folder._lock = Some(Lock::take(path)?);
-        // Whoever held the lock until now may have written it anew.
+        // The process that held the lock until now may have rewritten it.
         let record = folder.read_record()?;
         Ok((folder, record))
     }
@@ -142,11 +142,11 @@ impl RunFolder {
         self.write_history(session)
     }
 
-    /// Takes the run up where it was saved; the session is of the record's task, data and seed.
+    /// Resumes the run where it was saved; the session has to have the record's task, data and seed.
     ///
     /// # Errors
-    /// [`Error::Data`] if the checkpoint is damaged or of another run, or missing though the run was
-    /// saved: what has been trained is not begun anew without a word.
+    /// [`Error::Data`] if the checkpoint is damaged or of another run, or missing though the run was saved: a
+    /// trained run is not silently started over.
     pub fn resume(&self, session: &mut Session<'_>, record: &Record) -> Result<Beginning> {
         let path = self.checkpoint_path();
         if path.exists() {
@@ -205,7 +205,7 @@ impl RunFolder {
     /// with the result.
     ///
     /// # Errors
-    /// [`Error::Failed`] if a weight or the score is not a finite number, and nothing is written;
+    /// [`Error::Failed`] if a weight or the score is not a finite number: then nothing is written;
     /// [`Error::Io`].
     pub fn conclude(
         &self,
@@ -251,7 +251,7 @@ impl RunFolder {
         Ok(trained)
     }
 
-    /// The weights of its trained network, for another run to begin with.
+    /// The weights of its trained network, for another run to start with.
     ///
     /// # Errors
     /// As [`RunFolder::trained`].
@@ -283,7 +283,7 @@ impl RunFolder {
         Ok(path)
     }
 
-    /// That the model is the one that the record tells of.
+    /// Checks that the model is the one that the record describes.
     fn check_origin(&self, record: &Record, origin: Option<&Origin>) -> Result<()> {
         let (path, shown) = (self.model_path(), self.path.display());
         let epochs = record.result.as_ref().map_or(0, |result| result.epochs);
@@ -307,7 +307,7 @@ impl RunFolder {
 /// Makes a folder, if it does not exist, with a first file of this name and text, and locks it.
 ///
 /// # Errors
-/// [`Error::RunExists`] if the file is there; [`Error::Io`]. A folder that was made is taken away again.
+/// [`Error::RunExists`] if the file is there; [`Error::Io`]. A folder that was created is then removed again.
 pub(super) fn begin(path: &Path, file: &str, text: &str) -> Result<Lock> {
     let missing: Vec<&Path> = path.ancestors().take_while(|p| !p.exists()).collect();
     let start = || {
@@ -331,7 +331,7 @@ pub(super) fn begin(path: &Path, file: &str, text: &str) -> Result<Lock> {
         && !matches!(error, Error::RunExists { .. })
         && !missing.is_empty()
     {
-        // Neither fault is news beside the first one; a folder that is not empty stays.
+        // These failures are ignored, since the first error matters more; a folder that is not empty stays.
         let _ = fs::remove_file(path.join(Lock::FILE));
         missing.iter().for_each(|path| drop(fs::remove_dir(path)));
     }
@@ -360,7 +360,7 @@ pub(super) fn numbered<T>(
     }
 }
 
-/// A lock on a folder. The system takes it back when the process ends, however it does.
+/// A lock on a folder. The system releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
@@ -376,7 +376,7 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(Error::RunBusy { path: folder.to_owned() }),
-            // A file system without locks: as it was before there were any.
+            // A file system without locks: the run goes on without one.
             Err(TryLockError::Error(source)) if source.kind() == ErrorKind::Unsupported => {
                 Ok(Self { _file: file })
             }

@@ -1,4 +1,4 @@
-//! What each epoch of a run came to, in Keras's terms.
+//! The results of each epoch of a run, in Keras's terms.
 
 use crate::Result;
 use crate::files::write_atomically;
@@ -9,7 +9,7 @@ use std::path::Path;
 ///
 /// As in Keras, `loss` and `accuracy` are averages over the epoch's batches, taken while the
 /// weights were changing; `val_loss` and `val_accuracy` are of the weights at the epoch's end.
-/// Accuracies are shares of 1.
+/// Accuracies are from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
     /// Counted from 1.

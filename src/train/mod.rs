@@ -1,6 +1,6 @@
-//! Training: what a run trains ([`Task`]), the run itself ([`Session`]: the loop over epochs, early
-//! stopping, the weights that are kept), what it leaves behind ([`History`], [`RunFolder`]), and
-//! checkpoints from which it goes on with the same bits.
+//! Training: what a run trains ([`Task`]), the run itself ([`Session`]: the loop over epochs, early stopping,
+//! the weights that are kept), what it leaves behind ([`History`], [`RunFolder`]), and checkpoints from which
+//! it resumes with the same bits.
 
 mod change_options;
 mod changes;

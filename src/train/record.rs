@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
 
-/// Raised when the meaning of `run.toml` changes.
+/// Incremented when the meaning of `run.toml` changes.
 const FORMAT: u32 = 2;
-/// Of an id, which is a SHA-256.
+/// The digits of an id, which is a SHA-256.
 const ID_DIGITS: usize = 64;
 /// Begins the line with the checksum of all lines below it.
 const CHECKSUM: &str = "\nchecksum = \"";
@@ -33,7 +33,7 @@ pub struct Record {
     pub threads: usize,
     /// The instruction set; another one rounds differently.
     pub isa: String,
-    /// The task as it is trained, with what the command line changed about the recipe.
+    /// The task as it is trained, with the command line's changes to the recipe.
     #[serde(skip)]
     pub task: Task,
     /// The data it is trained on.
@@ -50,9 +50,9 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataRecord {
-    /// What the data are known as.
+    /// The name of what the data are, such as `fashion-mnist`.
     pub identity: String,
-    /// Where they were: an absolute path, so that it is true from any folder.
+    /// Their folder: an absolute path, so that it is valid from any folder.
     pub origin: PathBuf,
     /// SHA-256 over the pixels and labels of both parts.
     pub sha256: String,
@@ -70,7 +70,7 @@ pub struct DataRecord {
     pub test: usize,
 }
 
-/// The weights that a run began with. They are in its checkpoint since; the file is not needed again.
+/// The weights that a run began with. From then on they are in its checkpoint; the file is not needed again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct InitRecord {
@@ -78,14 +78,14 @@ pub struct InitRecord {
     pub file: PathBuf,
     /// Its SHA-256.
     pub sha256: String,
-    /// Whose weights they are: `threadcount`, `pytorch` or `keras`.
+    /// The framework that they come from: `threadcount`, `pytorch` or `keras`.
     pub format: String,
-    /// Layers that were drawn all the same.
+    /// Layers that were drawn nevertheless.
     pub new_layers: Vec<String>,
 }
 
 impl InitRecord {
-    /// What is to be remembered of weights that a session has begun with.
+    /// The record of weights that a session has begun with.
     pub fn of(weights: &InitialWeights, begun: &Initialised) -> Self {
         let path = weights.path();
         Self {
@@ -121,7 +121,7 @@ impl DataRecord {
             sha.update(part.images.as_slice());
             sha.update(part.labels.as_slice());
         }
-        // Of labels from 0 the classes are the labels.
+        // If labels start at 0, the classes are the labels.
         if dataset.first_label() > 0 {
             sha.update(dataset.first_label().to_le_bytes());
         }
@@ -139,10 +139,10 @@ impl DataRecord {
         }
     }
 
-    /// The classes of `dataset` numbered as those that the run was trained on.
+    /// `dataset` with its classes numbered as in the data that the run was trained on.
     ///
     /// # Errors
-    /// [`Error::Data`] if it has others.
+    /// [`Error::Data`] if it has other classes.
     pub fn number(&self, dataset: Arc<Dataset>) -> Result<Arc<Dataset>> {
         if (dataset.first_label(), dataset.class_list.names.len())
             == (self.first_label, self.classes)
@@ -152,10 +152,10 @@ impl DataRecord {
         dataset.numbered_as(self.first_label, self.classes).map(Arc::new)
     }
 
-    /// Refuses numbers that no set has.
+    /// Refuses numbers that no data set has.
     ///
     /// # Errors
-    /// The fault, with the key that it is of.
+    /// The fault, with its key.
     pub(super) fn check(&self) -> std::result::Result<(), String> {
         if self.shape().is_none() {
             return Err("data.sample: one to three sizes".to_owned());
@@ -163,7 +163,7 @@ impl DataRecord {
         ClassList::check(self.first_label, self.classes).map_err(|fault| format!("data.{fault}"))
     }
 
-    /// Refuses a folder that the file `name` cannot name.
+    /// Refuses a folder whose path cannot be written into the file `name`.
     ///
     /// # Errors
     /// [`Error::Usage`].
@@ -178,7 +178,7 @@ impl DataRecord {
         }
     }
 
-    /// The shape of a sample; none for sizes that no sample has.
+    /// The shape of a sample; `None` for sizes that no sample has.
     pub fn shape(&self) -> Option<Shape> {
         match self.sample[..] {
             [n] => Some(Shape::Flat(n)),
@@ -190,8 +190,8 @@ impl DataRecord {
 }
 
 impl Record {
-    /// What distinguishes this run from all that have other bits: of the seed, the data, and all of the
-    /// task but how long it is trained.
+    /// An id that differs between runs whose bits differ: the hash of the seed, the data, the initial
+    /// weights, and all of the task but the number of epochs.
     pub(super) fn id(&self) -> Result<String> {
         let Self { seed, data, init, .. } = self;
         let task = Task { epochs: 0, ..self.task.clone() }.to_toml()?;
@@ -226,7 +226,7 @@ impl Record {
             return Err("not the record of a run: 'id' is missing".to_owned());
         };
         let id = id.read(String::deserialize).map_err(broken)?;
-        // It is written as it stands.
+        // It is written back as it is.
         if id.len() != ID_DIGITS || !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(format!("not the record of a run: id: {ID_DIGITS} hexadecimal digits"));
         }
@@ -242,8 +242,7 @@ impl Record {
     /// The text of the file.
     ///
     /// # Errors
-    /// [`Error::Usage`] for what no file can name: a layer of one's own, a folder whose name is not
-    /// UTF-8.
+    /// [`Error::Usage`] for what a file cannot hold: a user-defined layer, a folder whose name is not UTF-8.
     pub(super) fn text(&self, id: &str) -> Result<String> {
         let init = self.init.as_ref().map(|init| &init.file);
         if let Some(file) = init.filter(|file| file.to_str().is_none()) {
@@ -263,12 +262,12 @@ impl Record {
     }
 }
 
-/// The text of a file that says what it is, of which format, and has a checksum of the lines below.
+/// The text of a file: what it is, its format, the checksum of the lines below, and these lines.
 pub(super) fn sealed(about: &str, format: u32, body: &str) -> String {
     format!("# {about}\nformat = {format}{CHECKSUM}{}\"\n{body}", checksum(body))
 }
 
-/// Takes the checksum out of what a file says, and refuses one that was changed since.
+/// Takes the checksum out of a file's table, and refuses a file that was changed after it was written.
 pub(super) fn check_seal(table: &mut Table<'_>, text: &str) -> std::result::Result<(), String> {
     match table.take("checksum") {
         Some(_) if !is_whole(text) => {
@@ -280,9 +279,9 @@ pub(super) fn check_seal(table: &mut Table<'_>, text: &str) -> std::result::Resu
     }
 }
 
-/// Whether the lines below the checksum are those that it was computed of.
+/// Whether the checksum is that of the lines below it.
 fn is_whole(text: &str) -> bool {
-    // As it was written, should somebody's editor have changed the ends of the lines.
+    // With the line ends as they were written: an editor may have changed them.
     let text = text.replace("\r\n", "\n");
     let below = text.split_once(CHECKSUM).and_then(|(_, rest)| rest.split_once("\"\n"));
     below.is_some_and(|(sha256, body)| sha256 == checksum(body))
@@ -324,7 +323,8 @@ mod tests {
         }
     }
 
-    /// A run that would have other bits has another id; one that is longer, or elsewhere, has not.
+    /// A run of another task, seed, data or initial weights has another id; a run that is longer, or in another
+    /// folder, has the same one.
     #[test]
     fn an_id_is_of_everything_that_changes_a_bit() {
         let id = record().id().unwrap();

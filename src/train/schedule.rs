@@ -1,8 +1,8 @@
-//! Learning-rate schedules: what share of the optimizer's rate each step takes.
+//! Learning-rate schedules: the share of the optimizer's rate that each step uses.
 //!
-//! A schedule is a function of the step's number and, for [`Schedule::Plateau`], of the validation
-//! losses so far, so a run that is taken up again goes on with the same rates. Nothing else of the
-//! optimizer changes with it: one-cycle leaves momentum alone.
+//! A schedule is a function of the step's number and, for [`Schedule::Plateau`], of the validation losses so
+//! far, so a resumed run has the same rates. It changes nothing else of the optimizer: one-cycle leaves
+//! momentum alone.
 
 use std::f64::consts::PI;
 use std::fmt;
@@ -16,46 +16,46 @@ use super::task::Task;
 use crate::names::shortened;
 use crate::{Error, Result};
 
-/// How the learning rate goes through a training, as a multiple of the optimizer's.
+/// How the learning rate changes during training, as a share of the optimizer's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Schedule {
     /// The optimizer's rate in every step.
     #[default]
     Constant,
-    /// Times `factor` at the end of each of these epochs.
+    /// Multiplied by `factor` at the end of each of these epochs.
     Steps {
-        /// Numbers of epochs, rising.
+        /// Numbers of epochs, ascending.
         at: Vec<usize>,
         /// From 0 to 1.
         factor: f64,
     },
-    /// Half a period of a cosine, from the whole rate to `last` of it (Loshchilov & Hutter 2016, without
-    /// restarts).
+    /// Half a period of a cosine, from the full rate to the share `last` of it (Loshchilov & Hutter 2016,
+    /// without restarts).
     Cosine {
-        /// Share of the rate behind the last step.
+        /// Share of the rate after the last step.
         #[serde(default)]
         last: f64,
     },
-    /// Up from `first` of the rate to the whole in the first `rise` of all steps, then down to `last` of
-    /// it, both by half a period of a cosine (Smith & Topin 2017, with the constants of PyTorch's
-    /// `OneCycleLR`).
+    /// Rises from the share `first` of the rate to the full rate during the share `rise` of all steps, then
+    /// falls to the share `last`, both along half a period of a cosine (Smith & Topin 2017, with the
+    /// constants of PyTorch's `OneCycleLR`).
     OneCycle {
         /// Share of the steps in which the rate rises.
         rise: f64,
         /// Share of the rate in the first step.
         first: f64,
-        /// Share of the rate behind the last step.
+        /// Share of the rate after the last step.
         last: f64,
     },
-    /// Times `factor` once the validation loss has not fallen by more than `min_delta` below its lowest
-    /// for `patience` epochs in a row (Keras's `ReduceLROnPlateau`, without cool-down).
+    /// Multiplied by `factor` once the validation loss has not fallen by more than `min_delta` below its
+    /// lowest for `patience` epochs in a row (Keras's `ReduceLROnPlateau`, without cool-down).
     Plateau {
         /// From 0 to 1.
         factor: f64,
         /// Epochs without improvement.
         patience: usize,
-        /// What counts as improvement.
+        /// The decrease of the loss above which an epoch is an improvement.
         min_delta: f64,
     },
 }
@@ -69,7 +69,7 @@ pub(crate) struct Plateaus {
     reductions: u32,
 }
 
-/// Where in a training a step is.
+/// The position of a step in a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Epochs that are finished.
@@ -99,7 +99,7 @@ impl Schedule {
         }
     }
 
-    /// Refuses settings that no schedule can have.
+    /// Refuses settings that are out of range.
     ///
     /// # Errors
     /// [`Error::Usage`] with the setting and its range.
@@ -143,7 +143,7 @@ impl Schedule {
         }
     }
 
-    /// The share of the optimizer's rate that the step at `place` takes, in a training of `epochs`.
+    /// The share of the optimizer's rate that the step at `place` uses, in a training of `epochs`.
     fn share(&self, place: Place, epochs: usize, warm_up_steps: f64, plateaus: Plateaus) -> f64 {
         let done = place.step();
         let all = epochs as f64 * place.steps_per_epoch as f64;
@@ -170,12 +170,12 @@ impl Schedule {
 }
 
 impl Plateaus {
-    /// Whether nothing has been taken in.
+    /// Whether there is nothing to remember.
     pub(crate) fn is_new(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Takes in a finished epoch.
+    /// Records a finished epoch.
     pub(crate) fn take_in(&mut self, schedule: &Schedule, epoch: &Epoch) {
         let Schedule::Plateau { patience, min_delta, .. } = *schedule else { return };
         if self.patience.is_over(patience, min_delta, epoch) {
@@ -195,15 +195,16 @@ impl Task {
         let warm_up_steps = self.warm_up * place.steps_per_epoch as f64;
         let done = place.step();
         let share = match done < warm_up_steps {
-            // The first step moves, and the last one before the end of the warm-up not yet in full.
+            // The first step has a rate above zero, and the last one of the warm-up does not yet have the
+            // full rate.
             true => ((done + 1.0) / (warm_up_steps + 1.0)).min(1.0),
             false => self.schedule.share(place, self.epochs, warm_up_steps, plateaus),
         };
-        // No optimizer takes a rate of zero.
+        // The optimizers need a rate above zero.
         ((f64::from(rate) * share) as f32).max(f32::MIN_POSITIVE)
     }
 
-    /// Refuses a schedule that cannot be, or does not fit the epochs.
+    /// Refuses a schedule that is out of range or does not fit the epochs.
     ///
     /// # Errors
     /// [`Error::Usage`] with the setting and its range.
@@ -232,11 +233,11 @@ impl Task {
 
 /// From `a` to `b` by half a period of a cosine, at `x` from 0 to 1.
 fn between(a: f64, b: f64, x: f64) -> f64 {
-    // libm's: the system's cosine may differ in its last bit from machine to machine.
+    // libm's cosine: the system's may differ in its last bit from machine to machine.
     b + (a - b) * (1.0 + libm::cos(PI * x.clamp(0.0, 1.0))) / 2.0
 }
 
-/// By multiplication, in the same order everywhere.
+/// A power by repeated multiplication, in the same order everywhere.
 fn power(factor: f64, times: u32) -> f64 {
     (0..times.min(4096)).fold(1.0, |product, _| product * factor)
 }
@@ -245,7 +246,7 @@ fn fault(message: impl fmt::Display) -> Error {
     Error::Usage(format!("schedule: {message}"))
 }
 
-/// As options spell it: `constant`, `cosine`, `one-cycle`, `plateau`, `steps=10,20`.
+/// In the syntax of options: `constant`, `cosine`, `one-cycle`, `plateau`, `steps=10,20`.
 impl FromStr for Schedule {
     type Err = Error;
 
@@ -276,7 +277,7 @@ impl FromStr for Schedule {
     }
 }
 
-/// As a line about a network has it: `cosine`, `0.1 times the rate behind epochs 10, 20`.
+/// For a line about a network: `cosine`, `0.1 times the rate behind epochs 10, 20`.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,8 +6,8 @@ use crate::nn::{BatchResult, Buffer, Network};
 use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
 
-/// Batches in which samples are evaluated: 128 feature maps of the largest layer here (28 x 28 x
-/// 64) are 26 MB, and 128 rows are enough for a matrix product to run at its best.
+/// Samples per batch in evaluation: 128 feature maps of the largest layer here (28 x 28 x 64) are 26 MB, and
+/// 128 rows are enough for a matrix product to run at its best.
 pub const EVALUATION_BATCH: usize = 128;
 
 /// What a network scores on some samples.
@@ -15,11 +15,11 @@ pub const EVALUATION_BATCH: usize = 128;
 pub struct Score {
     /// Mean loss per sample.
     pub loss: f64,
-    /// Share of samples classified correctly. One with an output that is NaN is not.
+    /// Share of samples classified correctly. A sample with an output that is NaN counts as wrong.
     pub accuracy: f64,
 }
 
-/// Room for the inputs and targets of one batch.
+/// Buffers for the inputs and targets of one batch.
 pub struct Batch {
     x: Buffer,
     targets: TargetBuffer,
@@ -27,7 +27,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Room for `largest` of these samples.
+    /// Buffers for `largest` of these samples.
     ///
     /// # Errors
     /// [`crate::Error::Memory`] if that much cannot be had.
@@ -37,7 +37,7 @@ impl Batch {
         Ok(Self { x, targets: TargetBuffer::new(samples, largest), inputs })
     }
 
-    /// These samples, scaled, and their targets.
+    /// Gathers these samples, scaled, and their targets.
     pub(super) fn gather(
         &mut self,
         team: &Team,
@@ -71,8 +71,8 @@ pub fn score(
     Ok(Score { loss: sum.loss(), accuracy: sum.accuracy() })
 }
 
-/// The class that `network` gives to every sample, by the rule that [`Score::accuracy`] counts by; none to
-/// one whose outputs are NaN or no class's.
+/// The class that `network` predicts for every sample, by the rule of [`Score::accuracy`]; `None` for a
+/// sample whose outputs are NaN or belong to no class.
 ///
 /// # Errors
 /// As [`score`].
@@ -92,7 +92,7 @@ pub fn predictions(
     Ok(all)
 }
 
-/// Hands all samples, in order, to `body`: the inputs of a batch, how many they are, and their
+/// Passes all samples, in order, to `body`: the inputs of a batch, how many samples they are, and their
 /// targets.
 pub(super) fn in_batches(
     team: &Team,

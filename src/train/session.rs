@@ -30,7 +30,7 @@ pub struct Session<'a> {
     pub(super) average: Option<Weights>,
     /// The weights of `progress.best`, unless the task keeps the last ones.
     pub(super) best: Option<Weights>,
-    /// Those of the last step, once the run has finished and the network has the best ones.
+    /// The weights of the last step, once the run has finished and the network has the best ones.
     pub(super) last: Option<Weights>,
     batch: Batch,
     thread_choice: ThreadChoice,
@@ -50,8 +50,8 @@ pub struct Progress {
     /// Samples of those batches that were classified correctly.
     correct: usize,
     patience: Patience,
-    /// Left out where there is nothing to remember, as it was before there were schedules: checksums are
-    /// over the text.
+    /// Left out where there is nothing to remember, as in checkpoints from before schedules existed:
+    /// checksums are over the text.
     #[serde(default, skip_serializing_if = "Plateaus::is_new")]
     plateaus: Plateaus,
     /// Whether early stopping has ended the run.
@@ -82,8 +82,8 @@ pub enum Moment {
     Epoch,
 }
 
-/// Asked after every [`Moment`] whether to go on; may save the session. After a break it can be saved
-/// and taken up again later.
+/// Called after every [`Moment`] to ask whether to go on; may save the session. After a break the session can
+/// be saved and resumed later.
 pub type Watch<'a> = dyn FnMut(&Session<'_>, Moment) -> Result<ControlFlow<()>> + Send + 'a;
 
 /// How [`Session::train`] came back.
@@ -96,12 +96,12 @@ pub enum Ended {
 }
 
 impl<'a> Session<'a> {
-    /// A run before its first batch: initial weights are drawn from `seed`, inputs are scaled as
-    /// the training samples ask for.
+    /// A run before its first batch: initial weights are drawn from `seed`, and the scale of inputs is fitted
+    /// to the training samples.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the network or the augmentation does not fit the images, or the schedule not
-    /// the epochs; as [`Task::check_classes`].
+    /// [`Error::Usage`] if the network or the augmentation does not fit the images, or the schedule does not
+    /// fit the epochs; as [`Task::check_classes`].
     pub fn new(task: &'a Task, split: &'a Split, seed: u64) -> Result<Self> {
         let plan = checked(task, split)?;
         let samples = &split.train;
@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Whether there can be such a run, without its memory being taken or a weight being drawn; and the bytes
+    /// Checks that such a run is possible, without taking its memory or drawing weights; returns the bytes
     /// that it takes, as [`Self::memory`].
     ///
     /// # Errors
@@ -137,13 +137,13 @@ impl<'a> Session<'a> {
         checked(task, split).map(|plan| memory(task, &plan, &split.train))
     }
 
-    /// Begins with these weights in place of those that are drawn, before anything is trained. Inputs are
-    /// scaled as those were that the weights were learnt with, if their file says how; else as the task says.
+    /// Replaces the initial weights that were drawn by these, before anything is trained. Inputs are scaled
+    /// as they were when these weights were trained, if their file says how; else as the task says.
     ///
     /// # Errors
     /// [`Error::Data`] if the file does not fit the network: names the tensor and both shapes;
-    /// [`Error::Setting`] if a layer that is to be new is not there; [`Error::Usage`] for layers that the
-    /// file's framework has not. The session is then not fit for use.
+    /// [`Error::Setting`] if a layer that is to be new does not exist; [`Error::Usage`] for layers that the
+    /// file's framework does not have. The session is then not fit for use.
     pub fn init(&mut self, weights: &InitialWeights) -> Result<Initialised> {
         let inputs = self.split.train.shape().len();
         let begun = weights.fill(self.network.model_mut(), inputs)?;
@@ -158,7 +158,7 @@ impl<'a> Session<'a> {
         Ok(begun)
     }
 
-    /// The samples that it trains and looks at.
+    /// The samples that it trains and evaluates on.
     pub fn split(&self) -> &'a Split {
         self.split
     }
@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
         self.network.time_laps();
     }
 
-    /// What has been learnt, and how inputs are scaled for it.
+    /// The trained model, and how its inputs are scaled.
     pub fn into_model(self) -> (Model, Scale) {
         (self.network.into_model(), self.scale)
     }
@@ -204,7 +204,7 @@ impl<'a> Session<'a> {
         self.split.train.len().div_ceil(self.task.batch_size)
     }
 
-    /// The learning rate of the next step. Steps that are done at once take that of the first of them.
+    /// The learning rate of the next step. Steps that are done together all use that of the first.
     pub fn learning_rate(&self) -> f32 {
         let place = Place {
             epochs_done: self.progress.history.epochs.len(),
@@ -219,9 +219,9 @@ impl<'a> Session<'a> {
         self.progress.stopped_early || self.progress.history.epochs.len() >= self.task.epochs
     }
 
-    /// Trains until the task is finished or `watch` says stop. `watch` is called after every batch
-    /// and after every epoch's validation, and may save the session. A finished session's network
-    /// has the weights that the task keeps.
+    /// Trains until the task is finished or `watch` returns `Break`. `watch` is called after every batch and
+    /// after every epoch's validation, and may save the session. A finished session's network has the weights
+    /// that the task keeps.
     ///
     /// # Errors
     /// [`Error::Diverged`] if the loss stops being a finite number; whatever `watch` fails with.
@@ -242,7 +242,7 @@ impl<'a> Session<'a> {
         Ok(Ended::Finished)
     }
 
-    /// The batches that the epoch under way still lacks.
+    /// Trains the remaining batches of the current epoch.
     fn train_epoch(&mut self, team: &Team, watch: &mut Watch<'_>) -> Result<ControlFlow<()>> {
         let samples = &self.split.train;
         let epoch = self.progress.history.epochs.len() as u64;
@@ -255,8 +255,8 @@ impl<'a> Session<'a> {
         let augment = self.task.augment;
         let draws = (!augment.is_none()).then(|| Draws::new(augment, self.seed, epoch));
         let size = self.task.batch_size;
-        // Those at once are counted from the epoch's first batch, so a resumed run does the same ones
-        // together.
+        // Batches that are trained together are counted from the epoch's first batch, so a resumed run trains
+        // the same ones together.
         let Stepping { team, at_once, cut } = self.network.stepping(team, size);
         let may_choose = team.threads() > 1;
         while self.progress.batches < self.batches_per_epoch() {
@@ -298,10 +298,10 @@ impl<'a> Session<'a> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Validates, and takes the epoch into the history.
+    /// Validates, and adds the epoch to the history.
     fn end_epoch(&mut self, team: &Team) -> Result<()> {
         let started = Instant::now();
-        // The network has the average's weights until it has been looked at.
+        // The network has the average's weights while it is validated and the best weights are copied.
         self.swap_average();
         let score = score(&mut self.network, team, &self.split.validation, &self.scale);
         let ended = score.and_then(|score| self.take_in(score));
@@ -310,7 +310,7 @@ impl<'a> Session<'a> {
         ended
     }
 
-    /// Takes the epoch into the history, and its weights if they are the best so far.
+    /// Adds the epoch to the history, and copies the weights if they are the best so far.
     fn take_in(&mut self, score: Score) -> Result<()> {
         let Score { loss: val_loss, accuracy: val_accuracy } = score;
         if !val_loss.is_finite() {
@@ -339,7 +339,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A step of the average, behind one of the optimizer.
+    /// Updates the average after a step of the optimizer.
     fn take_average(&mut self, team: &Team) {
         let (Some(decay), Some(average)) = (self.task.weight_average, &mut self.average) else {
             return;
@@ -374,13 +374,13 @@ impl<'a> Session<'a> {
     /// Loss and accuracy on the test samples.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if a label is no class of the network.
+    /// [`Error::Mismatch`] if a label is not a class of the network.
     pub fn test(&mut self, team: &Team) -> Result<Score> {
         score(&mut self.network, team, &self.split.test, &self.scale)
     }
 
-    /// The class that the network gives to every test sample; none to one whose outputs are NaN or no
-    /// class's.
+    /// The class that the network predicts for every test sample; `None` for a sample whose outputs are NaN
+    /// or belong to no class.
     ///
     /// # Errors
     /// As [`Session::test`].
@@ -389,7 +389,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The network of a run that can be.
+/// Checks that a run is possible, and plans its network.
 fn checked(task: &Task, split: &Split) -> Result<Plan> {
     task.check()?;
     let samples = &split.train;
@@ -407,7 +407,7 @@ fn largest_batch(task: &Task, samples: &Samples) -> usize {
     task.batch_size.min(samples.len()).max(EVALUATION_BATCH)
 }
 
-/// What [`Session::memory`] says, before there is a session.
+/// [`Session::memory`] before there is a session.
 fn memory(task: &Task, plan: &Plan, samples: &Samples) -> u64 {
     let largest = largest_batch(task, samples);
     let network = Network::memory(plan, task.objective(), task.optimizer, largest);

@@ -12,8 +12,8 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Takes in an epoch, and says whether it is at least the last of `patience` epochs in a row in which the
-    /// loss has not fallen by more than `min_delta` below its lowest.
+    /// Records an epoch. Returns whether the loss has not fallen by more than `min_delta` below its lowest
+    /// for at least `patience` epochs in a row.
     pub(crate) fn is_over(&mut self, patience: usize, min_delta: f64, epoch: &Epoch) -> bool {
         if self.lowest.is_none_or(|lowest| epoch.val_loss < lowest - min_delta) {
             self.lowest = Some(epoch.val_loss);
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(stops_after(2, &[0.5, 0.5, 0.5, 0.5]), Some(3));
     }
 
-    /// A checkpoint may hold it.
+    /// A checkpoint may hold this count.
     #[test]
     fn the_largest_count_is_no_end() {
         let mut state = Patience { lowest: Some(0.5), waited: usize::MAX };

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// A network, its data and its schedule.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// Which samples, and how they are cut into training, validation and test.
+    /// Which samples, and how they are split into training, validation and test.
     pub selection: Selection,
     /// How pixels become inputs.
     pub scaling: Scaling,
@@ -22,7 +22,7 @@ pub struct Task {
     pub input: Input,
     /// The network, from the input to the outputs before softmax or sigmoid.
     pub layers: Vec<Layer>,
-    /// Which of them keep what they begin with.
+    /// Which layers keep their initial weights.
     pub freeze: Freeze,
     /// What is minimised.
     pub loss: Loss,
@@ -32,12 +32,12 @@ pub struct Task {
     pub l2: f32,
     /// The largest norm of the gradients: as [`Network::clip_gradients`](crate::nn::Network::clip_gradients).
     pub clip_norm: Option<f32>,
-    /// How.
+    /// The optimizer, with its settings.
     pub optimizer: Optimizer,
-    /// How the optimizer's learning rate goes through the training.
+    /// How the learning rate changes during training.
     pub schedule: Schedule,
-    /// Epochs in which the learning rate rises from nearly nothing, before the schedule begins; part of an
-    /// epoch too.
+    /// Epochs in which the learning rate rises from nearly nothing, before the schedule begins; need not be a
+    /// whole number.
     pub warm_up: f64,
     /// The most epochs to train.
     pub epochs: usize,
@@ -52,11 +52,11 @@ pub struct Task {
     /// The decay of an exponential moving average of the weights and moving statistics, 0 to below 1: after
     /// step t it becomes `d average + (1 - d) weights`, where `d` is the smaller of this and
     /// `(1 + t) / (10 + t)`, so that the first weights are soon forgotten (as TensorFlow's
-    /// `ExponentialMovingAverage`). Validation looks at the average, and it is what a run keeps.
+    /// `ExponentialMovingAverage`). Validation uses the average, and a run keeps it.
     pub weight_average: Option<f32>,
 }
 
-/// Everything but the layers as Keras has it: Adam on batches of 32 shuffled samples. Ten epochs, of
+/// Keras's defaults for everything but the layers: Adam on batches of 32 shuffled samples. Ten epochs, of
 /// which the last one's weights are kept.
 impl Default for Task {
     fn default() -> Self {
@@ -85,19 +85,17 @@ impl Default for Task {
 }
 
 impl Task {
-    /// The layers for samples of so many classes: those that have an output for each class have that
-    /// many.
+    /// The layers for samples of `classes` classes: layers with one output per class get that many outputs.
     pub fn layers_for(&self, classes: usize) -> Vec<Layer> {
         let option = LayerOption::Classes(classes);
         let resolved = |layer: &Layer| layer.with_option(option).unwrap_or_else(|| layer.clone());
         self.layers.iter().map(resolved).collect()
     }
 
-    /// The network for samples that it sees in the shape `input`, of so many classes, with the layers
-    /// frozen that are to be.
+    /// Plans the network for inputs of shape `input` and `classes` classes, with its frozen layers.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the layers do not fit, [`Error::Setting`] if those to be frozen are not there.
+    /// [`Error::Usage`] if the layers do not fit, [`Error::Setting`] if layers to freeze do not exist.
     pub fn plan(&self, input: Shape, classes: usize) -> Result<Plan> {
         let mut plan = Plan::new(input, &self.layers_for(classes))?;
         plan.freeze(&self.freeze)?;
@@ -106,12 +104,12 @@ impl Task {
 }
 
 impl Task {
-    /// What its training makes small.
+    /// What training minimises.
     pub fn objective(&self) -> Objective {
         Objective { loss: self.loss, label_smoothing: self.label_smoothing, l2: self.l2 }
     }
 
-    /// Refuses settings that no training can have, each by itself or beside others.
+    /// Refuses settings that are out of range or do not fit each other.
     ///
     /// # Errors
     /// [`Error::Usage`] or [`Error::Setting`] with the setting and its range.
@@ -120,7 +118,7 @@ impl Task {
         self.check_regularisation()
     }
 
-    /// Refuses settings of what regularises.
+    /// Refuses regularisation settings that are out of range.
     ///
     /// # Errors
     /// [`Error::Setting`] with the setting and its range.
@@ -136,8 +134,8 @@ impl Task {
         }
     }
 
-    /// Says that a network with so many outputs tells all classes of `samples` apart. More outputs than
-    /// classes are fine.
+    /// Checks that a network with `outputs` outputs can distinguish all classes of `samples`. More outputs
+    /// than classes are fine.
     ///
     /// # Errors
     /// [`Error::Data`] for samples of files, [`Error::Mismatch`] for others.
@@ -171,14 +169,14 @@ impl Task {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Input {
-    /// In the shape that it has.
+    /// In its own shape.
     #[default]
     AsIs,
-    /// As one vector, for dense layers. An image's are its H * W pixels.
+    /// As one vector, for dense layers. An image becomes a vector of its H * W * C numbers.
     Pixels,
     /// As an image: H x W with its channels, for convolutions.
     Image,
-    /// As a sequence, for recurrent layers. An image's are H steps of W numbers.
+    /// As a sequence, for recurrent layers. An image becomes H steps of W * C numbers.
     Rows,
 }
 
@@ -186,7 +184,7 @@ impl Input {
     /// The network's input shape for samples of this shape.
     ///
     /// # Errors
-    /// [`Error::Usage`] if they cannot be seen so.
+    /// [`Error::Usage`] if the samples cannot have that shape.
     pub fn of(self, sample: Shape) -> Result<Shape> {
         match (self, sample) {
             (Self::AsIs, sample) => Ok(sample),

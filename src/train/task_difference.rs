@@ -11,12 +11,12 @@ use crate::{Error, Result};
 /// A key with two values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The key: `optimizer.learning-rate`; of a layer with its number, `layer 3: units` or
+    /// The key: `optimizer.learning-rate`; for a layer with its number, `layer 3: units` or
     /// `layer 3: activation.leaky-relu`.
     pub key: String,
-    /// Its value in the one task, as a file has it; `None` where it is not there.
+    /// Its value in the first task, as in a file; `None` where the key is missing.
     pub one: Option<String>,
-    /// Its value in the other.
+    /// Its value in the other task.
     pub other: Option<String>,
 }
 
@@ -29,8 +29,8 @@ impl fmt::Display for Difference {
 }
 
 impl Task {
-    /// The first setting, in the order of the keys (`kind` and `name`
-    /// before others), in which this task differs from `other`.
+    /// The first setting, in the order of the keys (`kind` and `name` before others), in which this task
+    /// differs from `other`.
     ///
     /// # Errors
     /// As [`Task::to_toml`].
@@ -47,7 +47,7 @@ fn differing(key: &str, one: Option<&Value>, other: Option<&Value>) -> Option<Di
     match (one, other) {
         (Some(Value::Table(one)), Some(Value::Table(other))) => {
             let only_there = other.keys().filter(|key| !one.contains_key(*key));
-            // What they are, before settings that only one of them has.
+            // The kind or name first, then settings that only one of them has.
             let (first, others): (Vec<_>, Vec<_>) = one
                 .keys()
                 .chain(only_there)

@@ -1,5 +1,5 @@
-//! Tasks in files: every setting of a [`Task`] as a key of TOML. What a file leaves out has the value of
-//! the task's default. `threadcount recipe` prints recipes so, and `run.toml` holds its task so.
+//! Tasks in files: every setting of a [`Task`] as a key of TOML. A setting that a file leaves out has its
+//! default. `threadcount recipe` prints recipes in this form, and `run.toml` holds its task in it.
 //!
 //! ```toml
 //! epochs = 10
@@ -45,12 +45,12 @@ impl Task {
         Self::from_toml(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
     }
 
-    /// The task as such a text, every setting named.
+    /// The task as the text of a file, with every setting.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a layer of a kind of one's own, or another value that no file can name.
+    /// [`Error::Usage`] for a user-defined kind of layer, or another value that a file cannot hold.
     pub fn to_toml(&self) -> Result<String> {
-        // Each by name: a new setting does not build until it is written here.
+        // Each field by name: a new setting does not compile until it is written here.
         let Self {
             selection,
             scaling,
@@ -118,14 +118,14 @@ fn layer_line(layer: &Layer) -> std::result::Result<String, String> {
     let written = KINDS.iter().find_map(|kind| Some((kind.name, (kind.write)(layer)?)));
     let (name, settings) = written.ok_or("a kind of your own, which no file can name")?;
     let settings = settings.map_err(|error| error.to_string())?;
-    // Without one pair of braces, the table's own.
+    // Without the outer pair of braces, the table's own.
     let inner = settings.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
     let inner = inner.ok_or("its settings are no table")?.trim();
     let comma = if inner.is_empty() { "" } else { ", " };
     Ok(format!("{{ kind = \"{name}\"{comma}{inner} }}"))
 }
 
-/// All settings but those that are read by themselves.
+/// All settings but those that are read separately.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Plain {
@@ -185,7 +185,7 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         None => Task::default().selection,
     };
     let Task { mut schedule, mut warm_up, .. } = Task::default();
-    // Where a fault of the two together is.
+    // The line of a fault of the two together.
     let mut line = 1;
     if let Some(value) = table.take("schedule") {
         line = value.line();
@@ -232,7 +232,7 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
     Ok(task)
 }
 
-/// A choice of samples whose shares and classes can be.
+/// Reads a selection, and checks its shares and classes.
 fn selection(value: Value<'_>) -> std::result::Result<Selection, Fault> {
     let line = value.line();
     let selection = value.read(Selection::deserialize)?;
@@ -240,7 +240,7 @@ fn selection(value: Value<'_>) -> std::result::Result<Selection, Fault> {
     Ok(selection)
 }
 
-/// Augmentation whose settings can be.
+/// Reads augmentation, and checks its settings.
 fn augment(value: Value<'_>) -> std::result::Result<Augment, Fault> {
     let line = value.line();
     let augment = value.read(Augment::deserialize).map_err(|fault: Fault| fault.of("augment"))?;
@@ -248,7 +248,7 @@ fn augment(value: Value<'_>) -> std::result::Result<Augment, Fault> {
     Ok(augment)
 }
 
-/// A schedule whose settings can be.
+/// Reads a schedule, and checks its settings.
 fn schedule(value: Value<'_>) -> std::result::Result<Schedule, Fault> {
     let line = value.line();
     let schedule =

@@ -1,24 +1,26 @@
-//! Whether steps are better done by all threads of a team or by its leader alone, as their own times
-//! tell. The bits are the same, so a session may try the other way now and then. (What a network's
-//! size tells beforehand is only an estimate. On a virtual machine whose cores were far from each
-//! other for minutes, two threads trained small networks at 0.7 to 0.9 times the speed of one.)
+//! Decides by measured times whether steps are done by all threads of a team or by its leader alone. The bits
+//! are the same, so a session may try the other way now and then. (The network's size gives only an estimate.
+//! On a virtual machine whose cores were far from each other for minutes, two threads trained small networks
+//! at 0.7 to 0.9 times the speed of one.)
 
-/// Steps that are compared, of which the median counts; and one before them, by which caches learn who
-/// works now.
+/// Steps of a trial, of which the median counts. One step before them is not counted: it fills the caches of
+/// the threads that now do the work.
 const STEPS: usize = 5;
 /// The other way must be faster by this share.
 const LEAST_GAIN: f64 = 0.03;
 /// Steps until the first trial, and between trials after the other way has just won.
 const FIRST: u32 = 64;
-/// The most steps between trials of the leader alone: seconds.
+/// The most steps between trials of the leader alone: they take seconds.
 const MOST: u32 = 4_096;
-/// And between trials of the team, sooner: that it could do better again does not show in the leader's times.
+/// The most steps between trials of the team. Fewer, since the leader's times do not show when the team is
+/// faster again.
 const MOST_ALONE: u32 = 512;
-/// Steps that take so many times as long as after the last trial: the machine has changed, and the next
-/// trial is near.
+/// If steps take this many times as long as after the last trial, the machine has changed, and the next trial
+/// comes soon.
 const CHANGED: f64 = 1.2;
-/// A trial ends with two steps that both take so many times as long as usual: each step of a large
-/// network on one thread of four costs three. (After one step, an interruption ended most trials.)
+/// A trial ends early after two steps that both take this many times as long as usual: each step of a large
+/// network on one thread of four takes the time of three. (After one step, an interruption ended most
+/// trials.)
 const HOPELESS: f64 = 1.5;
 
 /// Who does the steps.
@@ -39,19 +41,19 @@ impl Threads {
     }
 }
 
-/// Who has been faster lately.
+/// Which of the two has been faster lately.
 #[derive(Clone, Debug)]
 pub(super) struct ThreadChoice {
     best: Threads,
     /// Steps of `best` until the other is tried.
     until_trial: u32,
-    /// The last number of them.
+    /// What `until_trial` began with.
     pause: u32,
     /// The last times of `best`.
     usual: Times,
-    /// Their median when `best` was last found to be so.
+    /// Their median when `best` was last chosen.
     before: f64,
-    /// Those of the other, while it is tried.
+    /// The times of the other, while it is tried.
     trial: Option<Times>,
 }
 
@@ -59,7 +61,7 @@ pub(super) struct ThreadChoice {
 #[derive(Clone, Debug, Default)]
 struct Times {
     seconds: [f64; STEPS],
-    /// All that there have been.
+    /// How many times there have been in all.
     count: usize,
 }
 
@@ -95,7 +97,7 @@ impl ThreadChoice {
         if self.trial.is_some() { self.best.other() } else { self.best }
     }
 
-    /// After a step of a full batch by [`Self::next`].
+    /// Records the time of a full batch's step, done by [`Self::next`].
     pub(super) fn took(&mut self, seconds: f64) {
         let Some(trial) = &mut self.trial else {
             self.usual.push(seconds);
@@ -112,7 +114,7 @@ impl ThreadChoice {
         let usual = self.usual.median();
         let fastest = trial.seconds[0].min(trial.seconds[1]);
         let is_hopeless = trial.count == 2 && fastest > HOPELESS * usual;
-        // The first one is overwritten.
+        // The first time is then overwritten.
         if trial.count <= STEPS && !is_hopeless {
             return;
         }
@@ -131,7 +133,7 @@ impl ThreadChoice {
 mod tests {
     use super::*;
 
-    /// Steps done by the leader, of so many, with these times of all and of it.
+    /// How many of `steps` steps the leader does alone, with these times of all threads and of the leader.
     fn steps_alone(choice: &mut ThreadChoice, steps: u32, all: f64, leader: f64) -> u32 {
         let mut alone = 0;
         for step in 0..steps {

@@ -1,7 +1,7 @@
-//! Convolutions fused with what follows them in their networks, and for comparison the same by the
-//! best kernels that there are for each step, one after the other. Both count the work of the whole
-//! convolution and nothing else, so their rates compare. (A fused kernel that leaves out what no
-//! pool needs can so exceed the peak.)
+//! Convolutions fused with what follows them in their networks, and for comparison the same by the best
+//! separate kernels, one after the other. Both count the work of the whole convolution and nothing else, so
+//! their rates can be compared. (A fused kernel that leaves out what no pool needs can therefore exceed the
+//! peak.)
 
 mod moments;
 mod pooled;
@@ -16,14 +16,14 @@ use threadcount_kernels::{Activation, Geometry, conv};
 /// What is fused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fusion {
-    /// ConvolutionSize, bias, ReLU and max-pool. A network with dropout is evaluated so.
+    /// Convolution, bias, ReLU and max-pool. Networks with dropout are evaluated in this way.
     PoolForward,
     /// The same with dropout before the pool.
     DropoutPoolForward,
-    /// The gradients by weights and bias from that by the pooled output.
+    /// The gradients of the weights and the bias from the gradient of the pooled output.
     PoolBackwardWeights,
-    /// ConvolutionSize, bias, ReLU and the statistics of batch normalisation; then its elements, which
-    /// nothing can be fused with.
+    /// Convolution, bias, ReLU and the statistics of batch normalisation; then the normalisation, which
+    /// cannot be fused with them.
     MomentsForward,
 }
 
@@ -64,7 +64,7 @@ impl Fusion {
         }
     }
 
-    /// Whether a convolution that this follows can be fused so.
+    /// Whether a convolution that this follows can be fused in this way.
     pub fn applies_to(self, next: Next) -> bool {
         match next {
             Next::MaxPool => matches!(self, Self::PoolForward | Self::PoolBackwardWeights),
@@ -76,7 +76,7 @@ impl Fusion {
 }
 
 impl ConvolutionSize {
-    /// It with what follows, as a case.
+    /// The convolution with what follows it, as a case.
     pub fn fused_case(&self, fusion: Fusion, execution: Execution) -> Box<dyn Case> {
         let inputs = Inputs::new(self);
         match fusion {
@@ -100,7 +100,7 @@ struct Inputs {
 }
 
 impl Inputs {
-    /// Sums that are exact: the winners of pooling are the same whichever kernel sums up.
+    /// Inputs whose sums are exact, so that pooling has the same winners whichever kernel sums up.
     fn new(convolution: &ConvolutionSize) -> Self {
         let ConvolutionSize { geometry: g, filters, batch, .. } = *convolution;
         Self {
@@ -145,7 +145,7 @@ impl Inputs {
         }
     }
 
-    /// That of all images.
+    /// The forward pass of all images.
     fn whole_forward(&self) -> conv::Convolution<'_> {
         self.forward(0..self.batch())
     }
@@ -158,7 +158,7 @@ mod tests {
     use crate::nn::Position;
     use threadcount_kernels::{Isa, Padding, Pool};
 
-    /// Small ones, with a map of an odd number of lines.
+    /// Small convolutions, with a map of an odd number of lines.
     fn convolutions(next: Next) -> [ConvolutionSize; 2] {
         [1, 5].map(|channels| {
             let padding = Padding::Same;
@@ -168,7 +168,7 @@ mod tests {
         })
     }
 
-    /// Every case, with what a run gives on each instruction set.
+    /// Every case, with the outputs of a run on each instruction set.
     fn every_case(mut visit: impl FnMut(&str, &dyn Case, &[f32])) {
         for next in [Next::MaxPool, Next::DropoutMaxPool(0.2), Next::BatchNorm, Next::Other] {
             for fusion in Fusion::ALL.into_iter().filter(|fusion| fusion.applies_to(next)) {
@@ -210,7 +210,7 @@ mod tests {
             if !name.contains("pool-forward") {
                 return;
             }
-            // Its place stands last.
+            // The position of a winner is the last output.
             let mut wrong = out.to_vec();
             *wrong.last_mut().unwrap() += 1.0;
             assert!(agree(&wrong, out).is_err(), "{name}");

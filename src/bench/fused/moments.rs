@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use threadcount_kernels::{Team, conv, naive, norm};
 
-/// Batch normalisation's, as Keras has it.
+/// Keras's default epsilon of batch normalisation.
 const EPSILON: f32 = 1e-3;
 
 /// `y`, the mean and the variance.
@@ -17,8 +17,8 @@ fn split_norm(channels: usize, out: &mut [f32]) -> (&mut [f32], &mut [f32], &mut
     (y, mean, variance)
 }
 
-/// To the normalised map, and the means and variances behind it. No kernel takes the statistics of
-/// a finished map without normalising it too, so both executions do that.
+/// The outputs are the normalised map, and the means and variances after it. No kernel computes the
+/// statistics of a finished map without normalising it too, so both executions normalise.
 pub(super) struct MomentsForward {
     inputs: Inputs,
     execution: Execution,

@@ -1,4 +1,4 @@
-//! A convolution with the max-pool that follows it: forward, with dropout in between or not, and
+//! A convolution with the max-pool that follows it: forward, with or without dropout in between, and
 //! backward from the pool's winners to the weights.
 
 use super::{Execution, Inputs};
@@ -24,7 +24,8 @@ impl Inputs {
     }
 }
 
-/// Of each image the pooled output, and behind it for the comparison the places of the winners.
+/// The outputs are, for each image, the pooled output and after it, for the comparison, the positions of
+/// the winners.
 pub(super) struct PoolForward {
     inputs: Inputs,
     dropout_rate: Option<f32>,
@@ -129,13 +130,13 @@ impl Case for PoolForward {
     }
 }
 
-/// Leaves of fused winners what a pool of its own tells: the places, not which had been dropped.
-/// (Behind ReLU nobody needs to know: the output is zero, and so is the gradient.)
+/// Reduces fused winners to what a separate pool gives: their positions, without whether they were dropped.
+/// (After ReLU that is not needed: the output is zero, and so is the gradient.)
 fn unmark_dropped(argmax: &mut [u8]) {
     argmax.iter_mut().for_each(|winner| *winner %= 4);
 }
 
-/// From the gradient by the pooled output to `dw`, and `db` behind it.
+/// From the gradient of the pooled output to `dw`, and `db` after it.
 pub(super) struct PoolBackwardWeights {
     inputs: Inputs,
     execution: Execution,
@@ -143,9 +144,9 @@ pub(super) struct PoolBackwardWeights {
     /// The pooled output.
     y: Buffer,
     argmax: Vec<u8>,
-    /// The output of the ReLU, where it went through memory.
+    /// The output of the ReLU, if it went through memory.
     map: Buffer,
-    /// The gradient at full resolution, where it does.
+    /// The gradient at full resolution, if it goes through memory.
     dz: Mutex<Buffer>,
 }
 
@@ -155,7 +156,7 @@ impl PoolBackwardWeights {
         let (map_len, pooled_len) = (batch * inputs.map_len(), batch * inputs.pooled_len());
         let (mut map, mut y) = (untouched(0), untouched(pooled_len));
         let mut argmax = vec![u8::MAX; pooled_len];
-        // What a forward pass gives. That is no output here, so the fastest kernels may do it.
+        // The results of a forward pass. They are inputs here, so the fastest kernels may compute them.
         let (team, job) = (Team::solo(Isa::best()), inputs.whole_forward());
         let mask = mask(inputs.convolution.next.dropout_rate(), 0);
         conv::forward_pooled(&team, &job, Some(&mask), &mut y, &mut argmax);
@@ -168,7 +169,7 @@ impl PoolBackwardWeights {
         Self { inputs, execution, dy, y, argmax, map, dz }
     }
 
-    /// Those of some images.
+    /// The winners of some images.
     fn winners(&self, images: Range<usize>) -> Winners<'_> {
         let len = self.inputs.pooled_len();
         let part = images.start * len..images.end * len;

@@ -1,6 +1,5 @@
-//! The sizes that kernels are measured at. They are asked from the recipes, layer by layer, so that
-//! no bench can disagree with what is trained. Beside them stands one list that is no recipe's:
-//! [`CLASSES`].
+//! The sizes that kernels are measured at. They are taken from the recipes, layer by layer, so that
+//! benchmarks measure what is trained. One list does not depend on the recipes: [`CLASSES`].
 
 mod products;
 mod sweep;
@@ -24,7 +23,7 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    /// All of one recipe's training step, equal layers as often as they occur.
+    /// The sizes of one recipe's training step, equal layers as often as they occur.
     ///
     /// # Errors
     /// [`crate::Error::Usage`] if the recipe's layers do not fit each other.
@@ -42,8 +41,9 @@ impl Shapes {
         Ok(shapes)
     }
 
-    /// Of all recipes of all reports, each size once; a convolution once for each thing that
-    /// follows it. A size that is one network's first layer and another's inner one counts as inner.
+    /// The sizes of all recipes of all reports, each once; a convolution once for each kind of layer that
+    /// follows it. A size that is the first layer of one network and an inner layer of another counts as
+    /// inner.
     ///
     /// # Errors
     /// As [`Self::of`].
@@ -90,12 +90,12 @@ impl Shapes {
         products
     }
 
-    /// Of convolutions that differ in the batch, or in what follows them, only, the largest.
+    /// Of convolutions that differ only in the batch, or in what follows them, the largest.
     pub fn largest_convolutions(&self) -> Vec<ConvolutionSize> {
         largest(&self.convolutions, same_shape, |convolution| convolution.batch)
     }
 
-    /// The same of those that can be fused with what follows them in this way.
+    /// The same for those that can be fused with what follows them in this way.
     pub fn largest_fused(&self, fusion: Fusion) -> Vec<ConvolutionSize> {
         let fused: Vec<_> =
             self.convolutions.iter().filter(|c| fusion.applies_to(c.next)).copied().collect();
@@ -126,12 +126,13 @@ fn inner(a: Position, b: Position) -> Position {
     if a == Position::First { b } else { a }
 }
 
-/// Whether two convolutions differ in the batch, or in what follows them, only.
+/// Whether two convolutions differ only in the batch, or in what follows them.
 fn same_shape(a: &ConvolutionSize, b: &ConvolutionSize) -> bool {
     (a.geometry, a.filters) == (b.geometry, b.filters)
 }
 
-/// Of the items that are the same, the one of the largest size, in the order of the first of each.
+/// The largest item of each group of items that are the same. The groups are in the order of their first
+/// items.
 fn largest<T: Clone>(items: &[T], same: fn(&T, &T) -> bool, size: fn(&T) -> usize) -> Vec<T> {
     let mut picked: Vec<T> = Vec::new();
     for item in items {
@@ -191,7 +192,7 @@ mod tests {
         assert_eq!(next("comp475-cnn"), [Next::MaxPool, Next::MaxPool, Next::Other]);
         assert_eq!(next("nlp-cnn"), [Next::BatchNorm; 3]);
 
-        // Each once, however many recipes have it, but one for each that follows.
+        // Each once, however many recipes have it, but once for each kind of layer that follows.
         let all = Shapes::of_reports().unwrap();
         for (i, convolution) in all.convolutions.iter().enumerate() {
             assert!(!all.convolutions[..i].contains(convolution), "{convolution:?}");
@@ -212,7 +213,7 @@ mod tests {
         assert_eq!((h, head), (weights(64, 256, 32), weights(64, 10, 32)));
     }
 
-    /// A recipe that is added, or changed, is measured without another word.
+    /// A recipe that is added or changed is measured without another line of code.
     #[test]
     fn every_recipe_is_covered_and_nothing_is_named_twice() {
         let all = Shapes::of_reports().unwrap();
@@ -238,7 +239,7 @@ mod tests {
         }
     }
 
-    /// The same products, one by one, as the kernels are measured.
+    /// The operations of a plan are those of the kernels that are measured, product by product.
     #[test]
     fn they_are_those_of_the_kernels() {
         for recipe in reports::select(&[]).unwrap() {

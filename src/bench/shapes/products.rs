@@ -1,9 +1,10 @@
-//! Matrix products: those of layers with a matrix of weights, and the list that is no recipe's.
+//! Matrix products: those of layers with a matrix of weights, and a list that does not depend on the
+//! recipes.
 
 use crate::nn::{Position, WeightMatrix};
 
-/// The matrix products that stand for their classes, whatever the recipes are at the moment:
-/// squares, wide layers at three batch sizes, narrow layers.
+/// Matrix products that represent their classes and do not depend on the recipes: squares, wide layers at
+/// three batch sizes, narrow layers.
 pub const CLASSES: [Class; 14] = [
     Class::Square(256),
     Class::Square(512),
@@ -30,7 +31,7 @@ pub enum Class {
     Weights(WeightMatrix),
 }
 
-/// A layer that is no recipe's.
+/// A layer that does not belong to a recipe.
 pub(super) const fn weights(inputs: usize, outputs: usize, batch: usize) -> WeightMatrix {
     WeightMatrix { inputs, outputs, batch, position: Position::Inner }
 }
@@ -48,7 +49,7 @@ pub struct Product {
     pub k: usize,
 }
 
-/// What a product is to a layer.
+/// What a product computes for a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Nothing; a plain product.
@@ -72,7 +73,7 @@ impl Class {
 }
 
 impl WeightMatrix {
-    /// The products of a training step: forward, by the weights, and by the input where that is
+    /// The products of a training step: forward, the weight gradient, and the input gradient where it is
     /// needed.
     pub fn products(&self) -> Vec<Product> {
         let Self { inputs, outputs, batch, position } = *self;

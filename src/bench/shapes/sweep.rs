@@ -9,7 +9,7 @@ pub enum Sweep {
     Layer {
         /// The layer.
         layer: Layer,
-        /// Shape of one sample that comes in.
+        /// Shape of one input sample.
         input: Shape,
         /// Samples of a batch.
         batch: usize,
@@ -18,7 +18,7 @@ pub enum Sweep {
     Update {
         /// The rule.
         optimizer: Optimizer,
-        /// How many there are.
+        /// How many parameters there are.
         parameters: usize,
     },
 }
@@ -41,7 +41,7 @@ impl Sweep {
         }
     }
 
-    /// Elements that go in.
+    /// Input elements.
     pub fn elements(&self) -> usize {
         match self {
             Self::Layer { input, batch, .. } => batch * input.len(),

@@ -22,7 +22,7 @@ struct Row {
     isa: &'static str,
     claimed_accuracy: f64,
     claimed_seconds: Option<f64>,
-    /// Of the median seed, if that one reached the accuracy.
+    /// Time of the median seed, if that one reached the accuracy.
     seconds: Option<f64>,
     epochs: Option<usize>,
     seeds: usize,
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> 
             "not Fashion-MNIST, which the reports' claims are about; `threadcount data fetch` gets it",
         ));
     }
-    // Minutes for each number of threads: only what is asked for.
+    // Each number of threads takes minutes: only those that are asked for.
     let threads = match args.threads.is_empty() {
         true => vec![conditions.most_threads()],
         false => conditions.threads.clone(),
@@ -109,7 +109,7 @@ fn measure_all(
     Ok(())
 }
 
-/// One seed, with its line of progress.
+/// Trains one seed, with its line of progress.
 fn attempt(
     pool: &Pool,
     recipe: &Recipe,
@@ -142,7 +142,7 @@ fn attempt(
     Ok(attempt)
 }
 
-/// The table, what it was measured on above it, what its columns mean below it.
+/// The table, with what it was measured on above it and what its columns mean below it.
 fn report(facts: &Facts, recipes: &[Recipe], rows: &[Row], silent: &str) -> String {
     let header =
         ["recipe", "threads", "claimed", "seeds", "best", "epochs", "time", "claimed time"];

@@ -16,7 +16,7 @@ pub(super) fn bench(conditions: &Conditions, threads: usize) -> Result<Command> 
     Ok(command)
 }
 
-/// Runs it and reads the document. `what` is being measured.
+/// Runs it and reads the document. `what` names the measurement in errors.
 pub(super) fn document<T: DeserializeOwned>(mut command: Command, what: &str) -> Result<T> {
     let failed = |fault: &str| Error::Failed(format!("measuring {what}: {fault}"));
     let output = command.output().map_err(|error| failed(&error.to_string()))?;

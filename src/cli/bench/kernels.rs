@@ -33,7 +33,7 @@ struct Document<'a> {
     kernels: &'a [Row],
 }
 
-/// What is read of the document of a process for one number of threads.
+/// The part that is read of another process's document for one number of threads.
 #[derive(Deserialize)]
 struct Part {
     kernels: Vec<Row>,
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, conditions: &Conditions) -> Result<()> {
         _ => {
             let parts: Result<Vec<_>> =
                 conditions.threads.iter().map(|n| elsewhere(args, conditions, *n)).collect();
-            // Beside each other what differs in the threads only.
+            // Rows that differ only in the threads stand next to each other.
             let mut parts: Vec<_> = parts?.into_iter().map(Vec::into_iter).collect();
             entries
                 .iter()
@@ -63,7 +63,8 @@ pub(super) fn run(args: &Args, conditions: &Conditions) -> Result<()> {
     args.json.put(&json, &report(&facts, &rows, conditions.samples))
 }
 
-/// One number of threads, for matrixmultiply and for us. Its progress and its errors go where ours do.
+/// Measures one number of threads, for matrixmultiply and for us, in another process. Its progress and its
+/// errors go where ours do.
 fn elsewhere(args: &Args, conditions: &Conditions, threads: usize) -> Result<Vec<Row>> {
     let mut command = again::bench(conditions, threads)?;
     command.args(["--kernels", "--"]).args(&args.names);
@@ -97,7 +98,7 @@ fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Ro
     Ok(rows)
 }
 
-/// The table, what it was measured on above it, what its columns mean below it.
+/// The table, with what it was measured on above it and what its columns mean below it.
 fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
     let header = [
         "kernel",

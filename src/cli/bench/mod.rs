@@ -1,8 +1,8 @@
 //! `threadcount bench`: the speed of whole training steps, of the kernels alone, or of whole runs.
 //!
-//! What one process measures can spoil what the next figure needs: a peak of memory is a process's,
-//! and so is matrixmultiply's number of threads. So every such figure is measured in a process of its
-//! own: this program again ([`again`]), asked for less, whose JSON document the first one puts together.
+//! Peak memory and matrixmultiply's number of threads belong to a whole process, so one measurement can spoil
+//! the next. Every such figure is therefore measured in a process of its own: this program again ([`again`]),
+//! with less to do. The first process combines the JSON documents of the others.
 
 mod accuracy;
 mod again;
@@ -19,16 +19,17 @@ use threadcount_kernels::Isa;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Reports, recipes or TOML files; with --kernels, parts of kernels' names or shapes [default: all of them]
+    /// Reports, recipes or TOML files; with --kernels, parts of kernels' names or shapes [default: all of
+    /// them]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Measure the kernels instead, at the recipes' sizes
     #[arg(long, conflicts_with_all = ["to_accuracy", "baseline", "profile", "data"])]
     kernels: bool,
-    /// Measure instead how long the recipes train until their reports' claimed accuracy
+    /// Measure instead how long the recipes train until they reach the accuracy that their reports claim
     #[arg(long, conflicts_with_all = ["baseline", "profile", "samples"])]
     to_accuracy: bool,
-    /// Seeds of --to-accuracy, from 0 on; the median counts
+    /// Number of seeds of --to-accuracy, from 0 on; the median counts
     #[arg(long, value_name = "N", default_value_t = 5, requires = "to_accuracy")]
     seeds: usize,
     /// Numbers of threads to measure with [default: 1 and the physical cores; with --to-accuracy, the
@@ -40,10 +41,10 @@ pub(super) struct Args {
     /// Also measure what the recipes are compared with
     #[arg(long, value_name = "WHAT")]
     baseline: Option<Baseline>,
-    /// Take a step apart: the time of each phase, its GFLOP/s or GB/s, and the share of its limit
+    /// Measure each phase of a step: its time, its GFLOP/s or GB/s, and the share of its limit
     #[arg(long)]
     profile: bool,
-    /// Samples of each recipe or kernel, in turn with as many of the peak
+    /// Samples of each recipe or kernel, alternating with as many of the peak
     #[arg(long, value_name = "N", default_value_t = 15)]
     samples: usize,
     #[command(flatten)]
@@ -68,7 +69,7 @@ impl clap::ValueEnum for Baseline {
     }
 }
 
-/// What is asked for beside the names; checked.
+/// What the options ask for beside the names, checked.
 struct Conditions {
     isa: Isa,
     /// Numbers of threads, each once.
@@ -100,7 +101,7 @@ impl Conditions {
     }
 }
 
-/// One digit behind the point; a dash for what does not apply.
+/// One digit after the point; a dash for what does not apply.
 fn figure(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), |value| format!("{value:.1}"))
 }

@@ -5,7 +5,7 @@ use crate::bench::{Phase, Work};
 use crate::cli::table;
 use serde::{Deserialize, Serialize};
 
-/// What stands below the tables.
+/// The note below the tables.
 pub(super) const NOTE: &str = "
 Phases: medians, of steps that look at the clock between them. The limit of a product is the FMA peak; \
 that of

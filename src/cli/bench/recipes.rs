@@ -40,7 +40,7 @@ struct Document<'a> {
     recipes: &'a [Row],
 }
 
-/// What is read of the document of a process for one recipe and number of threads.
+/// The part that is read of another process's document for one recipe and number of threads.
 #[derive(Deserialize)]
 struct Part {
     recipes: Vec<Row>,
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> 
     args.json.put(&json, &report(args, &facts, &rows))
 }
 
-/// Each recipe with each number of threads in a process of its own.
+/// Measures each recipe with each number of threads in a process of its own.
 fn measure_elsewhere(
     args: &Args,
     conditions: &Conditions,
@@ -120,7 +120,7 @@ fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset
     })
 }
 
-/// The table, what it was measured on above it, what its columns mean below it.
+/// The table, with what it was measured on above it and what its columns mean below it.
 fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
     let naive = args.baseline == Some(Baseline::Naive);
     let early = args.baseline == Some(Baseline::Early);

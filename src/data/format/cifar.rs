@@ -15,24 +15,24 @@ use crate::data::contents::Contents;
 use crate::data::images::FiledLabels;
 use crate::data::unpack::{Fault, Packed};
 
-/// The row of [`FORMATS`](super::FORMATS).
+/// The entry in [`FORMATS`](super::FORMATS).
 pub(super) struct Cifar;
 
 const SIDE: usize = 32;
 const CHANNELS: usize = 3;
 const PIXELS: usize = SIDE * SIDE;
 
-/// How one of the sets is filed.
+/// The files of one of the sets.
 #[derive(Debug)]
 struct Layout {
     name: &'static str,
     /// The files to train on, then the one to test on.
     files: &'static [&'static str],
-    /// Bytes in front of the pixels, of which the last is the class.
+    /// Label bytes before the pixels; the last of them is the class.
     labels: usize,
     classes: u8,
     archive: &'static str,
-    /// Another file of the set, without which its files may be anybody's.
+    /// Another file of the set, without which its files may belong to another set.
     witness: Option<&'static str>,
 }
 
@@ -128,7 +128,7 @@ impl Format for Cifar {
         let last = filed.files.len() - 1;
         let part = |files| -> Result<_> {
             let batches = Batches::open(filed, files)?;
-            // Labels first: they are quickly found bad.
+            // Labels first: bad ones are found quickly.
             let labels = batches.labels()?;
             Ok(FiledPart { images: images(cache.unpacked(&batches)?)?, labels })
         };

@@ -9,12 +9,12 @@ use crate::data::shape::{elements, times};
 pub enum Form {
     /// `[count, height, width]`, or with channels `[count, height, width, channels]`; bytes.
     Images,
-    /// `[count]`, whole numbers; or `[count, columns]`, where the format has such, of which the first is
-    /// the class.
+    /// `[count]`, whole numbers; or, where the format allows it, `[count, columns]`, where the first column
+    /// is the class.
     Labels,
 }
 
-/// What becomes of the columns of labels.
+/// How many columns labels may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Columns {
     /// A label is one number.
@@ -40,7 +40,8 @@ impl Form {
         }
     }
 
-    /// Says that an array of these sizes is one, and not empty; else what it is, and what to do.
+    /// Checks that an array of these sizes has this form and is not empty. The fault says what it is instead,
+    /// and what to do.
     pub fn check(self, dims: &[usize], columns: Columns) -> Result<(), String> {
         let text = sizes_text(dims);
         match (self, dims) {
@@ -115,7 +116,7 @@ pub fn sizes_text(dims: &[usize]) -> String {
     }
 }
 
-/// Labels as they are used; or what to say of the first that is none.
+/// Labels as `u32`; or a message about the first value that is not a label.
 pub fn labels<T>(values: impl IntoIterator<Item = T>) -> Result<Vec<u32>, String>
 where
     T: Copy + Display + TryInto<u32>,

@@ -1,5 +1,5 @@
-//! The formats in which sets of images are filed: one row of [`FORMATS`] each, with a file of its own
-//! below this one. A format finds its files by their names, looks at one of them, and opens a set.
+//! The formats in which sets of images are stored: one entry of [`FORMATS`] each, in a file of its own below
+//! this one. A format recognises its files by their names, checks single files, and opens a set.
 
 mod cifar;
 pub(super) mod form;
@@ -21,8 +21,7 @@ use form::Form;
 
 pub(super) use idx::header;
 
-/// All formats. One that is not in this list is not there: folders are searched, verified, opened and
-/// refused by it alone.
+/// All formats. Searching, verifying and opening folders goes through this list alone.
 pub const FORMATS: &[&dyn Format] = &[
     &idx::Idx,
     #[cfg(feature = "numpy")]
@@ -30,7 +29,7 @@ pub const FORMATS: &[&dyn Format] = &[
     &cifar::Cifar,
 ];
 
-/// The four arrays of a set, in the order in which formats with a file for each have them.
+/// The four arrays of a set, in the order of the formats that have a file for each.
 const PLACES: [(Half, Form); 4] = [
     (Half::Train, Form::Images),
     (Half::Train, Form::Labels),
@@ -41,23 +40,23 @@ const PLACES: [(Half, Form); 4] = [
 /// What the name of a file or an array of a set says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Named {
-    /// What stands before it, in small letters and with its hyphen: `emnist-letters-`.
+    /// What comes before it, in lower case and with its hyphen: `emnist-letters-`.
     prefix: String,
     half: Half,
     form: Form,
-    /// Of several names for one thing the smallest wins: what is packed or in an archive last, then in the
-    /// order of the format's spellings.
+    /// Of several names for the same array, the smallest rank wins: packed or archived ones come last, then
+    /// the order of the format's spellings decides.
     rank: (bool, usize, usize),
 }
 
 impl Named {
-    /// Names of one set side by side, the better ones first.
+    /// A sort key that puts the names of one set side by side, the better ones first.
     fn order(&self) -> (&str, (bool, usize, usize)) {
         (&self.prefix, self.rank)
     }
 }
 
-/// A way in which a set of images with labels lies in a folder.
+/// A format in which a set of images with labels is stored in a folder.
 pub trait Format: Sync {
     /// What messages call it: `IDX`.
     fn name(&self) -> &'static str;
@@ -65,17 +64,17 @@ pub trait Format: Sync {
     /// What its files are called, for the message that no set is there.
     fn files(&self) -> &'static str;
 
-    /// The sets that the names in a folder promise, complete or not. Reads no more of a file than a table
-    /// of its contents.
+    /// The sets that the names in a folder promise, complete or not. Of a file, reads no more than a table of
+    /// its contents.
     fn recognise(&self, listing: &Listing) -> Vec<Filed>;
 
-    /// Looks at one file by itself, down to its last byte.
+    /// Checks one file by itself, down to its last byte.
     ///
     /// # Errors
     /// [`Error::Data`] with its fault.
     fn look(&self, filed: &Filed, file: usize, cache: &Cache) -> Result<Look>;
 
-    /// Opens a set. Whether its parts fit each other is checked by whoever asked.
+    /// Opens a set. The caller checks whether its parts fit each other.
     ///
     /// # Errors
     /// [`Error::Data`] if a file is missing or bad.
@@ -87,8 +86,8 @@ pub trait Format: Sync {
 pub struct Listing {
     /// The folder.
     pub folder: PathBuf,
-    /// Everything in it, also links that lead nowhere: they are told of, not passed over. Names that
-    /// are not UTF-8 are no data file's.
+    /// Everything in it, including broken links: they are reported, not skipped. Names that are not UTF-8 are
+    /// left out: no data file has one.
     pub names: Vec<String>,
 }
 
@@ -96,7 +95,7 @@ impl Listing {
     /// Reads the names in a folder.
     ///
     /// # Errors
-    /// The system's.
+    /// The error of the system.
     pub fn read(folder: &Path) -> io::Result<Self> {
         let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
         let names = names.collect::<io::Result<Vec<_>>>()?;
@@ -112,14 +111,14 @@ impl Listing {
     }
 }
 
-/// A set as it is filed: which files, of which format.
+/// The files of a set, and their format.
 #[derive(Clone)]
 pub struct Filed {
     /// The format.
     pub format: &'static dyn Format,
     /// The folder.
     pub folder: PathBuf,
-    /// What the names of its files begin with, such as `emnist-letters-`; mostly nothing.
+    /// What the names of its files begin with, such as `emnist-letters-`; usually empty.
     pub prefix: String,
     /// Its files, in the format's order.
     pub files: Vec<FiledFile>,
@@ -163,7 +162,7 @@ impl Filed {
         }
     }
 
-    /// What it is called where several lie in one folder.
+    /// Its name where several sets are in one folder.
     fn called(&self) -> String {
         match self.prefix.trim_end_matches(['-', '_', '.']) {
             "" => self.files.first().map_or_else(String::new, |file| match &file.found {
@@ -175,24 +174,24 @@ impl Filed {
     }
 }
 
-/// What a look at one file found.
+/// What checking one file found.
 #[derive(Clone, Debug)]
 pub struct Look {
     /// Sizes of the array in it, outermost first.
     pub dims: Vec<usize>,
-    /// Whether its contents are those of an official file of Fashion-MNIST; none where the format has no
+    /// Whether its contents are those of an official file of Fashion-MNIST; `None` where the format has no
     /// such files.
     pub is_official: Option<bool>,
     /// What was odd about reading it, though it could be read.
     pub remark: Option<String>,
 }
 
-/// The contents of a set, as the files say: nothing is numbered anew.
+/// The contents of a set, with the labels of the files: they are not numbered as classes yet.
 #[derive(Debug)]
 pub struct Opened {
-    /// Trained on.
+    /// The training part.
     pub train: FiledPart,
-    /// Tested on.
+    /// The test part.
     pub test: FiledPart,
 }
 
@@ -205,11 +204,11 @@ pub struct FiledPart {
     pub labels: FiledLabels,
 }
 
-/// The set that lies at `place`: the one in a folder, or of a folder that holds several the one whose
-/// files begin with the last part of `place` (`gzip/emnist-letters`).
+/// The set at `place`: the set in that folder; or, where a folder holds several, the one whose files begin
+/// with the last component of `place` (`gzip/emnist-letters`).
 ///
 /// # Errors
-/// [`Error::Data`] if there is none, or more than one.
+/// [`Error::Data`] if there is no complete set, or more than one.
 pub fn find(place: &Path) -> Result<Filed> {
     if let Some(set) = named_by_prefix(place).or_else(|| in_one_file(place)) {
         return Ok(set);
@@ -223,20 +222,20 @@ pub fn find(place: &Path) -> Result<Filed> {
             return Err(several(&listing.folder, &sets));
         }
     }
-    // Of incomplete ones that of which most is there; of equals the first.
+    // Of incomplete sets, the one with the most files; of equals, the first.
     let best = sets.iter().map(Filed::count).max();
     let best = sets.into_iter().find(|set| Some(set.count()) == best);
     best.ok_or_else(|| nothing(&listing))
 }
 
-/// Of a place that is no folder, the set below its parent that has its name.
+/// For a path that does not exist: the set in its parent folder that has its last component as a prefix.
 fn named_by_prefix(place: &Path) -> Option<Filed> {
     let called = place.file_name()?.to_str().filter(|_| !place.exists())?;
     let sets = Listing::read(parent(place)?).ok()?.sets().into_iter();
     sets.filter(|set| !set.prefix.is_empty()).find(|set| set.called().eq_ignore_ascii_case(called))
 }
 
-/// Of a place that is a file, the set that lies in this file alone.
+/// For the path of a file: the set that is in this file alone.
 fn in_one_file(place: &Path) -> Option<Filed> {
     let called = place.file_name()?.to_str().filter(|_| place.is_file())?;
     let sets = Listing::read(parent(place)?).ok()?.sets().into_iter();
@@ -248,7 +247,7 @@ fn parent(place: &Path) -> Option<&Path> {
     Some(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
 
-/// Says that `place` is a folder or a file that holds a set, or names a set in a folder.
+/// Checks that `place` is a folder, a file that holds a set, or the name of a set in a folder.
 ///
 /// # Errors
 /// [`Error::Data`].
@@ -269,8 +268,8 @@ fn cannot_open(place: &Path) -> impl FnOnce(io::Error) -> Error {
     }
 }
 
-/// Whether somebody has put data into a folder: a set or a part of one, or files that may be meant as
-/// one. What is hidden or a text is none.
+/// Whether somebody has put data into a folder: a set or a part of one, or files that may be meant as one.
+/// Hidden files and text files do not count.
 pub fn may_hold_data(folder: &Path) -> bool {
     let Ok(listing) = Listing::read(folder) else { return false };
     let is_note = |name: &&String| {

@@ -9,11 +9,11 @@ use super::Import;
 use crate::data::{Half, MOST_CLASSES};
 use crate::{Error, Result};
 
-/// Ends of names that are taken for pictures, in lower case.
+/// File name endings of pictures, in lower case.
 const PICTURES: [&str; 3] = ["png", "jpg", "jpeg"];
-/// Folders of this name hold the classes of the training part...
+/// Names of the folder with the classes of the training part.
 const TRAIN: [&str; 2] = ["train", "training"];
-/// ... and of this, those of the test part.
+/// Names of the folder with the classes of the test part.
 const TEST: [&str; 6] = ["test", "testing", "t10k", "val", "valid", "validation"];
 
 /// A picture, by its name.
@@ -21,7 +21,7 @@ const TEST: [&str; 6] = ["test", "testing", "t10k", "val", "valid", "validation"
 pub(super) struct Picture {
     pub(super) path: PathBuf,
     pub(super) class: u8,
-    /// The part that it is filed in, where the folder has such.
+    /// The part that it is in, where the folder is divided into parts.
     pub(super) half: Option<Half>,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn list(import: &Import) -> Result<Listing> {
         paths.sort();
         listing.pictures.extend(paths.into_iter().map(|path| Picture { path, class, half }));
     }
-    // The folders of two parts came one part after the other.
+    // With a folder for each part, one part's pictures came after the other's.
     listing.pictures.sort_by_key(|picture| picture.class);
     if u32::try_from(listing.pictures.len()).is_err() {
         return Err(Error::data(
@@ -83,7 +83,7 @@ pub(super) fn list(import: &Import) -> Result<Listing> {
     Ok(listing)
 }
 
-/// The folders of the training and the test part, if the classes are not in `root` itself but in such.
+/// The folders of the training and the test part, if `root` holds these and not the classes themselves.
 fn parts(root: &Path, folders: &[(String, PathBuf)]) -> Result<Option<[(Half, PathBuf); 2]>> {
     let is_part = |name: &String| [&TRAIN[..], &TEST].concat().contains(&&*name.to_lowercase());
     if folders.is_empty() || !folders.iter().all(|(name, _)| is_part(name)) {
@@ -179,7 +179,7 @@ impl Listing {
         seen: &mut HashSet<PathBuf>,
         paths: &mut Vec<PathBuf>,
     ) -> Result<()> {
-        // A link that leads back up would never end.
+        // Following a link that leads back up would never end.
         let real = folder.canonicalize().map_err(not_listed(folder))?;
         if !seen.insert(real) {
             self.skip(folder);

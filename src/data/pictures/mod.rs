@@ -1,11 +1,11 @@
-//! Making a data set of a folder of pictures: one folder a class, PNG and JPEG in it. They become the
-//! four IDX files and `classes.txt`, which every other part of the crate reads. Behind the cargo
+//! Makes a data set from a folder of pictures: one folder per class, with PNG and JPEG files in it. They
+//! become the four IDX files and `classes.txt`, which every other part of the crate reads. Behind the cargo
 //! feature `pictures`, which brings the decoders.
 //!
-//! Every picture is turned as its EXIF tag says, laid on white where it is transparent, made grey by
-//! the weights of ITU-R BT.601 (as Pillow and Keras do) or left in colour, and stretched to the size
-//! asked for: its aspect ratio is not kept. A triangle filter as wide as the pixels that it makes
-//! averages all that become one.
+//! Every picture is rotated as its EXIF tag says, laid on white where it is transparent, converted to grey
+//! with the weights of ITU-R BT.601 (as Pillow and Keras do) or left in colour, and resized to the size asked
+//! for, without keeping its aspect ratio. A triangle filter as wide as the new pixels averages all pixels
+//! that become one.
 
 #[cfg(feature = "pictures")]
 mod jpeg;
@@ -25,12 +25,12 @@ use serde::Serialize;
 use crate::Result;
 pub use crate::data::class_names::CLASSES_FILE;
 
-/// Share of each class that is tested on, unless another is asked for: as in MNIST, 1 of 7.
+/// The share of each class in the test part, unless another is asked for: 1 of 7, as in MNIST.
 pub const TEST_FRACTION: f64 = 1.0 / 7.0;
 /// The longest side of the images that are made.
 pub const MAX_SIDE: usize = 1024;
 
-/// What becomes of colours.
+/// How colours are converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colours {
     /// One channel: images `[n, H, W]`.
@@ -49,50 +49,50 @@ impl Colours {
     }
 }
 
-/// What becomes of light and dark.
+/// Whether light and dark are exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tones {
     /// As in the picture: 0 is black.
     Kept,
-    /// Light becomes dark: of ink on paper, the light strokes on black of MNIST.
+    /// Light becomes dark: ink on paper becomes light strokes on black, as in MNIST.
     Inverted,
 }
 
-/// A set to be made of a folder of pictures.
+/// The data set to make from a folder of pictures.
 #[derive(Clone, Debug)]
 pub struct Import {
     /// The folder: `CLASS/PICTURE`, or `train/CLASS/PICTURE` and `test/CLASS/PICTURE`.
     pub folder: PathBuf,
-    /// Where the set goes: nothing may be there, or an empty folder.
+    /// The folder for the set: it must not exist yet, or must be empty.
     pub out: PathBuf,
     /// Height and width of the images in pixels, each 1 to [`MAX_SIDE`].
     pub size: [usize; 2],
-    /// What becomes of colours.
+    /// How colours are converted.
     pub colours: Colours,
-    /// What becomes of light and dark.
+    /// Whether light and dark are exchanged.
     pub tones: Tones,
-    /// Decides which pictures are tested on, and the order of all.
+    /// The seed that decides which pictures are tested on, and the order of all.
     pub seed: u64,
-    /// Share of each class that is tested on, above 0 and below 1; `None`: [`TEST_FRACTION`], or as
-    /// the folders `train` and `test` have it.
+    /// Share of each class in the test part, above 0 and below 1; `None`: as the folders `train` and `test`
+    /// have it, else [`TEST_FRACTION`].
     pub test_fraction: Option<f64>,
 }
 
 /// What an import is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportEvent<'a> {
-    /// So many pictures are going to be read.
+    /// The pictures to read are known.
     Found {
         /// Pictures of all classes.
         pictures: usize,
         /// Classes.
         classes: usize,
     },
-    /// So many of them have been, in all.
+    /// This many of them have been read so far.
     Read(usize),
-    /// They are being written.
+    /// The set is being written.
     Writing,
-    /// One of them cannot be used.
+    /// A picture cannot be used.
     Unreadable {
         /// The picture.
         path: &'a Path,
@@ -112,7 +112,8 @@ pub struct Imported {
     pub channels: usize,
     /// Every class, by label.
     pub classes: Vec<ClassCount>,
-    /// Files that are no PNG or JPEG by their names, by the ends of their names, and hidden ones.
+    /// How many files were skipped, by the endings of their names: files that are not PNG or JPEG by name,
+    /// and hidden ones.
     pub skipped: BTreeMap<String, usize>,
     /// Pictures beside the folders of classes, which belong to no class.
     pub unfiled: usize,
@@ -152,20 +153,20 @@ impl Import {
         }
     }
 
-    /// Reads all pictures, on all of rayon's threads, and writes the set: the folder appears whole or not
-    /// at all. The set depends on the pictures, their names and the fields of this alone, to the bit.
+    /// Reads all pictures, on all of rayon's threads, and writes the set: the folder appears whole or not at
+    /// all. The bits of the set depend only on the pictures, their names and the fields of this.
     ///
-    /// Each class has its own cut, so that one with two pictures has one in each part; one with a
-    /// single picture trains on it. Memory is bounded: pictures of more than
-    /// 67 million pixels, or that need more than 256 MiB decoded, are not read.
+    /// Each class is split by itself, so that a class with two pictures has one in each part; a single
+    /// picture goes into the training part. Memory is bounded: pictures of more than 67 million pixels, or
+    /// that need more than 256 MiB decoded, are not read.
     ///
-    /// `watch` hears what happens; its `Break` ends the work and leaves nothing behind.
+    /// `watch` is told what happens; if it returns `Break`, the work ends and leaves nothing behind.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) for a size, fraction or seed that cannot be;
-    /// [`Error::Usage`](crate::Error::Usage) if `out` is taken, or in a build without the feature
-    /// `pictures`; [`Error::Data`](crate::Error::Data) if the folder holds no classes, or one of them no
-    /// picture that can be read; [`Error::Io`](crate::Error::Io) if the set cannot be written;
+    /// [`Error::Setting`](crate::Error::Setting) for a size, fraction or seed that is out of range;
+    /// [`Error::Usage`](crate::Error::Usage) if `out` is taken, or in a build without the feature `pictures`;
+    /// [`Error::Data`](crate::Error::Data) if the folder holds no classes, or one of them has no picture that
+    /// can be read; [`Error::Io`](crate::Error::Io) if the set cannot be written;
     /// [`Error::Interrupted`](crate::Error::Interrupted).
     pub fn run(
         &self,

@@ -15,20 +15,20 @@ use image::{
 use super::jpeg::reaches_its_end;
 use super::{Colours, Import, Tones};
 
-/// Bytes of a file, and of what it is decoded to.
+/// The most bytes of a file, and of the decoded picture.
 const MAX_BYTES: u64 = 256 << 20;
-/// Pixels of a picture: decoders need several bytes beside each that they give out.
+/// The most pixels of a picture: decoders need several bytes of memory for each byte that they return.
 const MAX_PIXELS: u64 = 1 << 26;
-/// The longest side of a picture: between the two directions of resizing, a column of floats is held
-/// for each of its columns.
+/// The longest side of a picture: between the two directions of resizing, a column of floats is held for each
+/// of its columns.
 const MAX_PICTURE_SIDE: u32 = 1 << 15;
 /// Pictures of more pixels are decoded one at a time, so that memory does not grow with threads.
 const LARGE: u64 = 1 << 24;
 
 static ONE_LARGE: Mutex<()> = Mutex::new(());
 
-/// The image that this picture becomes: `[H, W, channels]`. The fault is text, to be joined to the
-/// file's name.
+/// The image that this picture becomes: `[H, W, channels]`. The fault is returned as text, for the caller to
+/// add the file's name.
 pub(super) fn read(path: &Path, import: &Import) -> Result<Vec<u8>, String> {
     let picture = decode(&bytes_of(path)?)?;
     let [height, width] = import.size.map(|side| side as u32);
@@ -66,7 +66,7 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
-    // By what it holds: pictures often have another kind's name.
+    // The contents tell the format: pictures often have the ending of another one.
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| error.to_string())?;
@@ -91,7 +91,7 @@ fn decode(bytes: &[u8]) -> Result<DynamicImage, String> {
     if pixels > MAX_PIXELS || decoder.total_bytes() > MAX_BYTES {
         return Err(too_large());
     }
-    // A lock that somebody left in a panic guards nothing that could be half done.
+    // If a thread panicked with the lock, nothing is half done: the lock guards no data.
     let _alone = (pixels > LARGE).then(|| ONE_LARGE.lock().unwrap_or_else(PoisonError::into_inner));
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(told)?;
@@ -149,7 +149,7 @@ fn grey(picture: DynamicImage) -> GrayImage {
     GrayImage::from_fn(width, height, |x, y| [luma(picture.get_pixel(x, y).0)].into())
 }
 
-/// Over white paper, by the share that covers it.
+/// A colour over white paper, by its opacity.
 fn on_white(colour: u8, alpha: u8) -> u8 {
     let (colour, alpha) = (u32::from(colour), u32::from(alpha));
     ((colour * alpha + 255 * (255 - alpha) + 127) / 255) as u8

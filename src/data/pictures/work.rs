@@ -1,5 +1,4 @@
-//! The import itself: pictures are decoded into one unnamed file, then cut, put into an order and
-//! written.
+//! The import itself: pictures are decoded into one unnamed file, then split, shuffled and written.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -21,7 +20,7 @@ use crate::data::format::header::header_bytes;
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 
-/// Bytes of images made before they are written, and pictures at most: progress is told in such steps.
+/// The most bytes of images, and the most pictures, decoded before they are written: the steps of progress.
 const CHUNK_BYTES: usize = 32 << 20;
 const CHUNK_PICTURES: usize = 256;
 
@@ -111,8 +110,8 @@ impl Import {
         height * width * self.colours.channels()
     }
 
-    /// Which images are trained and tested on, each in the order of their files: shuffled, so that no
-    /// later cut takes a class away.
+    /// The images of the training and the test part, each in the order of its file: shuffled, so that a later
+    /// split by position does not remove a class.
     fn cut(
         &self,
         listing: &Listing,
@@ -177,7 +176,7 @@ struct Target {
 }
 
 impl Target {
-    /// Refuses what is taken, before minutes of work.
+    /// Refuses a folder that is not free, before minutes of work.
     fn free(out: &Path, folder: &Path) -> Result<Self> {
         let refuse = |fault: &str| Err(Error::Usage(format!("{}: {fault}", out.display())));
         let path = match fs::read_dir(out).map(|mut entries| entries.next().is_none()) {
@@ -205,7 +204,7 @@ impl Target {
         }
     }
 
-    /// An empty folder beside it.
+    /// An empty folder next to it.
     fn staging(&self) -> Result<TempDir> {
         temporary(".threadcount-import-", 0o777)
             .tempdir_in(&self.parent)
@@ -213,8 +212,8 @@ impl Target {
     }
 
     fn publish(self, staging: TempDir) -> Result<()> {
-        // An empty folder that is there gives way to a rename on Unix only; one that was filled meanwhile
-        // is not removed.
+        // Only on Unix does a rename replace an empty folder, so it is removed; a folder that was filled
+        // meanwhile is not.
         let _ = fs::remove_dir(&self.path);
         fs::rename(staging.path(), &self.path).map_err(Error::io(&self.path))?;
         // Nothing is left under the old name to be cleaned up.
@@ -223,7 +222,7 @@ impl Target {
     }
 }
 
-/// A path that need not exist, without links.
+/// A path without links; it need not exist.
 fn real(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path) };

@@ -1,8 +1,8 @@
 //! Ten drawings, one per class, each from a handful of random measures.
 //!
-//! What makes the set hard is on purpose: tops share one range of bodies and sleeves, and differ in
-//! a placket, lapels, ribs, whose contrast is small and of either sign, so that no fixed template
-//! (a linear model) can read them. Shoes differ in the height of the shaft and in gaps.
+//! The set is hard on purpose: all tops share one range of bodies and sleeves. They differ in a placket,
+//! lapels or ribs, whose contrast is small and of either sign, so that no fixed template (a linear model) can
+//! recognise them. Shoes differ in the height of the shaft and in gaps.
 
 use super::canvas::{Dice, Piece, Point, Shape};
 use super::sheet::{Sheet, symmetric};
@@ -44,7 +44,7 @@ enum Sleeve {
 }
 
 impl Top {
-    /// Bodies of one range for all, longer by `longer` and wider by `wider`.
+    /// Random measures from one range for all tops, longer by `longer` and wider by `wider`.
     fn new(dice: &mut Dice, sleeve: Sleeve, longer: f32, wider: f32) -> Self {
         let chest = dice.between(0.38, 0.52) + wider;
         Self {

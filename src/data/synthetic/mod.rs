@@ -56,8 +56,8 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
     if is_whole(&folder) {
         return Ok(folder);
     }
-    // One process draws; the others wait, and find what it has drawn. A whole set is never moved, so
-    // nobody's files go while they are being opened.
+    // One process draws; the others wait, and find what it has drawn. A whole set is never moved, so its
+    // files do not vanish while another process opens them.
     let _lock = cache.lock()?;
     if is_whole(&folder) {
         return Ok(folder);
@@ -65,7 +65,7 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
     let staging = cache.staging()?;
     generate(staging.path(), SEED, TRAIN, TEST)?;
     if folder.symlink_metadata().is_ok() {
-        // Damaged. It leaves its name in one step, and goes when `away` is dropped.
+        // A damaged set. It is renamed away in one step, and deleted when `away` is dropped.
         let away = cache.staging()?;
         fs::rename(&folder, away.path().join(&name)).map_err(not_writable(&folder))?;
     }
@@ -127,8 +127,7 @@ fn write_images(out: &mut impl Write, seed: u64, half: Half, count: usize) -> st
     Ok(())
 }
 
-/// The stream of everything random about one image, or (at `index` = the group) about a group of
-/// labels.
+/// The key of all random numbers of one image, or (with the group's number as `index`) of a group of labels.
 fn key(seed: u64, half: Half, index: usize) -> Key {
     Key::new(seed, Purpose::Synthetic).with(half as u64).with(index as u64)
 }

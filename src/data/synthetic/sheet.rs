@@ -13,7 +13,7 @@ impl Sheet {
     pub(super) fn new(dice: &mut Dice) -> Self {
         let tone = dice.between(0.3, 0.95);
         let (angle, waves) = (dice.between(0.0, std::f32::consts::PI), dice.between(5.0, 22.0));
-        // A third of all cloth is striped straight down or across, as garments are.
+        // Three tenths of all cloth are striped straight down or across, as garments are.
         let angle = if dice.chance(0.3) {
             (angle * 0.64).round() * std::f32::consts::FRAC_PI_2
         } else {

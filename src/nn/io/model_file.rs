@@ -15,10 +15,10 @@ use crate::{Error, Result};
 pub(crate) const FACTORS: &str = "input/factors";
 pub(crate) const OFFSETS: &str = "input/offsets";
 
-/// The run that a model is of, and how far that had come.
+/// The run that a model comes from, and how far that run had come.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// What distinguishes the run from others; empty if it had no folder.
+    /// Identifies the run; empty if it had no folder.
     pub run: String,
     /// Epochs that were trained.
     pub epochs: usize,
@@ -60,7 +60,7 @@ impl ModelFile {
     }
 }
 
-/// Where a model comes from, if its file says so, and with that has a checksum, which has to be right.
+/// Where a model comes from, if its file says so. Such a file also has a checksum, which must be right.
 pub(crate) fn check(tensors: &Tensors<'_>) -> Result<Option<Origin>> {
     if tensors.text.is_empty() {
         return Ok(None);
@@ -87,7 +87,7 @@ pub(crate) fn write(path: &Path, model: &Model, scale: &Scale, origin: Origin) -
     write_atomically(path, &encode(&tensors, text)?)
 }
 
-/// Fills a model of the same layers, for samples of so many inputs, and returns their scale.
+/// Fills a model of the same layers, for samples of that many inputs, and returns the inputs' scale.
 pub(crate) fn fill(tensors: &Tensors<'_>, model: &mut Model, inputs: usize) -> Result<Scale> {
     let mut names = vec![FACTORS.to_owned(), OFFSETS.to_owned()];
     for tensor in model.tensors_mut() {

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The one key of the files' metadata. More than one would be written in no fixed order, and the
-/// same run would not always give the same file.
+/// The only key of the files' metadata. Several would be written in no fixed order, and the same run would
+/// not always give the same file.
 const META: &str = "threadcount";
 /// The longest message of the safetensors crate that is repeated whole.
 const LONGEST: usize = 200;
@@ -52,7 +52,7 @@ pub(crate) fn checksum(tensors: &[Tensor<'_>], text: &str) -> String {
     sum(parts, text)
 }
 
-/// Every part behind its length, so that none can pass for a piece of another.
+/// A checksum of every part after its length, so that bytes cannot move from one part to another unnoticed.
 fn sum(mut tensors: Vec<(String, Vec<usize>, &[u8])>, text: &str) -> String {
     tensors.sort_unstable();
     let mut sha = Sha256::new();
@@ -86,9 +86,9 @@ pub(crate) struct Tensors<'a> {
 /// Which numbers a tensor may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Numbers {
-    /// Finite ones: of a network.
+    /// Finite ones, for a network.
     Finite,
-    /// Any: what an optimizer remembers may have grown beyond all bounds.
+    /// Any: an optimizer's buffers may have overflowed.
     Any,
 }
 
@@ -103,7 +103,7 @@ impl TensorFile {
     }
 
     /// # Errors
-    /// [`Error::Data`] if this is no safetensors file, or not a whole one.
+    /// [`Error::Data`] if this is no safetensors file, or an incomplete one.
     pub(crate) fn tensors(&self) -> Result<Tensors<'_>> {
         let fault = |e: safetensors::SafeTensorError| {
             let reason = shortened_middle(&e.to_string(), LONGEST);
@@ -137,10 +137,11 @@ impl Tensors<'_> {
         all
     }
 
-    /// Copies a tensor's elements to where they belong.
+    /// Copies a tensor's elements to `to`.
     ///
     /// # Errors
-    /// [`Error::Data`] if it is not there, of another type or shape, or holds what it must not.
+    /// [`Error::Data`] if it is missing, has another type or shape, or holds a number that `numbers`
+    /// forbids.
     pub(crate) fn copy(
         &self,
         name: &str,
@@ -171,10 +172,10 @@ impl Tensors<'_> {
         Ok(())
     }
 
-    /// Refuses tensors beyond these.
+    /// Refuses tensors other than these.
     ///
     /// # Errors
-    /// [`Error::Data`] naming one.
+    /// [`Error::Data`] that names one of them.
     pub(crate) fn only(&self, names: &[String]) -> Result<()> {
         let mut surplus: Vec<_> = self.tensors.names();
         surplus.retain(|name| !names.iter().any(|known| known == name));

@@ -1,4 +1,4 @@
-//! Weights that a network is to begin with, read from a file of ours, of PyTorch's or of Keras's.
+//! Initial weights of a network, read from a file of this crate, of PyTorch or of Keras.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ use crate::{Error, Result};
 pub(crate) struct Found {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
-    /// Its numbers; `None` if they are no floats of 32 bits.
+    /// Its numbers; `None` if they are not 32-bit floats.
     pub(crate) data: Option<Vec<f32>>,
 }
 
 impl Found {
     /// # Errors
-    /// The fault, if they are other numbers, or not finite.
+    /// The fault, if the numbers are of another type, or not finite.
     pub(super) fn floats(&self) -> std::result::Result<&[f32], String> {
         let name = shortened(&self.name);
         let Some(data) = &self.data else {
@@ -44,39 +44,40 @@ impl Found {
     }
 }
 
-/// Weights in a file, for [`Session::init`](crate::train::Session::init): of a model that was saved here
+/// Weights in a file, for [`Session::init`](crate::train::Session::init): of a model that this crate saved
 /// (`.safetensors`, tensors by name), of PyTorch (`.safetensors` with the tensors of a `state_dict`), or of
 /// Keras (`.npz` with the arrays of `get_weights()`).
 ///
-/// Every layer with parameters must find its tensors, of its shapes, and the file must hold no others. With
-/// [`Self::with_new_layers`] some layers are drawn from the seed as ever, and what the file has for layers
-/// that are not there is left out.
+/// The file must hold the tensors of every layer with parameters, in its shapes, and no others. With
+/// [`Self::with_new_layers`], some layers keep the weights drawn from the seed, and what the file has for
+/// layers that the network does not have is left out.
 #[derive(Clone, Debug)]
 pub struct InitialWeights {
     path: PathBuf,
     sha256: String,
-    /// `None` of a file with our names.
+    /// `None` for a file with this crate's names.
     framework: Option<Framework>,
     origin: Option<Origin>,
     tensors: Vec<Found>,
     new_layers: Vec<String>,
 }
 
-/// What came of beginning with weights.
+/// What loading initial weights did.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Initialised {
     /// Names of the layers that have the file's weights.
     pub loaded: Vec<String>,
-    /// Names of those that were drawn anew.
+    /// Names of the layers that were drawn from the seed.
     pub new: Vec<String>,
-    /// What the file holds for layers that the network has not, by its names.
+    /// What the file holds for layers that the network does not have, by the file's names.
     pub left_out: Vec<String>,
-    /// The scale of the inputs that the weights were learnt with, if the file has one.
+    /// The scale of the inputs that the weights were trained with, if the file has one.
     pub(crate) scale: Option<Scale>,
 }
 
 impl Initialised {
-    /// Whether the file says how inputs were scaled for its weights; they are scaled so then.
+    /// Whether the file says how inputs were scaled for its weights. If so, inputs are scaled in the same
+    /// way.
     pub fn has_scale(&self) -> bool {
         self.scale.is_some()
     }
@@ -86,7 +87,7 @@ impl InitialWeights {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Data`] if it is damaged, or no such file.
+    /// [`Error::Io`]; [`Error::Data`] if the file is damaged, or of another format.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).map_err(Error::io(path))?;
         let sha256 = hex(&Sha256::digest(&bytes));
@@ -126,14 +127,15 @@ impl InitialWeights {
         Ok(Self { origin, ..whole(framework, all) })
     }
 
-    /// The same, with layers of these names left as they are drawn, whatever the file has for them.
+    /// The same weights, but the layers of these names are drawn from the seed, whatever the file has for
+    /// them.
     #[must_use]
     pub fn with_new_layers(mut self, names: Vec<String>) -> Self {
         self.new_layers = names;
         self
     }
 
-    /// The file.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -143,22 +145,23 @@ impl InitialWeights {
         &self.sha256
     }
 
-    /// Whose weights they are: `threadcount`, `pytorch` or `keras`.
+    /// The framework that the weights come from: `threadcount`, `pytorch` or `keras`.
     pub fn format(&self) -> &'static str {
         self.framework.map_or("threadcount", Framework::name)
     }
 
-    /// The run that they are of; `None` of a file that does not say.
+    /// The run that the weights come from; `None` if the file does not say.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
     }
 
-    /// The layers that are to be drawn anew.
+    /// The names of the layers that are drawn from the seed.
     pub fn new_layers(&self) -> &[String] {
         &self.new_layers
     }
 
-    /// Fills a model for samples of so many inputs. After an error some of it may have been filled.
+    /// Fills a model for samples of that many inputs. After an error, part of the model may have been
+    /// filled.
     pub(crate) fn fill(&self, model: &mut Model, inputs: usize) -> Result<Initialised> {
         let new = model.plan().with_parameters("new-layers", &self.new_layers)?;
         let layers = model.plan().layers().iter().enumerate();
@@ -192,7 +195,7 @@ impl InitialWeights {
         Error::data(&self.path, fault)
     }
 
-    /// That a tensor does not fit a layer.
+    /// The error that a tensor does not fit a layer.
     pub(super) fn misfit(&self, found: &Found, wanted: &[usize], layer: &str) -> Error {
         let shape = shortened(&format!("{:?}", found.shape));
         self.fault(format!(
@@ -234,7 +237,8 @@ impl InitialWeights {
         }
     }
 
-    /// The scale in the file, for so many inputs. One that is the same for all inputs fits any number.
+    /// The scale in the file, for that many inputs. A scale that is the same for all inputs fits any number
+    /// of them.
     fn scale(&self, inputs: usize) -> Result<Option<Scale>> {
         if self.framework.is_some() {
             return Ok(None);
@@ -263,7 +267,7 @@ impl InitialWeights {
     }
 }
 
-/// A layer's tensors in a model, to be filled: `ours(tensor, fill)` for [`super::foreign`].
+/// Fills a layer's tensor in a model: `ours(tensor, fill)` for [`super::foreign`].
 pub(super) fn fill_layer(
     model: &mut Model,
     layer: &PlannedLayer,

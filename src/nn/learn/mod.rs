@@ -1,4 +1,4 @@
-//! How a model learns: an optimizer, the memory of the way back, and [`Network`], which makes the
+//! How a model learns: an optimizer, the memory for the backward pass, and [`Network`], which makes the
 //! steps.
 
 mod network;

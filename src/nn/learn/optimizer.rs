@@ -1,6 +1,6 @@
-//! Optimizers: which rule, with which constants, and the buffers that the rule keeps beside the
-//! parameters. A step sweeps over the flat parameter and gradient buffers, layer by layer where one
-//! does it while its gradients are still in the caches.
+//! Optimizers: the rule, its constants, and the buffers that it keeps beside the parameters. A step sweeps
+//! over the flat parameter and gradient buffers. Some layers make their part of it in their backward pass,
+//! while their gradients are still in the caches.
 
 use std::fmt;
 use std::ops::Range;
@@ -55,9 +55,9 @@ pub enum Optimizer {
         /// Keeps the quotient finite.
         epsilon: f32,
     },
-    /// Adam with weight decay apart from the gradient (Loshchilov & Hutter 2017): before each step weights
-    /// become `(1 - rate decay)` times what they are, those that
-    /// [`Tensor::decays`](crate::nn::Tensor::decays) names: no biases, nothing of a normalisation.
+    /// Adam with decoupled weight decay (Loshchilov & Hutter 2017): before each step, the weights for which
+    /// [`Tensor::decays`](crate::nn::Tensor::decays) is true are multiplied by `1 - rate decay`. Biases and
+    /// the parameters of a normalisation are not.
     AdamW {
         /// Step size.
         learning_rate: f32,
@@ -67,7 +67,7 @@ pub enum Optimizer {
         beta2: f32,
         /// Keeps the quotient finite.
         epsilon: f32,
-        /// Share of a weight that a step of size 1 takes away.
+        /// Share of a weight that a step at rate 1 removes.
         weight_decay: f32,
     },
 }
@@ -133,7 +133,7 @@ impl Optimizer {
         self
     }
 
-    /// What a step takes away of every weight, as a share of it.
+    /// The share of every weight that a step removes.
     pub(crate) const fn decay_share(&self) -> f32 {
         match *self {
             Self::AdamW { learning_rate, weight_decay, .. } => learning_rate * weight_decay,
@@ -189,7 +189,7 @@ impl Optimizer {
         }
     }
 
-    /// The names of what it keeps beside the parameters, each as long as they are.
+    /// The names of the buffers that it keeps beside the parameters, each as long as the parameters.
     pub fn buffers(&self) -> &'static [&'static str] {
         match self {
             Self::Sgd { momentum: 0.0, .. } => &[],
@@ -219,9 +219,9 @@ impl Optimizer {
     /// Refuses constants with which the rule cannot work.
     ///
     /// # Errors
-    /// [`Error::Usage`]: a rate that is not a positive number, a decay or momentum outside
-    /// `[0, 1)`, an epsilon that is negative or not a number, a weight decay that is, or of which a step
-    /// would leave nothing.
+    /// [`Error::Usage`]: a rate that is not a positive number, a decay or momentum outside `[0, 1)`, an
+    /// epsilon or a weight decay that is negative or not a number, or a weight decay that leaves nothing of
+    /// a weight after one step.
     pub fn check(&self) -> Result<()> {
         let (decays, epsilon): (&[(&str, f32)], f32) = match *self {
             Self::Sgd { momentum, .. } => (&[("momentum", momentum)], 0.0),
@@ -290,15 +290,16 @@ impl FromStr for Optimizer {
 #[derive(Clone, Debug)]
 pub(crate) struct OptimizerState {
     pub(crate) rule: Optimizer,
-    /// Updates done so far, and the one under way: Adam's bias corrections depend on it.
+    /// Updates so far, including the current one: Adam's bias corrections depend on it.
     pub(crate) steps: u64,
     /// Named buffers, each as long as the parameters.
     pub(crate) buffers: Vec<(&'static str, Buffer)>,
-    /// Twice the objective's factor: the penalty's gradient by a weight, as a share of it.
+    /// Twice the objective's `l2`: the gradient of the penalty with respect to a weight, as a share of the
+    /// weight.
     l2: f32,
-    /// The parameters that decay, rising; neighbours as one range.
+    /// The parameters that decay, in rising order; adjacent ranges are joined.
     decaying: Vec<Range<usize>>,
-    /// The largest norm of all gradients together, the penalty's included, with which a step is made.
+    /// The norm to which all gradients together, the penalty's included, are clipped.
     pub(crate) clip_norm: Option<f32>,
 }
 
@@ -318,8 +319,8 @@ impl OptimizerState {
         Ok(Self { rule, steps: 0, buffers, l2, decaying, clip_norm: None })
     }
 
-    /// Counts steps. From 2^64 - 1 on, which only a file can hold, the number stays what it is: the
-    /// corrections that depend on it have been 1 for long.
+    /// Counts steps. The count stays at 2^64 - 1, which only a file can hold: the bias corrections are 1
+    /// long before.
     pub(crate) fn count(&mut self, steps: u64) {
         self.steps = self.steps.saturating_add(steps);
     }
@@ -329,8 +330,8 @@ impl OptimizerState {
         self.l2 != 0.0 || self.rule.decay_share() != 0.0
     }
 
-    /// A range of parameters in pieces that each begin with those that decay, if any of them do; whole
-    /// where nothing decays.
+    /// Cuts a range of parameters into pieces, in each of which those that decay come first. One piece if
+    /// nothing decays.
     pub(crate) fn pieces(&self, range: Range<usize>) -> Vec<Range<usize>> {
         let starts = self.decaying.iter().map(|decaying| decaying.start);
         let inside = starts.filter(|start| self.decays() && range.contains(start));
@@ -340,19 +341,20 @@ impl OptimizerState {
         cuts.windows(2).map(|cut| cut[0]..cut[1]).collect()
     }
 
-    /// The decay of a piece that begins with those that do.
+    /// The decay of a piece of [`Self::pieces`].
     fn decay(&self, range: &Range<usize>) -> Decay {
         if !self.decays() {
             return Decay::NONE;
         }
         let with = self.decaying.iter().find(|decaying| decaying.contains(&range.start));
         let len = with.map_or(0, |decaying| decaying.end.min(range.end) - range.start);
-        // Clipped gradients have the penalty in them.
+        // Clipped gradients include the penalty already.
         let l2 = if self.clip_norm.is_none() { self.l2 } else { 0.0 };
         Decay { l2, share: self.rule.decay_share(), len }
     }
 
-    /// Makes all gradients, the penalty's among them, no longer than they may be.
+    /// Clips the gradients, after adding the gradient of the penalty. Does nothing without a norm to clip
+    /// to.
     pub(crate) fn clip(&self, team: &Team, params: &[f32], grads: &mut [f32]) {
         let Some(limit) = self.clip_norm.map(f64::from) else { return };
         if self.l2 != 0.0 {
@@ -362,14 +364,14 @@ impl OptimizerState {
             }
         }
         let norm = vectors::sum_of_squares(team, grads).sqrt();
-        // A norm that is NaN makes all of them NaN.
+        // A NaN norm makes all gradients NaN.
         let is_short = norm <= limit;
         if !is_short {
             vectors::scale(team, (limit / norm) as f32, grads);
         }
     }
 
-    /// Moves these pieces of all parameters by their gradients.
+    /// Updates these pieces of the parameters by their gradients.
     pub(crate) fn sweep(
         &mut self,
         team: &Team,
@@ -382,7 +384,7 @@ impl OptimizerState {
         }
     }
 
-    /// These of all parameters, which are a piece, ready for the step that `steps` counts last.
+    /// One piece of the parameters, ready for step number `steps`.
     pub(crate) fn moving<'a>(
         &'a mut self,
         params: &'a mut [f32],

@@ -1,4 +1,4 @@
-//! Training with batches of one sample, where a kernel does many such steps at once.
+//! Training with batches of one sample, if a kernel makes many such steps at once.
 
 use threadcount_kernels::online_sgd::{self, BLOCK, TwoProducts};
 use threadcount_kernels::{Mat, Team};
@@ -19,10 +19,10 @@ pub(crate) struct PerSample {
 }
 
 impl PerSample {
-    /// Steps of one call: four blocks, so that gathering their images is worth a phase.
+    /// Steps of one call: four blocks, so that gathering their images is worth sharing among the threads.
     pub(crate) const STEPS: usize = 4 * BLOCK;
 
-    /// The kernel's memory, if the network is of that kind.
+    /// The kernel's memory, or `None` if the kernel cannot train the network.
     pub(crate) fn new(
         plan: &Plan,
         objective: Objective,
@@ -35,7 +35,7 @@ impl PerSample {
         Ok(Some(Self { hidden, scratch, logits }))
     }
 
-    /// The floats of that memory.
+    /// The floats of the kernel's memory.
     pub(crate) fn floats(
         plan: &Plan,
         objective: Objective,
@@ -47,7 +47,7 @@ impl PerSample {
         })
     }
 
-    /// The hidden layer of a network of that kind.
+    /// The hidden layer, or `None` if the kernel cannot train the network.
     fn hidden(plan: &Plan, objective: Objective, optimizer: Optimizer) -> Option<Dense> {
         if !objective.is_plain() {
             return None;
@@ -57,7 +57,7 @@ impl PerSample {
         else {
             return None;
         };
-        // The loss has seen to it that the second one is linear, and has one unit.
+        // `Loss::check` ensures that the second one is linear, and has one unit.
         let [hidden, logit] = plan.layers() else { return None };
         if hidden.frozen || logit.frozen {
             return None;

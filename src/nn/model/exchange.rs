@@ -1,9 +1,10 @@
-//! A layer's tensors as other frameworks have them. A layer says it itself
+//! A layer's tensors in other frameworks. Each layer describes them itself
 //! ([`LayerKind::exchange`](super::LayerKind::exchange)): the lines of Python that make the layer there,
-//! and for each of its tensors there, in that framework's order, which of ours it is and how the two lie.
+//! and for each of its tensors there, in that framework's order, which of our tensors it is and how their
+//! layouts differ.
 //!
-//! One description serves both ways: a [`View`] says where each element of the other tensor lies in ours,
-//! so reading and writing are the same walk.
+//! One description serves both reading and writing: a [`View`] says where each element of the other tensor
+//! lies in ours.
 //!
 //! # Layouts
 //! | layer | here, and Keras's `get_weights()` | PyTorch's `state_dict` |
@@ -14,15 +15,17 @@
 //! | `layer-norm` | `gamma`, `beta` | `weight`, `bias` |
 //! | `lstm`, `simple-rnn` | `kernel` `[in, gates units]`, `recurrent_kernel`, `bias`; gates i, f, g (Keras: c), o | `weight_ih_l0` `[gates units, in]`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`; the same gates |
 //!
-//! - **Behind a flattened image** PyTorch has the elements channel by channel, everybody else pixel by
-//!   pixel: the columns of the next `weight` there, and whatever of a normalisation lies in between, are sorted.
-//! - **Two biases** of PyTorch's recurrent layers are one here, their sum. It goes back as `bias_ih_l0`, with
-//!   zeros for `bias_hh_l0`.
-//! - **A bias that is missing** (`bias=False`) is zero. Of Keras's arrays, which have no names, none may be missing.
-//! - **`num_batches_tracked`** counts for nothing, and goes back as 0.
-//! - **Epsilon and momentum** are settings of a layer, not tensors: PyTorch's epsilon of a normalisation is 1e-5
-//!   unless its code says otherwise, Keras's and ours 1e-3. Give a layer the one that its weights were learnt with:
-//!   `{ kind = "batch-norm", epsilon = 1e-5 }`.
+//! - **After a flattened image** PyTorch has the elements channel by channel, Keras and this crate pixel by
+//!   pixel. The columns of the next PyTorch `weight`, and the tensors of a normalisation in between, are
+//!   reordered.
+//! - **Two biases** of PyTorch's recurrent layers are one here, their sum. It is written as `bias_ih_l0`,
+//!   with zeros for `bias_hh_l0`.
+//! - **A bias that is missing** (`bias=False`) is zero. Keras's arrays have no names, so none of them may
+//!   be missing.
+//! - **`num_batches_tracked`** is ignored, and written as 0.
+//! - **Epsilon and momentum** are settings of a layer, not tensors. The default epsilon of a normalisation
+//!   is 1e-5 in PyTorch, 1e-3 in Keras and here. Give a layer the epsilon that its weights were trained
+//!   with: `{ kind = "batch-norm", epsilon = 1e-5 }`.
 
 use threadcount_kernels::Activation;
 
@@ -48,14 +51,13 @@ impl Framework {
     }
 }
 
-/// A layer in its place, as far as its layouts depend on it.
+/// Where a layer stands in a network, as far as its layouts depend on that.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// Shape of one sample that comes in.
+    /// Shape of one input sample.
     pub input: Shape,
-    /// The image whose elements the incoming vector holds, `[height, width, channels]`, where a flatten
-    /// above has made it of one and no dense layer has mixed it since. PyTorch has its elements channel by
-    /// channel.
+    /// The image whose elements the input vector holds, `[height, width, channels]`, if the vector comes
+    /// from a flatten with no dense layer in between. PyTorch has its elements channel by channel.
     pub image: Option<[usize; 3]>,
 }
 
@@ -66,7 +68,7 @@ pub struct Exchange {
     pub pytorch: Foreign,
     /// In Keras.
     pub keras: Foreign,
-    /// As [`Place::image`], of what goes out.
+    /// As [`Place::image`], for the layer's output.
     pub image: Option<[usize; 3]>,
 }
 
@@ -74,9 +76,9 @@ pub struct Exchange {
 #[derive(Clone, Debug, Default)]
 pub struct Foreign {
     /// The expressions that make it, in Python: one or more modules of `torch.nn` (as `nn`), or layers of
-    /// `keras.layers` (as `layers`). Tensors are of the first of them.
+    /// `keras.layers` (as `layers`). The tensors belong to the first of them.
     pub code: Vec<String>,
-    /// What the expressions need besides: a class, in Python. Empty for nothing.
+    /// The Python class that the expressions need besides. Empty if there is none.
     pub helper: &'static str,
     /// Its tensors, in the framework's order.
     pub tensors: Vec<ForeignTensor>,
@@ -85,7 +87,8 @@ pub struct Foreign {
 /// A tensor of another framework.
 #[derive(Clone, Debug)]
 pub struct ForeignTensor {
-    /// Its name in the module: `weight`. Keras's arrays have none in files; here it is for messages.
+    /// Its name in the module: `weight`. Keras's arrays have no names in files; theirs are used in messages
+    /// only.
     pub name: &'static str,
     /// What it holds.
     pub holds: Holds,
@@ -94,14 +97,14 @@ pub struct ForeignTensor {
 /// What a tensor of another framework holds.
 #[derive(Clone, Debug)]
 pub enum Holds {
-    /// The tensor of this name of ours.
+    /// Our tensor of this name.
     All(&'static str, View),
-    /// The same; where there is none, ours is zero: a bias that a layer need not have.
+    /// A bias, which may be missing: our tensor of this name is then zero.
     Bias(&'static str, View),
-    /// What is added to the tensor of this name of ours: the second of two biases. It goes out as zeros,
-    /// since ours is the sum.
+    /// The second of two biases, which is added to our tensor of this name. It is written as zeros, since
+    /// ours is the sum.
     Added(&'static str, View),
-    /// A whole number of shape `[]` that no prediction depends on. It goes out as 0.
+    /// A whole number of shape `[]` that no prediction depends on. It is written as 0.
     Counter,
 }
 
@@ -115,19 +118,19 @@ impl Holds {
     }
 }
 
-/// Where the elements of another framework's tensor lie in ours: the one at `[i, j, ...]` of `axes` is
-/// ours at `i * stride + j * stride + ...`.
+/// Where the elements of another framework's tensor lie in ours: the element at `[i, j, ...]` of `axes` is
+/// element `i * stride + j * stride + ...` of ours, each axis with its own stride.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// Sizes of the other tensor's axes, as its file has them.
     pub shape: Vec<usize>,
-    /// Sizes and strides in ours, outermost first; `shape` with axes split where the order within one
-    /// differs.
+    /// Sizes, and strides in our tensor, outermost first: `shape`, with an axis split where the order of
+    /// its elements differs.
     axes: Vec<(usize, usize)>,
 }
 
 impl View {
-    /// The same layout.
+    /// A view with the same layout in both.
     pub fn same(shape: &[usize]) -> Self {
         let mut stride = elements(shape);
         let axis = |&size: &usize| {
@@ -137,7 +140,7 @@ impl View {
         Self { shape: shape.to_vec(), axes: shape.iter().map(axis).collect() }
     }
 
-    /// The axes of this one in another order: `axes[0]` of this one is the other's first.
+    /// This view with its axes in another order: its axis `axes[0]` becomes the first.
     #[must_use]
     pub fn permuted(&self, axes: &[usize]) -> Self {
         Self {
@@ -146,7 +149,7 @@ impl View {
         }
     }
 
-    /// This one with the elements of an image, which its axis number `axis` is over, channel by channel.
+    /// This view with the elements of axis `axis`, which are those of an image, channel by channel.
     #[must_use]
     pub fn channels_first(mut self, axis: usize, image: Option<[usize; 3]>) -> Self {
         if let Some([height, width, channels]) = image {
@@ -161,7 +164,7 @@ impl View {
         self
     }
 
-    /// For each element of the other tensor, in its order, the number of ours.
+    /// For each element of the other tensor, in its order, the index of that element in ours.
     pub fn indices(&self) -> impl Iterator<Item = usize> {
         let mut at = vec![0; self.axes.len()];
         (0..elements(&self.shape)).map(move |_| {
@@ -179,7 +182,7 @@ impl View {
 }
 
 impl Exchange {
-    /// A layer without tensors, elementwise or over whole images, made by these expressions.
+    /// A layer without tensors (elementwise, or over whole images), made by these expressions.
     pub fn without_tensors(
         place: &Place,
         pytorch: impl Into<String>,
@@ -194,13 +197,13 @@ impl Exchange {
 }
 
 impl Foreign {
-    /// Expressions and tensors.
+    /// A layer with these expressions and tensors, without a helper.
     pub fn new(code: Vec<String>, tensors: Vec<ForeignTensor>) -> Self {
         Self { code, helper: "", tensors }
     }
 }
 
-/// A tensor that holds one of ours.
+/// A tensor that holds our tensor `ours`.
 pub fn all(name: &'static str, ours: &'static str, view: View) -> ForeignTensor {
     ForeignTensor { name, holds: Holds::All(ours, view) }
 }
@@ -232,7 +235,7 @@ pub fn pytorch_activation(activation: Activation) -> String {
     }
 }
 
-/// A module of PyTorch, and the activation behind it where it has one.
+/// A module of PyTorch, and after it the activation unless it is linear.
 pub fn with_activation(module: String, activation: Activation) -> Vec<String> {
     match activation {
         Activation::Linear => vec![module],
@@ -248,7 +251,7 @@ mod tests {
         view.indices().collect()
     }
 
-    /// By hand: the rows of a kernel `[4, 2]` behind an image of 1 x 2 pixels with two channels.
+    /// By hand: the rows of a kernel `[4, 2]` after an image of 1 x 2 pixels with two channels.
     #[test]
     fn a_kernel_behind_a_flattened_image_is_turned_and_sorted() {
         let view = View::same(&[4, 2]).permuted(&[1, 0]).channels_first(1, Some([1, 2, 2]));

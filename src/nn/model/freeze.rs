@@ -1,4 +1,4 @@
-//! Layers that keep what they have while others learn.
+//! Frozen layers: training does not change them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,19 +10,19 @@ use super::plan::{Plan, PlannedLayer};
 use crate::error::{Error, Result};
 use crate::names::{nearest, shortened};
 
-/// The layers of a network that training leaves as they are: their parameters, and their moving
-/// statistics, with which they normalise in training too (as Keras's `trainable = False`, as PyTorch's
-/// `eval()` of that layer). Dropout drops as ever. In files a number or a list of names: `freeze = 2`,
-/// `freeze = ["conv2d", "batch_normalization*"]`.
+/// The layers of a network that training does not change: neither their parameters nor their moving
+/// statistics, with which they normalise in training too (as with Keras's `trainable = False`, or PyTorch's
+/// `eval()` of that layer). Dropout still drops. In files this is a number or a list of names:
+/// `freeze = 2`, `freeze = ["conv2d", "batch_normalization*"]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Freeze {
-    /// The first so many layers that have parameters.
+    /// The first layers that have parameters, this many.
     First(usize),
-    /// The layers of these names, as [`PlannedLayer::name`] has them. A `*` at the end stands for any rest.
+    /// The layers with these names ([`PlannedLayer::name`]). A `*` at the end stands for any ending.
     Layers(Vec<String>),
 }
 
-/// No layer.
+/// Freezes no layer.
 impl Default for Freeze {
     fn default() -> Self {
         Self::Layers(Vec::new())
@@ -39,7 +39,7 @@ impl Freeze {
     }
 }
 
-/// `2`, or names with commas between them.
+/// `2`, or names separated by commas.
 impl FromStr for Freeze {
     type Err = Error;
 
@@ -60,7 +60,7 @@ impl fmt::Display for Freeze {
     }
 }
 
-/// Names with commas between them.
+/// Splits names that are separated by commas.
 pub(crate) fn names_of(text: &str) -> Vec<String> {
     text.split(',').map(|name| name.trim().to_owned()).collect()
 }
@@ -110,8 +110,8 @@ impl Plan {
     /// Freezes these layers, and lets all others learn.
     ///
     /// # Errors
-    /// [`Error::Setting`] if there is no such layer, with the nearest name; if it has nothing to freeze;
-    /// if nothing is left that learns.
+    /// [`Error::Setting`] if there is no such layer (the message names the nearest one), if it has nothing
+    /// to freeze, or if no layer is left that learns.
     pub fn freeze(&mut self, freeze: &Freeze) -> Result<()> {
         let refuse = |fault| Err(Error::Setting { name: "freeze", fault });
         let with_parameters: Vec<usize> =
@@ -133,10 +133,10 @@ impl Plan {
         Ok(())
     }
 
-    /// The layers that these names mean, of those that have parameters, in the network's order.
+    /// The indices of the layers with parameters that these names match, in the network's order.
     ///
     /// # Errors
-    /// [`Error::Setting`] of the setting `setting` if one of them means none.
+    /// [`Error::Setting`] of the setting `setting` if a name matches none.
     pub(crate) fn with_parameters(
         &self,
         setting: &'static str,

@@ -1,8 +1,7 @@
-//! What a layer is to a network: [`LayerKind`] is the one place through which anybody speaks to a
-//! layer, and a kind of one's own is as good as a built-in one. The built-in kinds are in `layers/`,
-//! one file each.
+//! The interface between layers and networks. All other code uses layers through [`LayerKind`] only, so a
+//! kind of your own works like a built-in one. The built-in kinds are in `layers/`, one file each.
 //!
-//! A layer holds no memory. Its [`LayerPlan`] says what it needs, and each pass hands it the slices.
+//! A layer holds no memory. Its [`LayerPlan`] says what it needs, and each pass gets the slices.
 
 use std::any::Any;
 use std::fmt;
@@ -20,7 +19,7 @@ use crate::data::Shape;
 use crate::error::{Error, Result};
 use crate::nn::laps::{Laps, Part};
 
-/// One layer of a network, of whatever kind, as a recipe writes it down. A copy costs nothing.
+/// One layer of a network, of any kind, as a recipe specifies it. A clone shares the kind and is cheap.
 #[derive(Clone)]
 pub struct Layer(Arc<dyn LayerKind>);
 
@@ -58,9 +57,9 @@ impl fmt::Debug for Layer {
 
 /// What every kind of layer can do.
 ///
-/// Five methods make a layer; the others have defaults that are right for one without parameters of
-/// its own. A layer whose gradients come by a matrix product, or that is worth a kernel shared with
-/// its neighbours, says so by overriding them.
+/// Four methods make a layer; the others have defaults that are right for one without parameters of its
+/// own. A layer whose gradients come from a matrix product, or that shares a kernel with its neighbours,
+/// overrides them.
 ///
 /// ```
 /// use threadcount::nn::{Backward, Buffers, Forward, LayerKind, LayerPlan, Shape};
@@ -108,18 +107,18 @@ pub trait LayerKind: fmt::Debug + Send + Sync + Any {
     /// Computes `y` from `x`.
     fn forward(&self, pass: Forward<'_>);
 
-    /// Computes the gradients of the parameters and of `x` from that of `y`; moves parameters that
-    /// are [`Params::Moving`].
+    /// Computes the gradients of the parameters and of `x` from that of `y`; updates parameters that are
+    /// [`Params::Moving`].
     fn backward(&self, pass: Backward<'_>);
 
-    /// The layer in plain loops, which tests and benchmarks compare with. `None`: it has none, and no
-    /// [`NaiveNetwork`](crate::oracle::NaiveNetwork) can be made with it.
+    /// The layer in plain loops, which tests and benchmarks compare with. With `None`, no
+    /// [`NaiveNetwork`](crate::oracle::NaiveNetwork) can be made of a network with it.
     fn twin(&self) -> Option<&dyn Twin> {
         None
     }
 
-    /// The layer and its tensors as other frameworks have them. `None`: none has it, and no network with it
-    /// can be exchanged with them.
+    /// The layer and its tensors in other frameworks. With `None`, the weights of a network with it can be
+    /// neither read from nor written for them.
     fn exchange(&self, _place: &exchange::Place) -> Option<exchange::Exchange> {
         None
     }
@@ -129,22 +128,22 @@ pub trait LayerKind: fmt::Debug + Send + Sync + Any {
         Activation::Linear
     }
 
-    /// Who does the optimizer's step.
+    /// Where the optimizer's step of its parameters is made.
     fn step_is(&self) -> StepIs {
         StepIs::Apart
     }
 
-    /// This layer and some of those behind it as one, where a kernel computes them together.
+    /// This layer and some of those after it as one, if a kernel computes them together.
     fn fuse(&self, _behind: &[Layer], _position: Position) -> Option<Fused> {
         None
     }
 
-    /// How threads had better share the gathering of a batch, if this is the layer that reads it.
+    /// How threads should share the gathering of a batch, if this is the layer that reads it.
     fn input_cut(&self) -> Cut {
         Cut::Rows
     }
 
-    /// Whether a batch of `rows` samples of shape `input` is so much work that a team does it sooner
+    /// Whether a batch of `rows` samples of shape `input` is so much work that a team finishes it sooner
     /// than its leader alone.
     fn is_worth_sharing(&self, _team: &Team, _rows: usize, _input: Shape) -> bool {
         false
@@ -160,8 +159,8 @@ pub trait LayerKind: fmt::Debug + Send + Sync + Any {
         self.names().1
     }
 
-    /// The kernels that a training step runs for it, with these layers behind it; for benchmarks and
-    /// for counting operations.
+    /// The kernels that a training step runs for it if these layers follow; for benchmarks and for counting
+    /// operations.
     fn kernels(&self, _site: &Site, _behind: &[Layer]) -> Vec<KernelCall> {
         Vec::new()
     }
@@ -178,9 +177,9 @@ pub trait LayerKind: fmt::Debug + Send + Sync + Any {
     }
 }
 
-/// A layer in plain loops on one thread. It gets the slices that its layer would get, but as part of
-/// no network that fuses anything: `dy` is always the gradient of the output, `below` is linear, and
-/// parameters are fixed. It never asks for the team.
+/// A layer in plain loops on one thread. It gets the slices that its layer would get in a network that
+/// fuses nothing: `dy` is always the gradient with respect to the output, `below` is linear, and parameters
+/// are fixed. It never uses the team.
 pub trait Twin {
     /// Computes `y` from `x`.
     fn naive_forward(&self, pass: Forward<'_>);
@@ -192,23 +191,22 @@ pub trait Twin {
 /// Several layers that one kernel computes.
 #[derive(Clone, Debug)]
 pub struct Fused {
-    /// What computes them.
+    /// The layer that computes them.
     pub layer: Layer,
-    /// How many they are.
+    /// How many layers it stands for.
     pub count: usize,
-    /// The one among them whose dropout masks are drawn.
+    /// The index among them of the layer whose dropout masks are drawn.
     pub masked: usize,
 }
 
-/// Something about a layer that can be changed in a network that is there already.
+/// A setting of a layer that can be changed in an existing network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LayerOption {
     /// The share of elements that dropout drops.
     DropoutRate(f32),
-    /// The activation, of a layer that has one other than linear. The tanh of recurrent layers is part
-    /// of what they are.
+    /// The activation of a layer whose activation is not linear. The tanh of recurrent layers is fixed.
     HiddenActivation(Activation),
-    /// The classes of the samples, of a layer that has an output for each.
+    /// The number of classes, for a layer that has an output for each.
     Classes(usize),
 }
 
@@ -254,23 +252,24 @@ pub struct Backward<'a> {
     pub kept: &'a mut [f32],
     /// As forward left it.
     pub winners: &'a [u8],
-    /// `[n, output]`: the gradient of the loss by `y`. A layer whose buffers are
-    /// [`Buffers::GradientInPlace`] turns it into that by `x`; any other may overwrite it.
+    /// `[n, output]`: the gradient of the loss with respect to `y`. A layer whose buffers are
+    /// [`Buffers::GradientInPlace`] turns it into the gradient with respect to `x`; any other may overwrite
+    /// it.
     pub dy: &'a mut [f32],
-    /// Whether the layer above has already taken `dy` through [`LayerKind::activation`].
+    /// Whether the layer above has already multiplied `dy` by the derivative of [`LayerKind::activation`].
     pub dy_is: Gradient,
-    /// `[n, input]`, overwritten; `None` for layers that work in place, and where nothing below has
+    /// `[n, input]`, overwritten; `None` for layers that work in place, and if no layer below has
     /// parameters (but see [`InputGradient::Always`]).
     pub dx: Option<&'a mut [f32]>,
-    /// The derivative (in terms of `x`) that `dx` must be multiplied with. Never anything but
-    /// linear for a layer whose plan does not say [`InputGradient::TimesDerivative`].
+    /// The activation by whose derivative (in terms of `x`) `dx` must be multiplied. Always linear unless
+    /// the layer's plan says [`InputGradient::TimesDerivative`].
     pub below: Activation,
-    /// To be told when the gradient by the input is done.
+    /// To be told when `dx` is done.
     pub laps: UnitLaps<'a>,
 }
 
 impl Backward<'_> {
-    /// `dy` taken through the derivative of the layer's activation.
+    /// `dy` multiplied by the derivative of the layer's activation.
     pub fn dz(&mut self, activation: Activation) -> &mut [f32] {
         if self.dy_is == Gradient::OfOutput {
             threadcount_kernels::activation::backward(self.team, activation, self.y, self.dy);
@@ -279,18 +278,18 @@ impl Backward<'_> {
     }
 }
 
-/// The network's stop-watch, if it carries one, in the hands of one layer.
+/// The network's timer, if it has one, for one layer.
 pub struct UnitLaps<'a> {
     pub(crate) laps: Option<&'a mut Laps>,
-    /// Number of the layer.
+    /// Index of the layer.
     pub(crate) unit: usize,
 }
 
 impl UnitLaps<'_> {
-    /// Nobody measures.
+    /// No timer.
     pub(crate) const NONE: Self = Self { laps: None, unit: 0 };
 
-    /// The gradient by the input is done, those by the parameters come.
+    /// The input gradient is done, the gradients of the parameters follow.
     pub fn input_done(&mut self) {
         if let Some(laps) = &mut self.laps {
             laps.end(Part::BackwardInput(self.unit));
@@ -301,13 +300,13 @@ impl UnitLaps<'_> {
 /// A layer's parameters in a backward pass.
 #[derive(Debug)]
 pub enum Params<'a> {
-    /// To be read.
+    /// Only read.
     Fixed(&'a [f32]),
-    /// To be read, of a layer that does not learn: its gradients need not be computed, and whatever
-    /// [`Backward::grads`] holds afterwards is not looked at.
+    /// Only read, of a frozen layer: its gradients need not be computed, and what [`Backward::grads`] holds
+    /// afterwards is ignored.
     Frozen(&'a [f32]),
-    /// To be moved by their gradients, once nothing else needs the old ones. Only for layers whose
-    /// step is [`StepIs::PartOfBackward`].
+    /// To be updated by their gradients, once nothing else needs the old values. Only for layers whose step
+    /// is [`StepIs::PartOfBackward`].
     Moving(Moving<'a>),
 }
 
@@ -322,25 +321,25 @@ impl Deref for Params<'_> {
     }
 }
 
-/// Who does the optimizer's step for a layer's parameters.
+/// Where the optimizer's step of a layer's parameters is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepIs {
-    /// A sweep over them when all gradients are there.
+    /// In a sweep over the parameters, after all gradients.
     Apart,
-    /// The layer itself, while gradients are still in the caches.
+    /// In the layer's backward pass, while the gradients are still in the caches.
     PartOfBackward,
 }
 
-/// What a layer's `dy` is the gradient by.
+/// What a layer's `dy` is the gradient with respect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gradient {
-    /// By the layer's output.
+    /// The layer's output.
     OfOutput,
-    /// By what its activation is applied to.
+    /// The input of its activation.
     OfPreActivation,
 }
 
-/// Whether a pass trains or only looks.
+/// Whether a pass trains or evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Dropout drops, normalisation uses the batch and updates its moving statistics.
@@ -350,8 +349,8 @@ pub enum Mode {
         /// Position in the epoch of the batch's first sample.
         first_sample: u64,
     },
-    /// Dropout is off and normalisation uses its moving statistics. So does a frozen layer with moving
-    /// statistics in training, and backward then has this mode too.
+    /// Dropout is off and normalisation uses its moving statistics. A frozen layer with moving statistics
+    /// has this mode in training too, forward and backward.
     Evaluate,
 }
 
@@ -381,14 +380,14 @@ impl LayerPlan {
     }
 }
 
-/// A tensor that a layer asks for.
+/// A tensor that a layer needs.
 #[derive(Clone, Debug)]
 pub struct TensorPlan {
     /// Its name within the layer, as `kernel`.
     pub name: &'static str,
     /// Sizes of its axes, row-major.
     pub shape: Vec<usize>,
-    /// What it is before the first step.
+    /// Its values before the first step.
     pub initializer: Initializer,
 }
 
@@ -404,9 +403,9 @@ impl TensorPlan {
 pub struct Kept {
     /// Floats per sample of the batch.
     pub per_sample: usize,
-    /// Floats per batch, behind those of the samples.
+    /// Floats per batch, after those of the samples.
     pub per_batch: usize,
-    /// Bytes per sample that name the winners of max-pooling.
+    /// Bytes per sample for the positions of the winners of max-pooling.
     pub winners: usize,
 }
 
@@ -433,20 +432,19 @@ pub enum Buffers {
 pub enum InputGradient {
     /// Only if it is asked for.
     Optional,
-    /// Only if it is asked for, and then it can be multiplied with the derivative of the
-    /// activation that made `x` while it is still in registers.
+    /// Only if it is asked for. It can then be multiplied by the derivative of the activation that made `x`
+    /// while it is still in registers.
     TimesDerivative,
     /// Together with the gradients of the parameters, wanted or not.
     Always,
 }
 
-/// An error about a layer that was asked for.
+/// An error about a layer that cannot be made.
 pub(super) fn refuse<T>(what: impl Into<String>) -> Result<T> {
     Err(Error::Usage(what.into()))
 }
 
-/// Refuses a slope with which the sign of an output no longer tells the sign of the input, which
-/// backward relies on.
+/// Refuses a slope with which the sign of an output is not that of the input. Backward relies on that.
 pub(super) fn check_activation(activation: Activation) -> Result<()> {
     match activation {
         Activation::LeakyRelu { slope } if !(slope >= 0.0 && slope.is_finite()) => {

@@ -1,5 +1,5 @@
-//! What a network is: its layers, and the numbers that they have learnt. Nothing here depends on a
-//! batch or on how it is trained.
+//! What a network is: its layers and their parameters. Nothing here depends on a batch or on how the
+//! network is trained.
 
 pub mod exchange;
 mod freeze;
@@ -45,15 +45,15 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Usage`](crate::Error::Usage) if the layers do not fit each other;
-    /// [`Error::Failed`](crate::Error::Failed) if the memory cannot be had.
+    /// [`Error::Memory`](crate::Error::Memory) if the memory cannot be had.
     pub fn new(input: Shape, layers: &[Layer], seed: u64) -> Result<Self> {
         Self::of(Plan::new(input, layers)?, seed)
     }
 
-    /// The same of layers that are planned already.
+    /// As [`Self::new`], with layers that are already planned.
     ///
     /// # Errors
-    /// [`Error::Failed`](crate::Error::Failed) if the memory cannot be had.
+    /// [`Error::Memory`](crate::Error::Memory) if the memory cannot be had.
     pub fn of(plan: Plan, seed: u64) -> Result<Self> {
         let mut params = Buffer::zeroed(plan.trainable_count())?;
         let mut state = Buffer::zeroed(plan.non_trainable_count())?;
@@ -73,7 +73,7 @@ impl Model {
         &self.params
     }
 
-    /// The same, to be changed.
+    /// All parameters, mutable.
     pub fn params_mut(&mut self) -> &mut [f32] {
         &mut self.params
     }
@@ -83,12 +83,12 @@ impl Model {
         &self.state
     }
 
-    /// The same, to be changed.
+    /// All moving statistics, mutable.
     pub fn state_mut(&mut self) -> &mut [f32] {
         &mut self.state
     }
 
-    /// The plan's layers that are executed as one, from number `first` on.
+    /// The plan's layers that are executed as one, from index `first` on.
     pub fn unit(&self, first: usize) -> Option<&[PlannedLayer]> {
         let unit = self.program.iter().find(|unit| unit.layers.start == first)?;
         Some(&self.plan.layers()[unit.layers.clone()])
@@ -99,7 +99,7 @@ impl Model {
         self.plan.tensors(&self.params, &self.state)
     }
 
-    /// The same in the same order, to be filled with what was saved.
+    /// The same tensors in the same order, to be filled with what was saved.
     pub fn tensors_mut(&mut self) -> Vec<TensorMut<'_>> {
         let mut tensors = named_mut("", self.plan.params(), &mut self.params);
         tensors.extend(named_mut("", self.plan.state(), &mut self.state));
@@ -107,7 +107,7 @@ impl Model {
     }
 }
 
-/// Fills every tensor from its own stream.
+/// Fills every tensor from its own stream of random numbers.
 fn fill(tensors: &[Tensor], key: Key, data: &mut [f32]) {
     for (index, tensor) in tensors.iter().enumerate() {
         tensor.initializer.fill(key.with(index as u64), &mut data[tensor.range.clone()]);

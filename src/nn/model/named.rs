@@ -7,15 +7,15 @@ use super::plan::{Plan, Tensor};
 pub enum Saved {
     /// What predicting needs: parameters and moving statistics.
     Model,
-    /// What going on with training needs besides the model: the optimizer's buffers. Together with
-    /// [`optimizer_steps`](crate::nn::Network::optimizer_steps) that is the whole state.
+    /// What resuming training needs besides the model: the optimizer's buffers. The model, these buffers
+    /// and [`optimizer_steps`](crate::nn::Network::optimizer_steps) are the whole state.
     Optimizer,
 }
 
 /// A named tensor to be written to a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TensorRef<'a> {
-    /// `conv2d_1/kernel`, `batch_normalization/moving_mean`; of an optimizer `adam/m/dense/bias`.
+    /// `conv2d_1/kernel`, `batch_normalization/moving_mean`; for an optimizer `adam/m/dense/bias`.
     pub name: String,
     /// Sizes of its axes, row-major.
     pub shape: &'a [usize],
@@ -57,7 +57,7 @@ impl Plan {
     }
 }
 
-/// Named slices, to be changed. Tensors lie one behind the other, without gaps.
+/// Named slices, mutable. The tensors are adjacent, without gaps.
 pub(crate) fn named_mut<'a>(
     prefix: &str,
     tensors: &'a [Tensor],

@@ -1,5 +1,5 @@
-//! What a list of layers amounts to, before any memory is taken: the shapes between the layers,
-//! and every tensor with its name and its place in the flat buffers.
+//! The plan of a list of layers, made before any memory is allocated: the shapes between the layers, and
+//! every tensor with its name and its place in the flat buffers.
 
 use std::ops::Range;
 
@@ -21,28 +21,28 @@ pub struct Tensor {
     /// Its elements in the flat buffer.
     pub range: Range<usize>,
     pub(crate) initializer: Initializer,
-    /// Whether it is of a layer that does not learn.
+    /// Whether it belongs to a frozen layer.
     pub(crate) frozen: bool,
 }
 
 impl Tensor {
-    /// Whether weight decay is for it: for matrices and kernels, not for biases and scales, and not for
-    /// what does not learn.
+    /// Whether weight decay applies to it: to matrices and kernels, but not to biases, scales and frozen
+    /// layers.
     pub fn decays(&self) -> bool {
         self.shape.len() > 1 && !self.frozen
     }
 }
 
-/// One layer in its place in a network.
+/// One layer, with its place in a network.
 #[derive(Clone, Debug)]
 pub struct PlannedLayer {
-    /// The layer as it was asked for.
+    /// The layer as it was specified.
     pub layer: Layer,
-    /// Unique in the network: Keras's stem, numbered from the second of a kind on.
+    /// Unique in the network: Keras's stem, with a number from the second layer of a kind on.
     pub name: String,
-    /// Shape of one sample that comes in.
+    /// Shape of one input sample.
     pub input: Shape,
-    /// Shape of one sample that goes out.
+    /// Shape of one output sample.
     pub output: Shape,
     /// Its parameters in the flat buffer.
     pub params: Range<usize>,
@@ -80,7 +80,7 @@ impl Plan {
     /// Follows the shapes from `input` through `layers`.
     ///
     /// # Errors
-    /// [`Error::Usage`] naming the layer that does not fit, or sizes beyond all memory.
+    /// [`Error::Usage`] that names the layer that does not fit, or that is larger than any memory.
     pub fn new(input: Shape, layers: &[Layer]) -> Result<Self> {
         if input.is_empty() {
             return Err(Error::Usage(format!("samples of shape {input} have no elements")));
@@ -127,12 +127,12 @@ impl Plan {
         Ok(())
     }
 
-    /// Shape of one sample that comes in.
+    /// Shape of one input sample.
     pub fn input(&self) -> Shape {
         self.input
     }
 
-    /// Shape of one sample that goes out.
+    /// Shape of one output sample.
     pub fn output(&self) -> Shape {
         self.layers.last().map_or(self.input, |layer| layer.output)
     }
@@ -142,7 +142,7 @@ impl Plan {
         &self.layers
     }
 
-    /// Marks these layers, by their numbers, as frozen, and all others as learning.
+    /// Marks the layers with these indices as frozen, and all others as learning.
     pub(super) fn mark_frozen(&mut self, layers: &[usize]) {
         for (index, layer) in self.layers.iter_mut().enumerate() {
             layer.frozen = layers.contains(&index);
@@ -154,13 +154,13 @@ impl Plan {
         }
     }
 
-    /// The parameters of all layers that are not frozen, in the flat buffer; neighbours as one range.
+    /// The parameters in the flat buffer of all layers that are not frozen; adjacent ranges are joined.
     pub fn learning(&self) -> Vec<Range<usize>> {
         let layers = self.layers.iter().filter(|layer| !layer.frozen);
         joined(layers.map(|layer| layer.params.clone()))
     }
 
-    /// Whether the gradient by the input of layer number `index` is needed in training.
+    /// Whether training needs the input gradient of layer `index`.
     pub fn position(&self, index: usize) -> Position {
         let learns = |below: &PlannedLayer| !below.params.is_empty() && !below.frozen;
         match !self.layers[..index].iter().any(learns) {
@@ -169,13 +169,13 @@ impl Plan {
         }
     }
 
-    /// How threads had better share the gathering of a batch: as the first layer that reads it shares it.
+    /// How threads should share the gathering of a batch: as the first layer that reads it asks for.
     pub fn input_cut(&self) -> Cut {
         let first = self.layers.iter().find(|layer| layer.buffers != Buffers::Reshape);
         first.map_or(Cut::Rows, |planned| planned.layer.input_cut())
     }
 
-    /// The kernels that a training step with `batch` samples runs for layer number `index`.
+    /// The kernels that a training step with `batch` samples runs for layer `index`.
     pub fn kernels(&self, index: usize, batch: usize) -> Vec<KernelCall> {
         let PlannedLayer { layer, input, output, .. } = &self.layers[index];
         let behind: Vec<Layer> = self.layers[index + 1..].iter().map(|l| l.layer.clone()).collect();
@@ -222,7 +222,7 @@ impl Plan {
     }
 }
 
-/// Ranges that are not empty, in order; neighbours as one.
+/// The ranges that are not empty, in order; adjacent ones are joined.
 pub(crate) fn joined(all: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     for range in all.filter(|range| !range.is_empty()) {
@@ -234,8 +234,8 @@ pub(crate) fn joined(all: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize
     ranges
 }
 
-/// Places `plans` behind the tensors there are. `None` if the end overflows. Half of `usize` is
-/// the limit, so that parameters and state can be added up.
+/// Places `plans` after the existing tensors. `None` if the end overflows. Half of `usize` is the limit, so
+/// that parameters and state can be added up.
 fn append(tensors: &mut Vec<Tensor>, layer: &str, plans: Vec<TensorPlan>) -> Option<Range<usize>> {
     let start = tensors.last().map_or(0, |tensor| tensor.range.end);
     let mut end = start;

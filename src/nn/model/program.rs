@@ -1,5 +1,5 @@
-//! What is executed for a plan: its layers, or several of them at once where one kernel computes
-//! them together. A plan is what the user sees; nobody but the network sees this.
+//! What is executed for a plan: its layers, or several of them as one if a kernel computes them together.
+//! Users see the plan; only networks see the program.
 
 use std::ops::Range;
 
@@ -7,18 +7,18 @@ use super::layer::{Buffers, Fused, InputGradient, Kept, Layer};
 use super::plan::{Plan, PlannedLayer};
 use crate::data::Shape;
 
-/// One thing to do: a layer, or layers as one.
+/// What is executed as one: a layer, or several.
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
-    /// What it does.
+    /// The layer that is executed.
     pub(crate) layer: Layer,
-    /// The layer whose dropout masks are drawn.
+    /// The index in the plan of the layer whose dropout masks are drawn.
     pub(crate) masked_layer: usize,
-    /// The layers of the plan.
+    /// The plan's layers that it stands for.
     pub(crate) layers: Range<usize>,
-    /// Shape of one sample that comes in.
+    /// Shape of one input sample.
     pub(crate) input: Shape,
-    /// Shape of one sample that goes out.
+    /// Shape of one output sample.
     pub(crate) output: Shape,
     /// Parameters in the flat buffer.
     pub(crate) params: Range<usize>,
@@ -63,12 +63,12 @@ pub(crate) fn program(plan: &Plan) -> Vec<Unit> {
     units
 }
 
-/// The layers from `index` on as one, if a kernel computes them so.
+/// The layers from `index` on as one, if a kernel computes them together.
 fn fused(plan: &Plan, layers: &[Layer], index: usize) -> Option<Unit> {
     let (layer, behind) = layers[index..].split_first()?;
     let Fused { layer, count, masked } = layer.fuse(behind, plan.position(index))?;
     let first = &plan.layers()[index];
-    // The plan was made layer by layer, so this one has no error.
+    // Each of these layers is planned already, so this has no error.
     let planned = layer.plan(first.input).ok()?;
     Some(Unit {
         layer,

@@ -8,36 +8,36 @@ use threadcount_kernels::{Activation, Geometry, Padding};
 
 use crate::data::Shape;
 
-/// A layer in its place in a network, as far as its work depends on it.
+/// Where a layer stands in a network, as far as its work depends on that.
 #[derive(Clone, Copy, Debug)]
 pub struct Site {
-    /// Shape of one sample that comes in.
+    /// Shape of one input sample.
     pub input: Shape,
-    /// Shape of one sample that goes out.
+    /// Shape of one output sample.
     pub output: Shape,
     /// Samples of a batch.
     pub batch: usize,
-    /// Whether the gradient by the input is needed.
+    /// Whether the input gradient is needed.
     pub position: Position,
 }
 
-/// Whether a layer's gradient by its input is needed in training.
+/// Whether training needs a layer's input gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// Nothing below has parameters: that gradient is never computed.
+    /// It does not: no layer below it learns.
     First,
-    /// It is.
+    /// It does.
     Inner,
 }
 
-/// Something that kernels do for a layer in a training step.
+/// What kernels do for a layer in a training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum KernelCall {
-    /// The products of a matrix of weights, so many times.
+    /// The products with a matrix of weights.
     Products {
         /// The matrix.
         weights: WeightMatrix,
-        /// How often: once for each step of a sequence.
+        /// How often they are computed: once for each step of a sequence.
         times: usize,
     },
     /// A convolution.
@@ -48,17 +48,17 @@ pub enum KernelCall {
     Layer,
 }
 
-/// A matrix of weights `[inputs, outputs]` that `batch` rows pass in a training step: a dense
-/// layer, or one of the two matrices of a recurrent layer.
+/// A matrix of weights `[inputs, outputs]` that `batch` rows are multiplied by in a training step: that of
+/// a dense layer, or one of the two of a recurrent layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WeightMatrix {
     /// Rows of the matrix.
     pub inputs: usize,
     /// Columns of the matrix.
     pub outputs: usize,
-    /// Rows that pass it at once.
+    /// Rows that are multiplied by it at once.
     pub batch: usize,
-    /// Whether the gradient by the rows is needed.
+    /// Whether the gradient with respect to the rows is needed.
     pub position: Position,
 }
 
@@ -73,22 +73,22 @@ pub struct ConvolutionSize {
     pub filters: usize,
     /// Images.
     pub batch: usize,
-    /// Whether the gradient by the images is needed.
+    /// Whether the gradient with respect to the images is needed.
     pub position: Position,
     /// What follows it.
     pub next: Next,
 }
 
-/// What follows a convolution, as far as there is a kernel that does both at once.
+/// What follows a convolution, as far as a kernel can do both at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Next {
     /// A max-pool of 2x2.
     MaxPool,
     /// Dropout at this rate, then a max-pool of 2x2.
     DropoutMaxPool(f32),
-    /// Batch normalisation. A pool behind it waits for the statistics of the whole batch.
+    /// Batch normalisation. A pool after it must wait for the statistics of the whole batch.
     BatchNorm,
-    /// Anything else: it goes through the map in memory.
+    /// Anything else: it reads the convolution's output from memory.
     Other,
 }
 
@@ -102,16 +102,16 @@ impl Next {
     }
 }
 
-/// Operations of the products for one sample, a multiplication and an addition each counted. Only
-/// products count, of dense, convolutional (every tap, in the padding too) and recurrent layers; what
-/// is done to each element once is left out, and so is the gradient by the images, which nobody needs.
+/// Operations of the products for one sample; a multiply-add counts as two. Only products count, those of
+/// dense, convolutional (every tap, in the padding too) and recurrent layers. Elementwise work is left out,
+/// and so is the gradient with respect to the images, which no step needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Flops {
     /// From input to output.
     pub forward: f64,
-    /// The gradient by the weights.
+    /// The weight gradient.
     pub by_weights: f64,
-    /// The gradient by the input; of a recurrent layer, also that by its earlier states.
+    /// The input gradient; for a recurrent layer, also the gradient with respect to its earlier states.
     pub by_input: f64,
 }
 
@@ -142,7 +142,7 @@ impl KernelCall {
 }
 
 impl ConvolutionSize {
-    /// Those of one pass. Every tap counts, in the padding too.
+    /// Multiply-adds of one pass. Every tap counts, in the padding too.
     pub fn multiply_adds(&self) -> usize {
         self.batch * self.geometry.out_pixels() * self.geometry.window_len() * self.filters
     }
@@ -161,17 +161,18 @@ impl Sum for Flops {
 /// Bytes that elementwise work moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Traffic {
-    /// Read and written, each buffer once in each direction unless it is read again.
+    /// Bytes read and written: each buffer once in each direction, and once more for each time it is read
+    /// again.
     pub bytes: f64,
-    /// Of the buffers themselves: what is changed in place is read and written, but there once.
+    /// Size of the buffers: what is changed in place is read and written, but counts once here.
     pub buffers: f64,
 }
 
 impl Traffic {
-    /// Bytes of a number.
+    /// Bytes of a float.
     pub const FLOAT: f64 = 4.0;
 
-    /// Floats that are read or written in that many buffers.
+    /// `moved` floats that are read or written, in buffers of `held` floats.
     pub fn floats(moved: usize, held: usize) -> Self {
         Self { bytes: Self::FLOAT * moved as f64, buffers: Self::FLOAT * held as f64 }
     }
@@ -196,7 +197,7 @@ impl Sum for Traffic {
     }
 }
 
-/// Of so many samples.
+/// The traffic of that many samples.
 impl Mul<f64> for Traffic {
     type Output = Self;
 

@@ -1,12 +1,12 @@
-//! Which layer's data lies where, for a given batch. Sizes saturate: what is too large for `usize`
-//! is refused when the memory is asked for.
+//! Where each layer's data lies in the buffers, for a given batch size. Sizes saturate: what is too large
+//! for `usize` is refused when the memory is allocated.
 
 use threadcount_kernels::Activation;
 
 use crate::nn::buffer::lines;
 use crate::nn::model::{Buffers, Gradient, InputGradient, Unit};
 
-/// The places of all layers' data, and the sizes of the buffers that hold them.
+/// The positions of all layers' data, and the sizes of the buffers that hold them.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     pub(crate) steps: Vec<Step>,
@@ -16,13 +16,13 @@ pub(crate) struct Layout {
     pub(crate) arena: usize,
     /// Floats that layers keep from forward to backward.
     pub(crate) kept: usize,
-    /// Bytes that name the winners of max-pooling.
+    /// Bytes for the positions of the winners of max-pooling.
     pub(crate) winners: usize,
     /// Floats of the largest gradient between two layers.
     pub(crate) gradient: usize,
 }
 
-/// One layer's places.
+/// The positions of one layer's data.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     /// Where its input begins in the arena; `None` for the batch itself.
@@ -35,23 +35,23 @@ pub(crate) struct Step {
     pub(crate) winners: usize,
     pub(crate) dx: InputBuffer,
     pub(crate) dy_is: Gradient,
-    /// What the layer multiplies its `dx` with, so that the layer below need not.
+    /// The activation by whose derivative the layer multiplies its `dx`, so that the layer below need not.
     pub(crate) below: Activation,
 }
 
-/// Where the gradient by a layer's input goes.
+/// Where a layer's input gradient goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InputBuffer {
-    /// Nowhere: nobody needs it.
+    /// Nowhere: it is not needed.
     None,
-    /// It stays where the gradient by the output is.
+    /// Into the buffer that holds the gradient of the output.
     InPlace,
     /// Into the other buffer.
     Other,
 }
 
 impl Layout {
-    /// Lays the layers out one behind the other, each beginning on a cache line.
+    /// Lays out the data of one layer after another, each starting on a cache line.
     pub(crate) fn new(layers: &[Unit], max_batch: usize) -> Self {
         let first_trainable =
             layers.iter().position(|l| !l.params.is_empty() && !l.frozen).unwrap_or(0);
@@ -69,7 +69,7 @@ impl Layout {
                 gradient = gradient.max(layer.input.len());
             }
             let dy_is = match layer.layer.activation() {
-                // Nothing to take it through.
+                // There is no derivative to multiply by.
                 Activation::Linear => Gradient::OfPreActivation,
                 _ => Gradient::OfOutput,
             };
@@ -104,8 +104,8 @@ fn input_buffer(layer: &Unit, wanted: bool) -> InputBuffer {
     }
 }
 
-/// Lets layer `index` take its `dx` through the activation of the layer below, if it can, and
-/// tells that layer so. Only reshapes may lie between the two.
+/// Lets layer `index` multiply its `dx` by the derivative of the layer below, if it can, and records that
+/// in that layer's step. Returns the activation. Only reshapes may lie between the two layers.
 fn fuse(layers: &[Unit], steps: &mut [Step], first_trainable: usize, index: usize) -> Activation {
     if layers[index].input_gradient != InputGradient::TimesDerivative {
         return Activation::Linear;

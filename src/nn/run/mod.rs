@@ -1,5 +1,5 @@
-//! What running a model takes: memory for a batch on its way from input to output, and
-//! [`Predictor`], which runs it and learns nothing.
+//! Running a model: the memory for the forward pass of a batch, and [`Predictor`], which makes predictions
+//! only.
 
 mod layout;
 mod predictor;

@@ -10,7 +10,7 @@ use crate::nn::loss::{BatchResult, Loss};
 use crate::nn::model::Model;
 use crate::nn::objective::Objective;
 
-/// A model with the memory for a batch, which predicts and learns nothing.
+/// A model with the memory for a batch, for predictions only.
 #[derive(Clone, Debug)]
 pub struct Predictor {
     model: Model,
@@ -20,12 +20,12 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// For batches of up to `max_batch` samples. The loss that the model was trained with says what
-    /// its outputs mean; losses include what else its training made small.
+    /// For batches of up to `max_batch` samples. The loss that the model was trained with says what its
+    /// outputs mean; evaluated losses include the penalty of its training.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the model does not end in what the loss works on; [`Error::Memory`] if the
-    /// memory cannot be had.
+    /// [`Error::Usage`] if the loss does not work on the model's outputs; [`Error::Setting`] for an objective
+    /// that is out of range; [`Error::Memory`] if the memory cannot be had.
     pub fn new(model: Model, objective: impl Into<Objective>, max_batch: usize) -> Result<Self> {
         let objective = objective.into();
         let loss = objective.loss;
@@ -41,14 +41,14 @@ impl Predictor {
         &self.model
     }
 
-    /// What the model was trained with.
+    /// The loss that the model was trained with.
     pub fn loss(&self) -> Loss {
         self.objective.loss
     }
 
-    /// What the network makes of a batch: `predictions` is `[n, outputs]` and receives the
-    /// probabilities of the classes (of class 1, for binary cross-entropy), or the plain outputs
-    /// for squared errors.
+    /// The network's predictions for a batch: `predictions` is `[n, outputs]` and receives the
+    /// probabilities of the classes (of class 1, for binary cross-entropy), or the plain outputs for
+    /// squared errors.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the batch, or the predictions, do not fit.
@@ -56,8 +56,8 @@ impl Predictor {
         predict(team, &mut self.model, &mut self.workspace, self.objective.loss, x, predictions)
     }
 
-    /// The class of each sample of a batch, `[n]`; none where its outputs name none, being NaN or a
-    /// number that is no class's.
+    /// The class of each sample of a batch, `[n]`; `None` if an output is NaN, or a number that is not a
+    /// class.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the batch, or the classes, do not fit.
@@ -65,7 +65,7 @@ impl Predictor {
         classify(team, &mut self.model, &mut self.workspace, self.objective.loss, x, classes)
     }
 
-    /// Loss and hits of a batch.
+    /// Loss and correct predictions of a batch.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if the batch, or its targets, do not fit.
@@ -91,9 +91,9 @@ impl Predictor {
 #[derive(Clone, Debug)]
 struct Judge {
     losses: Buffer,
-    /// Classes as numbers.
+    /// Classes as target values.
     targets: Buffer,
-    /// Of the loss by the outputs, which comes with it.
+    /// The gradient of the loss with respect to the outputs, which the kernels compute with the loss.
     gradient: Buffer,
 }
 
@@ -122,7 +122,7 @@ impl Judge {
     }
 }
 
-/// As [`Predictor::predict`], for whoever has the parts.
+/// As [`Predictor::predict`], with its parts as arguments.
 pub(crate) fn predict(
     team: &Team,
     model: &mut Model,
@@ -144,7 +144,7 @@ pub(crate) fn predict(
     Ok(())
 }
 
-/// As [`Predictor::classify`], for whoever has the parts.
+/// As [`Predictor::classify`], with its parts as arguments.
 pub(crate) fn classify(
     team: &Team,
     model: &mut Model,

@@ -1,4 +1,4 @@
-//! What a run of a network needs: memory for a batch on its way from input to output.
+//! What running a network needs: memory for the forward pass of a batch.
 
 use threadcount_kernels::Team;
 
@@ -9,8 +9,8 @@ use crate::nn::laps::{Laps, Part};
 use crate::nn::model::{Buffers, Forward, Mode, Model, Unit};
 use crate::random::{Key, Purpose};
 
-/// Where in its run a training batch stands: with the seed and the layer, all that dropout masks
-/// depend on.
+/// The position of a batch in a training run. Dropout masks depend on it, on the seed and on the layer
+/// only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchKey {
     /// The epoch.
@@ -38,7 +38,7 @@ impl Workspace {
             return Err(Error::Usage("a batch needs at least one sample".into()));
         }
         let layout = Layout::new(&model.program, max_batch);
-        // The memory of bytes goes the same fallible way as the floats'.
+        // `vec!` aborts when memory runs out, so a buffer of that size is tried first.
         Buffer::zeroed(layout.winners.div_ceil(size_of::<f32>()))?;
         Ok(Self {
             max_batch,
@@ -49,7 +49,7 @@ impl Workspace {
         })
     }
 
-    /// From `x` (`[n, input]`) to [`Self::outputs`]: in training under `key`, else evaluating.
+    /// From `x` (`[n, input]`) to [`Self::outputs`]: training if there is a `key`, else evaluating.
     pub(crate) fn forward(
         &mut self,
         team: &Team,
@@ -79,7 +79,7 @@ impl Workspace {
         }
     }
 
-    /// The last layer's outputs for a batch of `n`, of `width` each.
+    /// The last layer's outputs for a batch, `[n, width]`.
     pub(crate) fn outputs(&self, n: usize, width: usize) -> &[f32] {
         let at = self.layout.steps.last().and_then(|step| step.y).unwrap_or(0);
         &self.arena[at..][..n * width]
@@ -103,8 +103,8 @@ impl Workspace {
     }
 }
 
-/// What one layer is doing: training under the key of its masks, or evaluating.
-/// Moving statistics that are frozen are used as they are.
+/// The mode of one layer: training with the key of its masks, or evaluating. A frozen layer with moving
+/// statistics always evaluates.
 pub(crate) fn mode(seed: u64, unit: &Unit, key: Option<BatchKey>) -> Mode {
     let layer = unit.masked_layer;
     match key {

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use rand_chacha::rand_core::Rng;
 use std::fmt;
 
-/// Drawn numbers have so many significant digits: what a table shows is what is trained.
+/// The significant digits of drawn numbers: what a table shows is what is trained.
 const DIGITS: usize = 4;
 
 /// One option, and the values that are tried.
@@ -22,7 +22,7 @@ pub struct Axis {
 /// The values of an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
-    /// These, as options spell them.
+    /// These, in the syntax of options.
     List(Vec<String>),
     /// Numbers from `low` to `high`, drawn.
     Range {
@@ -36,12 +36,12 @@ pub enum Values {
 }
 
 impl Axis {
-    /// `learning-rate=0.001,0.0003`. Values that have commas are parted by semicolons:
-    /// `schedule=constant;steps=10,20`, and `schedule=steps=10,20;` is one.
+    /// `learning-rate=0.001,0.0003`. Values that contain commas are separated by semicolons:
+    /// `schedule=constant;steps=10,20`; `schedule=steps=10,20;` is a single value.
     ///
     /// # Errors
-    /// [`Error::Usage`] for another form, an option that does not exist (with the nearest name), a value
-    /// that stands twice; [`Error::Setting`] for a text that is no value of the option.
+    /// [`Error::Usage`] for another syntax, an option that does not exist (with the nearest name), a value
+    /// that is listed twice; [`Error::Setting`] for a text that is not a value of the option.
     pub fn list(text: &str) -> Result<Self> {
         let (option, values) = named(text, "NAME=VALUE,VALUE")?;
         let comma = if values.contains(';') { ';' } else { ',' };
@@ -63,11 +63,12 @@ impl Axis {
         Ok(Self { option, values: Values::List(values) })
     }
 
-    /// `learning-rate=1e-4..1e-2`, spread as the option's values are unless the text says how:
+    /// `learning-rate=1e-4..1e-2`, spread by the option's default unless the text says how:
     /// `momentum=0..0.9:linear`, `batch-size=16..256:log`.
     ///
     /// # Errors
-    /// As [`Axis::list`]; [`Error::Usage`] for ends that span no range, or none on a logarithmic scale.
+    /// As [`Axis::list`]; [`Error::Usage`] for ends that do not form a range, or not one on a logarithmic
+    /// scale.
     pub fn range(text: &str) -> Result<Self> {
         let (option, rest) = named(text, "NAME=LOW..HIGH")?;
         let name = option.name;
@@ -91,7 +92,7 @@ impl Axis {
         };
         let mut numbers = [0.0; 2];
         for (number, end) in numbers.iter_mut().zip([low.trim(), high.trim()]) {
-            // So that it is a value of the option too.
+            // Checks that each end is a value of the option.
             Changes::default().set(name, end)?;
             *number = end.parse().unwrap_or(f64::NAN);
         }
@@ -107,7 +108,7 @@ impl Axis {
         Ok(Self { option, values: Values::Range { low, high, spacing } })
     }
 
-    /// Either of the two, as `Display` writes them.
+    /// A list or a range, as `Display` writes them.
     ///
     /// # Errors
     /// As [`Axis::list`] and [`Axis::range`].
@@ -115,7 +116,7 @@ impl Axis {
         if text.contains("..") { Self::range(text) } else { Self::list(text) }
     }
 
-    /// One of its values. The same key gives the same value.
+    /// Draws one of its values. The same key gives the same value.
     pub(super) fn draw(&self, key: Key) -> String {
         // The 53 bits that an f64 has.
         let bits = key.rng().next_u64() >> 11;
@@ -151,7 +152,7 @@ fn rounded(number: f64) -> f64 {
     format!("{number:.*e}", DIGITS - 1).parse().unwrap_or(number)
 }
 
-/// The option before the sign, and what stands behind it.
+/// The option before the `=`, and the text after it.
 fn named<'t>(text: &'t str, form: &str) -> Result<(&'static ChangeOption, &'t str)> {
     let Some((name, values)) = text.split_once('=') else {
         return Err(Error::Usage(format!("'{}' is not {form}", shortened(text))));

@@ -1,5 +1,5 @@
-//! The folder of a search: `search.toml` (what decides it, and what came of it), a run folder for each
-//! trial, in the end `best.toml` and `search.svg`; and `.lock`, which whoever trains it holds.
+//! The folder of a search: `search.toml` (what decides it, and what came of it), a run folder for each trial,
+//! in the end `best.toml` and `search.svg`; and `.lock`, which the process that trains the search holds.
 
 use super::halving::{ranked, survivors};
 use super::lanes::{Lanes, Resources, Watch, resumed};
@@ -19,7 +19,7 @@ use threadcount_kernels::Team;
 /// The name of the file.
 const FILE: &str = "search.toml";
 
-/// A search in its folder, which no other process searches in meanwhile.
+/// A search in its folder, locked against other processes.
 #[derive(Debug)]
 pub struct Search {
     path: PathBuf,
@@ -31,7 +31,7 @@ pub struct Search {
     _lock: Lock,
 }
 
-/// Where a trial stands.
+/// The standing of a trial.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
     /// Its number, from 1.
@@ -40,7 +40,7 @@ pub struct Standing {
     pub epochs: usize,
     /// What it scores after them; `None` if it diverged.
     pub scores: Option<Scores>,
-    /// Its place, from 1; `None` if it diverged.
+    /// Its rank, from 1; `None` if it diverged.
     pub rank: Option<usize>,
     /// Whether it was trained to its end.
     pub is_finished: bool,
@@ -70,7 +70,7 @@ impl Search {
         numbered(root, name, |path| Self::start(path, definition))
     }
 
-    /// A search that was started before, to go on with.
+    /// Opens a search that was started before, to go on with it.
     ///
     /// # Errors
     /// [`Error::Data`] if there is none, or its file cannot be understood; [`Error::RunBusy`].
@@ -129,9 +129,9 @@ impl Search {
         self.path.join("best.toml")
     }
 
-    /// Trains all trials that the search asks for, beginning where it was saved, until all rungs are decided
-    /// or `watch` says stop, which is asked after every batch, epoch and rung of every trial. `needed` is
-    /// what [`Definition::check`] says.
+    /// Trains the trials of the search from where it was saved, until all rungs are decided or `watch`
+    /// returns `Break`. `watch` is called after every batch, epoch and rung of every trial. `needed` is the
+    /// result of [`Definition::check`].
     ///
     /// # Errors
     /// Whatever a trial fails with, other than [`Error::Diverged`], which is a result.
@@ -188,7 +188,7 @@ impl Search {
         Ok(Ended::Finished)
     }
 
-    /// Where the trials stand that have come to the end of a rung, best first.
+    /// The standings of the trials that have come to the end of a rung, best first.
     pub fn standings(&self) -> Vec<Standing> {
         let Definition { metric, .. } = self.definition;
         let last = self.definition.rungs().len();
@@ -207,8 +207,9 @@ impl Search {
         self.standings().into_iter().next().filter(|standing| standing.rank.is_some())
     }
 
-    /// Evaluates the best trial's network on the test samples, which have chosen nothing, and writes its
-    /// model; once: what was found then is read again. Nothing of one that was not trained to its end.
+    /// Evaluates the best trial's network on the test samples, which had no part in the choice, and writes
+    /// its model. Later calls read the result of the first one. `None` if the best trial was not trained to
+    /// its end, or no trial has a score.
     ///
     /// # Errors
     /// As [`RunFolder::conclude`] and [`RunFolder::resume`].

@@ -1,5 +1,5 @@
 //! Successive halving (Jamieson & Talwalkar 2016): all trials train for a part of the epochs, the best of
-//! them go on for more, and so on. Everything here is a function of results: no clock, no order of arrival.
+//! them go on for more, and so on. Everything here depends on results alone, not on time or order of arrival.
 
 use super::state::{Row, Scores};
 use crate::{Error, Result};
@@ -30,7 +30,7 @@ impl Metric {
         }
     }
 
-    /// This one of a trial's scores.
+    /// The value of this metric in a trial's scores.
     pub const fn of(self, scores: &Scores) -> f64 {
         match self {
             Self::ValAccuracy => scores.val_accuracy,
@@ -38,7 +38,7 @@ impl Metric {
         }
     }
 
-    /// The better of two comes first. A trial without scores is behind all others.
+    /// Orders the better one first. A trial without scores comes after all others.
     pub fn compare(self, a: Option<&Scores>, b: Option<&Scores>) -> Ordering {
         match (a, b) {
             (Some(a), Some(b)) => match self {
@@ -62,11 +62,11 @@ impl FromStr for Metric {
     }
 }
 
-/// How often trials are thinned out.
+/// How many times the worse trials are ended.
 const CUTS: u32 = 2;
 
-/// The epochs after which trials are compared, rising, the last ones being all `epochs`: a `factor` * `factor`th
-/// part of them, a `factor`th, all. Parts are rounded up; rungs that would be the same are one.
+/// The epochs after which trials are compared, ascending: `epochs / factor^2`, `epochs / factor` and
+/// `epochs`, rounded up. Rungs that would be the same are merged.
 pub fn rungs(epochs: usize, factor: usize) -> Vec<usize> {
     let parts = (0..=CUTS).rev().map(|cut| epochs.div_ceil(factor.saturating_pow(cut).max(1)));
     let mut rungs: Vec<usize> = parts.collect();
@@ -74,8 +74,8 @@ pub fn rungs(epochs: usize, factor: usize) -> Vec<usize> {
     rungs
 }
 
-/// The trials of a rung that go on, by number: of `n` the best `n / factor`, rounded up. Of equals the first
-/// by number is the better one. Trials without scores never go on.
+/// The trials of a rung that go on, by number: of `n` the best `n / factor`, rounded up. Of equal trials, the
+/// one with the lower number is better. Trials without scores never go on.
 pub fn survivors(rung: &[Row], metric: Metric, factor: usize) -> Vec<usize> {
     let mut order: Vec<&Row> = rung.iter().filter(|row| row.scores.is_some()).collect();
     order.sort_by(|a, b| {
@@ -87,8 +87,9 @@ pub fn survivors(rung: &[Row], metric: Metric, factor: usize) -> Vec<usize> {
     trials
 }
 
-/// The last row of every trial that has one, best first: those that came further are before those that ended
-/// earlier, whatever their scores; of equals the first by number; diverged ones at the end.
+/// The last row of every trial that has one, best first: trials that reached a later rung come before those
+/// that ended earlier, whatever their scores; equal trials are in the order of their numbers; diverged ones
+/// are last.
 pub fn ranked(rows: &[Row], metric: Metric) -> Vec<&Row> {
     let is_last =
         |row: &&Row| !rows.iter().any(|other| other.trial == row.trial && other.rung > row.rung);

@@ -1,6 +1,6 @@
-//! Trials side by side. A network that is small enough to be searched is too small for many cores, so each
-//! lane trains a trial of its own on one thread; where fewer trials are left than threads, those that are
-//! left share the others. Bits do not depend on who trains with how many.
+//! Trials in parallel. A network that is small enough to be searched is too small for many cores, so each
+//! lane trains a trial of its own on one thread; with fewer trials than threads, the trials share all
+//! threads. The bits do not depend on which lane trains a trial, or with how many threads.
 
 use super::state::{Definition, Row, Scores};
 use crate::data::Split;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use threadcount_kernels::{Isa, Pool};
 
-/// What trials train on. None of it but the instruction set changes a bit.
+/// What trials train on. Only the instruction set changes the bits of the results.
 #[derive(Clone, Debug)]
 pub struct Resources {
     /// The instruction set.
@@ -43,26 +43,26 @@ pub enum Step<'a> {
 /// Asked after every step, by several threads at once.
 pub(super) type Watch<'a> = dyn Fn(Step<'_>) -> ControlFlow<()> + Sync + 'a;
 
-/// The trials of one rung that are still to be trained, and who trains them.
+/// What the lanes need to train the trials of one rung.
 pub(super) struct Lanes<'a> {
     pub(super) definition: &'a Definition,
     pub(super) tasks: &'a [Task],
     pub(super) folders: &'a (dyn Fn(usize) -> PathBuf + Sync),
     pub(super) split: &'a Split,
     pub(super) resources: &'a Resources,
-    /// Takes a row in, and saves it.
+    /// Records a row, and saves it.
     pub(super) put: &'a (dyn Fn(Row) -> Result<()> + Sync),
     pub(super) watch: &'a Watch<'a>,
-    /// From 1.
+    /// The rung, from 1.
     pub(super) rung: usize,
-    /// Where it ends.
+    /// The epochs at which the rung ends.
     pub(super) epochs: usize,
 }
 
-/// What lanes have in common.
+/// What lanes share.
 struct Shared {
     stop: AtomicBool,
-    /// How often lanes have ended.
+    /// How many lanes have ended.
     ended: AtomicUsize,
     state: Mutex<State>,
 }
@@ -75,7 +75,7 @@ struct State {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A lane that panics ends them all anyway.
+        // A lane that panics ends all of them anyway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -89,7 +89,7 @@ impl Shared {
         }
     }
 
-    /// The next trial of this lane; without one it has ended.
+    /// The next trial of this lane; after `None`, the lane has ended.
     fn next(&self, lane: usize) -> Option<usize> {
         let mut state = self.state();
         let next = if self.is_stopped() { None } else { state.queue.pop_front() };
@@ -106,7 +106,8 @@ impl Shared {
     }
 }
 
-/// How many trials run at once: as many as there are threads, and as memory has room for the largest.
+/// How many trials run at once: at most one per thread, and as many as fit in memory even if they are the
+/// largest.
 pub(super) fn at_once(needed: &[u64], threads: usize, memory: Option<u64>) -> usize {
     let mut largest = needed.to_vec();
     largest.sort_unstable_by(|a, b| b.cmp(a));
@@ -115,11 +116,11 @@ pub(super) fn at_once(needed: &[u64], threads: usize, memory: Option<u64>) -> us
         sum = sum.saturating_add(bytes);
         memory.is_none_or(|memory| sum <= memory)
     });
-    // One alone was found to fit before.
+    // A single trial is known to fit.
     fits.count().min(threads).max(1)
 }
 
-/// The threads of the lane `lane`, if these lanes share so many.
+/// The number of threads of the lane `lane`, if the active lanes share `threads`.
 fn share(is_active: &[bool], lane: usize, threads: usize) -> usize {
     let count = is_active.iter().filter(|&&active| active).count().max(1);
     let before = is_active[..lane].iter().filter(|&&active| active).count();
@@ -175,7 +176,7 @@ impl Lanes<'_> {
         }
     }
 
-    /// Trains a trial from where it was saved to the end of the rung; nothing, if it was stopped before.
+    /// Trains a trial from where it was saved to the end of the rung; `None` if it was stopped before that.
     fn train(
         &self,
         lane: usize,
@@ -198,7 +199,7 @@ impl Lanes<'_> {
             let ended = shared.ended.load(Ordering::Relaxed);
             let threads = share(&shared.state().is_active, lane, self.resources.threads);
             if pool.as_ref().is_none_or(|pool| pool.threads() != threads) {
-                // The old one ends before the new one begins.
+                // The old threads end before the new ones begin.
                 drop(pool.take());
             }
             let pool = match pool {
@@ -220,7 +221,7 @@ impl Lanes<'_> {
                     folder.save(session)?;
                 }
                 let is_over = moment == Moment::Epoch && is_over(session);
-                // Others have ended: their threads are free.
+                // Other lanes have ended: their threads are free.
                 let may_grow = shared.ended.load(Ordering::Relaxed) != ended;
                 Ok(match shared.is_stopped() || is_over || may_grow {
                     true => ControlFlow::Break(()),
@@ -243,7 +244,7 @@ impl Lanes<'_> {
     }
 }
 
-/// A trial's folder, which is made if it is not there, and its session where it was saved.
+/// A trial's folder, created if it is not there, and its session, resumed where it was saved.
 pub(super) fn resumed<'a>(
     definition: &Definition,
     task: &'a Task,
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(at_once(&[10; 5], 8, None), 5);
         assert_eq!(at_once(&[10; 5], 8, Some(39)), 3);
         assert_eq!(at_once(&[10; 5], 8, Some(40)), 4);
-        // Whichever of them meet.
+        // Whichever trials run together.
         assert_eq!(at_once(&[1, 30, 1, 30], 8, Some(60)), 2);
         assert_eq!(at_once(&[1, 30, 1, 30], 8, Some(61)), 3);
         assert_eq!(at_once(&[10], 4, Some(5)), 1);

@@ -7,13 +7,13 @@ use crate::{Error, Result};
 
 /// The most trials of a search.
 const MOST_TRIALS: usize = 10_000;
-/// Draws for one trial, until it is given up to find settings that no trial before it has.
+/// The most draws for one trial to find settings that no trial before it has.
 const ATTEMPTS: u64 = 1_000;
 
 /// The settings of one trial: a text for each axis, in the order of the axes.
 pub type Settings = Vec<String>;
 
-/// All that is tried.
+/// The settings that are searched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Space {
     axes: Vec<Axis>,
@@ -21,11 +21,10 @@ pub struct Space {
 }
 
 impl Space {
-    /// Every combination of the axes' values, or so many draws.
+    /// Every combination of the axes' values, or `draws` random trials.
     ///
     /// # Errors
-    /// [`Error::Usage`] without axes, for an option with two of them, a range that is not drawn from, or
-    /// too many trials.
+    /// [`Error::Usage`] without axes, for two axes of one option, a range in a grid, or too many trials.
     pub fn new(axes: Vec<Axis>, draws: Option<usize>) -> Result<Self> {
         let fault = |what: String| Err(Error::Usage(what));
         if axes.is_empty() {
@@ -67,8 +66,8 @@ impl Space {
         self.draws.unwrap_or_else(|| lengths.fold(1, usize::saturating_mul))
     }
 
-    /// The settings of every trial. Of a grid the last axis changes fastest. Drawn ones all differ; a
-    /// trial's are the same however many are drawn after it.
+    /// The settings of every trial. In a grid, the last axis changes fastest. Drawn settings all differ;
+    /// those of a trial do not depend on how many are drawn after it.
     ///
     /// # Errors
     /// [`Error::Usage`] if there are fewer different settings than are to be drawn.
@@ -112,7 +111,7 @@ impl Space {
     /// A trial's settings as changes of a task.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a text that is no value.
+    /// [`Error::Setting`] for a text that is not a value of its option.
     pub fn changes(&self, settings: &Settings) -> Result<Changes> {
         let mut changes = Changes::default();
         for (axis, text) in self.axes.iter().zip(settings) {
@@ -183,8 +182,7 @@ mod tests {
         refused(&[], &["batch-size=1.5..4"], Some(1), "not a whole number");
     }
 
-    /// The first draws of seed 7, written down when they were first drawn: they are part of a search's
-    /// bits.
+    /// The first draws of seed 7, recorded when they were first drawn: they are part of a search's bits.
     #[test]
     fn a_trials_draws_are_its_own() {
         let ranges = ["learning-rate=1e-4..1e-2", "batch-size=16..64"];
@@ -198,7 +196,7 @@ mod tests {
 
     const RECORDED: [[&str; 3]; 2] = [["sgd", "0.002796", "47"], ["sgd", "0.0004456", "48"]];
 
-    /// By the places that key, bits and scale say.
+    /// Compares the draws with values computed from key, bits and scale.
     #[test]
     fn draws_are_where_their_bits_are() {
         let space = space(&[], &["learning-rate=1e-4..1e-2", "warm-up=1..3"], Some(200)).unwrap();

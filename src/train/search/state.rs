@@ -12,7 +12,7 @@ use crate::train::{DataRecord, Keep, Record, Session, Task, task_file};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Raised when the meaning of `search.toml` changes.
+/// Incremented when the meaning of `search.toml` changes.
 const FORMAT: u32 = 1;
 
 /// Everything that decides what comes of a search.
@@ -28,11 +28,11 @@ pub struct Definition {
     pub isa: String,
     /// What trials are compared by.
     pub metric: Metric,
-    /// One trial of so many goes on from rung to rung; `None`: all train to their end.
+    /// One trial in this many goes on from rung to rung; `None`: all train to their end.
     pub halving: Option<usize>,
-    /// What is tried.
+    /// The settings that are tried.
     pub space: Space,
-    /// What every trial changes.
+    /// The task that every trial changes.
     pub task: Task,
     /// The data that all train on.
     pub data: DataRecord,
@@ -54,7 +54,7 @@ pub struct Scores {
 pub struct Row {
     /// The trial's number, from 1.
     pub trial: usize,
-    /// The rung's, from 1.
+    /// The rung's number, from 1.
     pub rung: usize,
     /// Epochs trained until then.
     pub epochs: usize,
@@ -83,7 +83,7 @@ struct Plain {
 }
 
 impl Scores {
-    /// Those of the epoch whose weights are kept; `None` of no epochs.
+    /// The scores of the epoch whose weights are kept; `None` without epochs.
     pub(super) fn of(epochs: &[Epoch], keep: Keep) -> Option<Self> {
         let mut kept = epochs.last()?;
         if keep != Keep::Last {
@@ -112,7 +112,7 @@ impl Definition {
     ///
     /// # Errors
     /// [`Error::Setting`] and [`Error::Usage`] with the trial whose settings are out of range, or do not fit
-    /// the task or each other; [`Error::Usage`] for epochs as an axis of a search that halves.
+    /// the task or each other; [`Error::Usage`] if epochs are an axis of a search with halving.
     pub fn tasks(&self) -> Result<Vec<Task>> {
         if let Some(factor) = self.halving {
             if factor < 2 {
@@ -136,7 +136,7 @@ impl Definition {
         (1..).zip(&self.trials()?).map(task).collect()
     }
 
-    /// Says that all trials can be trained on these samples, and how many bytes of memory each takes.
+    /// Checks that all trials can be trained on these samples; returns the bytes of memory that each takes.
     ///
     /// # Errors
     /// As [`Definition::tasks`] and [`Session::check`].
@@ -169,14 +169,14 @@ impl Definition {
         }
     }
 
-    /// How many trials a rung has, from all rungs before it, if none diverges.
+    /// How many trials each rung has, if none diverges.
     pub fn planned(&self, trials: usize) -> Vec<usize> {
         let factor = self.halving.unwrap_or(1);
         let sizes = std::iter::successors(Some(trials), |n| Some(n.div_ceil(factor)));
         sizes.take(self.rungs().len()).collect()
     }
 
-    /// The record of a run of this task; of a trial's, or of the whole search's.
+    /// The record of a run of this task, which is a trial's or the search's own.
     pub fn record(&self, task: Task, threads: usize) -> Record {
         Record {
             version: self.version.clone(),
@@ -194,7 +194,7 @@ impl Definition {
     /// The text of the file.
     ///
     /// # Errors
-    /// [`Error::Usage`] for what no file can name, as a layer of one's own.
+    /// [`Error::Usage`] for what a file cannot hold, such as a user-defined layer.
     pub(super) fn text(&self, rows: &[Row]) -> Result<String> {
         let Self { version, recipe, seed, isa, metric, halving, space, task, data } = self;
         data.check_origin("search.toml")?;
@@ -217,7 +217,7 @@ impl Definition {
         Ok(sealed(about, FORMAT, &body))
     }
 
-    /// What a file says.
+    /// Parses the text of a file.
     pub(super) fn parse(text: &str) -> std::result::Result<(Self, Vec<Row>), String> {
         let broken = |fault: Fault| format!("not the file of a search: {fault}");
         let mut table = Table::parse(text).map_err(broken)?;
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(definition(None).planned(24), [24]);
     }
 
-    /// By hand: what a run that keeps this epoch ends with.
+    /// Computed by hand: the scores of the epoch that a run keeps.
     #[test]
     fn scores_are_of_the_epoch_that_is_kept() {
         let epoch = |epoch, val_loss, val_accuracy| Epoch {

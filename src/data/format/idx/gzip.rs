@@ -20,8 +20,8 @@ pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The raw contents of the IDX file at `path`, which may be packed by gzip, whatever its name says.
 ///
 /// # Errors
-/// [`Error::Data`] if the file cannot be read, or is packed and not a whole gzip file that holds
-/// exactly the IDX file its inner header promises.
+/// [`Error::Data`] if the file cannot be read, or if it is packed and is not a complete gzip file with
+/// exactly as many bytes as the IDX header in it promises.
 pub(super) fn contents(form: Form, path: &Path, cache: &Cache) -> Result<Contents> {
     match is_packed(path)? {
         true => cache.unpacked(&Gzip { form, path }),
@@ -64,7 +64,7 @@ impl Packed for Gzip<'_> {
 /// Whether the file at `path` begins as gzip files do, whatever its name says.
 ///
 /// # Errors
-/// [`Error::Data`] if it is no regular file that can be read.
+/// [`Error::Data`] if it is not a regular file that can be read.
 pub(super) fn is_packed(path: &Path) -> Result<bool> {
     let (file, _) = open_regular(path)?;
     let mut front = Vec::new();
@@ -72,10 +72,10 @@ pub(super) fn is_packed(path: &Path) -> Result<bool> {
     Ok(front == MAGIC)
 }
 
-/// Unpacks the IDX file in `path` into what `out` makes of its length: the header first, then exactly
-/// the bytes that it promises, then the end of the file with a good checksum. Never writes more than was
-/// promised, never promises more than the packed bytes can hold, and needs [`CHUNK`] bytes of memory
-/// beside `out`.
+/// Unpacks the IDX file in `path` into the writer that `out` returns for its length: the header first, then
+/// exactly the bytes that it promises, then the end of the file, where the checksum is verified. Never writes
+/// more than the header promises, refuses a header that promises more than the packed bytes can hold, and
+/// needs [`CHUNK`] bytes of memory besides the writer.
 fn gunzip<W: Write>(
     form: Form,
     path: &Path,
@@ -92,7 +92,7 @@ fn gunzip<W: Write>(
     input.by_ref().take(4).read_to_end(&mut head).map_err(broken)?;
     let fields = Header::fields_len(&head) as u64;
     input.by_ref().take(fields).read_to_end(&mut head).map_err(broken)?;
-    // A fault may have a better reason that only the length of the whole shows.
+    // The length of the whole file may show a better reason for a fault: sizes in little-endian order.
     let explained = |fault: String| match Header::reversed_len(&head) {
         Some(reversed) if reversed <= most => match unpacked_len(path, reversed) {
             Ok(len) if len == reversed => {
@@ -125,7 +125,7 @@ fn gunzip<W: Write>(
         out.write_all(&chunk[..read]).map_err(Fault::Full)?;
         left -= read as u64;
     }
-    // The read that meets the end is also the one that checks the CRC and the length behind it.
+    // The read that reaches the end also checks the CRC and the length after the data.
     match input.read(&mut chunk[..1]).map_err(broken)? {
         0 => Ok(out),
         _ => Err(unpacked(format!(
@@ -134,7 +134,7 @@ fn gunzip<W: Write>(
     }
 }
 
-/// The first bytes of what is packed, enough for any header.
+/// The first unpacked bytes of a file, enough for any header.
 ///
 /// # Errors
 /// [`Error::Data`] if it cannot be read.
@@ -155,8 +155,8 @@ fn unpacked_len(path: &Path, most: u64) -> Result<u64> {
         .map_err(unreadable(path))
 }
 
-/// The members of a gzip file, one behind the other. As gzip itself has it, zeros behind the last one
-/// belong to nobody: tapes and backups fill their last block with them.
+/// The members of a gzip file, one after the other. As in gzip itself, zeros after the last member are
+/// ignored: tapes and backups fill their last block with them.
 struct Members {
     decoder: Option<GzDecoder<BufReader<File>>>,
 }
@@ -184,7 +184,7 @@ impl Read for Members {
     }
 }
 
-/// Goes on to the next member behind one; none if only zeros are left.
+/// Moves on to the member after the last one; `None` if only zeros are left.
 fn next_member(input: &mut BufReader<File>) -> io::Result<Option<()>> {
     if input.fill_buf()?.first().is_some_and(|&byte| byte != 0) {
         return Ok(Some(()));

@@ -1,6 +1,6 @@
-//! The header of an IDX file: two zero bytes, the element type (0x08: unsigned bytes, 0x0c: 32-bit
-//! integers), the number of dimensions, each dimension as a big-endian u32; the elements follow in
-//! row-major order (<http://yann.lecun.com/exdb/mnist>). And what to say of a file that has none.
+//! The header of an IDX file: two zero bytes, the element type (0x08: unsigned bytes, 0x0c: 32-bit integers),
+//! the number of dimensions, each dimension as a big-endian u32; the elements follow in row-major order
+//! (<http://yann.lecun.com/exdb/mnist>). Also the messages for files without such a header.
 
 use crate::Result;
 use crate::data::contents::Contents;
@@ -11,7 +11,7 @@ use crate::data::shape::times;
 /// A checked IDX header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The sizes, as many as the file has. None is zero.
+    /// The sizes of all dimensions. None is zero.
     pub dims: Vec<usize>,
     /// Bytes of an element: 1, or 4 for the integers of labels.
     pub element: usize,
@@ -34,7 +34,7 @@ const ELEMENTS: [(u8, u64, &str); 6] = [
     (0x0e, 8, "64-bit floats"),
 ];
 
-/// What other files begin with that are put in an IDX file's place, and what to do with them.
+/// The first bytes of other files that are put in an IDX file's place, and what to do with such a file.
 const STRANGERS: [(&[u8], &str); 7] = [
     (&[0x1f, 0x8b], "gzip data, packed twice: unpack it once"),
     (b"PK\x03\x04", "a zip archive: unpack it"),
@@ -45,21 +45,21 @@ const STRANGERS: [(&[u8], &str); 7] = [
     (b"version https://git-lfs", "a pointer of git-lfs: fetch the file itself with `git lfs pull`"),
 ];
 
-/// The numbers of dimensions that anybody files images or labels with.
+/// The most dimensions that files of images or labels are known to have.
 const MOST_DIMENSIONS: usize = 5;
 
 impl Header {
-    /// No header that is understood is longer.
+    /// Bytes of the longest header that is understood.
     pub const LONGEST: usize = 4 + 4 * u8::MAX as usize;
 
-    /// Bytes of the sizes, which follow the first four.
+    /// Bytes of the sizes, which follow the first four bytes.
     pub fn fields_len(front: &[u8]) -> usize {
         front.get(3).map_or(0, |&dimensions| 4 * usize::from(dimensions))
     }
 
-    /// Reads the header at the front of `bytes`; `len` is the length of the whole file where it is
-    /// known. The fault comes back as text, to be joined to the file's name: the same check serves raw
-    /// files and the insides of packed ones.
+    /// Reads the header at the front of `bytes`; `len` is the length of the whole file where it is known. The
+    /// fault is returned as text, for the caller to add the file's name: the same check serves raw files and
+    /// the contents of packed ones.
     pub fn parse(form: Form, bytes: &[u8], len: Option<u64>) -> std::result::Result<Self, String> {
         let front: &[u8; 4] = bytes.first_chunk().ok_or_else(|| {
             format!(
@@ -93,7 +93,7 @@ impl Header {
             }
         }
         form.check(&dims, if element == INTEGERS { Columns::First } else { Columns::One })?;
-        // Twice: in u64 for the file, in isize for the address space.
+        // The length has to fit in u64 for the file, and in isize for the address space.
         let file_len = file_len.filter(|&len| isize::try_from(len).is_ok()).ok_or_else(|| {
             format!(
                 "the header promises {} bytes, more than can be addressed; restore the file",
@@ -111,7 +111,7 @@ impl Header {
         }
     }
 
-    /// Whether these bytes begin a file of a form.
+    /// Whether a file of this form can begin with these bytes.
     pub fn fits(form: Form, bytes: &[u8]) -> bool {
         Self::parse(form, bytes, None).is_ok()
     }
@@ -127,7 +127,7 @@ impl Header {
     }
 }
 
-/// Header and elements; none beyond u64.
+/// Bytes of header and elements; `None` if they do not fit in u64.
 fn file_len(dims: &[usize], element: u64) -> Option<u64> {
     let product = dims.iter().try_fold(element, |product, &n| product.checked_mul(n as u64));
     product?.checked_add(4 + 4 * dims.len() as u64)
@@ -144,14 +144,14 @@ fn element_size(form: Form, element: u8) -> std::result::Result<u64, String> {
     }
 }
 
-/// What a file is that people know by its first bytes; none if it is none of those.
+/// What kind of other file begins with these bytes; `None` if it is not a known kind.
 pub(in crate::data) fn known_stranger(bytes: &[u8]) -> Option<&'static str> {
-    // "<!doctype", also behind blanks.
+    // "<!doctype" may follow blanks.
     let front = bytes.trim_ascii_start();
     STRANGERS.iter().find(|(magic, _)| front.starts_with(magic)).map(|&(_, what)| what)
 }
 
-/// What a file is that does not begin with two zeros.
+/// What a file is that does not begin with two zero bytes.
 fn stranger(bytes: &[u8]) -> String {
     if let Some(what) = known_stranger(bytes) {
         return format!("not an IDX file but {what}");
@@ -239,7 +239,7 @@ mod tests {
         bytes.extend([0xff; 12]);
         let fault = |bytes: &[u8]| Header::parse(Form::Images, bytes, Some(100)).unwrap_err();
         assert!(fault(&bytes).contains("more than can be addressed"));
-        // 2^32-1 squared fits in u64 but not beside an address.
+        // 2^32-1 squared fits in u64 but not in the address space.
         bytes[12..].copy_from_slice(&[0, 0, 0, 1]);
         assert!(fault(&bytes).contains("more than can be addressed"));
     }

@@ -16,7 +16,7 @@ use crate::data::fashion_mnist::{FILES, Half};
 use crate::{Error, Result};
 use header::Header;
 
-/// The row of [`FORMATS`](super::FORMATS).
+/// The entry in [`FORMATS`](super::FORMATS).
 pub(super) struct Idx;
 
 impl Format for Idx {
@@ -58,7 +58,7 @@ impl Format for Idx {
     fn look(&self, filed: &Filed, file: usize, cache: &Cache) -> Result<Look> {
         let (_, form) = PLACES[file];
         read(filed, file, cache, |contents| {
-            // Labels are read to the last one: one of them may be bad.
+            // All labels are read: any of them may be bad.
             if form == Form::Labels {
                 header::labels(&contents)?;
             }
@@ -80,7 +80,7 @@ impl Format for Idx {
     }
 }
 
-/// What `of` makes of the contents of a file.
+/// Applies `of` to the contents of a file.
 fn read<T>(
     filed: &Filed,
     file: usize,
@@ -114,10 +114,10 @@ fn are_swapped(filed: &Filed, file: usize) -> bool {
     has_form(file, form.other()) && has_form(file ^ 1, form)
 }
 
-/// What to say of a file that is not there, where others of its set are.
+/// The message about a missing file of a set that has other files.
 fn missing(listing: &Listing, half: Half, form: Form) -> String {
     let half = if half == Half::Train { ["train", "train"] } else { ["t10k", "test"] };
-    // A name that says what the file is, and yet cannot be read: `train-images-idx3-ubyte (1).gz`.
+    // A name that nearly is one of this file's: `train-images-idx3-ubyte (1).gz`.
     let similar = listing.names.iter().find(|name| {
         let lower = name.to_lowercase();
         names::read(name).is_none()

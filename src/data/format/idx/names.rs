@@ -4,12 +4,12 @@ use crate::data::Half;
 use crate::data::format::Named;
 use crate::data::format::form::Form;
 
-/// The parts of a name, `PREFIX HALF - FORM ENDING`, each with its spellings. In a name, dots and
-/// underscores are as good as hyphens (archive programs write `train-images.idx3-ubyte`), capitals as
-/// small letters, and a `.gz` at the end does not count: contents say whether a file is packed.
+/// The parts of a name, `PREFIX HALF - FORM ENDING`, each with its spellings. In a name, dots and underscores
+/// count as hyphens (archive programs write `train-images.idx3-ubyte`), case does not matter, and a `.gz` at
+/// the end is ignored: the contents say whether a file is packed.
 const HALVES: [(Half, &[&str]); 2] = [
     (Half::Train, &["train", "training"]),
-    // MNIST, Fashion-MNIST, KMNIST; EMNIST and QMNIST; and what people write.
+    // MNIST, Fashion-MNIST, KMNIST; EMNIST and QMNIST; and another common spelling.
     (Half::Test, &["t10k", "test", "testing"]),
 ];
 const FORMS: [(Form, &str, &[&str]); 2] = [
@@ -36,7 +36,7 @@ const FORMS: [(Form, &str, &[&str]); 2] = [
     ),
 ];
 
-/// Reads a name; none if it is no IDX file's.
+/// Reads a name; `None` if it is not an IDX file's.
 pub(super) fn read(name: &str) -> Option<Named> {
     let name = name.to_ascii_lowercase().replace(['.', '_'], "-");
     let (name, is_packed) = match name.strip_suffix("-gz") {
@@ -64,7 +64,7 @@ pub(super) fn read(name: &str) -> Option<Named> {
     })
 }
 
-/// The name that the authors of MNIST gave it, behind a prefix.
+/// The name in the spelling of MNIST's authors, after a prefix.
 pub(super) fn canonical(prefix: &str, half: Half, form: Form) -> String {
     let half = HALVES[half as usize].1[0];
     let (_, noun, endings) = FORMS[form as usize];
@@ -75,7 +75,7 @@ pub(super) fn canonical(prefix: &str, half: Half, form: Form) -> String {
 mod tests {
     use super::*;
 
-    /// Every spelling, by hand: where it is from, prefix, half and form.
+    /// Every spelling, with the prefix, half and form that it stands for.
     #[test]
     fn the_names_of_shipped_sets_are_read() {
         for (name, prefix, half, form) in [
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// What is raw wins over what is packed, however they are spelt.
+    /// A raw file wins over a packed one, however they are spelt.
     #[test]
     fn the_smallest_rank_wins() {
         let names = [

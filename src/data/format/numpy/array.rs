@@ -63,7 +63,7 @@ impl Array {
         read.map_err(|fault| self.error(fault))
     }
 
-    /// Images: mapped where they lie as they are used, else out of the cache.
+    /// Images: mapped if they are stored as they are used, else unpacked into the cache.
     ///
     /// # Errors
     /// [`Error::Data`] if it does not hold images.
@@ -100,7 +100,7 @@ impl Array {
         Ok(FiledLabels { path: self.path.clone(), values, remark: self.remark.clone() })
     }
 
-    /// What `of` makes of the bytes of the array's file and of their number.
+    /// Applies `of` to the bytes of the array's `.npy` file and their number.
     fn read<T>(
         &self,
         of: impl FnOnce(&mut dyn Read, u64) -> std::result::Result<T, Fault>,
@@ -132,8 +132,8 @@ impl Array {
         Header::read(form, input, len).map_err(|fault| self.bad(&fault))
     }
 
-    /// Gives `len` bytes to `out`, piece by piece, each a multiple of every element; then meets the end,
-    /// where an archive checks its checksum.
+    /// Gives `len` bytes to `out` in pieces whose lengths are multiples of every element's; then reads to the
+    /// end, where an archive verifies its checksum.
     fn copy(
         &self,
         input: &mut dyn Read,
@@ -251,7 +251,7 @@ pub(super) fn arrays_of(path: &Path) -> std::result::Result<Vec<String>, String>
         other => other.to_string(),
     })?;
     let archive = ZipArchive::new(BufReader::new(file)).map_err(|error| told(&error))?;
-    // A name in another spelling than UTF-8 is none that is looked for.
+    // A name that is not UTF-8 is none of those that are looked for.
     let files = archive.file_names().filter_map(std::result::Result::ok);
     let mut names: Vec<_> =
         files.filter_map(|name| array_name_from_file_name(&name).map(str::to_owned)).collect();

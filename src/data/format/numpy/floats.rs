@@ -18,7 +18,7 @@ pub(crate) type Floats = (String, Vec<usize>, Option<Vec<f32>>);
 /// All arrays of an archive.
 ///
 /// # Errors
-/// The fault, if it is no whole archive of arrays.
+/// The fault as text, if the bytes are not a complete archive of arrays.
 pub(crate) fn read_npz(bytes: &[u8]) -> Result<Vec<Floats>, String> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| told(&error))?;
     let mut arrays = Vec::new();
@@ -33,7 +33,7 @@ pub(crate) fn read_npz(bytes: &[u8]) -> Result<Vec<Floats>, String> {
                 "has more bytes than can be packed in it; restore the file".to_owned(),
             ));
         }
-        // A byte more than it says shows that it says too little.
+        // One byte more than the stated size, to notice an entry that is longer.
         let most = entry.size().saturating_add(1);
         let (shape, data) = read_array(&mut (&mut entry).take(most)).map_err(array)?;
         arrays.push((name, shape, data));
@@ -66,7 +66,7 @@ fn read_array(input: &mut dyn Read) -> Result<(Vec<usize>, Option<Vec<f32>>), St
     }
     let floats = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let floats: Vec<f32> = floats.collect();
-    // Keras has some of its arrays so: an orthogonal matrix, as it was drawn.
+    // Keras saves some arrays in Fortran order: an orthogonal matrix, as it was drawn.
     let floats = match header.order() {
         Order::C => floats,
         Order::Fortran => row_major(&shape, &floats),
@@ -74,7 +74,7 @@ fn read_array(input: &mut dyn Read) -> Result<(Vec<usize>, Option<Vec<f32>>), St
     Ok((shape, Some(floats)))
 }
 
-/// Elements whose first index is the fastest, with the last one as the fastest.
+/// Converts elements from column-major to row-major order.
 fn row_major(shape: &[usize], elements: &[f32]) -> Vec<f32> {
     let mut at = vec![0; shape.len()];
     let mut all = Vec::with_capacity(elements.len());

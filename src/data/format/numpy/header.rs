@@ -1,6 +1,6 @@
-//! The header of a `.npy` file: a magic string, a version, the length of a Python dictionary, the
-//! dictionary with type, order and sizes; the elements follow
-//! (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>). And the elements.
+//! The header of a `.npy` file: a magic string, a version, the length of a Python dictionary, the dictionary
+//! with type, order and sizes; the elements follow
+//! (<https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>). Also reads the elements.
 
 use std::io::Read;
 
@@ -35,17 +35,17 @@ pub(super) struct Element {
 /// The longest dictionary that is read. Those of plain arrays have about a hundred characters; NumPy itself
 /// refuses what is longer than 10,000.
 const LONGEST: usize = 4096;
-/// The most brackets in it: those of a plain array are three at most. Nested ones are parsed by recursion, and
-/// the parser tries each in several ways: every further one takes several times as long.
+/// The most brackets in it; a plain array has three at most. Nested ones are parsed by recursion, and the
+/// parser tries each in several ways: every further one takes several times as long.
 const MOST_BRACKETS: usize = 8;
-/// The most of them that begin a dictionary, which the parser takes longest over: the whole.
+/// The most of them that begin a dictionary, which takes the parser longest: only the whole is one.
 const MOST_BRACES: usize = 1;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
 impl Header {
-    /// Reads the header from the front of `input`, which has `len` bytes altogether, and says whether
-    /// the whole can be an array of this form. The fault comes back as text.
+    /// Reads the header from the front of `input`, which has `len` bytes altogether, and checks that the file
+    /// can be an array of this form. The fault is returned as text.
     pub(super) fn read(form: Form, input: &mut dyn Read, len: u64) -> Result<Self, String> {
         let front = front(input)?;
         let header = NpyHeader::from_reader(&front[..]).map_err(|fault| {
@@ -65,7 +65,7 @@ impl Header {
             (Form::Images, [_, _]) => format!("{fault}: x.reshape(-1, height, width)"),
             _ => fault,
         })?;
-        // Behind the sizes: one-hot rows are told of as such, though they may be floats.
+        // Checked after the sizes, so that one-hot rows are reported as such, though they may be floats.
         let element = element(form, &header.dtype())?;
         if header.order() == Order::Fortran && dims.iter().filter(|&&size| size > 1).count() > 1 {
             return Err(format!(
@@ -92,7 +92,7 @@ impl Header {
     }
 }
 
-/// Everything before the elements; `input` stands at the first of them afterwards.
+/// Everything before the elements; leaves `input` at the first of them.
 pub(super) fn front(input: &mut dyn Read) -> Result<Vec<u8>, String> {
     let mut front = Vec::new();
     let mut read =
@@ -125,8 +125,8 @@ pub(super) fn front(input: &mut dyn Read) -> Result<Vec<u8>, String> {
     Ok(front)
 }
 
-/// Says that a dictionary can be given to the parser: it multiplies the sizes without looking, and
-/// follows brackets by recursion.
+/// Checks that a dictionary is safe for the parser, which multiplies the sizes without checking for overflow,
+/// and follows brackets by recursion.
 fn check_dictionary(text: &[u8]) -> Result<(), String> {
     let count = |brackets: &[u8]| text.iter().filter(|byte| brackets.contains(byte)).count();
     if count(b"([{") > MOST_BRACKETS || count(b"{") > MOST_BRACES {
@@ -160,7 +160,7 @@ fn element(form: Form, dtype: &DType) -> Result<Element, String> {
     }
 }
 
-/// What elements are that are no whole numbers, and what to do.
+/// The message for elements that are not whole numbers: what they are, and what to do.
 fn other_elements(form: Form, plain: &TypeStr) -> String {
     let mend = match (form, plain.type_char()) {
         (Form::Images, TypeChar::Float) => {
@@ -185,12 +185,12 @@ fn other_elements(form: Form, plain: &TypeStr) -> String {
 }
 
 impl Element {
-    /// Whether elements are bytes as they are.
+    /// Whether elements are unsigned bytes.
     pub(super) fn is_byte(self) -> bool {
         self.size == 1 && !self.is_signed
     }
 
-    /// The numbers that these bytes are, whose length is a multiple of the element's.
+    /// The numbers in these bytes, whose length is a multiple of the element's.
     pub(super) fn numbers(self, bytes: &[u8]) -> impl Iterator<Item = i128> {
         let spare = 8 * (16 - self.size as u32);
         bytes.chunks_exact(self.size).map(move |element| {

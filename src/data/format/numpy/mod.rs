@@ -15,10 +15,10 @@ pub(crate) use floats::{read_npz, write_npz};
 use array::{Array, arrays_of};
 use std::path::Path;
 
-/// The row of [`FORMATS`](super::FORMATS).
+/// The entry in [`FORMATS`](super::FORMATS).
 pub(super) struct NumPy;
 
-/// What to name the four arrays, in the order of [`PLACES`].
+/// The names for the four arrays in messages, in the order of [`PLACES`].
 const CANONICAL: [&str; 4] = ["x_train", "y_train", "x_test", "y_test"];
 
 impl Format for NumPy {
@@ -71,7 +71,7 @@ impl Format for NumPy {
         for i in looked_at {
             let remark = match PLACES[i].1 {
                 Form::Images => arrays[i].images(cache)?.remark().map(str::to_owned),
-                // To the last one: one of them may be bad.
+                // All labels are read: any of them may be bad.
                 Form::Labels => arrays[i].labels()?.remark,
             };
             looks.push((arrays[i].dims(PLACES[i].1)?, remark));
@@ -137,7 +137,7 @@ fn four_in(path: &Path) -> std::result::Result<[Array; 4], String> {
     let arrays = found.into_iter().enumerate().map(|(i, name)| Array {
         path: path.to_owned(),
         name: Some(name),
-        // Once a set.
+        // One remark per set.
         remark: remark.clone().filter(|_| i == 1),
     });
     Ok(arrays.collect::<Vec<_>>().try_into().expect("four arrays"))

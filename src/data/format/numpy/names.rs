@@ -5,7 +5,7 @@ use crate::data::format::Named;
 use crate::data::format::form::Form;
 
 /// The parts of a name, each with its spellings: `PREFIX FORM HALF` or `PREFIX HALF FORM`, with hyphens
-/// between them. Underscores and dots are as good as hyphens, capitals as small letters.
+/// between them. Underscores and dots count as hyphens, and case does not matter.
 const HALVES: [(Half, &[&str]); 2] =
     [(Half::Train, &["train", "training"]), (Half::Test, &["test", "testing", "t10k"])];
 const FORMS: [(Form, &[&str]); 2] = [
@@ -14,14 +14,14 @@ const FORMS: [(Form, &[&str]); 2] = [
     (Form::Labels, &["y", "labels", "label", "targets", "target"]),
 ];
 
-/// Reads the name of an array; none if it is no set's.
+/// Reads the name of an array; `None` if it is not one of a set's.
 pub(super) fn read(name: &str) -> Option<Named> {
     let name = name.to_ascii_lowercase().replace(['.', '_', ' '], "-");
     for (form, nouns) in FORMS {
         for (half, spellings) in HALVES {
             for (i, noun) in nouns.iter().enumerate() {
                 for (j, spelling) in spellings.iter().enumerate() {
-                    // Also `xtrain`, which only one letter can begin.
+                    // Also `xtrain`: only a noun of one letter may be joined like this.
                     let joined = (noun.len() == 1).then(|| format!("{noun}{spelling}"));
                     let ways = [format!("{noun}-{spelling}"), format!("{spelling}-{noun}")];
                     let prefix = ways.into_iter().chain(joined).find_map(|way| {
@@ -58,7 +58,7 @@ fn stem(name: &str) -> Option<(&str, bool)> {
     (is("npy") || is("npz")).then(|| (stem, is("npz")))
 }
 
-/// Names as they are told, not too many.
+/// Names as messages show them, only the first few.
 pub(super) fn list(names: &[String]) -> String {
     const MOST: usize = 8;
     let short = |name: &String| crate::names::shortened(&name.escape_debug().to_string());

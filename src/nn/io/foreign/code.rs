@@ -1,5 +1,5 @@
-//! A network as a program in Python: the model of the other framework, its weights loaded, and what is done
-//! to samples before it and to its outputs after it.
+//! A network as a program in Python: it makes the model of the other framework, loads its weights, scales
+//! samples for it and turns its outputs into predictions.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::nn::Loss;
 use crate::nn::model::Plan;
 use crate::nn::model::exchange::Framework;
 
-/// What is written down.
+/// The network, and what the program needs besides.
 pub(crate) struct Sequential<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) loss: Loss,
@@ -22,7 +22,7 @@ pub(crate) struct Sequential<'a> {
 /// The program.
 ///
 /// # Errors
-/// [`Error::Usage`](crate::Error::Usage) if the framework has not all of the layers.
+/// [`Error::Usage`](crate::Error::Usage) if the framework lacks one of the layers.
 pub(crate) fn python(framework: Framework, network: &Sequential<'_>) -> Result<String> {
     let layers = layers(network.plan, framework)?;
     let input = network.plan.input();
@@ -123,7 +123,7 @@ fn numbers(all: &[f32]) -> String {
     format!("np.array([{}], np.float32)", list.join(", "))
 }
 
-/// A text in Python.
+/// A string literal of Python.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.escape_default())
 }

@@ -19,8 +19,8 @@ pub(crate) fn assign(
     let foreign = layers(&plan, Framework::Keras)?;
     let arrays = weights.tensors();
     let wanted: usize = foreign.iter().map(|layer| layer.tensors.len()).sum();
-    // Of another number of arrays the first ones are known, up to the first layer that is new, if nothing
-    // but new layers follows.
+    // With another number of arrays, the first ones are known, up to the first new layer, if only new
+    // layers follow.
     let first_new = new.first().copied().unwrap_or(foreign.len());
     let with_tensors = (first_new..foreign.len()).filter(|&i| !foreign[i].tensors.is_empty());
     let ends_new = !new.is_empty() && with_tensors.into_iter().all(|index| new.contains(&index));
@@ -63,7 +63,7 @@ pub(crate) fn assign(
 /// The arrays of an archive, in the order of their numbers.
 ///
 /// # Errors
-/// [`Error::Data`] if they have other names, or it is no whole archive.
+/// [`Error::Data`] if the arrays have other names, or the archive is incomplete.
 #[cfg(feature = "numpy")]
 pub(crate) fn numbered(path: &Path, bytes: &[u8]) -> Result<Vec<Found>> {
     let arrays = crate::data::read_npz(bytes).map_err(|fault| Error::data(path, fault))?;

@@ -1,7 +1,7 @@
-//! Weights in the layouts of other frameworks: what each layer says of itself
+//! Weights in the layouts of other frameworks: the descriptions of the layers
 //! ([`LayerKind::exchange`](crate::nn::LayerKind::exchange)), put together for a whole network.
 //!
-//! The layouts are said in [`exchange`](crate::nn::exchange).
+//! The layouts are documented in [`exchange`](crate::nn::exchange).
 
 mod code;
 mod keras;
@@ -20,10 +20,10 @@ use crate::{Error, Result};
 pub(super) use self::keras::{assign as assign_arrays, numbered};
 pub(super) use pytorch::assign as assign_groups;
 
-/// Writes a model's weights as a file of another framework's.
+/// Writes a model's weights as a file of another framework.
 ///
 /// # Errors
-/// [`Error::Usage`] if it has not all of the layers; [`Error::Io`].
+/// [`Error::Usage`] if the framework lacks one of the layers; [`Error::Io`].
 pub(crate) fn write(path: &Path, model: &Model, framework: Framework) -> Result<()> {
     let layers = layers(model.plan(), framework)?;
     let tensors = model.tensors();
@@ -57,7 +57,7 @@ pub(crate) fn write(path: &Path, model: &Model, framework: Framework) -> Result<
 /// Each layer of a plan in another framework.
 ///
 /// # Errors
-/// [`Error::Usage`] naming a layer that it has not.
+/// [`Error::Usage`] that names a layer that the framework lacks.
 pub(super) fn layers(plan: &Plan, framework: Framework) -> Result<Vec<Foreign>> {
     let mut image = None;
     let mut layers = Vec::new();
@@ -94,11 +94,11 @@ fn has_shape(expected: &ForeignTensor, shape: &[usize]) -> bool {
     }
 }
 
-/// Copies what a layer of another framework holds into ours, which begins as zeros; `find` gives its
-/// tensor of a name, which is of the right shape.
+/// Copies the tensors of another framework's layer into ours, which begins as zeros. `find` returns the
+/// other layer's tensor of a name, which has the right shape.
 ///
 /// # Errors
-/// A fault of the tensor, if it is of other numbers.
+/// The fault of a tensor whose numbers are of another type, or not finite.
 fn copy<'a>(
     layer: &Foreign,
     find: impl Fn(&str) -> Option<&'a Found>,

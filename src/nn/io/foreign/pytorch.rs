@@ -1,5 +1,6 @@
-//! The tensors of a `state_dict`, in a safetensors file. A file keeps names, and no order of modules: which
-//! module is which layer follows from the numbers in the names and from the shapes, or is refused.
+//! The tensors of a `state_dict`, in a safetensors file. A file keeps names, but not the order of modules.
+//! Which module is which layer follows from the numbers in the names and from the shapes; a file for which
+//! it does not is refused.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,10 +20,10 @@ struct Module<'a> {
     tensors: Vec<(&'a str, &'a Found)>,
 }
 
-/// Modules whose names differ in numbers alone: they stand in the order of these.
+/// Modules whose names differ in numbers only, in the order of these numbers.
 type Row<'a> = Vec<Module<'a>>;
 
-/// More tries than any network needs whose modules have sensible names.
+/// The most tries of a search: more than a network needs whose modules have sensible names.
 const MOST_TRIES: usize = 100_000;
 
 /// Fills the layers that are not `new`; returns the prefixes of modules that are left out.
@@ -101,7 +102,7 @@ pub(crate) fn assign(
     let mut left_out = Vec::new();
     for (row, modules) in rows.iter().enumerate() {
         for (at, module) in modules.iter().enumerate() {
-            // Those of new layers are not surplus if there are as many of both.
+            // If there are as many modules as layers, those of new layers are not reported as left out.
             if !chosen.contains(&(row, at)) && modules_differ(&slots, &rows) {
                 left_out.push(module.prefix.to_owned());
             }
@@ -116,28 +117,28 @@ fn modules_differ(slots: &[Slot<'_>], rows: &[Row<'_>]) -> bool {
 
 /// A layer that has tensors.
 struct Slot<'a> {
-    /// In the plan.
+    /// Index in the plan.
     index: usize,
     name: &'a str,
     foreign: &'a Foreign,
     is_new: bool,
 }
 
-/// Looks for the ways in which modules can be layers.
+/// Searches for the ways to assign modules to layers.
 struct Search<'a> {
     rows: &'a [Row<'a>],
     slots: &'a [Slot<'a>],
-    /// Modules that no layer takes.
+    /// How many modules no layer takes.
     surplus: usize,
-    /// Of each row, how many have been given away.
+    /// How many modules of each row have been taken or left out.
     taken: Vec<usize>,
-    /// The module of each layer that is not new: its row and its place there.
+    /// The module of each layer that is not new: its row and its index there.
     chosen: Vec<(usize, usize)>,
-    /// Two are enough to know that there is more than one.
+    /// The assignments found. Two are enough to know that there is more than one.
     found: Vec<Vec<(usize, usize)>>,
     tries: usize,
     furthest: usize,
-    /// At the furthest layer, a tensor of the right name, and the shape that it should have.
+    /// At the furthest layer reached, a tensor of the right name, and the shape that it should have.
     misfit: Option<(&'a Found, Vec<usize>)>,
 }
 
@@ -157,7 +158,7 @@ impl<'a> Search<'a> {
             return;
         };
         if layer.is_new {
-            // Modules that stood here go.
+            // The modules that stood here have been left out.
             self.go(slot + 1, left_out);
         }
         let rows = self.rows;
@@ -197,7 +198,7 @@ enum Fit<'a> {
 }
 
 impl<'a> Module<'a> {
-    /// Whether it has the tensors that such a layer has, of whatever shape.
+    /// Whether it has the tensors of such a layer, whatever their sizes.
     fn is_kind(&self, layer: &Foreign) -> bool {
         let is_known = |name: &str| layer.tensors.iter().any(|tensor| tensor.name == name);
         let is_there = |name: &str| self.tensors.iter().any(|(own, _)| *own == name);
@@ -257,8 +258,8 @@ fn rows(tensors: &[Found]) -> Vec<Row<'_>> {
     sorted.collect()
 }
 
-/// A name without its numbers, and these: `features.12` is `features.#` with 12. `fc` is `fc#` with none,
-/// before `fc2`.
+/// A name without its numbers, and the numbers: `features.12` is `features.#` with 12. `fc` is `fc#` with
+/// none, before `fc2`.
 fn pattern(prefix: &str) -> (String, Vec<u128>) {
     let (mut pattern, mut numbers) = (String::new(), Vec::new());
     let mut digits = String::new();

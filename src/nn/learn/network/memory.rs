@@ -1,4 +1,4 @@
-//! What a network takes, before it is taken.
+//! The memory that a network takes, known before it is allocated.
 
 use super::Network;
 use crate::nn::buffer::bytes;
@@ -8,14 +8,14 @@ use crate::nn::model::{Plan, program};
 use crate::nn::objective::Objective;
 use crate::nn::run::Layout;
 
-/// Bytes of a network that learns.
+/// Bytes of memory of a network that learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Parameters and moving statistics.
     pub model: u64,
     /// What the optimizer keeps beside the parameters.
     pub optimizer: u64,
-    /// Gradients, and everything of a batch on its way.
+    /// Gradients, and the memory of a batch in both passes.
     pub working: u64,
 }
 
@@ -27,7 +27,7 @@ impl Memory {
 }
 
 impl Network {
-    /// What [`Network::build`] will take, without taking it. Sums saturate.
+    /// The memory that [`Network::build`] will allocate. Sums saturate.
     pub fn memory(
         plan: &Plan,
         objective: impl Into<Objective>,
@@ -70,7 +70,7 @@ mod tests {
     }
 
     impl Network {
-        /// What it has taken.
+        /// The memory that it has allocated.
         fn taken(&self) -> Memory {
             let Self { model, workspace, gradients, optimizer, per_sample, .. } = self;
             let of = |buffer: &Buffer| bytes(buffer.len());

@@ -1,5 +1,5 @@
-//! A network that learns: a model, the memory of its passes, a loss and an optimizer. Everything is
-//! taken once, in [`Network::build`]; a training step (`step`) is a list of calls into it.
+//! A network that learns: a model, the memory of its passes, a loss and an optimizer. All memory is
+//! allocated once, in [`Network::build`]; a training step (`step`) is a list of calls that use it.
 
 mod memory;
 mod step;
@@ -25,7 +25,7 @@ use crate::nn::model::{
 use crate::nn::objective::Objective;
 use crate::nn::run::Workspace;
 
-/// A model, and all that training it takes.
+/// A model, and everything that training needs.
 #[derive(Clone, Debug)]
 pub struct Network {
     model: Model,
@@ -33,28 +33,29 @@ pub struct Network {
     gradients: BackwardMemory,
     objective: Objective,
     optimizer: OptimizerState,
-    /// For batches of one sample, where a kernel trains many of them at once.
+    /// For batches of one sample, if a kernel trains on many of them at once.
     per_sample: Option<PerSample>,
-    /// For each unit of the program, whether its layer moves its own parameters.
+    /// For each unit of the program, whether its layer updates its own parameters.
     steps: Vec<StepIs>,
-    /// The parameters that no layer moves itself, in pieces for the optimizer.
+    /// The parameters that no layer updates itself, in pieces for the optimizer.
     moved_apart: Vec<Range<usize>>,
     /// All parameters that are not frozen, in such pieces.
     learning: Vec<Range<usize>>,
     laps: Option<Laps>,
 }
 
-/// Memory of the way back.
+/// Memory for the backward pass.
 #[derive(Clone, Debug)]
 struct BackwardMemory {
-    /// By the parameters.
+    /// Gradients of the parameters.
     params: Buffer,
-    /// By a layer's output and input; they change places from layer to layer.
+    /// Gradients with respect to a layer's output and input; the two buffers are swapped from layer to
+    /// layer.
     dy: Buffer,
     dx: Buffer,
-    /// Of each sample.
+    /// The loss of each sample.
     losses: Buffer,
-    /// Classes as numbers, for losses that compare with numbers.
+    /// Classes as target values, for losses that need them.
     targets: Buffer,
 }
 
@@ -74,13 +75,12 @@ impl BackwardMemory {
 }
 
 impl Network {
-    /// Plans `layers` for samples of shape `input`, takes the memory for batches of up to
-    /// `max_batch` samples (the larger of training's and evaluation's), and fills the parameters
-    /// from `seed`.
+    /// Plans `layers` for samples of shape `input`, allocates the memory for batches of up to `max_batch`
+    /// samples (the larger of training's and evaluation's), and fills the parameters from `seed`.
     ///
     /// # Errors
     /// [`Error::Usage`](crate::Error::Usage) if the layers do not fit each other or the loss, or the
-    /// optimizer's constants make no sense; [`Error::Failed`](crate::Error::Failed) if the memory
+    /// optimizer's constants make no sense; [`Error::Memory`](crate::Error::Memory) if the memory
     /// cannot be had.
     pub fn build(
         input: Shape,
@@ -93,7 +93,7 @@ impl Network {
         Self::of(Model::new(input, layers, seed)?, objective, optimizer, max_batch)
     }
 
-    /// The same for a model that is there already.
+    /// As [`Self::build`], with an existing model.
     ///
     /// # Errors
     /// As [`Self::build`].
@@ -106,7 +106,7 @@ impl Network {
         let objective = objective.into();
         objective.check()?;
         objective.loss.check(model.plan())?;
-        // All at once: each buffer alone may be less than there is.
+        // The total: each buffer alone may fit into memory when all together do not.
         check_memory(Self::memory(model.plan(), objective, optimizer, max_batch).total())?;
         let workspace = Workspace::new(&model, max_batch)?;
         let mut network = Self {
@@ -125,17 +125,17 @@ impl Network {
         Ok(network)
     }
 
-    /// What has been learnt.
+    /// The model.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// The same, to be changed.
+    /// The model, mutable.
     pub fn model_mut(&mut self) -> &mut Model {
         &mut self.model
     }
 
-    /// The model alone; what only training needs is given back.
+    /// The model. The memory that only training needs is freed.
     pub fn into_model(self) -> Model {
         self.model
     }
@@ -150,7 +150,7 @@ impl Network {
         self.model.params()
     }
 
-    /// The same, to be changed.
+    /// All parameters, mutable.
     pub fn params_mut(&mut self) -> &mut [f32] {
         self.model.params_mut()
     }
@@ -160,7 +160,7 @@ impl Network {
         self.model.state()
     }
 
-    /// The same, to be changed.
+    /// All moving statistics, mutable.
     pub fn state_mut(&mut self) -> &mut [f32] {
         self.model.state_mut()
     }
@@ -177,20 +177,20 @@ impl Network {
         self.laps.as_ref()
     }
 
-    /// A step begins, with picking its batch.
+    /// Starts the timer for a step, which begins with gathering its batch.
     pub(crate) fn begin_laps(&mut self) {
         if let Some(laps) = &mut self.laps {
             laps.begin();
         }
     }
 
-    /// The parameters that the optimizer moves in a sweep when all gradients are there; the others are
-    /// moved as part of their layers' backward passes.
+    /// The parameters that the optimizer updates in a sweep after all gradients; the others are updated in
+    /// their layers' backward passes.
     pub fn swept(&self) -> &[Range<usize>] {
         &self.moved_apart
     }
 
-    /// The plan's layers that are executed as one, from number `first` on.
+    /// The plan's layers that are executed as one, from index `first` on.
     pub fn unit(&self, first: usize) -> Option<&[PlannedLayer]> {
         self.model.unit(first)
     }
@@ -200,14 +200,14 @@ impl Network {
         self.workspace.max_batch
     }
 
-    /// What training makes small.
+    /// What training minimises.
     pub fn objective(&self) -> Objective {
         self.objective
     }
 
     /// From the next step on, gradients whose norm (of all of them together, the penalty's included) is
-    /// above `norm` are multiplied by what makes it that, as in Keras's `global_clipnorm`; with `None`, none
-    /// are. Every step then stands by itself, as after [`Self::step_one_by_one`].
+    /// above `norm` are scaled down to that norm, as with Keras's `global_clipnorm`; with `None`, none are.
+    /// With a norm, every step is made by itself, as after [`Self::step_one_by_one`].
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) if it is not a positive number; nothing changes then.
@@ -221,18 +221,18 @@ impl Network {
         Ok(())
     }
 
-    /// The largest norm of the gradients with which a step is made.
+    /// The norm to which the gradients of a step are clipped.
     pub fn clip_norm(&self) -> Option<f32> {
         self.optimizer.clip_norm
     }
 
-    /// Has every step made by itself, also with batches of one sample: for whoever looks at the parameters
-    /// after each.
+    /// Makes every step by itself, also with batches of one sample: for callers that look at the parameters
+    /// after each step.
     pub fn step_one_by_one(&mut self) {
         self.per_sample = None;
     }
 
-    /// Decides which layers move their own parameters, and what is left for the optimizer's sweep.
+    /// Decides which layers update their own parameters, and what is left for the optimizer's sweep.
     fn share_out_steps(&mut self) {
         let Self { model, optimizer, .. } = self;
         let of = |unit: &Unit| match unit.layer.step_is() {
@@ -260,7 +260,7 @@ impl Network {
         self.optimizer.rule
     }
 
-    /// Steps of this size from the next one on.
+    /// Sets the learning rate from the next step on.
     ///
     /// # Errors
     /// [`Error::Usage`](crate::Error::Usage) if it is not a positive number; the old one stays then.
@@ -271,13 +271,14 @@ impl Network {
         Ok(())
     }
 
-    /// What [`Self::gradients`] left, in the order of the parameters, zero for those that are frozen; a training
-    /// step uses it as room for gradients that need not last.
+    /// The gradients that [`Self::gradients`] computed, in the order of the parameters, zero for frozen
+    /// ones. A training step uses this buffer as scratch.
     pub fn grads(&self) -> &[f32] {
         &self.gradients.params
     }
 
-    /// The same, to be changed before [`Self::apply_gradients`]: summed over processes, clipped.
+    /// The same, mutable: to be changed before [`Self::apply_gradients`], for example summed over processes
+    /// or clipped.
     pub fn grads_mut(&mut self) -> &mut [f32] {
         &mut self.gradients.params
     }
@@ -287,17 +288,17 @@ impl Network {
         self.optimizer.steps
     }
 
-    /// Sets the number of optimizer steps done so far, when training is taken up again.
+    /// Sets the number of optimizer steps done so far, when training is resumed.
     pub fn set_optimizer_steps(&mut self, steps: u64) {
         self.optimizer.steps = steps;
     }
 
-    /// Ages what the optimizer remembers by so many steps with gradients of zero; parameters and
-    /// [`Self::optimizer_steps`] stay. Whatever has a gradient in the next steps forgets that soon; what
-    /// has none, as the weights of pixels that are hardly ever lit, is then as a long training
-    /// leaves it. For benchmarks.
+    /// Ages the optimizer's buffers by `steps` steps with gradients of zero; parameters and
+    /// [`Self::optimizer_steps`] stay. Weights with gradients in the next steps soon lose the effect.
+    /// Weights without, such as those of pixels that are hardly ever lit, are then as after a long
+    /// training. For benchmarks.
     pub fn age_optimizer(&mut self, team: &Team, steps: u32) {
-        // Before the first step nothing is remembered.
+        // Before the first step there is nothing to age.
         if self.optimizer.buffers.is_empty() || self.optimizer.steps == 0 {
             return;
         }
@@ -333,7 +334,7 @@ impl Network {
 }
 
 /// # Errors
-/// [`Error::Setting`](crate::Error::Setting) for a norm to which nothing can be clipped.
+/// [`Error::Setting`](crate::Error::Setting) if the norm is not a positive number.
 pub(crate) fn check_clip_norm(norm: f32) -> Result<()> {
     if norm > 0.0 && norm.is_finite() {
         return Ok(());

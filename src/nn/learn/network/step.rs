@@ -13,26 +13,26 @@ use crate::nn::model::{Backward, Buffers, Params, StepIs, UnitLaps};
 use crate::nn::objective::Objective;
 use crate::nn::run::{BatchKey, InputBuffer, classify, mode, predict};
 
-/// How a network had better be trained with batches of one size; none of it changes a bit.
+/// The best way to train a network with batches of one size; none of it changes a bit of the results.
 #[derive(Clone, Copy)]
 pub struct Stepping<'a> {
     /// The threads: all of a team, or its leader alone if the network is so small that threads would
     /// wait for each other longer than they compute.
     pub team: &'a Team<'a>,
-    /// Batches of one call of [`Network::train_steps`].
+    /// Batches per call of [`Network::train_steps`].
     pub at_once: usize,
-    /// How threads share the gathering of a batch, for what they do with it next.
+    /// How threads share the gathering of a batch, so that it fits what they read next.
     pub cut: Cut,
 }
 
 impl Network {
     /// One step of the optimizer on the mean loss of a batch: `x` is `[n, input]` with
-    /// `1 <= n <= max_batch`, and there are targets for `n`. The result is that of the parameters
-    /// before the step. Allocates nothing.
+    /// `1 <= n <= max_batch`, and there are `n` targets. The result is for the parameters before the step.
+    /// Allocates nothing.
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch does not fit the network or a label is no class of it;
-    /// nothing is changed then.
+    /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch does not fit the network or a label is not
+    /// one of its classes; nothing is changed then.
     pub fn train_batch<'t>(
         &mut self,
         team: &Team,
@@ -45,8 +45,8 @@ impl Network {
         Ok(self.pass(team, x, targets, key, Then::Step))
     }
 
-    /// How many steps [`Self::train_steps`] does at once with batches of `batch_size`: many where
-    /// each takes one sample and a kernel does that many together, else one.
+    /// How many steps [`Self::train_steps`] makes at once with batches of `batch_size`: several if a batch
+    /// is one sample and a kernel makes that many steps together, else one.
     pub fn steps_at_once(&self, batch_size: usize) -> usize {
         match self.per_sample {
             Some(_) if batch_size == 1 => PerSample::STEPS.min(self.max_batch()),
@@ -54,9 +54,9 @@ impl Network {
         }
     }
 
-    /// As [`Self::train_batch`] for each `batch_size` samples in turn, for
-    /// [`Self::steps_at_once`] of them (fewer at the end of an epoch); several steps are rounded
-    /// otherwise than one by one. `key` is that of the first. The result is the sum of theirs.
+    /// As [`Self::train_batch`] for each `batch_size` samples in turn, for [`Self::steps_at_once`] of these
+    /// batches (fewer at the end of an epoch). Several steps at once round differently from the same steps
+    /// one by one. `key` is that of the first batch. The result is the sum over the batches.
     ///
     /// # Errors
     /// As [`Self::train_batch`].
@@ -84,8 +84,8 @@ impl Network {
         Ok(result)
     }
 
-    /// The training step without its last call: leaves the gradient of the mean loss in
-    /// [`Self::grads`] and does not move the parameters. Moving statistics are updated.
+    /// The training step without the optimizer: leaves the gradient of the mean loss in [`Self::grads`] and
+    /// does not move the parameters. Moving statistics are updated.
     ///
     /// # Errors
     /// As [`Self::train_batch`].
@@ -101,8 +101,8 @@ impl Network {
         Ok(self.pass(team, x, targets, key, Then::Stay))
     }
 
-    /// One step of the optimizer with [`Self::grads`] as they are now. After [`Self::gradients`] the
-    /// two are [`Self::train_batch`], to the bit.
+    /// One step of the optimizer with [`Self::grads`] as they are now. [`Self::gradients`] and then this
+    /// give the same bits as [`Self::train_batch`].
     pub fn apply_gradients(&mut self, team: &Team) {
         let Self { optimizer, model, gradients, learning, .. } = self;
         optimizer.count(1);
@@ -135,7 +135,7 @@ impl Network {
         result
     }
 
-    /// Loss and hits of a batch, with dropout off and normalisation by moving statistics.
+    /// Loss and correct predictions of a batch, with dropout off and normalisation by moving statistics.
     ///
     /// # Errors
     /// As [`Self::train_batch`].
@@ -151,7 +151,7 @@ impl Network {
         Ok(self.compare(team, n, targets))
     }
 
-    /// What the network makes of a batch: as [`Predictor::predict`](crate::nn::Predictor::predict).
+    /// The network's predictions for a batch: as [`Predictor::predict`](crate::nn::Predictor::predict).
     ///
     /// # Errors
     /// [`Error::Mismatch`](crate::Error::Mismatch) if the batch, or the predictions, do not fit.
@@ -241,7 +241,7 @@ impl Network {
         Ok(n)
     }
 
-    /// How batches of `batch_size` had better be trained by this team.
+    /// The best way for this team to train batches of `batch_size`.
     pub fn stepping<'a>(&self, team: &'a Team<'a>, batch_size: usize) -> Stepping<'a> {
         let at_once = self.steps_at_once(batch_size);
         let mut layers = self.plan().layers().iter();

@@ -7,8 +7,8 @@ use super::text;
 use super::*;
 use crate::error::Result;
 
-/// Any activation as a layer of its own, for where a layer in between keeps it from being fused into
-/// the one that feeds it.
+/// Any activation as a layer of its own, for use where another layer stands between it and the layer that
+/// would otherwise apply it.
 pub fn activation(activation: Activation) -> Layer {
     Layer::new(activation)
 }
@@ -78,7 +78,7 @@ impl LayerKind for Activation {
     }
 }
 
-/// The pass over a layer's outputs, where its activation is one.
+/// The pass of an activation over a layer's outputs; `None` if it is linear.
 pub(super) fn sweep_of(activation: Activation) -> Option<KernelCall> {
     (activation != Activation::Linear).then_some(KernelCall::Activation(activation))
 }

@@ -7,8 +7,8 @@ use super::*;
 use crate::error::Result;
 use crate::nn::model::Initializer;
 
-/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` for every channel, with the statistics
-/// of the batch in training and their moving averages otherwise, and where it is frozen.
+/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` for every channel. The statistics are those of
+/// the batch in training, and their moving averages in evaluation and if the layer is frozen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchNorm {
@@ -29,7 +29,7 @@ impl Default for BatchNorm {
     }
 }
 
-/// PyTorch's is over axis 1.
+/// PyTorch's batch normalisation is over axis 1.
 const ROWS_BATCH_NORM: &str = "\
 class RowsBatchNorm(nn.BatchNorm1d):
     def forward(self, x):
@@ -113,7 +113,7 @@ impl LayerKind for BatchNorm {
     }
 
     /// PyTorch's momentum is the share of the new statistics. Its running variance is the unbiased one,
-    /// ours (as Keras's) the biased one; what a trained network computes with it is the same.
+    /// ours and Keras's the biased one; a trained network computes the same with it.
     fn exchange(&self, place: &Place) -> Option<Exchange> {
         let channels = place.input.last();
         let own = View::same(&[channels]);

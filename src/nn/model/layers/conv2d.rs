@@ -45,7 +45,7 @@ impl Conv2d {
         [self.kernel, self.kernel, input.last(), self.filters]
     }
 
-    /// Elements of the kernel: the first of the parameters.
+    /// Elements of the kernel, which comes first in the parameters.
     pub(super) fn kernel_len(&self, input: Shape) -> usize {
         elements(&self.weights(input))
     }

@@ -1,15 +1,15 @@
-//! A convolution with the max-pool behind it, and dropout in between or not: three layers of a recipe
-//! that one kernel computes without a map at full resolution.
+//! A convolution with the max-pool after it, with or without dropout in between: layers of a recipe that
+//! one kernel computes without a map at full resolution.
 
 use threadcount_kernels::conv::{self, Winners};
 
 use super::*;
 use crate::error::Result;
 
-/// The pool that there is a kernel for.
+/// The pool that a fused kernel computes.
 const POOL: Pool2d = Pool2d { pooling: Pooling::Max, size: 2 };
 
-/// Those layers.
+/// The fused layers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct ConvPool {
     conv: Conv2d,
@@ -17,7 +17,7 @@ pub(super) struct ConvPool {
     position: Position,
 }
 
-/// What follows a convolution, as far as a kernel does both at once.
+/// What follows a convolution, as far as a kernel can do both at once.
 pub(super) fn next(behind: &[Layer]) -> Next {
     let is_pool = |layer: Option<&Layer>| layer.and_then(Layer::get) == Some(&POOL);
     let Some(first) = behind.first() else { return Next::Other };
@@ -30,7 +30,7 @@ pub(super) fn next(behind: &[Layer]) -> Next {
 }
 
 impl ConvPool {
-    /// A convolution and the first of the layers behind it as one.
+    /// A convolution and the first of the layers after it as one, if a kernel computes them together.
     pub(super) fn of(conv: Conv2d, behind: &[Layer], position: Position) -> Option<Fused> {
         let (dropout, count) = match next(behind) {
             Next::MaxPool => (None, 2),
@@ -40,13 +40,13 @@ impl ConvPool {
         Some(Fused { layer: Self { conv, dropout, position }.into(), count, masked: 1 })
     }
 
-    /// Whether the weights' gradient needs no map either.
+    /// Whether the weight gradient needs no map either.
     fn is_direct(&self, input: Shape) -> bool {
         self.position == Position::First
             && self.conv.geometry(input).is_some_and(|g| conv::is_one_channel(&g))
     }
 
-    /// Elements of a sample at full resolution.
+    /// Elements of a sample's map at full resolution.
     fn map_len(&self, input: Shape) -> usize {
         let pixels = self.conv.geometry(input).map_or(0, |g| g.out_pixels());
         pixels.saturating_mul(self.conv.filters)
@@ -61,7 +61,7 @@ impl LayerKind for ConvPool {
     fn plan(&self, input: Shape) -> Result<LayerPlan> {
         let conv = self.conv.plan(input)?;
         let pool = POOL.plan(conv.output)?;
-        // The gradient at full resolution. Nothing of the kind is kept of the forward pass.
+        // The gradient at full resolution. The forward pass keeps no map.
         let per_sample = if self.is_direct(input) { 0 } else { self.map_len(input) };
         let kept = Kept { winners: pool.output.len(), per_sample, ..Kept::default() };
         Ok(LayerPlan { params: conv.params, kept, ..LayerPlan::new(pool.output, Buffers::Apart) })

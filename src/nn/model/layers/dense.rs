@@ -38,14 +38,14 @@ pub fn class_outputs() -> Layer {
 /// How many outputs a dense layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Units {
-    /// So many.
+    /// This many.
     Number(usize),
-    /// As many as the samples have classes. [`LayerOption::Classes`] makes it a number.
+    /// As many as the samples have classes. [`LayerOption::Classes`] replaces this by the number.
     Classes,
 }
 
 impl Units {
-    /// The number; 0 where it is not known yet, which no plan lets pass.
+    /// The number; 0 if it is not known yet, which every plan refuses.
     pub(crate) fn number(self) -> usize {
         match self {
             Self::Number(units) => units,
@@ -175,7 +175,7 @@ impl LayerKind for Dense {
         StepIs::PartOfBackward
     }
 
-    /// PyTorch: `weight` `[out, in]`, its columns channel by channel behind a flattened image.
+    /// PyTorch: `weight` `[out, in]`, its columns channel by channel after a flattened image.
     fn exchange(&self, place: &Place) -> Option<Exchange> {
         let (inputs, units) = (place.input.len(), self.units.number());
         let (kernel, vector) = (View::same(&[inputs, units]), View::same(&[units]));
@@ -200,7 +200,7 @@ impl LayerKind for Dense {
         Some(self)
     }
 
-    /// The weights are cut by inputs.
+    /// The update's threads share the weights by inputs.
     fn input_cut(&self) -> Cut {
         Cut::Columns
     }

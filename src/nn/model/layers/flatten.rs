@@ -28,11 +28,11 @@ impl LayerKind for Flatten {
 
     fn backward(&self, _: Backward<'_>) {}
 
-    /// PyTorch flattens an image channel by channel: whatever has a number for each element of the vector
-    /// is sorted so there.
+    /// PyTorch flattens an image channel by channel, so tensors with a number for each element of the
+    /// vector have that order there.
     fn exchange(&self, place: &Place) -> Option<Exchange> {
         let flattened = match place.input {
-            // Else the two orders are one.
+            // Otherwise both orders are the same.
             Shape::Image([h, w, c]) if h * w > 1 && c > 1 => Some([h, w, c]),
             _ => place.image,
         };

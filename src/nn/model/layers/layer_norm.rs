@@ -7,9 +7,9 @@ use super::*;
 use crate::error::Result;
 use crate::nn::model::Initializer;
 
-/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` with the statistics of each sample's own
-/// last axis: of all features of a vector, of the channels of each pixel. The same in training and
-/// evaluating.
+/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta` with statistics over the last axis of each
+/// sample: over all features of a vector, or over the channels of each pixel. Training and evaluation
+/// compute the same.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LayerNorm {
@@ -28,14 +28,14 @@ impl Default for LayerNorm {
     }
 }
 
-/// PyTorch's is over the last axis, which of its images is not the channels'.
+/// PyTorch's layer normalisation is over the last axis, which is not the channels in its images.
 const CHANNEL_NORM: &str = "\
 class ChannelNorm(nn.LayerNorm):
     def forward(self, x):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 ";
 
-/// The normalised `x`, and of each row the inverse deviation.
+/// The normalised `x`, and the inverse standard deviation of each row.
 fn split_kept(pass_input: Shape, kept: &mut [f32]) -> (&mut [f32], &mut [f32]) {
     let c = pass_input.last();
     let rows = kept.len() / (c + 1);
@@ -116,8 +116,8 @@ impl LayerKind for LayerNorm {
         Traffic::floats(3 * input.len(), 3 * input.len())
     }
 
-    /// `dy` and the normalised `x` to `dx` and to the products that `dgamma` is the sum of; then the
-    /// sums of those and of `dy`.
+    /// First reads `dy` and the normalised `x`, and writes `dx` and the products that `dgamma` is the sum
+    /// of; then reads these products and `dy` to sum them.
     fn backward_traffic(&self, input: Shape, _: Shape) -> Traffic {
         Traffic::floats(6 * input.len(), 3 * input.len())
     }

@@ -9,10 +9,10 @@ use super::*;
 use crate::error::Result;
 use crate::nn::model::Initializer;
 
-/// Gates `i, f, o = sigmoid(z)`, candidate `g = tanh(z)` of `z = x_t wx + h_{t-1} wh + b`; then
-/// `c_t = f c_{t-1} + i g` and `h_t = o tanh(c_t)`, from zero; the output is the last `h`. The
-/// weights hold the four side by side in the order i, f, g, o: `wx` `[inputs, 4 units]` Glorot
-/// uniform, `wh` `[units, 4 units]` orthogonal, `b` zero but one for the forget gate.
+/// Gates `i, f, o = sigmoid(z)` and candidate `g = tanh(z)` with `z = x_t wx + h_{t-1} wh + b`; then
+/// `c_t = f c_{t-1} + i g` and `h_t = o tanh(c_t)`. `c` and `h` start at zero; the output is the last `h`.
+/// The weights hold the four side by side in the order i, f, g, o: `wx` `[inputs, 4 units]`, Glorot
+/// uniform; `wh` `[units, 4 units]`, orthogonal; `b`, zero except one for the forget gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lstm {

@@ -1,7 +1,7 @@
 //! The kinds of layers, one file each: small declarative structs that know their output shape, their
 //! parameters, which kernels run them forward and backward, and their plain-loop twins.
 //!
-//! A new kind is a file here with its `mod` line below, and a row of [`KINDS`]; nothing else in the
+//! A new kind needs a file here with its `mod` line below, and a row of [`KINDS`]; nothing else in the
 //! crate tells the kinds apart.
 
 use super::exchange::{self, Exchange, Foreign, ForeignTensor, Holds, Place, View, all, bias};
@@ -40,10 +40,10 @@ pub use lstm::*;
 pub use pool2d::*;
 pub use simple_rnn::*;
 
-/// A layer and the samples that it is tried on.
+/// A layer, and the shape of the samples that tests run it on.
 #[derive(Clone, Debug)]
 pub struct Example {
-    /// Shape of one sample that comes in.
+    /// Shape of one input sample.
     pub input: Shape,
     /// The layer.
     pub layer: Layer,
@@ -60,12 +60,12 @@ impl Example {
 pub struct Kind {
     /// Its name in files.
     pub name: &'static str,
-    /// Layers of it that show all that it can do.
+    /// Layers of this kind that together show all it can do.
     pub examples: fn() -> Vec<Example>,
-    /// A layer of it from the table of its settings.
+    /// Makes a layer of this kind from the table of its settings.
     pub(crate) read:
         fn(toml::de::ValueDeserializer<'_>) -> std::result::Result<Layer, toml::de::Error>,
-    /// The settings of a layer as an inline table of TOML; `None` for one of another kind.
+    /// The settings of a layer as an inline table of TOML; `None` for a layer of another kind.
     pub(crate) write: fn(&Layer) -> Option<std::result::Result<String, toml::ser::Error>>,
 }
 
@@ -84,7 +84,7 @@ impl Kind {
     }
 }
 
-/// Every kind. Tests walk this list, and files of networks are read by it.
+/// Every kind. Tests run over this list, and files of networks are read with it.
 pub const KINDS: &[Kind] = &[
     activation::KIND,
     Kind::of::<BatchNorm>("batch-norm", batch_norm::examples),

@@ -6,11 +6,11 @@ use threadcount_kernels::{Geometry, Padding, naive, pool};
 use super::*;
 use crate::error::Result;
 
-/// What becomes of a window.
+/// What a window is reduced to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pooling {
-    /// The largest element; the first of several.
+    /// The largest element; the first if several are equal.
     Max,
     /// The mean.
     Average,
@@ -62,7 +62,7 @@ impl LayerKind for Pool2d {
         let Shape::Image([height, width, channels]) = input else {
             return wrong_input("pooling", "an image", input);
         };
-        // A winner's place in its window is one byte.
+        // A winner's position in its window is stored in one byte.
         if !(1..=16).contains(&self.size) {
             return refuse(format!("pooling: the window must be 1 to 16 wide, not {}", self.size));
         }
@@ -136,7 +136,7 @@ impl LayerKind for Pool2d {
 }
 
 impl Pool2d {
-    /// The places of max-pooling's winners, a byte each.
+    /// The positions of max-pooling's winners, a byte each.
     fn winners(&self, output: Shape) -> Traffic {
         match self.pooling {
             Pooling::Max => Traffic::bytes(output.len()),

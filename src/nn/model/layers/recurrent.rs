@@ -8,7 +8,7 @@ use super::{KernelCall, Position, Shape, Site, TensorPlan, WeightMatrix, refuse,
 use crate::error::Result;
 use crate::nn::model::Initializer;
 
-/// The kernels' view of a layer's sizes. `input` is a sequence: `plan_params` has seen to that.
+/// A layer's sizes as the kernels take them. `input` is a sequence: `plan_params` has checked that.
 pub(super) fn shape(input: Shape, units: usize) -> recurrent::Shape {
     recurrent::Shape { steps: input.len() / input.last(), inputs: input.last(), units }
 }
@@ -46,7 +46,7 @@ pub(super) fn weights<'a>(params: &'a [f32], shape: &recurrent::Shape) -> Weight
     Weights { wx, wh, b }
 }
 
-/// The gradients of the same, and of the input.
+/// The gradients of these parameters, and of the input.
 pub(super) fn gradients<'a>(
     grads: &'a mut [f32],
     dx: Option<&'a mut [f32]>,
@@ -58,8 +58,8 @@ pub(super) fn gradients<'a>(
     Gradients { dwx, dwh, db, dx }
 }
 
-/// The products of a training step: the inputs of all steps at once, the state step by step. The
-/// first step has no state before it.
+/// The products of a training step: the inputs of all time steps at once, the state one time step after
+/// another. The first time step has no state before it.
 pub(super) fn kernels(site: &Site, units: usize, gates: usize) -> Vec<KernelCall> {
     let Shape::Rows([steps, inputs]) = site.input else { return Vec::new() };
     let (outputs, batch) = (gates * units, site.batch);
@@ -71,9 +71,9 @@ pub(super) fn kernels(site: &Site, units: usize, gates: usize) -> Vec<KernelCall
     ]
 }
 
-/// The layer in other frameworks, of the class `keras` there, and `pytorch` here, which `helper` defines.
-/// Gates lie in the same order everywhere: i, f, g (Keras: c), o. PyTorch has `weight` `[gates units,
-/// inputs]`, and two biases whose sum is ours.
+/// The layer in other frameworks: the class `keras` in Keras, and in PyTorch the class `pytorch`, which
+/// `helper` defines. Gates lie in the same order everywhere: i, f, g (Keras: c), o. PyTorch has `weight`
+/// `[gates units, inputs]`, and two biases whose sum is ours.
 pub(super) fn exchange(
     place: &Place,
     units: usize,

@@ -1,14 +1,14 @@
-//! How settings of layers are spelled in files, where their types belong to the kernels.
+//! How settings of layers are written in files, for types that the kernels' crate defines.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use threadcount_kernels::{Activation, Padding};
 
-/// What a layer has whose file names no activation.
+/// The activation of a layer whose file names none.
 pub(super) fn linear() -> Activation {
     Activation::Linear
 }
 
-/// What a convolution has whose file names no padding.
+/// The padding of a convolution whose file names none.
 pub(super) fn valid() -> Padding {
     Padding::Valid
 }
