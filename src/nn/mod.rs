@@ -10,7 +10,7 @@
 //! - `io`: models in files
 //!
 //! A list of [`Layer`]s is plain data. [`Network`] allocates all its memory once, and training allocates
-//! nothing. Definitions and defaults are Keras's. Kernels are called in `model/layers/`, [`Loss`],
+//! nothing. Definitions and defaults are Keras's. Kernels are called in `model/`, [`Loss`], [`Objective`],
 //! [`Optimizer`] and `learn/per_sample.rs` only.
 //!
 //! ```
