@@ -17,7 +17,6 @@ mod recipe;
 mod reproduce;
 mod run_data;
 mod run_task;
-mod runs;
 mod search;
 mod search_progress;
 mod search_report;
