@@ -318,6 +318,7 @@ fn reproduce_prints_a_table_and_writes_json() {
         "claimed_seconds",
         "train_seconds",
         "images_per_second",
+        "fma_gflops",
         "epochs",
         "parameters",
         "seed",

@@ -77,7 +77,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
 /// All recipes as the record has them.
 fn written() -> String {
     let mut text = String::new();
-    for recipe in reports::select(&[]).unwrap() {
+    for recipe in reports::recipes() {
         writeln!(text, "[{}]", recipe.id).unwrap();
         for (name, value) in fields(&recipe) {
             writeln!(text, "{name}: {value}").unwrap();

@@ -1,6 +1,7 @@
 """Trains a recipe in PyTorch. A variant is a list of words joined by "+":
 eager or compiled (forward, backward and update as one graph), and optionally channels-last (images as NHWC
-in memory), mask (dropout by random bytes, all of a step's in one draw) and many (a call runs 8 steps)."""
+in memory), mask (dropout by random bytes, all of a step's in one draw), many (a call runs 8 steps) and bf16
+(forward and backward under autocast)."""
 
 import math
 import os
@@ -13,7 +14,7 @@ from samples import load, parameters
 args = protocol.arguments("torch")
 words = args.variant.split("+")
 MANY = 8 if "many" in words else 0
-COMPILED, CHANNELS_LAST, MASK = (w in words for w in ("compiled", "channels-last", "mask"))
+COMPILED, CHANNELS_LAST, MASK, BF16 = (w in words for w in ("compiled", "channels-last", "mask", "bf16"))
 os.environ["OMP_NUM_THREADS"] = str(args.threads)
 
 import numpy as np
@@ -80,7 +81,7 @@ def forward(recipe, params, moving, x, training, noise=None):
 def loss(recipe, logits, y):
     if recipe.loss == "binary":
         return F.binary_cross_entropy_with_logits(logits[:, 0], y.float())
-    return F.cross_entropy(logits, y)
+    return F.cross_entropy(logits, y, label_smoothing=recipe.smoothing)
 
 
 def mask_bytes(recipe):
@@ -122,21 +123,27 @@ def main():
     factor, offset = torch.from_numpy(samples.factor), torch.from_numpy(samples.offset)
     shape = (1, 28, 28) if recipe.input == "image" else recipe.shape
 
-    def inputs(bytes):
+    def inputs(bytes, training=False):
         x = bytes * factor + offset if recipe.standardise else bytes * (1 / 255)
         x = x.view(-1, *shape)
+        if training and recipe.flip:
+            x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
         return x.contiguous(memory_format=torch.channels_last) if CHANNELS_LAST else x
 
     params = torch_parameters(recipe, args.seed)
     moving = [{"mean": torch.zeros_like(p["beta"]).detach(), "var": torch.ones_like(p["gamma"]).detach()}
               if "gamma" in p else None for p in params]
     flat = [p for layer in params for p in layer.values()]
-    adam = recipe.optimizer == "adam"
+    decays = [name in ("w", "u") for layer in params for name in layer]
+    # What steps at a rate of its own each: a tensor, so that a compiled step does not depend on it.
+    rate = torch.tensor(recipe.rate)
+    step_number = 0
     per_sample = mask_bytes(recipe)
 
     def objective(picks, noise):
-        logits = forward(recipe, params, moving, inputs(images[picks]), True, noise)
-        return loss(recipe, logits, labels[picks])
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
+            logits = forward(recipe, params, moving, inputs(images[picks], True), True, noise)
+        return loss(recipe, logits.float(), labels[picks])
 
     if COMPILED:
         means = [torch.zeros_like(p).detach() for p in flat]
@@ -146,16 +153,18 @@ def main():
         def one(picks, noise):
             grads = torch.autograd.grad(objective(picks, noise), flat)
             with torch.no_grad():
-                if not adam:
+                if recipe.optimizer == "sgd":
                     for p, g in zip(flat, grads):
                         p.sub_(g, alpha=recipe.rate)
                     return
                 t.add_(1)
-                rate = recipe.rate * torch.sqrt(1 - BETA2 ** t) / (1 - BETA1 ** t)
-                for p, g, m, v in zip(flat, grads, means, squares):
+                corrected = rate * torch.sqrt(1 - BETA2 ** t) / (1 - BETA1 ** t)
+                for p, g, m, v, decays_too in zip(flat, grads, means, squares, decays):
+                    if decays_too and recipe.decay:
+                        p.mul_(1 - rate * recipe.decay)
                     m.lerp_(g, 1 - BETA1)
                     v.lerp_(g * g, 1 - BETA2)
-                    p.sub_(rate * m / (v.sqrt() + EPSILON))
+                    p.sub_(corrected * m / (v.sqrt() + EPSILON))
 
         def several(batches):
             for batch in batches.unbind():
@@ -164,10 +173,14 @@ def main():
         step = torch.compile(one, fullgraph=True, dynamic=False)
         several = torch.compile(several, fullgraph=True, dynamic=False)
     else:
-        if adam:
-            optimizer = torch.optim.Adam(flat, lr=recipe.rate, betas=(BETA1, BETA2), eps=EPSILON, fused=True)
-        else:
+        if recipe.optimizer == "sgd":
             optimizer = torch.optim.SGD(flat, lr=recipe.rate, fused=True)
+        else:
+            kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+            groups = [{"params": [p for p, d in zip(flat, decays) if d == which],
+                       "weight_decay": recipe.decay if which else 0.0} for which in (True, False)]
+            optimizer = kind(groups, lr=rate if recipe.one_cycle else recipe.rate, betas=(BETA1, BETA2),
+                             eps=EPSILON, fused=True)
 
         def step(picks, noise):
             optimizer.zero_grad(set_to_none=True)
@@ -181,7 +194,10 @@ def main():
             for batches in picks[:whole].split(MANY):
                 several(batches)
             picks = picks[whole:]
+        nonlocal step_number
         for batch in picks:
+            rate.fill_(protocol.rate(recipe, len(images), step_number))
+            step_number += 1
             step(batch, noise_for(batch))
 
     def noise_for(batch):

@@ -3,6 +3,7 @@
 import argparse
 import ctypes
 import json
+import math
 import os
 import statistics
 import sys
@@ -27,6 +28,8 @@ def arguments(peer):
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     ways = variants(peer, RECIPES[args.recipe])
+    if not ways:
+        parser.error(f"{args.recipe} is not trained with {peer}")
     args.variant = args.variant or ways[0]
     if args.variant not in ways:
         parser.error(f"no such variant; {args.recipe} has {', '.join(ways)}")
@@ -107,6 +110,17 @@ def run(args, recipe, count, train, accuracy, peer, version):
             if done:
                 break
     report(args, peer, version, **clock.result())
+
+
+def rate(recipe, count, step):
+    """The learning rate of a step, counted from 0: that of the last step after the recipe's epochs."""
+    if not recipe.one_cycle:
+        return recipe.rate
+    rise, first, last = recipe.one_cycle
+    steps = recipe.epochs * -(-count // recipe.batch)
+    top, done = rise * steps, min(step, steps - 1)
+    begin, end, share = (first, 1, done / top) if done < top else (1, last, (done - top) / (steps - top))
+    return recipe.rate * (end + (begin - end) * (1 + math.cos(math.pi * share)) / 2)
 
 
 def pieces(recipe, count, rng):

@@ -1,6 +1,6 @@
-"""The fourteen recipes as data, and the variants in which each peer trains them. Every peer walks this
-list. It repeats src/reports/*.rs in Python: layers, loss, optimizer, batch and sample counts have to
-agree with that."""
+"""The fourteen recipes of the reports and the two records as data, and the variants in which each peer trains
+them. Every peer walks this list. It repeats src/reports/*.rs in Python: layers, loss, optimizer, batch and
+sample counts have to agree with that."""
 
 from dataclasses import dataclass, replace
 
@@ -58,9 +58,13 @@ class Recipe:
     layers: tuple
     batch: int = 32
     epochs: int = 10
-    optimizer: str = "adam"
+    optimizer: str = "adam"  # or "sgd", or "adamw" with the decay below
     rate: float = 1e-3
+    decay: float = 0.0  # of weights; biases and normalisations do not decay
+    one_cycle: tuple = ()  # the rate's schedule: share of the steps in which it rises, first and last share of the rate
     loss: str = "softmax"  # or "binary": one sigmoid output
+    smoothing: float = 0.0  # share of each label that is spread evenly over all classes
+    flip: bool = False  # half of the training images are mirrored left to right
     input: str = "pixels"  # [784]; "image": [28, 28, 1]; "rows": [28, 28]
     classes: tuple = tuple(range(10))
     split: str = "filed"  # "merged": train and test merged, shuffled, cut by the two shares
@@ -117,7 +121,19 @@ def _recipes():
         Flatten(), Dense(256, "relu"), Dense(10)))
 
 
-RECIPES = {recipe.name: recipe for recipe in _recipes()}
+def _records():
+    norm = Norm(momentum=0.9)
+    record = Recipe("record", (), input="image", batch=128, held_out=0.02, optimizer="adamw", rate=0.01,
+                    decay=0.01, one_cycle=(0.25, 0.04, 1e-4))
+    regularised = replace(record, smoothing=0.1, flip=True)
+    small = (Conv(32, "same", "relu"), Pool(), norm, Conv(64, "valid", "relu"), Pool(), norm,
+             Conv(128, "valid", "relu"), norm, Flatten())
+    yield replace(record, name="record-92", epochs=3, layers=(*small, Dense(10)))
+    yield replace(regularised, name="record-93", epochs=10, layers=(*small, Dropout(0.3), Dense(10)))
+
+
+REPORTS = [recipe.name for recipe in _recipes()]
+RECIPES = {recipe.name: recipe for recipe in (*_recipes(), *_records())}
 
 
 PEERS = ("jax", "torch", "keras", "candle")
@@ -125,7 +141,10 @@ PEERS = ("jax", "torch", "keras", "candle")
 
 def variants(peer, recipe):
     """Words joined by "+", which the peer's program explains: all ways of training the recipe that are
-    worth measuring, the likely best first."""
+    worth measuring, the likely best first. None where the peer's program cannot train it."""
+    if recipe.optimizer == "adamw":
+        return ["compiled+channels-last+bf16", "compiled+channels-last", "eager+channels-last+bf16",
+                "eager+channels-last", "compiled", "eager"] if peer == "torch" else []
     if recipe.input == "image":
         ways = {"jax": ["scan+im2col", "step", "step+im2col"],
                 "torch": ["compiled+channels-last", "eager+channels-last", "compiled", "eager"],

@@ -32,11 +32,10 @@ pub struct Limits {
 impl Limits {
     /// Measures the limits of a team, in about half a second.
     pub fn measure(team: &Team) -> Self {
-        let fma = (0..FMA_SAMPLES).map(|_| peak::fma_rate(team)).collect();
         let read = |level| Some(read_rate(team, level)? / 1e9);
         Self {
             threads: team.threads(),
-            fma_gflops: median(fma) / 1e9,
+            fma_gflops: fma_gflops(team),
             l1_gbytes_per_second: read(Level::L1),
             l2_gbytes_per_second: read(Level::L2),
             l3_gbytes_per_second: read(Level::L3),
@@ -53,6 +52,12 @@ impl Limits {
             Level::Dram => self.dram_gbytes_per_second,
         }
     }
+}
+
+/// The rate of multiply-adds on a team's registers, in 10^9 floating-point operations per second; measured for a
+/// fifth of a second.
+pub fn fma_gflops(team: &Team) -> f64 {
+    median((0..FMA_SAMPLES).map(|_| peak::fma_rate(team)).collect()) / 1e9
 }
 
 /// Bytes per second that a team reads from a level, if its size is known.

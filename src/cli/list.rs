@@ -14,6 +14,11 @@ pub(super) fn run() -> Result<()> {
         }
         text.push('\n');
     }
-    text += "'threadcount train RECIPE' trains one, 'threadcount reproduce' all of them.\n";
+    text += "records: small networks outside the reports, for an accuracy in little time\n";
+    for record in reports::records() {
+        let _ = writeln!(text, "  {:<18}  {}", record.recipe.id, record.recipe.about);
+    }
+    text += "\n'threadcount train RECIPE' trains one, 'threadcount reproduce' those of the reports,\n\
+             'threadcount record' the records.\n";
     console::print(&text)
 }

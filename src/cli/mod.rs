@@ -14,9 +14,11 @@ mod list;
 mod network_table;
 mod progress;
 mod recipe;
+mod record;
 mod reproduce;
 mod run_data;
 mod run_task;
+mod runs;
 mod search;
 mod search_progress;
 mod search_report;
@@ -59,6 +61,8 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 data missing or bad, 130 interrupted afte
 enum Command {
     /// Train the reports' networks and print their claims next to what is measured
     Reproduce(reproduce::Args),
+    /// Train small networks to 92 and 93 % on the test images, and print how long it takes
+    Record(record::Args),
     /// Train one recipe into a run folder, and evaluate it
     Train(Box<train::Args>),
     /// Try other settings of a recipe, trial by trial, and print which is best on validation samples
@@ -143,6 +147,7 @@ fn takes_number(arg: &Arg) -> bool {
 impl Command {
     fn run(self) -> Result<()> {
         match self {
+            Self::Record(args) => record::run(&args),
             Self::Reproduce(args) => reproduce::run(&args),
             Self::Train(args) => train::run(&args),
             Self::Search(args) => search::run(&args),

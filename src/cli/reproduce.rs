@@ -2,19 +2,16 @@
 
 use super::data;
 use super::json::JsonFlag;
-use super::progress::Progress;
+use super::runs::{Measured, Runs, Spread};
 use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{interrupt, table};
 use crate::bench::Facts;
-use crate::data::{Dataset, Identity};
-use crate::reports::{self, Claim, Recipe, Span};
-use crate::train::{Ended, Session};
+use crate::data::Identity;
+use crate::reports::{self, Claim, Recipe};
 use crate::{Error, Result};
 use comfy_table::Table;
 use serde::Serialize;
-use std::sync::Arc;
 use std::time::Instant;
-use threadcount_kernels::Pool;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -34,24 +31,6 @@ pub(super) struct Args {
     data: DataFlag,
 }
 
-/// One training run; the fields are those of the JSON document.
-#[derive(Serialize)]
-struct Measured {
-    recipe: String,
-    claimed_accuracy: Option<f64>,
-    test_accuracy: f64,
-    test_loss: f64,
-    claimed_seconds: Option<f64>,
-    train_seconds: f64,
-    images_per_second: f64,
-    epochs: usize,
-    parameters: usize,
-    seed: u64,
-    threads: usize,
-    isa: &'static str,
-    data: &'static str,
-}
-
 #[derive(Serialize)]
 struct Document<'a> {
     machine: &'a Facts,
@@ -60,8 +39,7 @@ struct Document<'a> {
 
 /// Everything that the runs have in common.
 struct Bench {
-    pool: Pool,
-    dataset: Arc<Dataset>,
+    runs: Runs,
     /// Claims are about Fashion-MNIST and compared with nothing else.
     claims: Claims,
 }
@@ -86,14 +64,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Identity::FashionMnist => Claims::Compared,
         Identity::Synthetic | Identity::Other => Claims::LeftOut,
     };
-    let bench = Bench { pool, dataset, claims };
+    let bench = Bench { runs: Runs { pool, dataset }, claims };
+    let recipes: Vec<Recipe> = recipes.into_iter().map(|recipe| bench.compared(recipe)).collect();
     interrupt::listen("stopping after this batch; the finished results are printed");
 
     let began = Instant::now();
     let mut results = Vec::new();
-    let ended = bench.measure_all(&recipes, args.repeats, seed, &mut results);
+    let ended = bench.runs.measure_all(&recipes, args.repeats, seed, &mut results);
     // Whatever ended the runs, what they measured until then is not lost.
-    let facts = Facts::of(&bench.pool);
+    let facts = Facts::of(&bench.runs.pool);
     if !results.is_empty() {
         let text = bench.report(&facts, &recipes, &results, began.elapsed().as_secs_f64());
         let json = table::json(&Document { machine: &facts, results: &results })?;
@@ -103,71 +82,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 impl Bench {
-    fn measure_all(
-        &self,
-        recipes: &[Recipe],
-        repeats: usize,
-        seed: u64,
-        results: &mut Vec<Measured>,
-    ) -> Result<()> {
-        let runs = recipes.len() * repeats;
-        for recipe in recipes {
-            for repeat in 0..repeats as u64 {
-                let number = results.len() + 1;
-                let measured = self.measure(recipe, seed.wrapping_add(repeat), number, runs)?;
-                results.push(measured);
-            }
-        }
-        Ok(())
-    }
-
-    fn measure(&self, recipe: &Recipe, seed: u64, number: usize, runs: usize) -> Result<Measured> {
-        let task = &recipe.task;
-        let split = data::split(&task.selection, &self.dataset, seed)?;
-        let mut session = Session::new(task, &split, seed)?;
-        let digits = runs.to_string().len();
-        let name = format!("[{number:>digits$}/{runs}] {:<17} seed {seed}", recipe.id);
-        let mut progress = Progress::new();
-        progress.begin(&format!("{name}  training ..."));
-        let (ended, score) = self.pool.enter(|team| -> Result<_> {
-            let mut watch =
-                |session: &Session<'_>, moment| Ok(progress.watch(&name, session, moment));
-            let ended = session.train(team, &mut watch)?;
-            Ok((ended, session.test(team)?))
-        })?;
-        progress.finish();
-        if ended == Ended::Interrupted {
-            return Err(Error::Interrupted(format!(" in run {number} of {runs} ({})", recipe.id)));
-        }
-        let done = session.progress().clone();
-        progress.line(&format!(
-            "{name}  accuracy {} %  {} s",
-            table::percent(score.accuracy),
-            table::seconds(done.train_seconds)
-        ));
-        let claim = self.claim(recipe);
-        Ok(Measured {
-            recipe: recipe.id.to_string(),
-            claimed_accuracy: claim.accuracy.map(Span::middle),
-            test_accuracy: score.accuracy,
-            test_loss: score.loss,
-            claimed_seconds: claim.seconds.map(Span::middle),
-            train_seconds: done.train_seconds,
-            images_per_second: done.images_per_second(),
-            epochs: done.history.epochs.len(),
-            parameters: session.network().plan().parameter_count(),
-            seed,
-            threads: self.pool.threads(),
-            isa: self.pool.isa().name(),
-            data: self.dataset.identity.name(),
-        })
-    }
-
-    /// The recipe's claim, as far as these data may be compared with it.
-    fn claim(&self, recipe: &Recipe) -> Claim {
+    /// The recipe, without its claim if these data may not be compared with it.
+    fn compared(&self, recipe: Recipe) -> Recipe {
         match self.claims {
-            Claims::Compared => recipe.claim,
-            Claims::LeftOut => Claim::default(),
+            Claims::Compared => recipe,
+            Claims::LeftOut => Recipe { claim: Claim::default(), ..recipe },
         }
     }
 
@@ -194,16 +113,16 @@ impl Bench {
             text += &format!(
                 "NOT FASHION-MNIST: these are {}, from {}.\n\
                  The reports' claims are left out: nothing below may be compared with them.\n",
-                match self.dataset.identity {
+                match self.runs.dataset.identity {
                     Identity::Synthetic => "drawn, synthetic images",
                     _ => "other images",
                 },
-                self.dataset.origin.display()
+                self.runs.dataset.origin.display()
             );
         }
         text += &format!("\n{}\n\n", self.table(recipes, results));
         for recipe in recipes.iter().filter(|r| results.iter().any(|m| m.recipe == r.id)) {
-            if let Some(note) = self.claim(recipe).note {
+            if let Some(note) = recipe.claim.note {
                 text += &format!("{}: {note}.\n", recipe.id);
             }
         }
@@ -241,13 +160,11 @@ impl Bench {
             if claims {
                 row.push(table::span(recipe.claim.accuracy, table::percent, ""));
             }
-            row.push(spread(&runs, |m| m.test_accuracy, table::percent));
+            row.push(Spread::of(&runs, |m| m.test_accuracy).text(table::percent));
             if claims {
                 row.push(table::span(recipe.claim.seconds, |s| format!("{s:.0}"), " s"));
             }
-            let mean = |of: fn(&Measured) -> f64| {
-                runs.iter().map(|m| of(m)).sum::<f64>() / runs.len() as f64
-            };
+            let mean = |of: fn(&Measured) -> f64| Spread::of(&runs, of).mean;
             row.push(format!("{} s", table::seconds(mean(|m| m.train_seconds))));
             row.push(table::rate(mean(|m| m.images_per_second)));
             row.push(table::grouped(first.parameters as u64));
@@ -256,18 +173,6 @@ impl Bench {
         }
         table
     }
-}
-
-/// The mean over the repeats, with the lowest and the highest.
-fn spread(runs: &[&Measured], of: fn(&Measured) -> f64, write: fn(f64) -> String) -> String {
-    let values = || runs.iter().map(|m| of(m));
-    let mean = write(values().sum::<f64>() / runs.len() as f64);
-    if runs.len() == 1 {
-        return mean;
-    }
-    let low = values().fold(f64::INFINITY, f64::min);
-    let high = values().fold(f64::NEG_INFINITY, f64::max);
-    format!("{mean} ({}-{})", write(low), write(high))
 }
 
 /// The epochs, which early stopping makes differ between repeats.

@@ -1,11 +1,14 @@
 //! What five published reports trained on Fashion-MNIST, and what they claimed: one file per report, one
-//! entry of [`ALL`] per file. The command line, the tests and the tables all iterate over that list.
+//! entry of [`ALL`] per file. Beside them, the [`records`], which are our own. The command line, the tests and the tables all iterate over that list.
 
 mod biu2023;
 mod colman2023;
 mod comp475;
 mod cse574;
 mod nlp2024;
+mod records;
+
+pub use records::{Record, records};
 
 use crate::data::CLASS_NAMES;
 use crate::names::{nearest, shortened};
@@ -166,15 +169,15 @@ pub fn recipe(name: &str) -> Result<Recipe> {
     Err(unknown("recipe", name, &recipe_names()))
 }
 
-/// The recipes for a list of names of reports, recipes and files, each once, in the order named; all of them
-/// for an empty list.
+/// The recipes for a list of names of reports, recipes and files, each once, in the order named; those of all
+/// reports for an empty list.
 ///
 /// # Errors
 /// As [`recipe`].
 pub fn select(names: &[String]) -> Result<Vec<Recipe>> {
     let mut picked: Vec<Recipe> = Vec::new();
     if names.is_empty() {
-        picked.extend(every_recipe());
+        picked.extend(of_the_reports());
     }
     for name in names {
         let named = match ALL.iter().find(|report| report.id == name) {
@@ -200,15 +203,21 @@ fn one(name: &str) -> Result<Option<Recipe>> {
     if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) {
         return Recipe::from_file(path).map(Some);
     }
-    Ok(every_recipe().find(|recipe| recipe.id == name))
+    Ok(recipes().into_iter().find(|recipe| recipe.id == name))
 }
 
-fn every_recipe() -> impl Iterator<Item = Recipe> {
+/// Every recipe that has a name: those of the reports, then those of the records.
+pub fn recipes() -> Vec<Recipe> {
+    let records = records().into_iter().map(|record| record.recipe);
+    of_the_reports().chain(records).collect()
+}
+
+fn of_the_reports() -> impl Iterator<Item = Recipe> {
     ALL.iter().flat_map(|report| (report.recipes)())
 }
 
 fn recipe_names() -> Vec<Cow<'static, str>> {
-    every_recipe().map(|recipe| recipe.id).collect()
+    recipes().into_iter().map(|recipe| recipe.id).collect()
 }
 
 /// "No such thing", with the nearest of the names that there are.
@@ -228,12 +237,12 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn there_are_fourteen_recipes_with_distinct_names() {
+    fn there_are_fourteen_recipes_and_two_records_with_distinct_names() {
         let names = recipe_names();
-        assert_eq!(names.len(), 14);
+        assert_eq!(names.len(), 14 + 2);
         let reports = ALL.iter().map(|report| report.id);
         let distinct: HashSet<_> = names.iter().map(|name| &**name).chain(reports).collect();
-        assert_eq!(distinct.len(), 14 + ALL.len());
+        assert_eq!(distinct.len(), 14 + 2 + ALL.len());
     }
 
     #[test]
