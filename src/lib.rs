@@ -51,6 +51,8 @@
 //!   nn/learn       optimizer -> network: how it learns
 //!   nn/io          its files
 //!    |--- oracle   the same in plain loops: what everything is held to
+//! classical        logistic regression, nearest neighbours, random forests
+//!    |
 //! train            task -> session -> fit; checkpoints, run folders, search
 //!    |--- evaluate confusion, report, regression, plots (program)
 //! reports          what each report trained and claimed
@@ -72,12 +74,15 @@
 //!   `examples/own_layer.rs`.
 //! - **An optimizer or a loss**: a variant of [`Optimizer`](nn::Optimizer) or [`Loss`](nn::Loss), its kernel
 //!   and twin.
+//! - **A classical classifier**: its file in `classical/`, with its twin in `classical/naive/`, and its variants in
+//!   `classical/classifier.rs`; the command line and the tests walk [`Kind::ALL`](classical::Kind::ALL).
 //! - **A recipe**: its entry in its report's file; **a setting of a task**: its field, with its value in the
 //!   default of [`Task`](train::Task), and a line in `train/task_file.rs`, without which it does not compile.
 //! - **An instruction set**: its file in `kernels/isa/` and its entry there.
 
 #[cfg(feature = "program")]
 pub mod bench;
+pub mod classical;
 #[cfg(feature = "program")]
 pub mod cli;
 #[cfg(feature = "program")]
