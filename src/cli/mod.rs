@@ -12,8 +12,11 @@ mod interrupt;
 mod json;
 mod list;
 mod network_table;
+mod predict;
 mod progress;
 mod recipe;
+mod regress;
+mod regress_report;
 mod reproduce;
 mod run_data;
 mod run_task;
@@ -69,6 +72,10 @@ enum Command {
     Recipe(recipe::Args),
     /// Evaluate the trained model of a run folder again
     Eval(eval::Args),
+    /// Train six models that predict a column of a table from the others, and compare them
+    Regress(Box<regress::Args>),
+    /// Write a table with the predictions of a model that regress has saved
+    Predict(predict::Args),
     /// Write the weights of a run for PyTorch or Keras, and print the model in Python
     Export(export::Args),
     /// List the reports and their recipes
@@ -149,6 +156,8 @@ impl Command {
             Self::Summary(args) => summary::run(&args),
             Self::Recipe(args) => recipe::run(&args),
             Self::Eval(args) => eval::run(&args),
+            Self::Regress(args) => regress::run(&args),
+            Self::Predict(args) => predict::run(&args),
             Self::Export(args) => export::run(&args),
             Self::List => list::run(),
             Self::Info(args) => info::run(&args),

@@ -3,13 +3,15 @@
 //! - [`Confusion`]: which class was taken for which; accuracy
 //! - [`ClassificationReport`]: precision, recall and F1 per class and averaged
 //! - [`Regression`]: MSE, RMSE, MAE and R² of predicted quantities
-//! - `plots`: the learning curves of a run as an SVG picture, `scatter`: a search's scores over its settings
-//!   (feature `program`)
+//! - `plots`: the learning curves of a run as an SVG picture, `scatter`: a search's scores over its settings,
+//!   `comparison`: regression models side by side (feature `program`)
 //!
 //! Everything here works on plain labels, predictions and numbers per epoch: it needs no network
 //! and no data set, and nothing in it depends on how the predictions were made.
 
 mod classification;
+#[cfg(feature = "program")]
+pub mod comparison;
 mod confusion;
 #[cfg(feature = "program")]
 pub mod plots;
