@@ -75,6 +75,17 @@ pub struct Settings {
     pub forest: ForestSettings,
 }
 
+impl Settings {
+    /// Checks what can be checked without samples.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] that names a setting which cannot be.
+    pub fn check(&self) -> Result<()> {
+        self.logistic.check()?;
+        self.forest.check()
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let forest = ForestSettings::classification(0);

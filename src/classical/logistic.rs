@@ -41,7 +41,7 @@ impl Default for LogisticSettings {
 }
 
 impl LogisticSettings {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let fault = |name, fault| Err(Error::Setting { name, fault });
         // Beyond these limits float32 has no weights for them.
         if !(1e-10..=1e10).contains(&self.c) {
@@ -137,6 +137,11 @@ impl Logistic {
             }
         });
         Ok(all)
+    }
+
+    /// `[inputs, classes]`, for the classes that occurred.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
     }
 
     fn logits(&self, team: &Team, x: &[f32], logits: &mut [f32]) {

@@ -2,6 +2,7 @@
 //! flag, how figures are written.
 
 mod bench;
+mod compare;
 pub(crate) mod data;
 mod eval;
 mod evaluation;
@@ -62,6 +63,8 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 data missing or bad, 130 interrupted afte
 enum Command {
     /// Train the reports' networks and print their claims next to what is measured
     Reproduce(reproduce::Args),
+    /// Compare logistic regression, nearest neighbours and a random forest with networks
+    Compare(compare::Args),
     /// Train one recipe into a run folder, and evaluate it
     Train(Box<train::Args>),
     /// Try other settings of a recipe, trial by trial, and print which is best on validation samples
@@ -70,7 +73,7 @@ enum Command {
     Summary(summary::Args),
     /// Print a recipe as a TOML file, to change it and train that
     Recipe(recipe::Args),
-    /// Evaluate the trained model of a run folder again
+    /// Evaluate the trained model of a run folder, or one that compare saved, again
     Eval(eval::Args),
     /// Train six models that predict a column of a table from the others, and compare them
     Regress(Box<regress::Args>),
@@ -151,6 +154,7 @@ impl Command {
     fn run(self) -> Result<()> {
         match self {
             Self::Reproduce(args) => reproduce::run(&args),
+            Self::Compare(args) => compare::run(&args),
             Self::Train(args) => train::run(&args),
             Self::Search(args) => search::run(&args),
             Self::Summary(args) => summary::run(&args),

@@ -4,7 +4,8 @@ use super::table;
 use crate::Result;
 use crate::bench::Facts;
 use crate::evaluate::Regression;
-use crate::evaluate::comparison::{Against, Bar, BarPanel, Bars, against, bars};
+use crate::evaluate::bars::{Along, Bars, Figure, bars};
+use crate::evaluate::predictions::{Against, against};
 use crate::reports::flights;
 use crate::tables::models::Kind;
 use crate::tables::{Encoding, Table};
@@ -183,30 +184,30 @@ impl Report<'_> {
         rows
     }
 
-    /// The errors as bars.
+    /// The errors as bars; under each model what is claimed of it, if anything.
     pub(super) fn bars(&self) -> Result<String> {
-        let panel = |name: &str,
-                     of: fn(&Regression) -> f64,
-                     claimed: fn(flights::FlightClaim) -> Option<f64>| {
-            let bar = |m: &Measured| Bar {
-                name: m.kind.name().to_owned(),
-                value: of(&m.score),
-                claimed: self.claim(m.kind).and_then(claimed),
-            };
-            BarPanel { name: name.to_owned(), bars: self.measured.iter().map(bar).collect() }
+        let mut names = Vec::new();
+        let mut figures: [Vec<Option<f64>>; 3] = Default::default();
+        let mut add = |name: String, values: [Option<f64>; 3]| {
+            names.push(name);
+            figures.iter_mut().zip(values).for_each(|(figure, value)| figure.push(value));
         };
+        for m in self.measured {
+            add(m.kind.name().to_owned(), [m.score.mse, m.score.r2, m.score.mae].map(Some));
+            if let Some(claim) = self.claim(m.kind) {
+                add(format!("{}, claimed", m.kind.name()), [Some(claim.mse), claim.r2, None]);
+            }
+        }
+        let named = ["mean squared error", "R2", "mean absolute error"];
+        let panels = named.into_iter().zip(figures).map(|(name, values)| Figure {
+            name: name.to_owned(),
+            values,
+            axis: Along::FromZero,
+        });
         bars(&Bars {
             title: format!("{} of the test rows", self.table.target),
-            panels: vec![
-                panel("mean squared error", |score| score.mse, |claim| Some(claim.mse)),
-                panel("R2", |score| score.r2, |claim| claim.r2),
-                panel(
-                    "root mean squared error",
-                    |score| score.rmse,
-                    |claim| Some(claim.mse.sqrt()),
-                ),
-                panel("mean absolute error", |score| score.mae, |_| None),
-            ],
+            names,
+            panels: panels.collect(),
         })
     }
 

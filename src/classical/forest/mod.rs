@@ -103,7 +103,7 @@ impl ForestSettings {
         Self { tried: Tried::All, ..Self::classification(seed) }
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         let fault = |name, fault: String| Err(Error::Setting { name, fault });
         if !(1..=MOST_TREES).contains(&self.trees) {
             return fault("trees", format!("{} trees; use 1 to {MOST_TREES}", self.trees));
