@@ -82,6 +82,8 @@ struct Bench {
     targets: Vec<f64>,
     test: Design,
     test_targets: Vec<f64>,
+    /// The test rows, as numbers of rows of the table.
+    test_rows: Vec<u32>,
     settings: FitSettings,
 }
 
@@ -171,6 +173,7 @@ impl Bench {
             },
             encoding,
             test,
+            test_rows: parts.test.clone(),
         };
         for (column, count) in bench.encoding.columns.iter().zip(bench.test.unseen()) {
             if count > 0 {
@@ -215,7 +218,7 @@ impl Bench {
         Ok(Trained { model, predictions, measured })
     }
 
-    /// Writes the models, and two pictures beside them.
+    /// Writes the models; beside them two pictures, and what each model predicted for the test rows.
     fn save(
         &self,
         folder: &std::path::Path,
@@ -233,10 +236,27 @@ impl Bench {
             ("comparison.svg", report.bars()?),
             ("predicted.svg", report.against(&self.test_targets, &predictions)?),
         ];
+        write_atomically(
+            &folder.join("test.csv"),
+            self.test_table(report, &predictions).as_bytes(),
+        )?;
         for (name, svg) in pictures {
             write_atomically(&folder.join(name), svg.as_bytes())?;
         }
         console::note(&format!("the models and two charts are in {}", folder.display()));
         Ok(())
+    }
+
+    /// The test rows as CSV: their numbers among the rows that are used, from 0, what is true, and a column of
+    /// predictions for each model.
+    fn test_table(&self, report: &Report<'_>, predictions: &[&[f64]]) -> String {
+        let names = report.measured.iter().map(|measured| measured.kind.name());
+        let mut text = format!("row,true,{}\n", names.collect::<Vec<_>>().join(","));
+        for (i, (row, target)) in self.test_rows.iter().zip(&self.test_targets).enumerate() {
+            text += &format!("{row},{target}");
+            predictions.iter().for_each(|of_model| text += &format!(",{}", of_model[i]));
+            text.push('\n');
+        }
+        text
     }
 }
