@@ -12,6 +12,9 @@ const DECREASE: f64 = 1e-4;
 /// and the slope at the end is at most this share of that at the start.
 const CURVATURE: f64 = 0.9;
 
+/// Iterations without progress after which a minimisation ends: see [`Ended::AtRounding`].
+const PATIENCE: usize = 30;
+
 /// The most evaluations of one line search, as in scikit-learn.
 const MOST_TRIES: usize = 50;
 
@@ -22,8 +25,8 @@ pub enum Ended {
     Converged,
     /// After the largest number of iterations.
     AtMostIterations,
-    /// No step along the last direction lowers the function any more: the rounding of the function is larger than
-    /// what is left to gain.
+    /// Neither the function nor its gradient becomes smaller any more: their rounding is larger than what is left to
+    /// gain.
     AtRounding,
     /// The caller stopped it.
     Interrupted,
@@ -36,6 +39,8 @@ pub(super) struct Stop {
     pub(super) tolerance: f64,
     /// The most iterations.
     pub(super) iterations: usize,
+    /// The rounding of the function, as a share of its value.
+    pub(super) noise: f64,
 }
 
 /// What a minimisation did.
@@ -87,12 +92,16 @@ pub(super) fn minimise(
     let mut here = at(std::mem::take(x));
     let mut pairs: VecDeque<Pair> = VecDeque::new();
     let mut iterations = 0;
+    let mut progress = Progress { value: here.value, gradient: f64::INFINITY, since: 0 };
     let ended = loop {
         if largest(&here.gradient) <= stop.tolerance {
             break Ended::Converged;
         }
         if iterations >= stop.iterations {
             break Ended::AtMostIterations;
+        }
+        if !progress.goes_on(&here, stop.noise) {
+            break Ended::AtRounding;
         }
         let mut direction = newton(&pairs, &here.gradient);
         if dot(&direction, &here.gradient) >= 0.0 {
@@ -104,7 +113,7 @@ pub(super) fn minimise(
             true => (1.0 / dot(&here.gradient, &here.gradient).sqrt()).min(1.0),
             false => 1.0,
         };
-        let Some(next) = line_search(&here, &direction, first, &mut at) else {
+        let Some(next) = line_search(&here, &direction, first, stop.noise, &mut at) else {
             match pairs.is_empty() {
                 true => break Ended::AtRounding,
                 // Once more, along the gradient.
@@ -131,6 +140,28 @@ pub(super) fn minimise(
     let (value, gradient) = (here.value, largest(&here.gradient));
     *x = here.x;
     Minimised { ended, iterations, evaluations, value, gradient }
+}
+
+/// The smallest value and gradient so far, and how many iterations have not made either smaller.
+struct Progress {
+    value: f64,
+    gradient: f64,
+    since: usize,
+}
+
+impl Progress {
+    /// Whether a place is better than all before it, or one was not long ago.
+    fn goes_on(&mut self, here: &Place, noise: f64) -> bool {
+        let gradient = largest(&here.gradient);
+        let lower = here.value < self.value - noise * self.value.abs();
+        if lower || gradient < 0.9 * self.gradient {
+            self.since = 0;
+        }
+        self.value = self.value.min(here.value);
+        self.gradient = self.gradient.min(gradient);
+        self.since += 1;
+        self.since <= PATIENCE
+    }
 }
 
 /// The direction to the minimum that the last steps foresee: minus the estimated inverse of the second derivatives
@@ -163,16 +194,21 @@ struct Point {
     slope: f64,
 }
 
-/// A place along the direction that meets both conditions; `None` if there is none that is lower by more than
-/// rounding.
+/// A place along the direction that meets both conditions; `None` if there is none.
+///
+/// Where the function falls by less than its rounding, its slopes decide alone: the first condition then is that of
+/// Hager & Zhang (2005, "approximate Wolfe"), which for a parabola says the same.
 fn line_search(
     here: &Place,
     direction: &[f64],
     first: f64,
+    noise: f64,
     at: &mut impl FnMut(Vec<f64>) -> Place,
 ) -> Option<Place> {
     let start = Point { t: 0.0, value: here.value, slope: dot(&here.gradient, direction) };
     let falls = |point: &Point| point.value <= start.value + DECREASE * point.t * start.slope;
+    let rounding = noise * start.value.abs();
+    let is_downhill = |point: &Point| point.slope <= (2.0 * DECREASE - 1.0) * start.slope;
     let is_flat = |point: &Point| point.slope.abs() <= -CURVATURE * start.slope;
     // The lowest point so far that falls enough, with its place, and what bounds the step on the other side.
     let mut low = (start, None);
@@ -183,7 +219,8 @@ fn line_search(
         let place = at(x);
         let point = Point { t, value: place.value, slope: dot(&place.gradient, direction) };
         // A value that is not finite is too far out.
-        let is_lower = falls(&point) && point.value < low.0.value;
+        let is_lower = (falls(&point) && point.value < low.0.value)
+            || (point.value <= low.0.value.min(start.value) + rounding && is_downhill(&point));
         if !is_lower {
             high = Some(point);
         } else if is_flat(&point) {
@@ -243,7 +280,7 @@ fn largest(x: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    const STOP: Stop = Stop { tolerance: 1e-8, iterations: 1000 };
+    const STOP: Stop = Stop { tolerance: 1e-8, iterations: 1000, noise: f64::EPSILON };
 
     fn on(_: usize) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -320,7 +357,7 @@ mod tests {
         for first in [1e-4, 0.01, 0.3, 1.0, 5.0, 100.0] {
             let here = Place { x: vec![0.0], value: start(0.0), gradient: vec![slope(0.0)] };
             let mut at = |x: Vec<f64>| Place { value: start(x[0]), gradient: vec![slope(x[0])], x };
-            let found = line_search(&here, &[1.0], first, &mut at).unwrap();
+            let found = line_search(&here, &[1.0], first, 0.0, &mut at).unwrap();
             assert!(found.value <= here.value + DECREASE * found.x[0] * slope(0.0), "{first}");
             assert!(slope(found.x[0]).abs() <= CURVATURE * slope(0.0).abs(), "{first}");
         }

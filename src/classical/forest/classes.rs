@@ -64,6 +64,10 @@ impl Criterion for Gini<'_> {
         sample.row as usize
     }
 
+    fn renumber(sample: &mut ClassSample, row: u32) {
+        sample.row = row;
+    }
+
     fn begin(&mut self, samples: &[ClassSample]) {
         self.node.fill(0);
         for sample in samples {

@@ -116,6 +116,47 @@ impl Columns {
     /// # Panics
     /// If there are not that many columns.
     pub fn column(&self, number: usize) -> &[u8] {
+        self.view().column(number)
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View { kinds: &self.kinds, rows: self.rows, bins: &self.bins }
+    }
+
+    /// The bins of all samples, row by row.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if they do not fit into the machine's.
+    pub(super) fn to_rows(&self, team: &Team) -> Result<Vec<u8>> {
+        crate::nn::check_memory(self.bins.len() as u64)?;
+        let width = self.kinds.len();
+        let mut rows = vec![0; self.bins.len()];
+        team.run_on_chunks(&mut rows, TILE * width, |start, chunk| {
+            let first = start / width;
+            for left in (0..width).step_by(TILE) {
+                for number in left..width.min(left + TILE) {
+                    let column = &self.column(number)[first..];
+                    for (row, &bin) in chunk.chunks_exact_mut(width).zip(column) {
+                        row[number] = bin;
+                    }
+                }
+            }
+        });
+        Ok(rows)
+    }
+}
+
+/// Columns of all samples, or of those of one node.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) kinds: &'a [ColumnKind],
+    pub(super) rows: usize,
+    /// `[column][row]`
+    pub(super) bins: &'a [u8],
+}
+
+impl<'a> View<'a> {
+    pub(super) fn column(&self, number: usize) -> &'a [u8] {
         &self.bins[number * self.rows..][..self.rows]
     }
 }
@@ -133,6 +174,7 @@ mod tests {
             let row = |i: usize| &bytes[i * width..][..width];
             let kinds = vec![ColumnKind::Ordered; width];
             let columns = Columns::of_rows(&team, kinds, rows, row).unwrap();
+            assert_eq!(columns.to_rows(&team).unwrap(), bytes, "{rows} {width}");
             for j in 0..width {
                 let expected = (0..rows).map(|i| bytes[i * width + j]);
                 assert!(columns.column(j).iter().copied().eq(expected), "{rows} {width} {j}");

@@ -20,6 +20,9 @@ pub(super) trait Criterion {
     /// The row of a sample.
     fn row(sample: &Self::Sample) -> usize;
 
+    /// Gives a sample another row: in a copy of the columns.
+    fn renumber(sample: &mut Self::Sample, row: u32);
+
     /// Begins a node: all its samples are on the right.
     fn begin(&mut self, samples: &[Self::Sample]);
 

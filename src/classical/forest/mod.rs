@@ -50,7 +50,7 @@ use crate::{Error, Result};
 use classes::Gini;
 use criterion::Criterion;
 pub(super) use file::{Flat, TENSORS};
-use grow::grow;
+use grow::{Table, grow, local_bytes};
 use threadcount_kernels::Team;
 use values::SquaredError;
 
@@ -258,11 +258,13 @@ fn grow_all<C: Criterion>(
     settings: &ForestSettings,
     criterion: impl Fn() -> C + Sync,
 ) -> Result<Vec<Tree>> {
-    crate::nn::check_memory(grow::bytes_needed::<C>(columns.rows(), team.threads()))?;
+    crate::nn::check_memory(grow::bytes_needed::<C>(columns, team.threads()))?;
+    let table = Table { columns: columns.view(), rows: &columns.to_rows(team)? };
+    let local = local_bytes();
     let key = Key::new(settings.seed, Purpose::Forest);
     let mut trees: Vec<Option<Result<Tree>>> = (0..settings.trees).map(|_| None).collect();
     team.run_on_chunks(&mut trees, 1, |number, slot| {
-        slot[0] = Some(grow(columns, settings, key.with(number as u64), &mut criterion()));
+        slot[0] = Some(grow(table, settings, key.with(number as u64), local, &mut criterion()));
     });
     trees.into_iter().flatten().collect()
 }

@@ -1,6 +1,6 @@
 //! The best split of a node.
 
-use super::columns::Columns;
+use super::columns::View;
 use super::criterion::{Criterion, Seen, can_split};
 use super::{BINS, ColumnKind, Test};
 use crate::random::Key;
@@ -42,7 +42,7 @@ impl Search {
     /// without replacement by the node's key, and by as many more as it takes to find one that splits it.
     pub(super) fn best<C: Criterion>(
         &mut self,
-        columns: &Columns,
+        columns: View<'_>,
         tried: usize,
         key: Key,
         samples: &[C::Sample],
@@ -60,7 +60,7 @@ impl Search {
             self.order.swap(drawn, place);
             self.exchanged.push(place);
             let column = self.order[drawn];
-            let kind = columns.kinds()[usize::from(column)];
+            let kind = columns.kinds[usize::from(column)];
             let test = match kind {
                 ColumnKind::Ordered => Test::Above,
                 ColumnKind::Categories { .. } => Test::Equal,

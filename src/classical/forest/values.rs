@@ -37,6 +37,10 @@ impl Criterion for SquaredError<'_> {
         sample.row as usize
     }
 
+    fn renumber(sample: &mut ValueSample, row: u32) {
+        sample.row = row;
+    }
+
     fn begin(&mut self, samples: &[ValueSample]) {
         self.node = Moments::default();
         self.range = [f64::INFINITY, f64::NEG_INFINITY];
