@@ -88,6 +88,10 @@ fn a_table_is_the_same_in_every_form() {
         ["mean", "linear"].map(|model| figure(&document, model, "mse"))
     };
     let plain = of("plain.csv");
+    let document = compared(&desk, "plain.csv --target price --models linear");
+    let figure = |name| figure(&document, "linear", name);
+    assert_eq!(figure("root_mae"), figure("mae").sqrt());
+    assert_eq!(figure("rmse"), figure("mse").sqrt());
     assert!(plain[0] > 10.0 * plain[1], "{plain:?}");
     let forms = [
         ("crlf", Form { line_end: "\r\n", ..PLAIN }),
@@ -392,6 +396,34 @@ fn saved_models_predict_a_column() {
         let r2 = 1.0 - squared / total;
         let least = if model == "mean" { -0.1 } else { 0.3 };
         assert!(r2 > least, "{model}: {r2}");
+    }
+    // For the test rows, what regress itself predicted.
+    let tested: Vec<Vec<String>> = desk
+        .read("models/test.csv")
+        .lines()
+        .map(|line| line.split(',').map(str::to_owned).collect())
+        .collect();
+    assert_eq!(
+        tested[0],
+        ["row", "true", "mean", "linear", "ridge", "forest", "descent", "network"]
+    );
+    assert_eq!(tested.len(), 401);
+    let all: Vec<String> = desk.read("f.csv").lines().map(str::to_owned).collect();
+    let mut rows = all[0].clone();
+    tested[1..]
+        .iter()
+        .for_each(|cells| rows += &format!("\n{}", all[1 + cells[0].parse::<usize>().unwrap()]));
+    put(&desk, "rows.csv", rows);
+    for (at, model) in tested[0].iter().enumerate().skip(2) {
+        desk.bare(&format!("predict models rows.csv --model {model} --out p.csv"))
+            .assert()
+            .success();
+        for (cells, line) in tested.iter().zip(desk.read("p.csv").lines()).skip(1) {
+            assert!(
+                line.ends_with(&format!(",{},{}", cells[1], cells[at])),
+                "{model}: {cells:?} {line}"
+            );
+        }
     }
     // Without --out to stdout, by the best model.
     let output = desk.bare("predict models new.csv").output().unwrap();

@@ -84,7 +84,7 @@ const TIMES: [(&str, f64); 6] = [
 
 /// Numbers of stops: name, of 1,000 rows, factor.
 const STOPS: [(&str, u32, f64); 3] =
-    [("zero", 120, 0.66), ("one", 836, 1.05), ("two_or_more", 44, 1.24)];
+    [("zero", 120, 0.62), ("one", 836, 1.05), ("two_or_more", 44, 1.24)];
 
 /// The price that factors of 1 leave, by class.
 const ECONOMY: f64 = 6_300.0;
@@ -116,7 +116,9 @@ impl Flight {
         // From the 15th day on every day adds; the last two add more.
         let late = f64::from(16_u32.saturating_sub(self.days_left));
         let last = f64::from(3_u32.saturating_sub(self.days_left));
-        let days = 0.9 + 0.026 * late + 0.06 * last;
+        // Two days of each week are dearer: jumps, which a forest follows and a network rounds off.
+        let week = if self.days_left % 7 < 2 { 1.14 } else { 1.0 };
+        let days = (0.86 + 0.028 * late + 0.06 * last) * week;
         // Dearest at half a day; of very long ones the same as of the shortest.
         let off = (self.duration - 12.0).abs().min(16.0);
         let duration = 1.08 - 0.0012 * off * off;
@@ -166,10 +168,10 @@ pub fn flight(seed: u64, row: u64) -> (Flight, f64) {
         days_left: rng.random_range(1..=49),
     };
     // A wave of which the flight is at some point: high season and low season.
-    let season = 1.0 + 0.05 * libm::sin(std::f64::consts::TAU * unit(&mut rng));
+    let season = 1.0 + 0.08 * libm::sin(std::f64::consts::TAU * unit(&mut rng));
     // Nearly normal, by twelve uniform numbers, whose variances add up to 1.
     let normal: f64 = (0..12).map(|_| unit(&mut rng)).sum::<f64>() - 6.0;
-    let price = flight.expected_price() * season * (1.0 + 0.035 * normal);
+    let price = flight.expected_price() * season * (1.0 + 0.05 * normal);
     (flight, price.round().max(500.0))
 }
 
@@ -251,7 +253,7 @@ mod tests {
             let (flight, price) = flight(3, row);
             assert!(flight.from != flight.to && flight.duration > 0.8);
             let likely = flight.expected_price();
-            assert!((price / likely - 1.0).abs() < 0.27, "{flight:?}: {price} {likely}");
+            assert!((price / likely - 1.0).abs() < 0.42, "{flight:?}: {price} {likely}");
             sum += price;
             expected += likely;
         }

@@ -91,13 +91,20 @@ pub(super) fn parse(cell: &str, decimal: Decimal) -> Option<f64> {
     unsigned(&text).map(|value| sign * value)
 }
 
-/// A number in Rust's form, without a sign of its own.
+/// A number in Rust's form, without a sign of its own. One that is too small for an `f64` is text: 6E-367 is a
+/// flight.
 fn unsigned(text: &str) -> Option<f64> {
     let begins = text.bytes().next()?;
     if !(begins.is_ascii_digit() || begins == b'.') {
         return None;
     }
-    text.parse().ok()
+    let number: f64 = text.parse().ok()?;
+    let is_zero = || {
+        text.split(['e', 'E'])
+            .next()
+            .is_some_and(|digits| !digits.contains(|c: char| ('1'..='9').contains(&c)))
+    };
+    (number != 0.0 || is_zero()).then_some(number)
 }
 
 /// The digits of a whole number without its grouping; `None` if the groups are not of three digits, the first
@@ -138,6 +145,7 @@ mod tests {
             ("\u{2212}3", -3.0),
             ("1e3", 1000.0),
             ("2E-2", 0.02),
+            ("0e5", 0.0),
             ("1 234", 1234.0),
             ("12\u{a0}345\u{a0}678", 12_345_678.0),
             ("1\u{202f}234", 1234.0),
@@ -194,6 +202,7 @@ mod tests {
             "1,2,3",
             "1,23,456",
             "1234,567.8",
+            "6E-367",
             "01.02.2024",
             "2024-01-02",
             "10:30",

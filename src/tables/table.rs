@@ -251,10 +251,10 @@ impl Survey {
 }
 
 impl Surveyed {
-    /// That a column is text although most of its cells are numbers.
+    /// That a column is text although most of its cells are numbers. (Some texts only look like some: flight 6E-20.)
     fn remark(&self, rows: usize) -> Option<String> {
         let spot = self.first_text.as_ref()?;
-        (self.texts < rows).then(|| {
+        (self.texts < rows / 2).then(|| {
             format!(
                 "the column '{}' is taken for text, since not all of its cells are numbers: '{}' is none",
                 shortened(&self.name),
@@ -349,6 +349,7 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
+    use super::super::options::Separator;
     use super::*;
 
     #[test]
@@ -357,6 +358,33 @@ mod tests {
         let Values::Text { codes, categories } = values else { panic!() };
         assert_eq!(categories, ["B", "a", "b", "c"]);
         assert_eq!(codes, [2, 1, 3, 1, 0]);
+    }
+
+    #[test]
+    fn more_than_memory_is_refused_before_it_is_read() {
+        let column = |cell: usize| Surveyed {
+            name: format!("x{cell}"),
+            cell,
+            kind: Kind::Numbers,
+            texts: 0,
+            first_text: None,
+            first_infinite: None,
+        };
+        let survey = |rows| Survey {
+            separator: Separator::Comma,
+            decimal: Decimal::Point,
+            columns: (0..1_000).map(column).collect(),
+            index: Vec::new(),
+            names: Vec::new(),
+            rows,
+            dropped: 0,
+        };
+        let path = Path::new("t.csv");
+        assert!(survey(1_000).check(path, "x0").is_ok());
+        let fault = survey(1 << 31).check(path, "x0").unwrap_err();
+        assert_eq!(fault.exit_code(), 3);
+        assert!(fault.to_string().contains("t.csv: needs 15.6 TiB of memory"), "{fault}");
+        assert!(survey(1 << 32).check(path, "x0").unwrap_err().to_string().contains("rows"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
     threadcount data flights --out flights.csv
     threadcount regress flights.csv --target price --out models
-    venv/bin/python check_flights.py flights.csv models        # needs 10 GB of memory for 300,153 rows
+    venv/bin/python check_flights.py flights.csv models        # needs 13 GB of memory for 300,153 rows
     venv/bin/python check_flights.py flights.csv models --forest
 
 Prints for each model the largest distance of a prediction relative to the largest price, and how far mean
@@ -49,10 +49,11 @@ def main():
     train[tested["row"]] = False
     y = table.iloc[:, -1].values.astype(float)
     assert np.array_equal(y[tested["row"]], tested["true"])
-    x = encoded(table, train)
-    print(f"{x.shape[1]} encoded columns, {train.sum()} training rows")
-    x_test, y_test = x[tested["row"]], tested["true"].values
-    x, y = x[train], y[train]
+    everything = encoded(table, train)
+    x_test, y_test = everything[tested["row"]], tested["true"].values
+    x, y = everything[train], y[train]
+    del everything
+    print(f"{x.shape[1]} encoded columns, {len(x)} training rows")
     models = {"linear": LinearRegression(), "ridge": Ridge(alpha=1.0)}
     for name, model in models.items():
         began = time.time()

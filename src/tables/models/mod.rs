@@ -200,3 +200,67 @@ fn check_width(design: &Design, width: usize) -> Result<()> {
     }
     Err(Error::Mismatch(format!("{} encoded columns for a model of {width}", design.width())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::examples::{Example, team};
+    use super::*;
+    use threadcount_kernels::Isa;
+
+    fn fit(example: &Example, kind: Kind, settings: &FitSettings) -> Regressor {
+        let Example { encoding, train: design, targets, .. } = example;
+        let training = Training { encoding, design, targets };
+        let pool = Pool::new(Isa::best(), 1).unwrap();
+        let mut watch = |_: &Session<'_>, _| ControlFlow::Continue(());
+        Regressor::fit(kind, &training, settings, &pool, &mut watch).unwrap()
+    }
+
+    #[test]
+    fn names_are_found() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_name(kind.name()).unwrap(), kind);
+        }
+        let fault = Kind::of_name("rigde").unwrap_err();
+        assert!(fault.to_string().contains("did you mean 'ridge'?"), "{fault}");
+    }
+
+    #[test]
+    fn kinds_are_what_they_say() {
+        let example = Example::new(80, 1);
+        let gram = example.gram();
+        let settings = FitSettings::default();
+        let mean = Affine::mean(&example.targets, gram.width());
+        let linear = Affine::least_squares(&gram).unwrap();
+        let ridge = Affine::ridge(&gram, 1.0).unwrap();
+        let descent = Affine::descended(&team(), &gram, &Descent::default()).unwrap();
+        let kinds = [Kind::Mean, Kind::Linear, Kind::Ridge, Kind::Descent];
+        for (kind, expected) in kinds.into_iter().zip([mean, linear, ridge, descent]) {
+            let Regressor::Affine(affine) = fit(&example, kind, &settings) else { panic!() };
+            assert_eq!(affine, expected, "{}", kind.name());
+        }
+    }
+
+    /// Settings reach the models that they are for.
+    #[test]
+    fn settings_count() {
+        let example = Example::new(120, 2);
+        let predicted = |kind, settings: &FitSettings| {
+            let pool = Pool::new(Isa::best(), 1).unwrap();
+            fit(&example, kind, settings).predict(&example.test, &pool).unwrap()
+        };
+        let first = FitSettings::default();
+        let other_seed = FitSettings { seed: 1, ..first };
+        let longer = FitSettings { net: NetSettings { epochs: 11, ..first.net }, ..first };
+        let faster = FitSettings { descent: Descent { rate: 0.002, ..first.descent }, ..first };
+        for (kind, changed) in [
+            (Kind::Forest, &other_seed),
+            (Kind::Network, &other_seed),
+            (Kind::Network, &longer),
+            (Kind::Descent, &faster),
+        ] {
+            let (one, other) = (predicted(kind, &first), predicted(kind, changed));
+            assert_ne!(one, other, "{}", kind.name());
+            assert_eq!(one, predicted(kind, &first), "{}", kind.name());
+        }
+    }
+}
