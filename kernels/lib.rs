@@ -34,6 +34,8 @@
 //!   multiples and averages of flat arrays
 //! - [`activation`], [`dropout`], [`pool`], [`norm`], [`row_norm`], [`loss`]: what stands between the
 //!   multiplications
+//! - [`histogram`], [`nearest`]: samples added up by a byte of theirs, and the search for large scores: what decision
+//!   trees and nearest neighbours stand on
 //! - [`gemm`], [`conv`]: matrix multiplication, and convolution on the same micro-kernel, alone
 //!   or fused with what follows it
 //! - [`update`]: the steps of optimizers; [`gather`]: bytes to a batch of floats, cut as the step is;
@@ -92,12 +94,14 @@ pub mod dropout;
 pub mod gather;
 pub mod gemm;
 pub mod geometry;
+pub mod histogram;
 pub mod isa;
 pub mod loss;
 pub mod machine;
 pub(crate) mod math;
 pub mod matrix;
 pub mod naive;
+pub mod nearest;
 pub mod norm;
 pub mod online_sgd;
 pub mod peak;

@@ -117,7 +117,7 @@ impl Error {
 }
 
 /// Bytes in the largest unit that leaves a number from 1 up.
-fn memory(bytes: u64) -> String {
+pub(crate) fn memory(bytes: u64) -> String {
     let mut amount = bytes as f64 / f64::from(1 << 20);
     for unit in ["MiB", "GiB"] {
         if amount < 1024.0 {

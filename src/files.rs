@@ -2,7 +2,7 @@
 //! new one and never half of either.
 
 use crate::{Error, Result};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
@@ -22,6 +22,23 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || temporary(path, bytes)?.persist_noclobber(path).map_err(|e| e.error);
     write().map(drop).map_err(Error::io(path))
+}
+
+/// Puts what `write` writes at `path` as [`write_atomically`] does, without having it in memory.
+///
+/// # Errors
+/// Those of `write`; [`Error::Io`]. Then the file that was there before is unchanged.
+pub fn stream_atomically<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<T>,
+) -> Result<T> {
+    let file = temporary(path, &[]).map_err(Error::io(path))?;
+    let mut buffer = BufWriter::new(file);
+    let done = write(&mut buffer)?;
+    let file = buffer.into_inner().map_err(|e| Error::io(path)(e.into_error()))?;
+    file.as_file().sync_all().map_err(Error::io(path))?;
+    file.persist(path).map_err(|e| Error::io(path)(e.error))?;
+    Ok(done)
 }
 
 /// Bytes as lower-case hexadecimal digits: how checksums are written.

@@ -51,8 +51,12 @@
 //!   nn/learn       optimizer -> network: how it learns
 //!   nn/io          its files
 //!    |--- oracle   the same in plain loops: what everything is held to
+//! classical        logistic regression, nearest neighbours, random forests
+//!    |
 //! train            task -> session -> fit; checkpoints, run folders, search
 //!    |--- evaluate confusion, report, regression, plots (program)
+//! tables           CSV files, regression on them, their models' files (feature tables)
+//!    |
 //! reports          what each report trained and claimed
 //!    |
 //! bench (program)  kernels and steps at the recipes' sizes, and how they are timed
@@ -72,12 +76,17 @@
 //!   `examples/own_layer.rs`.
 //! - **An optimizer or a loss**: a variant of [`Optimizer`](nn::Optimizer) or [`Loss`](nn::Loss), its kernel
 //!   and twin.
+//! - **A classical classifier**: its file in `classical/`, with its twin in `classical/naive/`, and its variants in
+//!   `classical/classifier.rs`; the command line and the tests walk [`Kind::ALL`](classical::Kind::ALL).
+//! - **A model of tables**: its file in `tables/models/`, and its variants of
+//!   [`Kind`](tables::models::Kind) and [`Regressor`](tables::models::Regressor).
 //! - **A recipe**: its entry in its report's file; **a setting of a task**: its field, with its value in the
 //!   default of [`Task`](train::Task), and a line in `train/task_file.rs`, without which it does not compile.
 //! - **An instruction set**: its file in `kernels/isa/` and its entry there.
 
 #[cfg(feature = "program")]
 pub mod bench;
+pub mod classical;
 #[cfg(feature = "program")]
 pub mod cli;
 #[cfg(feature = "program")]
@@ -91,6 +100,8 @@ pub mod nn;
 pub mod oracle;
 pub mod random;
 pub mod reports;
+#[cfg(feature = "tables")]
+pub mod tables;
 mod toml_file;
 pub mod train;
 

@@ -23,6 +23,8 @@ pub enum Purpose {
     Search = 6,
     /// Augmenting training images, one key per epoch and sample.
     Augment = 7,
+    /// Bootstrap samples and tried columns of a random forest, one key per tree.
+    Forest = 8,
 }
 
 /// The name of one stream of random numbers, built up field by field.
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    const PURPOSES: [Purpose; 7] = [
+    const PURPOSES: [Purpose; 8] = [
         Purpose::Init,
         Purpose::Split,
         Purpose::Shuffle,
@@ -99,6 +101,7 @@ mod tests {
         Purpose::Synthetic,
         Purpose::Search,
         Purpose::Augment,
+        Purpose::Forest,
     ];
 
     #[test]

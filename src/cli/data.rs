@@ -8,8 +8,11 @@ use crate::data::{
     Augment, Cache, Dataset, Draws, Fetch, FetchEvent, Half, Identity, Location, Missing, Places,
     Selection, Shape, Source, Split, exit_on_lost_pages, show, show_augmented,
 };
+use crate::files::stream_atomically;
+use crate::tables::flights;
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,6 +29,17 @@ pub(super) enum Command {
     },
     /// Make a data set from a folder of pictures (PNG, JPEG): one folder per class
     Import(import::Args),
+    /// Draw a table of flights and their prices, as CSV, by a known rule
+    Flights {
+        /// Rows
+        #[arg(long, value_name = "N", default_value_t = flights::ROWS as u64)]
+        rows: u64,
+        /// File for the table [default: stdout]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        seed: SeedFlag,
+    },
     /// Check the files: form, sizes, checksums
     Verify(DataFlag),
     /// Print the folder that is used
@@ -56,6 +70,7 @@ impl Command {
         match self {
             Self::Fetch { into } => fetch(into.clone()),
             Self::Import(args) => import::run(args),
+            Self::Flights { rows, out, seed } => draw_flights(*rows, out.as_deref(), seed),
             Self::Verify(data) => {
                 exit_on_lost_pages()?;
                 let found = places(data)?.verify()?;
@@ -81,6 +96,24 @@ impl Command {
                 let draws = Draws::new(augment, settings.seed(seed)?, *epoch - 1);
                 console::print(&show_augmented(&set, *number, &draws)?)
             }
+        }
+    }
+}
+
+fn draw_flights(rows: u64, out: Option<&Path>, seed: &SeedFlag) -> Result<()> {
+    let seed = Settings::load()?.seed(seed)?;
+    match out {
+        Some(path) => {
+            let write =
+                |to: &mut dyn Write| flights::write(to, rows, seed).map_err(Error::io(path));
+            stream_atomically(path, write)?;
+            console::note(&format!("{rows} drawn flights are in {}", path.display()));
+            Ok(())
+        }
+        None => {
+            let mut stdout = BufWriter::new(io::stdout().lock());
+            let written = flights::write(&mut stdout, rows, seed).and_then(|()| stdout.flush());
+            written.map_err(Error::io("stdout"))
         }
     }
 }

@@ -13,23 +13,31 @@ pub struct JsonFlag {
     json: Option<PathBuf>,
 }
 
+/// Checks that a file which a flag names can be written.
+///
+/// # Errors
+/// [`Error::Usage`] or [`Error::Io`] if it cannot.
+pub(super) fn check_file(flag: &str, path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(Error::Usage(format!("{flag} {}: a folder, not a file", path.display())));
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    tempfile::tempfile_in(folder).map(drop).map_err(Error::io(path))
+}
+
 impl JsonFlag {
     /// Checks before minutes of work, not after, that the results can be written.
     ///
     /// # Errors
     /// [`Error::Usage`] or [`Error::Io`] if they cannot.
     pub fn check(&self) -> Result<()> {
-        let Some(path) = self.json.as_deref().filter(|path| path.as_os_str() != "-") else {
-            return Ok(());
-        };
-        if path.is_dir() {
-            return Err(Error::Usage(format!("--json {}: a folder, not a file", path.display())));
+        match self.json.as_deref().filter(|path| path.as_os_str() != "-") {
+            None => Ok(()),
+            Some(path) => check_file("--json", path),
         }
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        tempfile::tempfile_in(folder).map(drop).map_err(Error::io(path))
     }
 
     /// Prints the table, and writes the document to its file; or prints the document.

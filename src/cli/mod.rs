@@ -2,6 +2,7 @@
 //! flag, how figures are written.
 
 mod bench;
+mod compare;
 pub(crate) mod data;
 mod eval;
 mod evaluation;
@@ -12,9 +13,12 @@ mod interrupt;
 mod json;
 mod list;
 mod network_table;
+mod predict;
 mod progress;
 mod recipe;
 mod record;
+mod regress;
+mod regress_report;
 mod reproduce;
 mod run_data;
 mod run_task;
@@ -63,6 +67,8 @@ enum Command {
     Reproduce(reproduce::Args),
     /// Train small networks to 92 and 93 % on the test images, and print how long it takes
     Record(record::Args),
+    /// Compare logistic regression, nearest neighbours and a random forest with networks
+    Compare(compare::Args),
     /// Train one recipe into a run folder, and evaluate it
     Train(Box<train::Args>),
     /// Try other settings of a recipe, trial by trial, and print which is best on validation samples
@@ -71,8 +77,12 @@ enum Command {
     Summary(summary::Args),
     /// Print a recipe as a TOML file, to change it and train that
     Recipe(recipe::Args),
-    /// Evaluate the trained model of a run folder again
+    /// Evaluate the trained model of a run folder, or one that compare saved, again
     Eval(eval::Args),
+    /// Train six models that predict a column of a table from the others, and compare them
+    Regress(Box<regress::Args>),
+    /// Write a table with the predictions of a model that regress has saved
+    Predict(predict::Args),
     /// Write the weights of a run for PyTorch or Keras, and print the model in Python
     Export(export::Args),
     /// List the reports and their recipes
@@ -149,11 +159,14 @@ impl Command {
         match self {
             Self::Record(args) => record::run(&args),
             Self::Reproduce(args) => reproduce::run(&args),
+            Self::Compare(args) => compare::run(&args),
             Self::Train(args) => train::run(&args),
             Self::Search(args) => search::run(&args),
             Self::Summary(args) => summary::run(&args),
             Self::Recipe(args) => recipe::run(&args),
             Self::Eval(args) => eval::run(&args),
+            Self::Regress(args) => regress::run(&args),
+            Self::Predict(args) => predict::run(&args),
             Self::Export(args) => export::run(&args),
             Self::List => list::run(),
             Self::Info(args) => info::run(&args),

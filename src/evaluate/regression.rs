@@ -26,15 +26,15 @@ impl Regression {
     ///
     /// # Panics
     /// If the two lengths differ.
-    pub fn measure(targets: &[f32], predictions: &[f32]) -> Self {
+    pub fn measure<T: Copy + Into<f64>>(targets: &[T], predictions: &[T]) -> Self {
         assert_eq!(targets.len(), predictions.len(), "one prediction per target");
         // `max` only guards the empty set, whose sums are all zero.
         let n = targets.len().max(1) as f64;
-        let mean = targets.iter().map(|&t| f64::from(t)).sum::<f64>() / n;
+        let mean = targets.iter().map(|&t| t.into()).sum::<f64>() / n;
         // Two passes: the sum of squares about the mean would cancel if taken from raw squares.
         let (mut squared, mut absolute, mut total) = (0.0, 0.0, 0.0);
         for (&target, &prediction) in targets.iter().zip(predictions) {
-            let (target, prediction) = (f64::from(target), f64::from(prediction));
+            let (target, prediction): (f64, f64) = (target.into(), prediction.into());
             let error = prediction - target;
             squared += error * error;
             absolute += error.abs();
@@ -87,14 +87,14 @@ mod tests {
     #[test]
     fn large_targets_keep_their_variance() {
         // 16,777,216 = 2^24 is where f32 stops counting by ones; sums in f32 would lose all.
-        let base = 16_777_216.0;
+        let base = 16_777_216.0_f32;
         let measured = Regression::measure(&[base, base + 2.0], &[base, base + 4.0]);
         assert_eq!((measured.mse, measured.mae, measured.r2), (2.0, 1.0, -1.0));
     }
 
     #[test]
     fn no_samples() {
-        let measured = Regression::measure(&[], &[]);
+        let measured = Regression::measure::<f64>(&[], &[]);
         assert_eq!((measured.mse, measured.rmse, measured.mae), (0.0, 0.0, 0.0));
     }
 }

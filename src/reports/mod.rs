@@ -5,6 +5,8 @@ mod biu2023;
 mod colman2023;
 mod comp475;
 mod cse574;
+#[cfg(feature = "tables")]
+pub mod flights;
 mod nlp2024;
 mod records;
 

@@ -60,7 +60,7 @@ impl Session<'_> {
         let mut tensors: Vec<Tensor<'_>> = model
             .into_iter()
             .chain(network.tensors(Saved::Optimizer))
-            .map(|TensorRef { name, shape, data }| Tensor { name, shape: shape.to_vec(), data })
+            .map(|TensorRef { name, shape, data }| Tensor::new(name, shape, data))
             .collect();
         for (names, weights) in [(BEST, &self.best), (AVERAGE, &self.average)] {
             if let Some(Weights { params, state }) = weights {

@@ -79,7 +79,7 @@ pub(crate) fn write(path: &Path, model: &Model, scale: &Scale, origin: Origin) -
     let mut tensors =
         vec![Tensor::flat(FACTORS, scale.factors()), Tensor::flat(OFFSETS, scale.offsets())];
     for TensorRef { name, shape, data } in model.tensors() {
-        tensors.push(Tensor { name, shape: shape.to_vec(), data });
+        tensors.push(Tensor::new(name, shape, data));
     }
     let mut header = Header { sha256: String::new(), origin };
     header.sha256 = checksum(&tensors, &header.facts());

@@ -1,9 +1,10 @@
-//! Named float tensors in a safetensors file, with one line of text beside them.
+//! Named tensors in a safetensors file, with one line of text beside them. Networks have floats only.
 
 use super::weights::Found;
 use crate::files::hex;
 use crate::names::{shortened, shortened_middle};
 use crate::{Error, Result};
+use bytemuck::Pod;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -16,17 +17,65 @@ const META: &str = "threadcount";
 /// The longest message of the safetensors crate that is repeated whole.
 const LONGEST: usize = 200;
 
+/// What tensors are made of.
+pub(crate) trait Element: Pod {
+    /// Its name in files.
+    const DTYPE: Dtype;
+
+    /// Whether a model may hold it.
+    fn is_finite(self) -> bool;
+}
+
+impl Element for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+}
+
+impl Element for f64 {
+    const DTYPE: Dtype = Dtype::F64;
+
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+}
+
+impl Element for u32 {
+    const DTYPE: Dtype = Dtype::U32;
+
+    fn is_finite(self) -> bool {
+        true
+    }
+}
+
+impl Element for u8 {
+    const DTYPE: Dtype = Dtype::U8;
+
+    fn is_finite(self) -> bool {
+        true
+    }
+}
+
 /// A tensor to be written.
 pub(crate) struct Tensor<'a> {
-    pub(crate) name: String,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) data: &'a [f32],
+    name: String,
+    shape: Vec<usize>,
+    dtype: Dtype,
+    bytes: &'a [u8],
 }
 
 impl<'a> Tensor<'a> {
+    /// A tensor of that shape, row-major.
+    pub(crate) fn new<T: Element>(name: impl Into<String>, shape: &[usize], data: &'a [T]) -> Self {
+        let (shape, bytes) = (shape.to_vec(), bytemuck::cast_slice(data));
+        Self { name: name.into(), shape, dtype: T::DTYPE, bytes }
+    }
+
     /// A tensor with one axis.
-    pub(crate) fn flat(name: impl Into<String>, data: &'a [f32]) -> Self {
-        Self { name: name.into(), shape: vec![data.len()], data }
+    pub(crate) fn flat<T: Element>(name: impl Into<String>, data: &'a [T]) -> Self {
+        Self::new(name, &[data.len()], data)
     }
 }
 
@@ -35,8 +84,7 @@ pub(crate) fn encode(tensors: &[Tensor<'_>], text: String) -> Result<Vec<u8>> {
     let failed = |e| Error::Failed(format!("cannot put the tensors into a safetensors file: {e}"));
     let mut views = Vec::with_capacity(tensors.len());
     for t in tensors {
-        let bytes = bytemuck::cast_slice(t.data);
-        let view = TensorView::new(Dtype::F32, t.shape.clone(), bytes).map_err(failed)?;
+        let view = TensorView::new(t.dtype, t.shape.clone(), t.bytes).map_err(failed)?;
         views.push((t.name.as_str(), view));
     }
     let meta = HashMap::from([(META.to_owned(), text)]);
@@ -47,7 +95,7 @@ pub(crate) fn encode(tensors: &[Tensor<'_>], text: String) -> Result<Vec<u8>> {
 pub(crate) fn checksum(tensors: &[Tensor<'_>], text: &str) -> String {
     let mut parts = Vec::with_capacity(tensors.len());
     for t in tensors {
-        parts.push((t.name.clone(), t.shape.clone(), bytemuck::cast_slice(t.data)));
+        parts.push((t.name.clone(), t.shape.clone(), t.bytes));
     }
     sum(parts, text)
 }
@@ -170,6 +218,36 @@ impl Tensors<'_> {
             )));
         }
         Ok(())
+    }
+
+    /// All elements of a tensor, and the sizes of its axes, as many as `axes`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it is missing, has another type or other axes, or holds what is not finite.
+    pub(crate) fn array<T: Element>(
+        &self,
+        name: &str,
+        axes: usize,
+    ) -> Result<(Vec<usize>, Vec<T>)> {
+        let Ok(tensor) = self.tensors.tensor(name) else {
+            return Err(self.fault(format!("it has no tensor '{name}'")));
+        };
+        if tensor.dtype() != T::DTYPE || tensor.shape().len() != axes {
+            return Err(self.fault(format!(
+                "its tensor '{name}' is {:?} with {} axes, where {:?} with {axes} belongs",
+                tensor.dtype(),
+                tensor.shape().len(),
+                T::DTYPE
+            )));
+        }
+        let mut elements = vec![T::zeroed(); tensor.data().len() / size_of::<T>()];
+        bytemuck::cast_slice_mut(&mut elements).copy_from_slice(tensor.data());
+        if !elements.iter().all(|element| element.is_finite()) {
+            return Err(
+                self.fault(format!("its tensor '{name}' holds what is not a finite number"))
+            );
+        }
+        Ok((tensor.shape().to_vec(), elements))
     }
 
     /// Refuses tensors other than these.

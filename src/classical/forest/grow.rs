@@ -1,0 +1,246 @@
+//! One tree.
+
+use rand_chacha::rand_core::Rng;
+use threadcount_kernels::machine::machine;
+
+use super::columns::{Columns, View};
+use super::criterion::Criterion;
+use super::split::{Search, Split};
+use super::{ForestSettings, Node, Test, Tree, Tried};
+use crate::random::Key;
+use crate::{Error, Result};
+
+/// Keys below a tree's: of its bootstrap sample, and of its nodes.
+const BOOTSTRAP: u64 = 0;
+const NODES: u64 = 1;
+
+/// Rows and columns that are transposed at once.
+const GROUP: usize = 64;
+
+/// Bytes that growing takes besides the trees: all samples row by row, and for each thread the samples of its tree,
+/// room to part them, how often each was drawn, and the columns of a node.
+pub(super) fn bytes_needed<C: Criterion>(columns: &Columns, threads: usize) -> u64 {
+    let of_row = 2 * size_of::<C::Sample>() + size_of::<u32>();
+    let of_thread = columns.rows().saturating_mul(of_row).saturating_add(local_bytes());
+    let of_rows = columns.rows().saturating_mul(columns.kinds().len());
+    of_thread.saturating_mul(threads).saturating_add(of_rows) as u64
+}
+
+/// Bytes of a node's columns, from which on they are copied together: half of a second-level cache. Below such a node
+/// samples would otherwise be read from cache lines that are far apart, one for each sample and column.
+pub(super) fn local_bytes() -> usize {
+    machine().l2.unwrap_or(1 << 19) / 2
+}
+
+/// A node that is to be split or to become a leaf.
+struct Open {
+    node: usize,
+    from: usize,
+    to: usize,
+}
+
+/// Samples in columns, and the same row by row.
+#[derive(Clone, Copy)]
+pub(super) struct Table<'a> {
+    pub(super) columns: View<'a>,
+    pub(super) rows: &'a [u8],
+}
+
+/// Grows a tree, depth first, left before right. Nodes whose columns take at most `local` bytes have them copied
+/// together with those of the nodes below, which changes no bit.
+///
+/// # Errors
+/// [`Error::Failed`] for more nodes than can be numbered.
+pub(super) fn grow<C: Criterion>(
+    table: Table<'_>,
+    settings: &ForestSettings,
+    key: Key,
+    local: usize,
+    criterion: &mut C,
+) -> Result<Tree> {
+    let width = table.columns.kinds.len();
+    let mut samples = drawn(table.columns.rows, settings, key.with(BOOTSTRAP), criterion);
+    let leaves = criterion.first_leaves();
+    let mut grower = Grower {
+        room: vec![C::Sample::default(); samples.len()],
+        search: Search::new(width),
+        tried: match settings.tried {
+            Tried::All => width,
+            Tried::SquareRoot => width.isqrt(),
+        },
+        smallest_split: settings.smallest_split,
+        key: key.with(NODES),
+        tree: Tree { nodes: vec![LEAF], leaves },
+        local: local / width,
+        criterion,
+    };
+    grower.grow(table.columns, Some(table.rows), &mut samples, 0)?;
+    let mut tree = grower.tree;
+    tree.nodes.shrink_to_fit();
+    tree.leaves.shrink_to_fit();
+    Ok(tree)
+}
+
+const LEAF: Node = Node { link: 0, column: 0, bin: 0, test: Test::Leaf };
+
+/// A tree that grows.
+struct Grower<'a, C: Criterion> {
+    criterion: &'a mut C,
+    search: Search,
+    tried: usize,
+    smallest_split: usize,
+    key: Key,
+    /// For parting samples.
+    room: Vec<C::Sample>,
+    /// The most samples of nodes whose columns are copied together.
+    local: usize,
+    tree: Tree,
+}
+
+impl<C: Criterion> Grower<'_, C> {
+    /// Grows what is below a node. With `rows`, the columns are those of all samples, and those of small nodes are
+    /// copied together.
+    fn grow(
+        &mut self,
+        columns: View<'_>,
+        rows: Option<&[u8]>,
+        samples: &mut [C::Sample],
+        node: usize,
+    ) -> Result<()> {
+        let mut together = Vec::new();
+        let mut open = vec![Open { node, from: 0, to: samples.len() }];
+        while let Some(Open { node, from, to }) = open.pop() {
+            let here = &mut samples[from..to];
+            if let Some(rows) = rows.filter(|_| here.len() <= self.local) {
+                copy::<C>(rows, columns.kinds.len(), here, &mut together);
+                let local = View { kinds: columns.kinds, rows: here.len(), bins: &together };
+                self.grow(local, None, here, node)?;
+                continue;
+            }
+            self.criterion.begin(here);
+            let may_split = here.len() >= self.smallest_split && !self.criterion.is_pure();
+            let key = self.key.with(node as u64);
+            let Self { search, criterion, tried, .. } = self;
+            let best = || search.best(columns, *tried, key, here, *criterion);
+            let Some(Split { column, bin, test, .. }) = may_split.then(best).flatten() else {
+                self.tree.nodes[node].link = self.criterion.leaf(&mut self.tree.leaves);
+                continue;
+            };
+            let bins = columns.column(usize::from(column));
+            let is_right = |sample: &C::Sample| test.is_right(bins[C::row(sample)], bin);
+            let middle = from + part(here, &mut self.room, is_right);
+            let left = self.tree.nodes.len();
+            let Ok(link) = u32::try_from(left) else {
+                return Err(Error::Failed("a tree has more nodes than can be numbered".to_owned()));
+            };
+            self.tree.nodes[node] = Node { link, column, bin, test };
+            self.tree.nodes.extend([LEAF, LEAF]);
+            open.push(Open { node: left + 1, from: middle, to });
+            open.push(Open { node: left, from, to: middle });
+        }
+        Ok(())
+    }
+}
+
+/// Copies the columns of these samples together, and numbers the samples by their places there.
+fn copy<C: Criterion>(rows: &[u8], width: usize, samples: &mut [C::Sample], to: &mut Vec<u8>) {
+    let n = samples.len();
+    to.clear();
+    to.resize(n * width, 0);
+    // Rows in groups, so that what is written next to each other is written soon after each other.
+    for (group, of_group) in samples.chunks_mut(GROUP).enumerate() {
+        let first = group * GROUP;
+        for left in (0..width).step_by(GROUP) {
+            for (i, sample) in (first..).zip(&*of_group) {
+                let row = &rows[C::row(sample) * width..][..width];
+                for (j, &bin) in row.iter().enumerate().take(width.min(left + GROUP)).skip(left) {
+                    to[j * n + i] = bin;
+                }
+            }
+        }
+        for (i, sample) in (first..).zip(of_group) {
+            C::renumber(sample, i as u32);
+        }
+    }
+}
+
+/// The samples of a tree, each once with the number of its draws, in their order.
+fn drawn<C: Criterion>(
+    rows: usize,
+    settings: &ForestSettings,
+    key: Key,
+    criterion: &C,
+) -> Vec<C::Sample> {
+    if !settings.bootstrap {
+        return (0..rows as u32).map(|row| criterion.sample(row, 1)).collect();
+    }
+    let mut draws = vec![0_u32; rows];
+    let mut rng = key.rng();
+    for _ in 0..rows {
+        // Multiply and shift, as in `Key::shuffled`.
+        let row = (u128::from(rng.next_u64()) * rows as u128) >> 64;
+        draws[row as usize] += 1;
+    }
+    let drawn = (0..).zip(draws).filter(|&(_, draws)| draws > 0);
+    drawn.map(|(row, draws)| criterion.sample(row, draws)).collect()
+}
+
+/// Brings those that go right behind those that do not, both in their order, and returns how many do not.
+fn part<T: Copy>(samples: &mut [T], room: &mut [T], is_right: impl Fn(&T) -> bool) -> usize {
+    let (mut left, mut right) = (0, 0);
+    for i in 0..samples.len() {
+        let sample = samples[i];
+        let goes_right = is_right(&sample);
+        // Both are written and one is counted: what cannot be foreseen costs more.
+        room[right] = sample;
+        samples[left] = sample;
+        right += usize::from(goes_right);
+        left += usize::from(!goes_right);
+    }
+    samples[left..].copy_from_slice(&room[..right]);
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classical::forest::ColumnKind;
+    use crate::classical::forest::classes::Gini;
+    use threadcount_kernels::{Isa, Team};
+
+    /// Whether and where columns are copied together changes nothing.
+    #[test]
+    fn trees_do_not_depend_on_what_is_copied_together() {
+        let (rows, width) = (500, 70);
+        let byte = |i: usize| (i * i % 251 / (1 + i % 7)) as u8;
+        let bins = (0..rows * width).map(byte).collect();
+        let columns = Columns::new(rows, vec![ColumnKind::Ordered; width], bins).unwrap();
+        let labels: Vec<u8> = (0..rows).map(|i| (i * i / 11 % 5) as u8).collect();
+        let in_rows = columns.to_rows(&Team::solo(Isa::best())).unwrap();
+        let table = Table { columns: columns.view(), rows: &in_rows };
+        let tree = |local| {
+            let settings = ForestSettings::classification(0);
+            let key = Key::new(0, crate::random::Purpose::Forest);
+            grow(table, &settings, key, local, &mut Gini::new(&labels, 5)).unwrap()
+        };
+        let never = tree(0);
+        assert!(never.nodes.len() > 100);
+        for samples in [1, 2, 63, 64, 65, 130, rows] {
+            assert_eq!(tree(samples * width), never, "{samples}");
+        }
+    }
+
+    #[test]
+    fn parting_keeps_the_order() {
+        for n in [0_u32, 1, 2, 3, 17, 100] {
+            for modulus in 1..4 {
+                let mut samples: Vec<u32> = (0..n).collect();
+                let is_right = |x: &u32| (x * 7 + 3) % 4 < modulus;
+                let (right, left): (Vec<u32>, Vec<u32>) = (0..n).partition(is_right);
+                let mut room = vec![0; samples.len()];
+                assert_eq!(part(&mut samples, &mut room, is_right), left.len());
+                assert_eq!(samples, [left, right].concat());
+            }
+        }
+    }
+}
