@@ -24,7 +24,7 @@ fn bytes(n: usize, inputs: usize, classes: usize) -> Samples {
     let byte = |i: usize| {
         let (input, class) = (i % inputs, usize::from(labels[i / inputs]));
         match input % 3 {
-            0 => (noise(i) % (class + 2) == 0) as u8,
+            0 => noise(i).is_multiple_of(class + 2) as u8,
             _ => (noise(input * 19 + class * 7) % 160 + noise(i + 5) % 96) as u8,
         }
     };
