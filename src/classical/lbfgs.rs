@@ -328,9 +328,10 @@ mod tests {
             |done| if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let done = minimise(&mut x, STOP, rosenbrock, at_two);
         assert_eq!((done.ended, done.iterations), (Ended::Interrupted, 2));
-        // Rounded to a thousandth: flat near the minimum, while the gradient is not.
+        // With a gradient that is never small, as if by rounding.
         let coarse = |x: &[f64], gradient: &mut [f64]| {
             let value = rosenbrock(x, gradient);
+            gradient[0] += if x[0].to_bits().is_multiple_of(2) { 0.01 } else { -0.01 };
             (value * 1e3).round() / 1e3
         };
         let before = coarse(&x, &mut [0.0; 2]);

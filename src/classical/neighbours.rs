@@ -14,11 +14,12 @@ use crate::nn::{Buffer, check_memory};
 use crate::{Error, Result};
 
 /// Queries whose dot products with a block of training samples are made at once.
-const QUERIES: usize = 512;
-/// Training samples of a block: with the queries a matrix of 4 MB.
-const TRAIN: usize = 2048;
+const QUERIES: usize = 256;
+/// Training samples of a block: with the queries a matrix of 512 KB, which second-level caches hold while products of
+/// parts of the inputs are added up in it.
+const TRAIN: usize = 512;
 /// Queries that are floats at once: 8,192 images of 784 floats are 26 MB.
-const GATHERED: usize = 16 * QUERIES;
+const GATHERED: usize = 32 * QUERIES;
 /// Queries of one task of the search.
 const TASK: usize = 16;
 

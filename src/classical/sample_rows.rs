@@ -24,7 +24,7 @@ impl<'a> SampleRows<'a> {
             let Row::Floats(row) = samples.row(i) else {
                 return Ok(Self { samples, are_bytes: true });
             };
-            if let Some(x) = row.iter().find(|x| !(x.abs() <= LARGEST)) {
+            if let Some(x) = row.iter().find(|x| x.is_nan() || x.abs() > LARGEST) {
                 return Err(Error::Mismatch(format!(
                     "sample {i} has the input {x}; leave it out, or scale inputs to below {LARGEST:e}"
                 )));

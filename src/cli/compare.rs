@@ -1,23 +1,20 @@
 //! `threadcount compare`: classical models and networks side by side.
 
+use super::compare_report::{Document, Ground, Measured, picture, told};
 use super::json::{JsonFlag, check_file};
 use super::progress::Progress;
 use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{data, interrupt, table};
 use crate::bench::Facts;
 use crate::classical::forest::ForestSettings;
-use crate::classical::{
-    Classifier, Ended, Kind, LogisticSettings, Minimised, Neighbours, most_probable,
-};
-use crate::data::{Dataset, Identity, Samples, Selection, Split};
-use crate::evaluate::bars::{Along, Bars, Figure, bars};
+use crate::classical::{Classifier, Kind, LogisticSettings, Neighbours, most_probable};
+use crate::data::{Dataset, Samples, Selection, Split};
 use crate::evaluate::{ClassificationReport, Confusion, log_loss};
 use crate::files::write_atomically;
 use crate::nn::Loss;
 use crate::reports::{self, Recipe};
 use crate::train::{Setup, Trained};
 use crate::{Error, Result, classical};
-use serde::Serialize;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -66,39 +63,6 @@ enum Subject {
     Recipe(Box<Recipe>),
 }
 
-/// One of them, measured; the fields are those of the JSON document. Times are in seconds.
-#[derive(Serialize)]
-struct Measured {
-    model: String,
-    test_accuracy: f64,
-    macro_f1: f64,
-    /// None where outputs are not probabilities, or are not finite.
-    log_loss: Option<f64>,
-    train_seconds: f64,
-    predict_seconds: f64,
-    predicted_images_per_second: f64,
-    bytes: u64,
-    train_images: usize,
-    test_images: usize,
-    /// Of the nearest neighbours: the speed of their products.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gflops: Option<f64>,
-    /// And what share of this CPU's multiply-adds that is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    share_of_peak: Option<f64>,
-    /// What else is to be said of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    note: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    machine: &'a Facts,
-    data: &'a str,
-    seed: u64,
-    results: &'a [Measured],
-}
-
 /// What all have in common.
 struct Bench<'a> {
     pool: Pool,
@@ -140,7 +104,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
             write_atomically(path, picture(&results, &facts)?.as_bytes())?;
         }
         let document = Document { machine: &facts, data, seed, results: &results };
-        args.json.put(&table::json(&document)?, &bench.report(&facts, &subjects, &results))?;
+        let has = |is: fn(&Subject) -> bool| subjects.iter().any(is);
+        let ground = Ground {
+            facts: &facts,
+            dataset: &bench.dataset,
+            split: &bench.split,
+            seed,
+            kinds: [
+                has(|subject| matches!(subject, Subject::Model(_))),
+                has(|subject| matches!(subject, Subject::Recipe(_))),
+            ],
+        };
+        args.json.put(&table::json(&document)?, &ground.report(&results))?;
     }
     ended
 }
@@ -250,7 +225,7 @@ impl Bench<'_> {
         }
         let operations = model.neighbours().map(|model| model.operations(test.len()));
         let rate = operations.map(|operations| operations / predict_seconds);
-        let peak = rate.map(|_| self.pool.enter(|team| fma_rate(team)));
+        let peak = rate.map(|_| self.pool.enter(fma_rate));
         let predicted = most_probable(&probabilities, test.classes());
         let predicted: Vec<_> = predicted.into_iter().map(Some).collect();
         let loss = log_loss(test.labels(), &probabilities, test.classes(), f64::EPSILON);
@@ -334,107 +309,4 @@ fn measured(
         share_of_peak: None,
         note: None,
     }
-}
-
-/// How the logistic regression ended.
-fn told(done: Minimised) -> String {
-    let Minimised { ended, iterations, gradient, .. } = done;
-    let how = match ended {
-        Ended::Converged => "converged",
-        Ended::AtMostIterations => "not converged (--iterations)",
-        Ended::AtRounding => "as far as float32 products allow",
-        Ended::Interrupted => "interrupted",
-    };
-    format!("{how} after {iterations} iterations, largest gradient {gradient:.1e}")
-}
-
-impl Bench<'_> {
-    fn report(&self, facts: &Facts, subjects: &[Subject], results: &[Measured]) -> String {
-        let mut text = format!(
-            "threadcount {}: {}, {}, {}, seed {}\n",
-            facts.version,
-            facts.machine.cpu,
-            table::threads(facts.threads),
-            facts.isa,
-            self.seed
-        );
-        if self.dataset.identity != Identity::FashionMnist {
-            text += &format!(
-                "NOT FASHION-MNIST: these are {}, from {}.\n",
-                match self.dataset.identity {
-                    Identity::Synthetic => "drawn, synthetic images",
-                    _ => "other images",
-                },
-                self.dataset.origin.display()
-            );
-        }
-        let header = [
-            "model",
-            "accuracy",
-            "macro F1",
-            "log loss",
-            "training",
-            "prediction",
-            "images/s",
-            "size",
-        ];
-        let mut rows = table::markdown(&header, &["model"]);
-        for m in results {
-            rows.add_row([
-                m.model.clone(),
-                table::percent(m.test_accuracy),
-                format!("{:.4}", m.macro_f1),
-                m.log_loss.map_or("-".to_owned(), |loss| format!("{loss:.4}")),
-                format!("{} s", table::seconds(m.train_seconds)),
-                format!("{} s", table::seconds(m.predict_seconds)),
-                table::rate(m.predicted_images_per_second),
-                table::bytes(m.bytes),
-            ]);
-        }
-        text += &format!("\n{rows}\n\n");
-        for m in results {
-            if let (Some(gflops), Some(share)) = (m.gflops, m.share_of_peak) {
-                let share = table::percent(share);
-                text += &format!("{}: {gflops:.0} GFLOP/s, {share} % of the FMA peak.\n", m.model);
-            }
-            if let Some(note) = &m.note {
-                text += &format!("{}: {note}.\n", m.model);
-            }
-        }
-        let has = |is: fn(&Subject) -> bool| subjects.iter().any(is);
-        if has(|subject| matches!(subject, Subject::Model(_))) {
-            text += &format!(
-                "Classical models: the set's own {} training and {} test images, pixels 0 to 1.\n",
-                table::grouped(self.split.train.len() as u64),
-                table::grouped(self.split.test.len() as u64)
-            );
-        }
-        if has(|subject| matches!(subject, Subject::Recipe(_))) {
-            text += "Networks: their recipes' own samples; training with validation.\n";
-        }
-        text + "Accuracy in % and macro F1 on the test samples; log loss: natural logarithms, probabilities \
-                clipped by the epsilon of their type. Images/s: of prediction. Size: in memory.\n"
-    }
-}
-
-/// The bars.
-fn picture(results: &[Measured], facts: &Facts) -> Result<String> {
-    let figure = |name: &str, axis, value: fn(&Measured) -> Option<f64>| Figure {
-        name: name.to_owned(),
-        values: results.iter().map(value).collect(),
-        axis,
-    };
-    bars(&Bars {
-        title: format!("{}, {}", facts.machine.cpu, table::threads(facts.threads)),
-        names: results.iter().map(|m| m.model.clone()).collect(),
-        panels: vec![
-            figure("accuracy, % of the test samples", Along::FromZero, |m| {
-                Some(m.test_accuracy * 100.0)
-            }),
-            figure("log loss", Along::FromZero, |m| m.log_loss),
-            figure("training, s", Along::Log, |m| Some(m.train_seconds)),
-            figure("prediction, s", Along::Log, |m| Some(m.predict_seconds)),
-            figure("size, bytes", Along::Log, |m| Some(m.bytes as f64)),
-        ],
-    })
 }

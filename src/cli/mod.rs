@@ -3,6 +3,7 @@
 
 mod bench;
 mod compare;
+mod compare_report;
 pub(crate) mod data;
 mod eval;
 mod evaluation;

@@ -147,14 +147,19 @@ fn copy<C: Criterion>(rows: &[u8], width: usize, samples: &mut [C::Sample], to: 
     let n = samples.len();
     to.clear();
     to.resize(n * width, 0);
-    // Rows in groups, so that what is written next to each other is written soon after each other.
+    // In tiles: 64 cache lines are read, and each column's bytes are written side by side.
     for (group, of_group) in samples.chunks_mut(GROUP).enumerate() {
         let first = group * GROUP;
         for left in (0..width).step_by(GROUP) {
-            for (i, sample) in (first..).zip(&*of_group) {
-                let row = &rows[C::row(sample) * width..][..width];
-                for (j, &bin) in row.iter().enumerate().take(width.min(left + GROUP)).skip(left) {
-                    to[j * n + i] = bin;
+            let right = width.min(left + GROUP);
+            let mut tile = [&[][..]; GROUP];
+            for (tile, sample) in tile.iter_mut().zip(&*of_group) {
+                *tile = &rows[C::row(sample) * width..][left..right];
+            }
+            for j in left..right {
+                let column = &mut to[j * n + first..][..of_group.len()];
+                for (bin, row) in column.iter_mut().zip(&tile) {
+                    *bin = row[j - left];
                 }
             }
         }

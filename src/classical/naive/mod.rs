@@ -1,6 +1,8 @@
 //! The plain-loop twins of the models of this module: what tests hold them to. They are of float64 or whole numbers,
 //! and share no code with them.
 
+#![allow(clippy::needless_range_loop, reason = "twins are plain loops over several arrays at once")]
+
 pub mod forest;
 pub mod logistic;
 pub mod neighbours;
