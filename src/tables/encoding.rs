@@ -120,7 +120,7 @@ impl Encoding {
             0 => fault(
                 "every column is the same in all training rows: nothing to predict from".to_owned(),
             ),
-            ..=MOST_ENCODED => Ok(encoding),
+            1..=MOST_ENCODED => Ok(encoding),
             width => {
                 let widest = encoding.columns.iter().max_by_key(|column| column.encoded.width());
                 let widest = widest.map_or("", |column| &column.name);
