@@ -47,8 +47,8 @@ const NAMES: u32 = 140;
 /// Panels per row.
 const COLUMNS: usize = 2;
 
-/// Draws the bars, two panels of 480 pixels in a row. Values that are missing or not finite have no bar, nor have
-/// those below zero, and zero on a logarithmic axis.
+/// Draws the bars, two panels of 480 pixels in a row. Values that are missing or not finite have no bar. Those below
+/// zero have only their number, and so has zero on a logarithmic axis.
 ///
 /// # Errors
 /// [`Error::Failed`] if the drawing library refuses, which no input is known to cause.
@@ -127,13 +127,15 @@ fn panel(names: &[String], figure: &Figure, area: &Area<'_>) -> Drawn {
         .draw()?;
     let name_style = font(15, INK).pos(Pos::new(HPos::Right, VPos::Center));
     let value_style = font(14, INK).pos(Pos::new(HPos::Left, VPos::Center));
-    for ((row, name), value) in (0..).map(|row: u32| -f64::from(row)).zip(names).zip(&values) {
+    let places_of_rows = (0..).map(|row: u32| -f64::from(row));
+    for (((row, name), value), told) in places_of_rows.zip(names).zip(&values).zip(&figure.values) {
         let at = chart.backend_coord(&(start, row));
         let (left, top) = area.get_base_pixel();
         let (x, y) = (at.0 - left, at.1 - top);
         area.draw(&Text::new(name.as_str(), (x - 8, y), name_style.clone()))?;
         let Some(value) = *value else {
-            area.draw(&Text::new("-", (x + 6, y), value_style.clone()))?;
+            let told = told.filter(|told| told.is_finite()).map_or("-".to_owned(), written);
+            area.draw(&Text::new(told, (x + 6, y), value_style.clone()))?;
             continue;
         };
         let corners = [(start, row - 0.32), (place(value), row + 0.32)];
@@ -148,6 +150,7 @@ fn panel(names: &[String], figure: &Figure, area: &Area<'_>) -> Drawn {
 fn written(value: f64) -> String {
     match value {
         0.0 => "0".to_owned(),
+        ..0.0 => format!("-{}", written(-value)),
         ..0.001 => format!("{value:.1e}"),
         ..1.0 => format!("{value:.4}"),
         ..100.0 => format!("{value:.2}"),
@@ -193,6 +196,22 @@ mod tests {
         // Three of four values in each of three panels.
         assert_eq!(svg.matches("fill=\"#0072B2\"").count(), 9, "{svg}");
         assert_eq!(texts.iter().filter(|text| **text == "-").count(), 3);
+    }
+
+    #[test]
+    fn values_without_a_bar_are_told_if_they_are_numbers() {
+        let values = vec![Some(-0.0033), None, Some(f64::NAN), Some(-5e7), Some(0.5)];
+        let names = ["a", "b", "c", "d", "e"].map(String::from).to_vec();
+        let panels = vec![Figure { name: String::new(), values, axis: Along::FromZero }];
+        let svg = bars(&Bars { title: String::new(), names, panels }).unwrap();
+        let texts: Vec<_> = svg
+            .split("<text")
+            .skip(1)
+            .map(|t| t.split(['>', '<']).nth(1).unwrap().trim())
+            .collect();
+        assert!(texts.contains(&"-0.0033") && texts.contains(&"-5.00e7"), "{texts:?}");
+        assert_eq!(texts.iter().filter(|text| **text == "-").count(), 2);
+        assert_eq!(svg.matches("fill=\"#0072B2\"").count(), 1, "{svg}");
     }
 
     #[test]
