@@ -5,7 +5,7 @@ use super::json::{JsonFlag, check_file};
 use super::progress::Progress;
 use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{data, interrupt, table};
-use crate::bench::Facts;
+use crate::bench::{Facts, fma_gflops};
 use crate::classical::forest::ForestSettings;
 use crate::classical::{Classifier, Kind, LogisticSettings, Neighbours, most_probable};
 use crate::data::{Dataset, Samples, Selection, Split};
@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use threadcount_kernels::Pool;
-use threadcount_kernels::peak::fma_rate;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -225,7 +224,7 @@ impl Bench<'_> {
         }
         let operations = model.neighbours().map(|model| model.operations(test.len()));
         let rate = operations.map(|operations| operations / predict_seconds);
-        let peak = rate.map(|_| self.pool.enter(fma_rate));
+        let peak = rate.map(|_| 1e9 * self.pool.enter(fma_gflops));
         let predicted = most_probable(&probabilities, test.classes());
         let predicted: Vec<_> = predicted.into_iter().map(Some).collect();
         let loss = log_loss(test.labels(), &probabilities, test.classes(), f64::EPSILON);
