@@ -143,8 +143,8 @@ def variants(peer, recipe):
     """Words joined by "+", which the peer's program explains: all ways of training the recipe that are
     worth measuring, the likely best first. None where the peer's program cannot train it."""
     if recipe.optimizer == "adamw":
-        return ["compiled+channels-last+bf16", "compiled+channels-last", "eager+channels-last+bf16",
-                "eager+channels-last", "compiled", "eager"] if peer == "torch" else []
+        return ["compiled+channels-last", "eager+channels-last", "eager+channels-last+bf16",
+                "compiled+channels-last+bf16", "compiled", "eager"] if peer == "torch" else []
     if recipe.input == "image":
         ways = {"jax": ["scan+im2col", "step", "step+im2col"],
                 "torch": ["compiled+channels-last", "eager+channels-last", "compiled", "eager"],
