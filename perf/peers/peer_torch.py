@@ -135,8 +135,8 @@ def main():
               if "gamma" in p else None for p in params]
     flat = [p for layer in params for p in layer.values()]
     decays = [name in ("w", "u") for layer in params for name in layer]
-    # What steps at a rate of its own each: a tensor, so that a compiled step does not depend on it.
-    rate = torch.tensor(recipe.rate)
+    # A rate that changes is a tensor, so that a compiled step does not depend on it.
+    rate = torch.tensor(recipe.rate) if recipe.one_cycle else recipe.rate
     step_number = 0
     per_sample = mask_bytes(recipe)
 
@@ -177,10 +177,11 @@ def main():
             optimizer = torch.optim.SGD(flat, lr=recipe.rate, fused=True)
         else:
             kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-            groups = [{"params": [p for p, d in zip(flat, decays) if d == which],
-                       "weight_decay": recipe.decay if which else 0.0} for which in (True, False)]
-            optimizer = kind(groups, lr=rate if recipe.one_cycle else recipe.rate, betas=(BETA1, BETA2),
-                             eps=EPSILON, fused=True)
+            # One group where nothing decays: each group is a call of the fused kernel.
+            groups = [{"params": flat}] if not recipe.decay else \
+                [{"params": [p for p, d in zip(flat, decays) if d == which],
+                  "weight_decay": recipe.decay if which else 0.0} for which in (True, False)]
+            optimizer = kind(groups, lr=rate, betas=(BETA1, BETA2), eps=EPSILON, fused=True)
 
         def step(picks, noise):
             optimizer.zero_grad(set_to_none=True)
@@ -196,8 +197,9 @@ def main():
             picks = picks[whole:]
         nonlocal step_number
         for batch in picks:
-            rate.fill_(protocol.rate(recipe, len(images), step_number))
-            step_number += 1
+            if recipe.one_cycle:
+                rate.fill_(protocol.rate(recipe, len(images), step_number))
+                step_number += 1
             step(batch, noise_for(batch))
 
     def noise_for(batch):
