@@ -70,13 +70,16 @@ impl Key {
         let mut order: Vec<u32> = (0..len).collect();
         let mut rng = self.rng();
         for last in (1..order.len()).rev() {
-            // Multiply and shift (Lemire 2019) without the rejection step: with 64 random bits for
-            // a 32-bit bound the bias is below 2^-32.
-            let pick = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
-            order.swap(last, pick as usize);
+            order.swap(last, below(rng.next_u64(), last as u64 + 1) as usize);
         }
         order
     }
+}
+
+/// A number below `bound` of 64 random bits: multiply and shift (Lemire 2019) without the rejection step, so with a
+/// 32-bit bound the bias is below 2^-32.
+pub fn below(bits: u64, bound: u64) -> u64 {
+    ((u128::from(bits) * u128::from(bound)) >> 64) as u64
 }
 
 /// The output function of SplitMix64 (Steele, Lea & Flood 2014): a bijection on 64 bits in which

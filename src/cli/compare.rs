@@ -1,9 +1,9 @@
 //! `threadcount compare`: classical models and networks side by side.
 
 use super::compare_report::{Document, Ground, Measured, picture, told};
-use super::json::{JsonFlag, check_file};
+use super::json::check_file;
 use super::progress::Progress;
-use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
+use super::settings::{MeasureFlags, Settings};
 use super::{data, interrupt, table};
 use crate::bench::{Facts, fma_gflops};
 use crate::classical::forest::ForestSettings;
@@ -47,13 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     #[command(flatten)]
-    json: JsonFlag,
-    #[command(flatten)]
-    seed: SeedFlag,
-    #[command(flatten)]
-    compute: ComputeFlags,
-    #[command(flatten)]
-    data: DataFlag,
+    flags: MeasureFlags,
 }
 
 /// What is compared.
@@ -76,19 +70,20 @@ struct Bench<'a> {
 pub(super) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load()?;
     let subjects = select(&args.names)?;
-    let seed = settings.seed(&args.seed)?;
+    let seed = settings.seed(&args.flags.seed)?;
     let of_models = classical::Settings {
         logistic: LogisticSettings { c: args.c, iterations: args.iterations, ..Default::default() },
         k: args.k,
         forest: ForestSettings { trees: args.trees, ..ForestSettings::classification(seed) },
     };
     of_models.check()?;
-    let pool = settings.pool(&args.compute)?;
-    args.json.check()?;
+    let pool = settings.pool(&args.flags.compute)?;
+    args.flags.json.check()?;
     args.plot.iter().try_for_each(|path| check_file("--plot", path))?;
     args.save.iter().try_for_each(|folder| check_folder(folder, &subjects))?;
-    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
+    let dataset = data::open(settings.data(&args.flags.data)?.as_deref())?;
     let split = data::split(&Selection::default(), &dataset, seed)?;
+    // Whether there are so many samples: before minutes of work.
     Neighbours::fit(&split.train, args.k)?;
     let save = args.save.as_deref();
     let bench = Bench { pool, dataset, split, settings: of_models, seed, save };
@@ -114,7 +109,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
                 has(|subject| matches!(subject, Subject::Recipe(_))),
             ],
         };
-        args.json.put(&table::json(&document)?, &ground.report(&results))?;
+        args.flags.json.put(&table::json(&document)?, &ground.report(&results))?;
     }
     ended
 }
@@ -129,12 +124,9 @@ fn select(names: &[String]) -> Result<Vec<Subject>> {
         let found: Vec<Subject> = match Kind::from_name(&name) {
             Some(kind) => vec![Subject::Model(kind)],
             None => {
-                let recipes = reports::select(&[name]).map_err(|error| match error {
-                    Error::Usage(fault) if fault.starts_with("no report") => {
-                        let models = Kind::ALL.map(Kind::name).join(", ");
-                        Error::Usage(format!("{fault}; the classical models are {models}"))
-                    }
-                    error => error,
+                let recipes = reports::find(&name)?.ok_or_else(|| {
+                    let (fault, models) = (reports::none_called(&name), Kind::ALL.map(Kind::name));
+                    Error::Usage(format!("{fault}; the classical models are {}", models.join(", ")))
                 })?;
                 recipes.into_iter().map(|recipe| Subject::Recipe(recipe.into())).collect()
             }

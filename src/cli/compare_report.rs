@@ -1,5 +1,6 @@
 //! What `threadcount compare` prints and draws.
 
+use super::data::other_images;
 use super::table;
 use crate::Result;
 use crate::bench::Facts;
@@ -68,23 +69,9 @@ impl Ground<'_> {
     /// The table, with what it was measured on above it and the notes below it.
     pub(super) fn report(&self, results: &[Measured]) -> String {
         let Self { facts, dataset, split, seed, kinds: [has_models, has_networks] } = self;
-        let mut text = format!(
-            "threadcount {}: {}, {}, {}, seed {}\n",
-            facts.version,
-            facts.machine.cpu,
-            table::threads(facts.threads),
-            facts.isa,
-            seed
-        );
+        let mut text = table::heading(facts, &format!("seed {seed}"));
         if dataset.identity != Identity::FashionMnist {
-            text += &format!(
-                "NOT FASHION-MNIST: these are {}, from {}.\n",
-                match dataset.identity {
-                    Identity::Synthetic => "drawn, synthetic images",
-                    _ => "other images",
-                },
-                dataset.origin.display()
-            );
+            text += &other_images(dataset);
         }
         let header = [
             "model",

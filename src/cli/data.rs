@@ -100,6 +100,15 @@ impl Command {
     }
 }
 
+/// A line that says that these are other images than Fashion-MNIST's, and which.
+pub(super) fn other_images(dataset: &Dataset) -> String {
+    let what = match dataset.identity {
+        Identity::Synthetic => "drawn, synthetic images",
+        _ => "other images",
+    };
+    format!("NOT FASHION-MNIST: these are {what}, from {}.\n", dataset.origin.display())
+}
+
 fn draw_flights(rows: u64, out: Option<&Path>, seed: &SeedFlag) -> Result<()> {
     let seed = Settings::load()?.seed(seed)?;
     match out {

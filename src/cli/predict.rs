@@ -3,11 +3,10 @@
 use super::regress::FormFlags;
 use super::settings::{ComputeFlags, Settings};
 use super::table;
+use crate::Result;
 use crate::console;
 use crate::files::stream_atomically;
-use crate::names::nearest;
-use crate::tables::{Folder, Incomplete, PredictOptions, Predicted};
-use crate::{Error, Result};
+use crate::tables::{Folder, PredictOptions, Predicted};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let options = PredictOptions {
         separator: args.form.separator()?,
         decimal: args.form.decimal()?,
-        incomplete: incomplete(&args.missing)?,
+        incomplete: args.missing.parse()?,
     };
     let folder = Folder::open(&args.folder)?;
     let name = args.model.as_deref().unwrap_or(folder.best());
@@ -69,16 +68,4 @@ pub(super) fn run(args: &Args) -> Result<()> {
         encoding.target
     ));
     Ok(())
-}
-
-fn incomplete(name: &str) -> Result<Incomplete> {
-    match name {
-        "refuse" => Ok(Incomplete::Refuse),
-        "empty" => Ok(Incomplete::Empty),
-        _ => {
-            let near = nearest(name, ["refuse", "empty"].into_iter());
-            let hint = near.map_or(String::new(), |near| format!("; did you mean '{near}'?"));
-            Err(Error::Usage(format!("--missing {name}: refuse or empty{hint}")))
-        }
-    }
 }

@@ -1,15 +1,15 @@
 //! `threadcount record`: how long training takes to reach an accuracy, over several seeds.
 
 use super::data;
-use super::json::JsonFlag;
-use super::runs::{Measured, Runs, Spread};
-use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
+use super::runs::{Measured, RepeatsFlag, Runs, Spread, seeds};
+use super::settings::{MeasureFlags, Settings};
 use super::{interrupt, table};
 use crate::bench::Facts;
 use crate::data::Identity;
 use crate::names::shortened;
 use crate::reports::{Recipe, Record, records};
 use crate::{Error, Result};
+use comfy_table::Table;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -18,17 +18,10 @@ pub(super) struct Args {
     /// Test accuracies in percent: 92 or 93 [default: all of them]
     #[arg(value_name = "PERCENT")]
     targets: Vec<String>,
-    /// Train each network this many times, with consecutive seeds
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    repeats: usize,
     #[command(flatten)]
-    json: JsonFlag,
+    repeats: RepeatsFlag,
     #[command(flatten)]
-    seed: SeedFlag,
-    #[command(flatten)]
-    compute: ComputeFlags,
-    #[command(flatten)]
-    data: DataFlag,
+    flags: MeasureFlags,
 }
 
 /// The JSON document.
@@ -57,14 +50,12 @@ struct Summary {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load()?;
-    if args.repeats == 0 {
-        return Err(Error::Usage("--repeats 0: at least 1".into()));
-    }
+    let repeats = args.repeats.checked()?;
     let chosen = select(&args.targets)?;
-    let seed = settings.seed(&args.seed)?;
-    let pool = settings.pool(&args.compute)?;
-    args.json.check()?;
-    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
+    let seed = settings.seed(&args.flags.seed)?;
+    let pool = settings.pool(&args.flags.compute)?;
+    args.flags.json.check()?;
+    let dataset = data::open(settings.data(&args.flags.data)?.as_deref())?;
     let facts = Facts::of(&pool);
     let runs = Runs { pool, dataset };
     interrupt::listen("stopping after this batch; the finished results are printed");
@@ -72,25 +63,24 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let began = Instant::now();
     let mut results = Vec::new();
     let recipes: Vec<Recipe> = chosen.iter().map(|record| record.recipe.clone()).collect();
-    let ended = runs.measure_all(&recipes, args.repeats, seed, &mut results);
+    let ended = runs.measure_all(&recipes, repeats, seed, &mut results);
     if !results.is_empty() {
         let identity = runs.dataset.identity;
         let records: Vec<Summary> =
             chosen.iter().filter_map(|record| summary(record, identity, &results)).collect();
-        let mut text = text(&facts, &records, args.repeats, seed);
+        let mut text = table::heading(&facts, &seeds(&results));
         if identity != Identity::FashionMnist {
-            text += &format!(
-                "NOT FASHION-MNIST: these are other images, from {}. The targets do not apply to them.\n",
-                runs.dataset.origin.display()
-            );
+            text += &data::other_images(&runs.dataset);
+            text += "The targets do not apply to them.\n";
         }
         text += &format!(
-            "{} in {}.\n",
+            "\n{}\n\n{NOTES}{} in {}.\n",
+            table(&records),
             table::count(results.len(), "run"),
             table::duration(began.elapsed().as_secs_f64())
         );
         let json = table::json(&Document { machine: &facts, records, results: &results })?;
-        args.json.put(&json, &text)?;
+        args.flags.json.put(&json, &text)?;
     }
     ended
 }
@@ -144,36 +134,27 @@ fn summary(record: &Record, identity: Identity, results: &[Measured]) -> Option<
     })
 }
 
-fn text(facts: &Facts, records: &[Summary], repeats: usize, seed: u64) -> String {
-    let seeds = match repeats {
-        1 => format!("seed {seed}"),
-        _ => format!("seeds {seed}-{}", seed.wrapping_add(repeats as u64 - 1)),
-    };
-    let mut table = table::markdown(
-        &[
-            "recipe",
-            "target",
-            "accuracy",
-            "reached",
-            "time",
-            "images/s",
-            "parameters",
-            "epochs",
-            "runs",
-        ],
-        &["recipe", "reached"],
-    );
+fn table(records: &[Summary]) -> Table {
+    let header = [
+        "recipe",
+        "target",
+        "accuracy",
+        "reached",
+        "time",
+        "images/s",
+        "FMA peak",
+        "parameters",
+        "epochs",
+        "runs",
+    ];
+    let mut table = table::markdown(&header, &["recipe", "reached"]);
     for record in records {
-        table.add_row(vec![
+        let reached = record.reached.map_or("-", |reached| if reached { "yes" } else { "no" });
+        table.add_row([
             record.recipe.clone(),
             format!("{:.0} %", record.target * 100.0),
             record.test_accuracy.with_deviation(table::percent),
-            match record.reached {
-                Some(true) => "yes",
-                Some(false) => "no",
-                None => "-",
-            }
-            .to_owned(),
+            reached.to_owned(),
             format!("{} s", record.train_seconds.with_deviation(table::seconds)),
             table::rate(record.images_per_second.mean),
             format!("{:.0} GFLOP/s", record.fma_gflops.mean),
@@ -182,17 +163,14 @@ fn text(facts: &Facts, records: &[Summary], repeats: usize, seed: u64) -> String
             record.runs.to_string(),
         ]);
     }
-    format!(
-        "threadcount {}: {}, {}, {}, {seeds}\n\n{table}\n\n\
-         Accuracy in % on the test images; with several seeds mean ± standard deviation (lowest-highest).\n\
-         Reached: the mean is at least the target. Time: from the first batch to the end of the last epoch, \
-         with picking, augmenting and validation. FMA peak: of these threads, measured before each run; the mean.\n",
-        facts.version,
-        facts.machine.cpu,
-        table::threads(facts.threads),
-        facts.isa
-    )
+    table
 }
+
+const NOTES: &str = "\
+Accuracy in % on the test images; with several seeds mean ± standard deviation (lowest-highest).
+Reached: the mean is at least the target. Time: from the first batch to the end of the last epoch, with picking,
+augmenting and validation. FMA peak: of these threads, measured before each run; the mean.
+";
 
 #[cfg(test)]
 mod tests {
@@ -260,25 +238,24 @@ mod tests {
     fn the_table_gives_mean_deviation_and_range() {
         let results = [measured("record-92", 0.915, 10.0), measured("record-92", 0.926, 13.0)];
         let summed = summary(&records()[0], Identity::FashionMnist, &results).unwrap();
-        let pool = threadcount_kernels::Pool::new(threadcount_kernels::Isa::best(), 1).unwrap();
-        let text = text(&Facts::of(&pool), &[summed], 2, 7);
-        let row = text.lines().find(|line| line.starts_with("| record-92")).unwrap();
-        let cells: Vec<_> = row.split('|').map(str::trim).collect();
-        assert_eq!(
-            cells[1..11],
-            [
-                "record-92",
-                "92 %",
-                "92.05 ± 0.78 (91.50-92.60)",
-                "yes",
-                "11.5 ± 2.12 (10.0-13.0) s",
-                "11,500",
-                "345 GFLOP/s",
-                "99,000",
-                "3",
-                "2"
-            ]
-        );
-        assert!(text.contains("seeds 7-8"), "{text}");
+        let text = table(&[summed]).to_string();
+        let cells = |begin: &str| {
+            let row = text.lines().find(|line| line.starts_with(begin)).unwrap();
+            row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()
+        };
+        let expected = [
+            ("recipe", "record-92"),
+            ("target", "92 %"),
+            ("accuracy", "92.05 ± 0.78 (91.50-92.60)"),
+            ("reached", "yes"),
+            ("time", "11.5 ± 2.12 (10.0-13.0) s"),
+            ("images/s", "11,500"),
+            ("FMA peak", "345 GFLOP/s"),
+            ("parameters", "99,000"),
+            ("epochs", "3"),
+            ("runs", "2"),
+        ];
+        assert_eq!(cells("| recipe"), expected.map(|(heading, _)| heading));
+        assert_eq!(cells("| record-92"), expected.map(|(_, cell)| cell));
     }
 }

@@ -122,13 +122,9 @@ impl Report<'_> {
 
     pub(super) fn text(&self) -> String {
         let Self { facts, table: read, encoding, rows: [train, test], .. } = self;
-        let mut text = format!(
-            "threadcount {}: {}, {}, {}, seed {}\n{}: '{}' from {} ({} encoded), {} training and {} test rows\n\n",
-            facts.version,
-            facts.machine.cpu,
-            table::threads(facts.threads),
-            facts.isa,
-            self.seed,
+        let mut text = table::heading(facts, &format!("seed {}", self.seed));
+        text += &format!(
+            "{}: '{}' from {} ({} encoded), {} training and {} test rows\n\n",
             read.path.display(),
             read.target,
             table::count(encoding.columns.len(), "column"),

@@ -1,14 +1,13 @@
 //! `threadcount reproduce`: what the reports claimed next to what is measured here.
 
 use super::data;
-use super::json::JsonFlag;
-use super::runs::{Measured, Runs, Spread};
-use super::settings::{ComputeFlags, DataFlag, SeedFlag, Settings};
+use super::runs::{Measured, RepeatsFlag, Runs, Spread, seeds};
+use super::settings::{MeasureFlags, Settings};
 use super::{interrupt, table};
+use crate::Result;
 use crate::bench::Facts;
 use crate::data::Identity;
 use crate::reports::{self, Claim, Recipe};
-use crate::{Error, Result};
 use comfy_table::Table;
 use serde::Serialize;
 use std::time::Instant;
@@ -18,17 +17,10 @@ pub(super) struct Args {
     /// Reports or recipes ('threadcount list' shows them) [default: all of them]
     #[arg(value_name = "REPORT|RECIPE")]
     names: Vec<String>,
-    /// Train each recipe this many times, with consecutive seeds
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    repeats: usize,
     #[command(flatten)]
-    json: JsonFlag,
+    repeats: RepeatsFlag,
     #[command(flatten)]
-    seed: SeedFlag,
-    #[command(flatten)]
-    compute: ComputeFlags,
-    #[command(flatten)]
-    data: DataFlag,
+    flags: MeasureFlags,
 }
 
 #[derive(Serialize)]
@@ -52,14 +44,12 @@ enum Claims {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load()?;
-    if args.repeats == 0 {
-        return Err(Error::Usage("--repeats 0: at least 1".into()));
-    }
+    let repeats = args.repeats.checked()?;
     let recipes = reports::select(&args.names)?;
-    let seed = settings.seed(&args.seed)?;
-    let pool = settings.pool(&args.compute)?;
-    args.json.check()?;
-    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
+    let seed = settings.seed(&args.flags.seed)?;
+    let pool = settings.pool(&args.flags.compute)?;
+    args.flags.json.check()?;
+    let dataset = data::open(settings.data(&args.flags.data)?.as_deref())?;
     let claims = match dataset.identity {
         Identity::FashionMnist => Claims::Compared,
         Identity::Synthetic | Identity::Other => Claims::LeftOut,
@@ -70,13 +60,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
     let began = Instant::now();
     let mut results = Vec::new();
-    let ended = bench.runs.measure_all(&recipes, args.repeats, seed, &mut results);
+    let ended = bench.runs.measure_all(&recipes, repeats, seed, &mut results);
     // Whatever ended the runs, what they measured until then is not lost.
     let facts = Facts::of(&bench.runs.pool);
     if !results.is_empty() {
         let text = bench.report(&facts, &recipes, &results, began.elapsed().as_secs_f64());
         let json = table::json(&Document { machine: &facts, results: &results })?;
-        args.json.put(&json, &text)?;
+        args.flags.json.put(&json, &text)?;
     }
     ended
 }
@@ -98,27 +88,10 @@ impl Bench {
         results: &[Measured],
         seconds: f64,
     ) -> String {
-        let first = results.iter().map(|r| r.seed).min().unwrap_or(0);
-        let last = results.iter().map(|r| r.seed).max().unwrap_or(0);
-        let seeds =
-            if first == last { format!("seed {first}") } else { format!("seeds {first}-{last}") };
-        let mut text = format!(
-            "threadcount {}: {}, {}, {}, {seeds}\n",
-            facts.version,
-            facts.machine.cpu,
-            table::threads(facts.threads),
-            facts.isa
-        );
+        let mut text = table::heading(facts, &seeds(results));
         if self.claims == Claims::LeftOut {
-            text += &format!(
-                "NOT FASHION-MNIST: these are {}, from {}.\n\
-                 The reports' claims are left out: nothing below may be compared with them.\n",
-                match self.runs.dataset.identity {
-                    Identity::Synthetic => "drawn, synthetic images",
-                    _ => "other images",
-                },
-                self.runs.dataset.origin.display()
-            );
+            text += &data::other_images(&self.runs.dataset);
+            text += "The reports' claims are left out: nothing below may be compared with them.\n";
         }
         text += &format!("\n{}\n\n", self.table(recipes, results));
         for recipe in recipes.iter().filter(|r| results.iter().any(|m| m.recipe == r.id)) {

@@ -12,6 +12,27 @@ use serde::Serialize;
 use std::sync::Arc;
 use threadcount_kernels::Pool;
 
+/// How often recipes are trained.
+#[derive(clap::Args)]
+pub(super) struct RepeatsFlag {
+    /// Train each recipe this many times, with consecutive seeds
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repeats: usize,
+}
+
+impl RepeatsFlag {
+    /// The number.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for 0.
+    pub(super) fn checked(&self) -> Result<usize> {
+        match self.repeats {
+            0 => Err(Error::Usage("--repeats 0: at least 1".into())),
+            repeats => Ok(repeats),
+        }
+    }
+}
+
 /// One training run; the fields are those of the JSON document.
 #[derive(Serialize)]
 pub(super) struct Measured {
@@ -103,6 +124,13 @@ impl Runs {
             data: self.dataset.identity.name(),
         })
     }
+}
+
+/// The seeds of these runs: `seed 0`, `seeds 0-19`.
+pub(super) fn seeds(results: &[Measured]) -> String {
+    let first = results.iter().map(|run| run.seed).min().unwrap_or(0);
+    let last = results.iter().map(|run| run.seed).max().unwrap_or(0);
+    if first == last { format!("seed {first}") } else { format!("seeds {first}-{last}") }
 }
 
 /// One figure of several runs.

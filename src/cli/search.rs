@@ -1,12 +1,11 @@
 //! `threadcount search`
 
 use super::data;
-use super::json::JsonFlag;
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
 use super::search_progress::Progress;
 use super::search_report::{picture, report};
-use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
+use super::settings::{self, MeasureFlags, Settings};
 use super::train::ChangeFlags;
 use super::{interrupt, table};
 use crate::console;
@@ -49,13 +48,7 @@ pub(super) struct Args {
           default_missing_value = "3")]
     halving: Option<usize>,
     #[command(flatten)]
-    json: JsonFlag,
-    #[command(flatten)]
-    seed: SeedFlag,
-    #[command(flatten)]
-    compute: ComputeFlags,
-    #[command(flatten)]
-    data: DataFlag,
+    flags: MeasureFlags,
     /// Folder for the search [default: a new one, runs/search-RECIPE]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
@@ -77,7 +70,7 @@ struct Ready {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load()?;
-    args.json.check()?;
+    args.flags.json.check()?;
     let mut ready = match &args.resume {
         Some(path) => continue_search(args, &settings, path)?,
         None => start_search(args, &settings)?,
@@ -93,10 +86,10 @@ fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
     let changes = Changes::from(args.changes.clone());
     let (space, metric) = (space(args, &changes)?, metric(args)?.unwrap_or_default());
     let mut task = changes.apply(recipe.task.clone())?;
-    let seed = settings.seed(&args.seed)?;
-    let threads = settings.threads(&args.compute)?;
-    let isa = settings.isa(&args.compute.isa)?.unwrap_or_else(Isa::best);
-    let dataset = data::open(settings.data(&args.data)?.as_deref())?;
+    let seed = settings.seed(&args.flags.seed)?;
+    let threads = settings.threads(&args.flags.compute)?;
+    let isa = settings.isa(&args.flags.compute.isa)?.unwrap_or_else(Isa::best);
+    let dataset = data::open(settings.data(&args.flags.data)?.as_deref())?;
     let validated_on_test = task.selection.validates_on_test();
     task.selection = task.selection.with_own_validation(HELD_OUT);
     let split = data::split(&task.selection, &dataset, seed);
@@ -189,9 +182,9 @@ fn continue_search(args: &Args, settings: &Settings, path: &Path) -> Result<Read
     let definition = search.definition();
     check_resumed(args, definition, path)?;
     let record = definition.record(definition.task.clone(), 1);
-    let data = of_run(&record, &args.data, settings, Other::Refused)?;
-    let threads = settings.threads(&args.compute)?;
-    let isa = settings.resumed_isa(&args.compute.isa, "search", &definition.isa)?;
+    let data = of_run(&record, &args.flags.data, settings, Other::Refused)?;
+    let threads = settings.threads(&args.flags.compute)?;
+    let isa = settings.resumed_isa(&args.flags.compute.isa, "search", &definition.isa)?;
     let needed = definition.check(&data.split)?;
     Ok(Ready { search, split: data.split, resources: resources(isa, threads), needed })
 }
@@ -225,7 +218,7 @@ fn check_resumed(args: &Args, was: &Definition, path: &Path) -> Result<()> {
     if let Some(metric) = metric(args)?.filter(|&metric| metric != was.metric) {
         return differs("metric", metric.name().to_owned(), was.metric.name().to_owned());
     }
-    if let Some(seed) = args.seed.given().filter(|&seed| seed != was.seed) {
+    if let Some(seed) = args.flags.seed.given().filter(|&seed| seed != was.seed) {
         return differs("seed", seed.to_string(), was.seed.to_string());
     }
     if let Some(epochs) = changes.epochs.filter(|&epochs| epochs != was.task.epochs) {
@@ -311,10 +304,10 @@ impl Ready {
             Err(error) => (None, Some(error)),
         };
         let (json, text) = report(search, split, tested.as_ref())?;
-        args.json.put(&json, &text)?;
+        args.flags.json.put(&json, &text)?;
         search.write_picture(&picture(search)?)?;
         search.write_best()?;
-        let named = args.data.data.as_ref();
+        let named = args.flags.data.data.as_ref();
         let data = named.map_or(String::new(), |path| format!(" --data {}", path.display()));
         console::note(&format!(
             "\nthe search is in {}; train its best trial again with\nthreadcount train {} --seed {}{data}",

@@ -1,6 +1,7 @@
 //! The settings that do not belong to one command: flag > environment variable > key of
 //! `./threadcount.toml` > default.
 
+use super::json::JsonFlag;
 use crate::console;
 use crate::names::shortened;
 use crate::toml_file::{Fault, Table, read_text, unknown};
@@ -52,6 +53,19 @@ pub(super) struct SeedFlag {
     /// Seed of weights, splits, shuffling, dropout and augmentation [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+}
+
+/// What commands take that train on a data set, and whose results are figures.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct MeasureFlags {
+    #[command(flatten)]
+    pub(super) json: JsonFlag,
+    #[command(flatten)]
+    pub(super) seed: SeedFlag,
+    #[command(flatten)]
+    pub(super) compute: ComputeFlags,
+    #[command(flatten)]
+    pub(super) data: DataFlag,
 }
 
 impl SeedFlag {

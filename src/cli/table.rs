@@ -1,5 +1,6 @@
 //! How figures are written.
 
+use crate::bench::Facts;
 use crate::reports::Span;
 use crate::{Error, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -17,6 +18,12 @@ pub fn markdown(header: &[&str], words: &[&str]) -> Table {
         }
     }
     table
+}
+
+/// The first line of a report: the program, the machine, what computes, and the seeds.
+pub(super) fn heading(facts: &Facts, seeds: &str) -> String {
+    let Facts { version, machine, threads: count, isa, .. } = facts;
+    format!("threadcount {version}: {}, {}, {isa}, {seeds}\n", machine.cpu, threads(*count))
 }
 
 /// One JSON document, with the line end that files and terminals expect.

@@ -262,7 +262,7 @@ fn unit(key: Key, draw: u64) -> f64 {
 
 /// A whole number below `n`, all equally probable but for a bias below `n / 2^64`.
 fn below(key: Key, draw: u64, n: u64) -> u64 {
-    ((u128::from(key.with(draw).bits()) * u128::from(n)) >> 64) as u64
+    crate::random::below(key.with(draw).bits(), n)
 }
 
 /// How an image is placed.

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::plots::{Area, Axis, Drawn, GRID, INK, TRAINING, decimals, font, ticks};
+use super::plots::{Area, Axis, Drawn, GRID, INK, TRAINING, decimals, font, label, ticks};
 use crate::{Error, Result};
 
 /// What [`bars`] draws.
@@ -119,10 +119,9 @@ fn panel(names: &[String], figure: &Figure, area: &Area<'_>) -> Drawn {
         .bold_line_style(GRID)
         .axis_style(INK)
         .label_style(font(15, INK))
-        .x_label_formatter(&|tick| match (figure.axis, places) {
-            (Along::Log, _) => format!("1e{tick:.0}"),
-            (_, Some(places)) => format!("{tick:.places$}"),
-            _ => format!("{tick:.1e}"),
+        .x_label_formatter(&|&tick| match figure.axis {
+            Along::Log => format!("1e{tick:.0}"),
+            Along::FromZero => label(tick, places),
         })
         .draw()?;
     let name_style = font(15, INK).pos(Pos::new(HPos::Right, VPos::Center));

@@ -119,10 +119,7 @@ fn panel(area: &Area<'_>, name: &str, unit: &str, series: &Series) -> Drawn {
         .x_desc("epoch")
         .y_desc(unit)
         .x_label_formatter(&|epoch| format!("{epoch:.0}"))
-        .y_label_formatter(&|value| match decimals {
-            Some(decimals) => format!("{value:.decimals$}"),
-            None => format!("{value:.1e}"),
-        })
+        .y_label_formatter(&|&value| label(value, decimals))
         .draw()?;
 
     for (values, colour) in lines {
@@ -204,6 +201,14 @@ pub(super) fn decimals(ticks: &[f64]) -> Option<usize> {
     let decimals = if step.is_finite() { (-(step * 1.001).log10().floor()).max(0.0) } else { 2.0 };
     let largest = ticks.iter().fold(0.0_f64, |largest, tick| largest.max(tick.abs()));
     (decimals <= 4.0 && largest < 1e5).then_some(decimals as usize)
+}
+
+/// The label of a tick, with the decimals that [`decimals`] found.
+pub(super) fn label(tick: f64, decimals: Option<usize>) -> String {
+    match decimals {
+        Some(decimals) => format!("{tick:.decimals$}"),
+        None => format!("{tick:.1e}"),
+    }
 }
 
 /// Round epochs: every one up to 12, then every 2nd, 5th, 10th, 20th ... and the first.

@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::plots::{
-    Area, Axis, Drawn, GRID, INK, TRAINING, VALIDATION, decimals, font, padded, ticks,
+    Area, Axis, Drawn, GRID, INK, TRAINING, VALIDATION, decimals, font, label, padded, ticks,
 };
 use crate::{Error, Result};
 
@@ -23,6 +23,7 @@ const HEIGHT: u32 = 340;
 const HEADER: u32 = 64;
 /// Charts in a row.
 const COLUMNS: usize = 2;
+
 /// Draws predictions over true values, a chart of 480 x 340 pixels for each model. On the line both are equal.
 ///
 /// # Errors
@@ -61,13 +62,6 @@ fn nothing(name: &str, area: &Area<'_>) -> Drawn {
     let (width, height) = area.dim_in_pixel();
     let middle = (width as i32 / 2, height as i32 / 2);
     area.draw(&Text::new(format!("{name}: no finite value"), middle, font(18, INK)))
-}
-
-fn label(tick: f64, decimals: Option<usize>) -> String {
-    match decimals {
-        Some(decimals) => format!("{tick:.decimals$}"),
-        None => format!("{tick:.1e}"),
-    }
 }
 
 fn panel(name: &str, unit: &str, points: &[(f64, f64)], area: &Area<'_>) -> Drawn {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use plotters::prelude::*;
 
 use super::plots::{
-    Area, Axis, Drawn, GRID, INK, TRAINING, VALIDATION, decimals, font, padded, ticks,
+    Area, Axis, Drawn, GRID, INK, TRAINING, VALIDATION, decimals, font, label, padded, ticks,
 };
 use crate::{Error, Result};
 
@@ -142,11 +142,7 @@ fn across(along: &Along, places: impl Iterator<Item = f64>) -> Option<(Axis, Vec
         _ => {
             let ticks = ticks(&range, 6);
             let decimals = decimals(&ticks);
-            let label = |tick: &f64| match decimals {
-                Some(decimals) => format!("{tick:.decimals$}"),
-                None => format!("{tick:.1e}"),
-            };
-            let labels = ticks.iter().map(label).collect();
+            let labels = ticks.iter().map(|&tick| label(tick, decimals)).collect();
             (ticks, labels)
         }
     };
@@ -190,7 +186,7 @@ fn panel(scatter: &Scatter, number: usize, panel: &Panel, area: &Area<'_>) -> Dr
         .x_label_area_size(44)
         .y_label_area_size(70)
         .build_cartesian_2d(axis, Axis { range, ticks: marks })?;
-    let label = |place: &f64| {
+    let named_label = |place: &f64| {
         let is_it = |(tick, _): &&(f64, String)| (tick - place).abs() < 1e-9 * (1.0 + tick.abs());
         named.iter().find(is_it).map_or(String::new(), |(_, name)| name.clone())
     };
@@ -202,11 +198,8 @@ fn panel(scatter: &Scatter, number: usize, panel: &Panel, area: &Area<'_>) -> Dr
         .axis_desc_style(font(17, INK))
         .x_desc(panel.name.as_str())
         .y_desc(scatter.metric.as_str())
-        .x_label_formatter(&label)
-        .y_label_formatter(&|value| match places {
-            Some(places) => format!("{value:.places$}"),
-            None => format!("{value:.1e}"),
-        })
+        .x_label_formatter(&named_label)
+        .y_label_formatter(&|&value| label(value, places))
         .draw()?;
     // The best one is drawn on top of the others.
     let (best, others): (Vec<_>, Vec<_>) =

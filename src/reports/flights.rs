@@ -1,5 +1,6 @@
 //! What the report nlp2024 claims of its six models of flight prices.
 
+pub use crate::tables::flights::ROWS;
 use crate::tables::models::Kind;
 
 /// The columns of its table.
@@ -18,8 +19,6 @@ pub const COLUMNS: [&str; 11] = [
 ];
 /// What it predicts.
 pub const TARGET: &str = "price";
-/// The rows of its table.
-pub const ROWS: usize = 300_153;
 
 /// The report's figures of one model, on its test rows.
 #[derive(Clone, Copy, Debug, PartialEq)]

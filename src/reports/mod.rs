@@ -1,5 +1,6 @@
 //! What five published reports trained on Fashion-MNIST, and what they claimed: one file per report, one
-//! entry of [`ALL`] per file. Beside them, the [`records`], which are our own. The command line, the tests and the tables all iterate over that list.
+//! entry of [`ALL`] per file. The command line, the tests and the tables all iterate over that list. Beside it, the
+//! [`records`], which are our own.
 
 mod biu2023;
 mod colman2023;
@@ -10,8 +11,6 @@ pub mod flights;
 mod nlp2024;
 mod records;
 
-pub use records::{Record, records};
-
 use crate::data::CLASS_NAMES;
 use crate::names::{nearest, shortened};
 use crate::nn::{Plan, Shape};
@@ -20,6 +19,8 @@ use crate::{Error, Result};
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+pub use records::{Record, records};
 
 /// Every report, in the order of the tables.
 pub const ALL: [Report; 5] =
@@ -168,7 +169,7 @@ pub fn recipe(name: &str) -> Result<Recipe> {
         let recipes = (report.recipes)().into_iter().map(|r| r.id).collect::<Vec<_>>().join(", ");
         return Err(Error::Usage(format!("'{name}' is a report; its recipes are {recipes}")));
     }
-    Err(unknown("recipe", name, &recipe_names()))
+    Err(Error::Usage(unknown("recipe", name, &recipe_names())))
 }
 
 /// The recipes for a list of names of reports, recipes and files, each once, in the order named; those of all
@@ -182,21 +183,32 @@ pub fn select(names: &[String]) -> Result<Vec<Recipe>> {
         picked.extend(of_the_reports());
     }
     for name in names {
-        let named = match ALL.iter().find(|report| report.id == name) {
-            Some(report) => (report.recipes)(),
-            None => vec![one(name)?.ok_or_else(|| {
-                let mut names = recipe_names();
-                names.extend(ALL.iter().map(|report| Cow::Borrowed(report.id)));
-                unknown("report or recipe", name, &names)
-            })?],
-        };
-        for recipe in named {
+        for recipe in find(name)?.ok_or_else(|| Error::Usage(none_called(name)))? {
             if picked.iter().all(|p| p.id != recipe.id) {
                 picked.push(recipe);
             }
         }
     }
     Ok(picked)
+}
+
+/// The recipes of the report of this name, or the one recipe of this name or in this file; `None` if there is no
+/// such.
+///
+/// # Errors
+/// As [`Recipe::from_file`].
+pub fn find(name: &str) -> Result<Option<Vec<Recipe>>> {
+    match ALL.iter().find(|report| report.id == name) {
+        Some(report) => Ok(Some((report.recipes)())),
+        None => Ok(one(name)?.map(|recipe| vec![recipe])),
+    }
+}
+
+/// That [`find`] finds nothing of this name, with the nearest name that there is.
+pub fn none_called(name: &str) -> String {
+    let mut names = recipe_names();
+    names.extend(ALL.iter().map(|report| Cow::Borrowed(report.id)));
+    unknown("report or recipe", name, &names)
 }
 
 /// The recipe in this file, or of this name, if there is one.
@@ -223,14 +235,14 @@ fn recipe_names() -> Vec<Cow<'static, str>> {
 }
 
 /// "No such thing", with the nearest of the names that there are.
-fn unknown(kind: &str, name: &str, names: &[Cow<'static, str>]) -> Error {
+fn unknown(kind: &str, name: &str, names: &[Cow<'static, str>]) -> String {
     let hint = nearest(name, names.iter().map(|name| &**name))
         .map_or(String::new(), |near| format!("; did you mean '{near}'?"));
-    Error::Usage(format!(
+    format!(
         "no {kind} is called '{}'{hint} ('threadcount list' shows them all; a file of your own \
          ends in .toml)",
         shortened(name)
-    ))
+    )
 }
 
 #[cfg(test)]

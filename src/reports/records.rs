@@ -3,7 +3,6 @@
 
 use super::{Claim, Recipe};
 use crate::data::{Augment, Classes, Partition, Selection, Validation};
-
 use crate::nn::{BatchNorm, Layer, Optimizer, conv2d, dense, dropout, flatten, max_pool};
 use crate::train::{Input, Schedule, Task};
 use threadcount_kernels::Activation::{Linear, Relu};

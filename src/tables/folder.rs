@@ -5,7 +5,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use threadcount_kernels::Pool;
@@ -16,6 +15,7 @@ use crate::classical::forest::{Bins, Forest};
 use crate::evaluate::Regression;
 use crate::files::{hex, write_atomically};
 use crate::names::shortened_middle;
+use crate::nn::io::tensor_file::{Tensor, TensorFile, encode};
 use crate::{Error, Result};
 
 /// What is written last: a folder without it is not whole.
@@ -212,7 +212,7 @@ impl Folder {
         let encoding = self.encoding();
         match kind {
             Kind::Mean | Kind::Linear | Kind::Ridge | Kind::Descent => {
-                Affine::decode(&path, &bytes, encoding.width()).map(Regressor::Affine)
+                Affine::decode(&path, bytes, encoding.width()).map(Regressor::Affine)
             }
             Kind::Network => Ok(Regressor::Net(Box::new(Net::load(&path, encoding, pool)?))),
             Kind::Forest => {
@@ -234,38 +234,20 @@ fn checksum(bytes: &[u8]) -> String {
 
 impl Affine {
     fn encode(&self) -> Result<Vec<u8>> {
-        let failed =
-            |e| Error::Failed(format!("cannot put the weights into a safetensors file: {e}"));
-        let tensor = |numbers: &[f64]| -> Vec<u8> {
-            numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
-        };
-        let (intercept, weights) = (tensor(&[self.intercept]), tensor(&self.weights));
-        let views = [(INTERCEPT, 1, &intercept), (WEIGHTS, self.weights.len(), &weights)]
-            .into_iter()
-            .map(|(name, len, bytes)| {
-                Ok((name, TensorView::new(Dtype::F64, vec![len], bytes).map_err(failed)?))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        safetensors::serialize(views, None).map_err(failed)
+        let intercept = [self.intercept];
+        let tensors = [Tensor::flat(INTERCEPT, &intercept), Tensor::flat(WEIGHTS, &self.weights)];
+        encode(&tensors, String::new())
     }
 
-    fn decode(path: &Path, bytes: &[u8], width: usize) -> Result<Self> {
-        let fault = |fault: String| Error::data(path, fault);
-        let file = SafeTensors::deserialize(bytes).map_err(|error| {
-            let reason = shortened_middle(&error.to_string(), LONGEST);
-            fault(format!("not a complete safetensors file ({reason})"))
-        })?;
-        let tensor = |name: &str, len: usize| {
-            let tensor = file.tensor(name).ok();
-            let tensor = tensor.filter(|t| t.dtype() == Dtype::F64 && t.shape() == [len]);
-            let numbers = tensor.map(|tensor| {
-                let chunks = tensor.data().as_chunks::<8>().0.iter();
-                chunks.map(|bytes| f64::from_le_bytes(*bytes)).collect::<Vec<_>>()
-            });
-            let finite = numbers.filter(|numbers| numbers.iter().all(|x| x.is_finite()));
-            finite.ok_or_else(|| fault(format!("it has no tensor '{name}' of {len} finite F64")))
-        };
-        Ok(Self { intercept: tensor(INTERCEPT, 1)?[0], weights: tensor(WEIGHTS, width)? })
+    fn decode(path: &Path, bytes: Vec<u8>, width: usize) -> Result<Self> {
+        let file = TensorFile::of(path, bytes);
+        let tensors = file.tensors()?;
+        let (_, intercept) = tensors.array::<f64>(INTERCEPT, 1)?;
+        let (_, weights) = tensors.array::<f64>(WEIGHTS, 1)?;
+        match intercept[..] {
+            [intercept] if weights.len() == width => Ok(Self { intercept, weights }),
+            _ => Err(tensors.fault(format!("it has not an intercept and {width} weights"))),
+        }
     }
 }
 

@@ -149,12 +149,17 @@ impl FromStr for Missing {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let names = Self::ALL.map(|(name, _)| name);
-        let found = Self::ALL.into_iter().find(|&(name, _)| name == text);
-        found
-            .map(|(_, it)| it)
-            .ok_or_else(|| Error::Usage(unknown("treatment of missing values", text, &names)))
+        treatment(text, Self::ALL)
     }
+}
+
+/// The treatment of missing values that is called so.
+pub(super) fn treatment<T>(text: &str, all: [(&'static str, T); 2]) -> Result<T> {
+    let names = all.each_ref().map(|(name, _)| *name);
+    let found = all.into_iter().find(|(name, _)| *name == text);
+    found
+        .map(|(_, it)| it)
+        .ok_or_else(|| Error::Usage(unknown("treatment of missing values", text, &names)))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::str::FromStr;
 
 use csv::{ByteRecord, Terminator, WriterBuilder};
 use threadcount_kernels::Pool;
@@ -10,10 +11,10 @@ use threadcount_kernels::Pool;
 use super::encoding::{Cells, Design, Encoded, EncodedColumn, Encoding, NO_CATEGORY, code};
 use super::models::Regressor;
 use super::number::is_missing;
-use super::options::{Decimal, Missing, ReadOptions, Separator};
+use super::options::{Decimal, Missing, ReadOptions, Separator, treatment};
 use super::source::{Place, Source};
 use super::survey::{Kind, Survey, Wanted, cell_text};
-use super::table::{cell_fault, finite};
+use super::table::{cell_fault, finite, no_number};
 use crate::names::shortened;
 use crate::{Error, Result};
 
@@ -41,6 +42,19 @@ pub enum Incomplete {
     Refuse,
     /// Its prediction stays empty, and is counted.
     Empty,
+}
+
+impl Incomplete {
+    /// Both, with their names on the command line.
+    pub const ALL: [(&'static str, Self); 2] = [("refuse", Self::Refuse), ("empty", Self::Empty)];
+}
+
+impl FromStr for Incomplete {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        treatment(text, Self::ALL)
+    }
 }
 
 /// What was predicted.
@@ -122,7 +136,7 @@ impl Predicted {
 fn check_numbers(survey: &Survey, table: &Path) -> Result<()> {
     for column in survey.columns.iter().filter(|column| column.kind == Kind::Numbers) {
         if let Some(spot) = &column.first_text {
-            let fault = format!("'{}' is no number (decimal mark: {})", spot.cell, survey.decimal);
+            let fault = no_number(&spot.cell, survey.decimal);
             return Err(cell_fault(table, spot.place, &column.name, &fault));
         }
         if let Some(spot) = &column.first_infinite {

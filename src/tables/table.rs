@@ -174,8 +174,13 @@ pub(super) fn finite(text: &str, decimal: Decimal) -> std::result::Result<f64, S
             "'{}' is not finite: correct it, or leave the column out (--leave-out)",
             shortened(text)
         )),
-        None => Err(format!("'{}' is no number (decimal mark: {decimal})", shortened(text))),
+        None => Err(no_number(text, decimal)),
     }
+}
+
+/// That a cell is no number.
+pub(super) fn no_number(text: &str, decimal: Decimal) -> String {
+    format!("'{}' is no number (decimal mark: {decimal})", shortened(text))
 }
 
 impl Survey {
@@ -200,8 +205,8 @@ impl Survey {
         let of_target = self.columns.iter().find(|column| column.name == target);
         if let Some(Surveyed { kind: Kind::Text, first_text: Some(spot), .. }) = of_target {
             let fault = format!(
-                "'{}' is no number (decimal mark: {}); a target is one, what else there is can be predicted from",
-                spot.cell, self.decimal
+                "{}; a target is one, what else there is can be predicted from",
+                no_number(&spot.cell, self.decimal)
             );
             return Err(cell_fault(path, spot.place, target, &fault));
         }

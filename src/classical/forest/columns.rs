@@ -1,11 +1,9 @@
 //! Samples as a forest reads them: column by column, a byte for each sample.
 
 use threadcount_kernels::Team;
+pub use threadcount_kernels::histogram::BINS;
 
 use crate::{Error, Result};
-
-/// How many values a byte has.
-pub const BINS: usize = 256;
 
 /// The most columns: a node numbers them in 16 bits.
 const MOST_COLUMNS: usize = 1 << 16;

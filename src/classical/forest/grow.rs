@@ -7,7 +7,7 @@ use super::columns::{Columns, View};
 use super::criterion::Criterion;
 use super::split::{Search, Split};
 use super::{ForestSettings, Node, Test, Tree, Tried};
-use crate::random::Key;
+use crate::random::{Key, below};
 use crate::{Error, Result};
 
 /// Keys below a tree's: of its bootstrap sample, and of its nodes.
@@ -182,9 +182,7 @@ fn drawn<C: Criterion>(
     let mut draws = vec![0_u32; rows];
     let mut rng = key.rng();
     for _ in 0..rows {
-        // Multiply and shift, as in `Key::shuffled`.
-        let row = (u128::from(rng.next_u64()) * rows as u128) >> 64;
-        draws[row as usize] += 1;
+        draws[below(rng.next_u64(), rows as u64) as usize] += 1;
     }
     let drawn = (0..).zip(draws).filter(|&(_, draws)| draws > 0);
     drawn.map(|(row, draws)| criterion.sample(row, draws)).collect()

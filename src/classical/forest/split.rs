@@ -3,7 +3,7 @@
 use super::columns::View;
 use super::criterion::{Criterion, Seen, can_split};
 use super::{BINS, ColumnKind, Test};
-use crate::random::Key;
+use crate::random::{Key, below};
 
 /// Nodes of up to so many samples are sorted by their bins; larger ones are counted into 256 bins.
 const SORTED: usize = 96;
@@ -53,10 +53,8 @@ impl Search {
             if drawn >= tried && best.is_some() {
                 break;
             }
-            // Multiply and shift, as in `Key::shuffled`.
-            let left = (self.order.len() - drawn) as u128;
-            let pick = (u128::from(key.with(drawn as u64).bits()) * left) >> 64;
-            let place = drawn + pick as usize;
+            let left = (self.order.len() - drawn) as u64;
+            let place = drawn + below(key.with(drawn as u64).bits(), left) as usize;
             self.order.swap(drawn, place);
             self.exchanged.push(place);
             let column = self.order[drawn];
