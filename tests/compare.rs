@@ -38,6 +38,19 @@ fn models_and_networks_stand_side_by_side() {
         assert!(number("bytes") > 0.0 && number("predict_seconds") > 0.0, "{one}");
         assert!(one["log_loss"].as_f64().is_some_and(|loss| loss > 0.0), "{one}");
     }
+    // The speed of the neighbours' products, of 784 pixels, beside the peak that the program measures elsewhere.
+    for one in results {
+        assert_eq!(one["gflops"].is_null(), one["model"] != "neighbours", "{one}");
+    }
+    let number = |key: &str| results[1][key].as_f64().unwrap();
+    let operations = 2.0 * 784.0 * number("train_images") * number("test_images");
+    let computed = number("gflops") * 1e9 * number("predict_seconds");
+    assert!((computed / operations - 1.0).abs() < 1e-9, "{computed} of {operations}");
+    assert_eq!(number("share_of_peak"), number("gflops") / number("fma_gflops"));
+    let info = json(&output(&desk, "info --json --peak --threads 2"));
+    let all = info["peak"]["all_threads"]["fma_gflops"].as_f64().unwrap();
+    let peaks = number("fma_gflops") / all;
+    assert!((0.1..=10.0).contains(&peaks), "another unit? {peaks} times {all}");
     let svg = desk.read("out.svg");
     for words in ["neighbours", "nlp-softmax", "log loss", "training, s"] {
         assert!(svg.contains(words), "{words}");

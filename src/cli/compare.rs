@@ -215,15 +215,16 @@ impl Bench<'_> {
             model.save(&file_of(folder, kind))?;
         }
         let operations = model.neighbours().map(|model| model.operations(test.len()));
-        let rate = operations.map(|operations| operations / predict_seconds);
-        let peak = rate.map(|_| 1e9 * self.pool.enter(fma_gflops));
+        let gflops = operations.map(|operations| operations / predict_seconds / 1e9);
+        let peak = gflops.map(|_| self.pool.enter(fma_gflops));
         let predicted = most_probable(&probabilities, test.classes());
         let predicted: Vec<_> = predicted.into_iter().map(Some).collect();
         let loss = log_loss(test.labels(), &probabilities, test.classes(), f64::EPSILON);
         Ok(Measured {
             bytes: model.bytes(),
-            gflops: rate.map(|rate| rate / 1e9),
-            share_of_peak: rate.zip(peak).map(|(rate, peak)| rate / peak),
+            gflops,
+            fma_gflops: peak,
+            share_of_peak: gflops.zip(peak).map(|(rate, peak)| rate / peak),
             note: model.minimised().map(told),
             ..measured(
                 kind.name(),
@@ -297,6 +298,7 @@ fn measured(
         train_images: train.len(),
         test_images: test.len(),
         gflops: None,
+        fma_gflops: None,
         share_of_peak: None,
         note: None,
     }

@@ -26,7 +26,10 @@ pub(super) struct Measured {
     /// Of the nearest neighbours: the speed of their products.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gflops: Option<f64>,
-    /// And what share of this CPU's multiply-adds that is.
+    /// The FMA peak of the threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fma_gflops: Option<f64>,
+    /// And what share of it that speed is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) share_of_peak: Option<f64>,
     /// What else is to be said of it.

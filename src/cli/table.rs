@@ -116,6 +116,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_heading_names_what_computed_and_the_seeds() {
+        let isa = threadcount_kernels::Isa::best();
+        let facts = Facts::of(&threadcount_kernels::Pool::new(isa, 1).unwrap());
+        let (version, cpu) = (env!("CARGO_PKG_VERSION"), &facts.machine.cpu);
+        let expected = format!("threadcount {version}: {cpu}, 1 thread, {isa}, seeds 3-4\n");
+        assert_eq!(heading(&facts, "seeds 3-4"), expected);
+    }
+
+    #[test]
     fn figures_read_well() {
         assert_eq!(grouped(7), "7");
         assert_eq!(grouped(567_434), "567,434");

@@ -302,6 +302,22 @@ mod tests {
     }
 
     #[test]
+    fn weights_of_another_encoding_are_refused() {
+        let path = Path::new("linear.safetensors");
+        let affine = Affine { intercept: 3.0, weights: vec![1.0, -2.0] };
+        let bytes = affine.encode().unwrap();
+        assert_eq!(Affine::decode(path, bytes.clone(), 2).unwrap(), affine);
+        for width in [0, 1, 3] {
+            let fault = Affine::decode(path, bytes.clone(), width).unwrap_err();
+            assert!(fault.to_string().contains(&format!("{width} weights")), "{fault}");
+        }
+        for bad in [f64::NAN, f64::INFINITY] {
+            let bytes = Affine { intercept: bad, ..affine.clone() }.encode().unwrap();
+            assert_eq!(Affine::decode(path, bytes, 2).unwrap_err().exit_code(), 3);
+        }
+    }
+
+    #[test]
     fn damage_is_found() {
         let root = tempfile::tempdir().unwrap();
         let (folder, _, _) = written(&root);
