@@ -56,8 +56,10 @@ fn trained(recipe: &Recipe, pool: &Pool) -> u64 {
     let task = &recipe.task;
     let input = task.input.shape(SIDE, SIDE);
     let batch = task.batch_size;
-    let build =
-        |most| Network::build(input, &task.layers, task.loss, task.optimizer, most, 1).unwrap();
+    let build = |most| {
+        let model = Model::of(recipe.plan().unwrap(), 1).unwrap();
+        Network::of(model, task.loss, task.optimizer, most).unwrap()
+    };
     // A recipe of batch 1 takes as many steps at once as a session does.
     let calls = batch * build(batch.max(64)).steps_at_once(batch);
     let mut network = build(calls.max(64));

@@ -574,7 +574,17 @@ fn write_for_the_frameworks() {
         for (framework, scaling) in TO.into_iter().zip([Scaling::Standardise, Scaling::Unit]) {
             let samples = samples(input, noise(30 * input.len()));
             let split = Split::new(samples.clone(), samples.clone());
-            let task = Task { layers: layers.clone(), epochs: 20, scaling, ..Task::default() };
+            let test_augment = match input {
+                Shape::Image(_) => TestAugment::Flip,
+                _ => TestAugment::None,
+            };
+            let task = Task {
+                layers: layers.clone(),
+                epochs: 20,
+                scaling,
+                test_augment,
+                ..Task::default()
+            };
             let setup = Setup { threads: Some(1), ..Setup::default() };
             let mut trained = task.fit(&split, &setup, |_, _| ControlFlow::Continue(())).unwrap();
             let path = |ending: &str| folder.join(format!("{name}.{}.{ending}", framework.name()));
@@ -596,24 +606,9 @@ fn a_program_does_what_is_done_here() {
     let split = Split::new(samples.clone(), samples);
     let setup = Setup { threads: Some(1), ..Setup::default() };
     for (loss, outputs, torch, keras) in [
-        (
-            Loss::SoftmaxCrossEntropy,
-            2,
-            "torch.softmax(model(prepare(samples)), 1)",
-            "keras.ops.softmax(",
-        ),
-        (
-            Loss::BinaryCrossEntropy,
-            1,
-            "torch.sigmoid(model(prepare(samples)))",
-            "keras.ops.sigmoid(",
-        ),
-        (
-            Loss::MeanSquaredError,
-            1,
-            "return model(prepare(samples)).numpy()",
-            "convert_to_numpy(model(",
-        ),
+        (Loss::SoftmaxCrossEntropy, 2, "torch.softmax(model(x), 1)", "keras.ops.softmax("),
+        (Loss::BinaryCrossEntropy, 1, "torch.sigmoid(model(x))", "keras.ops.sigmoid("),
+        (Loss::MeanSquaredError, 1, "return model(x).numpy()", "convert_to_numpy(model("),
     ] {
         let layers = vec![dense(3, Activation::Relu), dense(outputs, Activation::Linear)];
         let scaling = Scaling::Standardise;
@@ -637,10 +632,31 @@ fn a_program_does_what_is_done_here() {
             for line in lines.into_iter().chain([
                 "factors = np.array([1, 0], np.float32)\noffsets = np.array([-2, -0], np.float32)\n",
                 "reshape(-1, 2) * factors + offsets",
+                "    x = prepare(samples)\n",
                 "it\\'s \\\"mine\\\"\"",
             ]) {
                 assert!(program.contains(line), "{line} in\n{program}");
             }
         }
+    }
+}
+
+/// A network that predicts from mirror images does so in the other frameworks too. (`write_for_the_frameworks` lets
+/// them compute it.)
+#[test]
+fn a_program_mirrors_images() {
+    let folder = TempDir::new().unwrap();
+    let samples = samples(Shape::Image([3, 4, 1]), noise(6 * 12));
+    let split = Split::new(samples.clone(), samples);
+    let setup = Setup { threads: Some(1), ..Setup::default() };
+    let layers = vec![flatten(), dense(3, Activation::Linear)];
+    let task = Task { layers, test_augment: TestAugment::Flip, epochs: 0, ..Task::default() };
+    let trained = task.fit(&split, &setup, |_, _| ControlFlow::Continue(())).unwrap();
+    for (framework, mean) in TO.into_iter().zip([
+        "torch.softmax((0.5 * (model(x) + model(x.flip(3)))), 1)",
+        "softmax((0.5 * (model(x, training=False) + model(x[:, :, ::-1], training=False))))",
+    ]) {
+        let program = trained.export(framework, &folder.path().join("weights")).unwrap();
+        assert!(program.contains(mean), "{program}");
     }
 }

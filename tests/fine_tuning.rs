@@ -296,4 +296,12 @@ fn freezing_is_an_option_and_a_key() {
         put("bad.toml", &format!("{text}\n{BASE}"));
         desk.refuses("train bad.toml", 2, said);
     }
+    // The other setting that is checked with the network.
+    let pixels = "input = \"pixels\"\nlayers = [{ kind = \"dense\", units = \"classes\" }]\n";
+    put("bad.toml", &format!("test-augment = \"flip\"\n{pixels}"));
+    let said = "bad.toml: test-augment: the network's inputs of shape (None, 784) are no images";
+    desk.refuses("train bad.toml", 2, said);
+    put("good.toml", pixels);
+    let said = "--test-augment: the network's inputs of shape (None, 784) are no images";
+    desk.refuses("train good.toml --test-augment flip", 2, said);
 }

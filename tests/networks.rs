@@ -256,3 +256,90 @@ fn what_is_not_a_number_is_no_class() {
         }
     }
 }
+
+/// A small network whose outputs depend on left and right.
+fn sided(test_augment: TestAugment, loss: Loss) -> Network {
+    let layers = [
+        conv2d(3, 2, Padding::Valid, Activation::Tanh),
+        batch_norm(),
+        flatten(),
+        dropout(0.5),
+        dense(3, LINEAR),
+    ];
+    let mut plan = Plan::new(Shape::Image([4, 5, 2]), &layers).unwrap();
+    plan.augment_tests(test_augment).unwrap();
+    Network::of(Model::of(plan, 3).unwrap(), loss, Optimizer::sgd(), 7).unwrap()
+}
+
+/// Test-time augmentation averages the outputs of an image and of its mirror image, in all three ways to ask
+/// for them, and training knows nothing of it.
+#[test]
+fn predictions_are_averaged_over_mirror_images() {
+    const N: usize = 5;
+    let x: Vec<f32> = (0..N * 40).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+    // Row by row, pixel by pixel, with its two channels.
+    let mirror = |i: usize| i / 10 * 10 + (4 - i % 10 / 2) * 2 + i % 2;
+    let mirrored: Vec<f32> = (0..x.len()).map(|i| x[mirror(i)]).collect();
+    let labels = [0_u8, 1, 2, 1, 0];
+    for isa in Isa::detected() {
+        let team = Team::solo(isa);
+        let outputs = |augment, x: &[f32]| {
+            let mut outputs = vec![f32::NAN; N * 3];
+            let mut network = sided(augment, Loss::MeanSquaredError);
+            network.predict(&team, x, &mut outputs).unwrap();
+            outputs
+        };
+        let [plain, of_mirrored] = [&x, &mirrored].map(|x| outputs(TestAugment::None, x));
+        assert!(plain.iter().zip(&of_mirrored).all(|(one, other)| one != other));
+        let mean: Vec<f32> = plain.iter().zip(&of_mirrored).map(|(a, b)| 0.5 * (a + b)).collect();
+        assert_eq!(outputs(TestAugment::Flip, &x), mean);
+        assert_eq!(outputs(TestAugment::Flip, &mirrored), mean);
+
+        let mut network = sided(TestAugment::Flip, SOFTMAX);
+        let (mut probabilities, mut classes) = (vec![f32::NAN; N * 3], [None; N]);
+        network.predict(&team, &x, &mut probabilities).unwrap();
+        network.classify(&team, &x, &mut classes).unwrap();
+        let result = network.evaluate_batch(&team, &x, &labels).unwrap();
+        let (mut loss, mut correct) = (0.0, 0);
+        for sample in 0..N {
+            let of = |numbers: &[f32]| numbers[3 * sample..][..3].to_vec();
+            let powers: Vec<f64> = of(&mean).iter().map(|&y| f64::from(y).exp()).collect();
+            let sum: f64 = powers.iter().sum();
+            for (class, &p) in of(&probabilities).iter().enumerate() {
+                assert!((f64::from(p) - powers[class] / sum).abs() < 1e-6, "{p}");
+            }
+            let label = usize::from(labels[sample]);
+            loss -= (powers[label] / sum).ln();
+            let most = (0..3).max_by(|&a, &b| powers[a].total_cmp(&powers[b])).unwrap();
+            assert_eq!(classes[sample], Some(most as u8));
+            correct += usize::from(most == label);
+        }
+        assert!((result.loss_sum - loss).abs() < 1e-5, "{} {loss}", result.loss_sum);
+        assert_eq!(result.correct, correct);
+        let model = sided(TestAugment::Flip, SOFTMAX).into_model();
+        let mut predictor = Predictor::new(model, SOFTMAX, N).unwrap();
+        let (mut again, mut classes_again) = (vec![f32::NAN; N * 3], [None; N]);
+        predictor.predict(&team, &x, &mut again).unwrap();
+        predictor.classify(&team, &x, &mut classes_again).unwrap();
+        assert_eq!((again, classes_again), (probabilities, classes));
+        assert_eq!(predictor.evaluate(&team, &x, &labels).unwrap(), result);
+
+        // A step from either is the same.
+        let steps = [TestAugment::None, TestAugment::Flip].map(|augment| {
+            let mut network = sided(augment, SOFTMAX);
+            network.train_batch(&team, &x, &labels, KEY).unwrap();
+            (network.params().to_vec(), network.state().to_vec())
+        });
+        assert_eq!(steps[0], steps[1]);
+    }
+}
+
+#[test]
+fn what_is_no_image_cannot_be_mirrored() {
+    for shape in [Shape::Flat(6), Shape::Rows([3, 2])] {
+        let mut plan = Plan::new(shape, &[flatten(), dense(3, LINEAR)]).unwrap();
+        plan.augment_tests(TestAugment::None).unwrap();
+        let error = plan.augment_tests(TestAugment::Flip).unwrap_err();
+        assert!(matches!(error, Error::Setting { name: "test-augment", .. }), "{error}");
+    }
+}

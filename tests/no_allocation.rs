@@ -116,8 +116,12 @@ fn steady_steps_allocate_nothing() {
         for threads in [1, 3] {
             let pool = Pool::new(isa, threads).unwrap();
             for Case { input, layers, objective, clip_norm, optimizer, batch_size } in &cases {
-                let mut network =
-                    Network::build(*input, layers, *objective, *optimizer, N, 1).unwrap();
+                let mut plan = Plan::new(*input, layers).unwrap();
+                if matches!(input, Shape::Image(_)) {
+                    plan.augment_tests(TestAugment::Flip).unwrap();
+                }
+                let model = Model::of(plan, 1).unwrap();
+                let mut network = Network::of(model, *objective, *optimizer, N).unwrap();
                 network.clip_gradients(*clip_norm).unwrap();
                 let x = &x[..N * input.len()];
                 // All of the samples at once, in one step or in as many as there are.

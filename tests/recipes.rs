@@ -18,6 +18,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         selection,
         scaling,
         augment,
+        test_augment,
         input,
         layers,
         freeze,
@@ -50,6 +51,9 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
     }
     if !augment.is_none() {
         put("augment", augment);
+    }
+    if !test_augment.is_none() {
+        put("test augment", test_augment);
     }
     put("layers", &layers.len());
     if !freeze.is_none() {

@@ -282,6 +282,7 @@ fn an_axis_is_the_option_of_train() {
             ("schedule", "steps=1;"),
             ("warm-up", "0.5"),
             ("augment", "shift=1,flip;"),
+            ("test-augment", "flip"),
             ("dropout", "0.4"),
             ("activation", "tanh"),
             ("freeze", "1;"),

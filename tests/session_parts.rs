@@ -21,7 +21,7 @@ use threadcount::nn::*;
 use threadcount::random::{Key, Purpose};
 use threadcount::train::{
     DataRecord, EarlyStopping, Ended, Input, Keep, Moment, Order, Record, RunFolder, Schedule,
-    Session, Task,
+    Session, Setup, Task, Trained,
 };
 use threadcount_kernels::{Isa, Pool, Team};
 
@@ -240,6 +240,9 @@ fn compare(isa: Isa, task: &Task, set: &Set) -> Run {
     assert_eq!(predictions, expected, "test predictions");
 
     compare_files(&folder, &run, &scale);
+    let setup = Setup { isa: Some(isa), threads: Some(2), seed: SEED };
+    let mut loaded = Trained::load(&folder.model_path(), task, split.test.shape(), &setup).unwrap();
+    assert_eq!(loaded.evaluate(&split.test).unwrap(), score, "test score of the saved model");
     run
 }
 
@@ -395,6 +398,20 @@ fn what_regularises_is_part_of_every_step() {
             kept == run.last,
             is_last || run.best == Some(run.epochs.len()) && task.weight_average.is_none()
         );
+    }
+}
+
+/// Mirror images change what is validated and tested, and with it the epoch that is kept, but no step.
+#[test]
+fn mirror_images_are_validated_and_tested_on() {
+    let set = Set::new(TAIL, CLASSES);
+    let plain = Task { epochs: 4, early_stopping: None, ..convolutional() };
+    let flipped = Task { test_augment: TestAugment::Flip, ..plain.clone() };
+    let [plain, flipped] = [&plain, &flipped].map(|task| compare(Isa::best(), task, &set));
+    assert_eq!(plain.last.params, flipped.last.params);
+    for (plain, flipped) in plain.epochs.iter().zip(&flipped.epochs) {
+        assert_eq!(plain.training, flipped.training);
+        assert_ne!(plain.validation.loss, flipped.validation.loss);
     }
 }
 

@@ -87,6 +87,7 @@ fn variants() -> Vec<Task> {
         augment(Augment { flip: true, ..Augment::default() }),
         augment(Augment { erase: 0.25, ..Augment::default() }),
         augment(Augment { rotate: 0.25, scale: 0.125, shift: 1, flip: true, erase: 0.5 }),
+        Task { input: Input::Image, test_augment: TestAugment::Flip, ..plain() },
         Task { freeze: Freeze::First(1), ..plain() },
         Task { freeze: Freeze::Layers(vec!["dense".into(), "conv*".into()]), ..plain() },
         Task { epochs: 77, ..plain() },

@@ -8,7 +8,7 @@ import os
 
 import protocol
 from recipes import (BETA1, BETA2, EPSILON, LEAKY_SLOPE, RECIPES, Conv, Dense, Dropout, Flatten, Lstm,
-                     Norm, Pool)
+                     SIDE, Norm, Pool)
 from samples import load, parameters
 
 args = protocol.arguments("torch")
@@ -216,6 +216,9 @@ def main():
         hits = 0
         for x, y in zip(x.split(500), y.split(500)):
             logits = forward(recipe, params, moving, inputs(x), False)
+            if recipe.test_flip:
+                mirrored = x.view(-1, SIDE, SIDE).flip(2).reshape(x.shape)
+                logits = (logits + forward(recipe, params, moving, inputs(mirrored), False)) / 2
             predicted = logits[:, 0] > 0 if recipe.loss == "binary" else logits.argmax(1)
             hits += int((predicted == y).sum())
         return hits / len(samples.y_test)

@@ -1,4 +1,4 @@
-"""The fourteen recipes of the reports and the two records as data, and the variants in which each peer trains
+"""The fourteen recipes of the reports and the three records as data, and the variants in which each peer trains
 them. Every peer walks this list. It repeats src/reports/*.rs in Python: layers, loss, optimizer, batch and
 sample counts have to agree with that."""
 
@@ -65,6 +65,7 @@ class Recipe:
     loss: str = "softmax"  # or "binary": one sigmoid output
     smoothing: float = 0.0  # share of each label that is spread evenly over all classes
     flip: bool = False  # half of the training images are mirrored left to right
+    test_flip: bool = False  # outputs are averaged over each test image and its mirror image
     input: str = "pixels"  # [784]; "image": [28, 28, 1]; "rows": [28, 28]
     classes: tuple = tuple(range(10))
     split: str = "filed"  # "merged": train and test merged, shuffled, cut by the two shares
@@ -130,6 +131,11 @@ def _records():
              Conv(128, "valid", "relu"), norm, Flatten())
     yield replace(record, name="record-92", epochs=3, layers=(*small, Dense(10)))
     yield replace(regularised, name="record-93", epochs=10, layers=(*small, Dropout(0.3), Dense(10)))
+    conv = lambda filters: Conv(filters, "same", "relu")
+    large = (conv(32), Pool(), norm, conv(64), norm, conv(64), Pool(), norm,
+             conv(128), norm, conv(128), Pool(), norm, Flatten())
+    yield replace(regularised, name="record-94", epochs=14, rate=0.005, decay=0.05, test_flip=True,
+                  layers=(*large, Dropout(0.3), Dense(10)))
 
 
 REPORTS = [recipe.name for recipe in _recipes()]

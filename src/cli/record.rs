@@ -202,11 +202,11 @@ mod tests {
             select(&targets)
                 .map(|records| records.iter().map(|r| r.recipe.id.to_string()).collect::<Vec<_>>())
         };
-        assert_eq!(ids(&[]).unwrap(), ["record-92", "record-93"]);
+        assert_eq!(ids(&[]).unwrap(), ["record-92", "record-93", "record-94"]);
         assert_eq!(ids(&["93", "92%", "record-93", "92.0"]).unwrap(), ["record-93", "record-92"]);
         for unknown in ["91", "0.92", "nine", "", "93.5", "nan"] {
             let message = ids(&[unknown]).unwrap_err().to_string();
-            assert!(message.contains("there are 92, 93"), "{message}");
+            assert!(message.contains("there are 92, 93, 94"), "{message}");
         }
     }
 

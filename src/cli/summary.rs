@@ -49,6 +49,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if !task.augment.is_none() {
         how.push(format!("images augmented by {}", task.augment));
     }
+    if !task.test_augment.is_none() {
+        how.push(format!("test-time augmentation by {}", task.test_augment));
+    }
     console::print(&format!(
         "{}: {}\n\n{}\n\n{}, batches of {}, {} epochs{}\n",
         recipe.id,

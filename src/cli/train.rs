@@ -93,6 +93,9 @@ pub(super) struct ChangeFlags {
     /// Augmentation of training images: rotate=10,scale=0.1,shift=2,flip,erase=0.2 (any of these), or none
     #[arg(long, value_name = "SETTINGS")]
     augment: Option<String>,
+    /// Predicts from the mirror image of each image too: flip, or none
+    #[arg(long, value_name = "NAME")]
+    test_augment: Option<String>,
     /// Rate of the network's dropout layers
     #[arg(long, value_name = "RATE")]
     dropout: Option<f32>,
@@ -426,6 +429,7 @@ impl From<ChangeFlags> for Changes {
             schedule,
             warm_up,
             augment,
+            test_augment,
             dropout,
             activation,
             freeze,
@@ -444,6 +448,7 @@ impl From<ChangeFlags> for Changes {
             schedule,
             warm_up,
             augment,
+            test_augment,
             dropout,
             activation,
             freeze,

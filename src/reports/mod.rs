@@ -108,12 +108,13 @@ impl Recipe {
             (Some(path), Error::Usage(fault)) => {
                 Error::Usage(format!("{}: {fault}", path.display()))
             }
-            // Only `freeze` is checked with the network. Other settings of the file were checked when it was
+            // Only these two are checked with the network. Other settings of the file were checked when it was
             // read, so the fault is an option's.
-            (Some(path), Error::Setting { name: "freeze", fault })
-                if !self.task.freeze.is_none() =>
+            (Some(path), Error::Setting { name, fault })
+                if name == "freeze" && !self.task.freeze.is_none()
+                    || name == "test-augment" && !self.task.test_augment.is_none() =>
             {
-                Error::Usage(format!("{}: freeze: {fault}", path.display()))
+                Error::Usage(format!("{}: {name}: {fault}", path.display()))
             }
             (_, error) => error,
         }

@@ -69,6 +69,7 @@ impl Changes {
         option("schedule", Spacing::Linear, Field::Name(|c| &mut c.schedule)),
         option("warm-up", Spacing::Linear, Field::Double(|c| &mut c.warm_up)),
         option("augment", Spacing::Linear, Field::Name(|c| &mut c.augment)),
+        option("test-augment", Spacing::Linear, Field::Name(|c| &mut c.test_augment)),
         option("dropout", Spacing::Linear, Field::Single(|c| &mut c.dropout)),
         option("activation", Spacing::Linear, Field::Name(|c| &mut c.activation)),
         option("freeze", Spacing::Linear, Field::Name(|c| &mut c.freeze)),

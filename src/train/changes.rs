@@ -37,6 +37,8 @@ pub struct Changes {
     pub warm_up: Option<f64>,
     /// Augmentation of training images, as [`Augment`](crate::data::Augment) is spelt.
     pub augment: Option<String>,
+    /// Test-time augmentation, as [`TestAugment`](crate::nn::TestAugment) is spelt.
+    pub test_augment: Option<String>,
     /// Rate of every dropout layer.
     pub dropout: Option<f32>,
     /// Activation of every hidden layer, by name.
@@ -69,6 +71,9 @@ impl Changes {
         task.warm_up = self.warm_up.unwrap_or(task.warm_up);
         if let Some(augment) = &self.augment {
             task.augment = augment.parse()?;
+        }
+        if let Some(augment) = &self.test_augment {
+            task.test_augment = augment.parse()?;
         }
         if let Some(rate) = self.dropout {
             if !(0.0..1.0).contains(&rate) {

@@ -134,7 +134,7 @@ impl Trained {
             Some(classes) => classes,
             None => classes_of(&tensors, task, input)?,
         };
-        let mut model = Model::new(input, &task.layers_for(classes), 0)?;
+        let mut model = Model::of(task.plan(input, classes)?, 0)?;
         let scale = model_file::fill(&tensors, &mut model, sample.len())?;
         Ok(Self { origin, ..Self::new(model, scale, task, sample, pool)? })
     }

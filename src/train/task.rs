@@ -4,7 +4,8 @@
 use super::schedule::Schedule;
 use crate::data::{Augment, Samples, Scaling, Selection};
 use crate::nn::{
-    Freeze, Layer, LayerOption, Loss, Objective, Optimizer, Plan, Shape, check_clip_norm,
+    Freeze, Layer, LayerOption, Loss, Objective, Optimizer, Plan, Shape, TestAugment,
+    check_clip_norm,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub struct Task {
     pub scaling: Scaling,
     /// How training images are augmented. Validation and test images never are.
     pub augment: Augment,
+    /// What is predicted from: the image alone, or its mirror image too.
+    pub test_augment: TestAugment,
     /// How the network sees one sample.
     pub input: Input,
     /// The network, from the input to the outputs before softmax or sigmoid.
@@ -64,6 +67,7 @@ impl Default for Task {
             selection: Selection::default(),
             scaling: Scaling::Unit,
             augment: Augment::default(),
+            test_augment: TestAugment::None,
             input: Input::AsIs,
             layers: Vec::new(),
             freeze: Freeze::default(),
@@ -95,10 +99,12 @@ impl Task {
     /// Plans the network for inputs of shape `input` and `classes` classes, with its frozen layers.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the layers do not fit, [`Error::Setting`] if layers to freeze do not exist.
+    /// [`Error::Usage`] if the layers do not fit; [`Error::Setting`] if layers to freeze do not exist, or if
+    /// test-time augmentation does not fit the input.
     pub fn plan(&self, input: Shape, classes: usize) -> Result<Plan> {
         let mut plan = Plan::new(input, &self.layers_for(classes))?;
         plan.freeze(&self.freeze)?;
+        plan.augment_tests(self.test_augment)?;
         Ok(plan)
     }
 }

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use super::schedule::Schedule;
 use super::task::{EarlyStopping, Input, Keep, Order, Task};
 use crate::data::{Augment, Scaling, Selection};
-use crate::nn::{Freeze, KINDS, Layer, Loss, Optimizer};
+use crate::nn::{Freeze, KINDS, Layer, Loss, Optimizer, TestAugment};
 use crate::toml_file::{Fault, Table, Value, inline, read_text, unknown};
 use crate::{Error, Result};
 
@@ -55,6 +55,7 @@ impl Task {
             selection,
             scaling,
             augment,
+            test_augment,
             input,
             layers,
             freeze,
@@ -92,6 +93,7 @@ impl Task {
             ("clip-norm", clip_norm.map(|norm| inline(&norm))),
             ("early-stopping", early_stopping.map(|stopping| inline(&stopping))),
             ("augment", (!augment.is_none()).then(|| inline(augment))),
+            ("test-augment", (!test_augment.is_none()).then(|| inline(test_augment))),
             ("freeze", freeze),
             ("weight-average", weight_average.map(|decay| inline(&decay))),
         ];
@@ -131,6 +133,7 @@ fn layer_line(layer: &Layer) -> std::result::Result<String, String> {
 struct Plain {
     scaling: Scaling,
     input: Input,
+    test_augment: TestAugment,
     freeze: Freeze,
     loss: Loss,
     label_smoothing: f32,
@@ -152,6 +155,7 @@ impl Default for Plain {
         Self {
             scaling: task.scaling,
             input: task.input,
+            test_augment: task.test_augment,
             freeze: task.freeze,
             loss: task.loss,
             label_smoothing: task.label_smoothing,
@@ -205,6 +209,7 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         selection,
         scaling: plain.scaling,
         augment,
+        test_augment: plain.test_augment,
         input: plain.input,
         layers,
         freeze: plain.freeze,

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 use threadcount::data::{Draws, Scale};
-use threadcount::nn::{BatchKey, Network, Objective};
+use threadcount::nn::{BatchKey, Model, Network, Objective, Plan};
 use threadcount::random::{Key, Purpose};
 use threadcount::train::{Keep, Order, Schedule, Task};
 use threadcount_kernels::{Team, naive};
@@ -191,8 +191,10 @@ pub(crate) fn network(task: &Task, [height, width]: [usize; 2], seed: u64) -> Ne
     let most = EVALUATION_BATCH.max(task.batch_size);
     let Task { loss, label_smoothing, l2, .. } = *task;
     let objective = Objective { loss, label_smoothing, l2 };
-    let mut network =
-        Network::build(shape, &task.layers, objective, task.optimizer, most, seed).unwrap();
+    let mut plan = Plan::new(shape, &task.layers).unwrap();
+    plan.augment_tests(task.test_augment).unwrap();
+    let model = Model::of(plan, seed).unwrap();
+    let mut network = Network::of(model, objective, task.optimizer, most).unwrap();
     network.clip_gradients(task.clip_norm).unwrap();
     if task.weight_average.is_some() {
         network.step_one_by_one();

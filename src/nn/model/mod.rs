@@ -9,6 +9,7 @@ mod layers;
 mod named;
 mod plan;
 mod program;
+mod test_augment;
 mod work;
 
 pub use freeze::Freeze;
@@ -23,6 +24,8 @@ pub(super) use named::{named, named_mut};
 pub(crate) use plan::joined;
 pub use plan::{Plan, PlannedLayer, Tensor};
 pub(super) use program::{Unit, program};
+pub use test_augment::TestAugment;
+pub(super) use test_augment::flip;
 pub use work::{ConvolutionSize, Flops, KernelCall, Next, Position, Site, Traffic, WeightMatrix};
 
 use crate::data::Shape;

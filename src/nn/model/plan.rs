@@ -7,6 +7,7 @@ use threadcount_kernels::gather::Cut;
 
 use super::init::Initializer;
 use super::layer::{Buffers, InputGradient, Kept, Layer, Position, TensorPlan};
+use super::test_augment::TestAugment;
 use super::work::{Flops, KernelCall, Site};
 use crate::data::{Shape, elements};
 use crate::error::{Error, Result};
@@ -74,6 +75,7 @@ pub struct Plan {
     layers: Vec<PlannedLayer>,
     params: Vec<Tensor>,
     state: Vec<Tensor>,
+    test_augment: TestAugment,
 }
 
 impl Plan {
@@ -85,7 +87,13 @@ impl Plan {
         if input.is_empty() {
             return Err(Error::Usage(format!("samples of shape {input} have no elements")));
         }
-        let mut plan = Self { input, layers: Vec::new(), params: Vec::new(), state: Vec::new() };
+        let mut plan = Self {
+            input,
+            layers: Vec::new(),
+            params: Vec::new(),
+            state: Vec::new(),
+            test_augment: TestAugment::None,
+        };
         for layer in layers {
             plan.push(layer)?;
         }
@@ -152,6 +160,15 @@ impl Plan {
                 }
             }
         }
+    }
+
+    /// What is predicted from: the sample alone, or changed copies of it too.
+    pub fn test_augment(&self) -> TestAugment {
+        self.test_augment
+    }
+
+    pub(super) fn set_test_augment(&mut self, augment: TestAugment) {
+        self.test_augment = augment;
     }
 
     /// The parameters in the flat buffer of all layers that are not frozen; adjacent ranges are joined.

@@ -79,7 +79,7 @@ impl Predictor {
         let n = self.workspace.check_batch(&self.model, x)?;
         let width = self.model.plan().output().len();
         self.objective.loss.check_targets(targets, n, width)?;
-        self.workspace.forward(team, &mut self.model, x, None, None);
+        self.workspace.evaluate(team, &mut self.model, x);
         let outputs = self.workspace.outputs(n, width);
         let mut result = self.judge.compare(team, self.objective, outputs, targets, n);
         result.loss_sum += self.objective.penalty(team, &self.model) * n as f64;
@@ -139,7 +139,7 @@ pub(crate) fn predict(
             predictions.len()
         )));
     }
-    workspace.forward(team, model, x, None, None);
+    workspace.evaluate(team, model, x);
     loss.predictions(team, workspace.outputs(n, width), width, predictions);
     Ok(())
 }
@@ -160,7 +160,7 @@ pub(crate) fn classify(
             classes.len()
         )));
     }
-    workspace.forward(team, model, x, None, None);
+    workspace.evaluate(team, model, x);
     let width = model.plan().output().len();
     let rows = workspace.outputs(n, width).chunks_exact(width);
     for (class, outputs) in classes.iter_mut().zip(rows) {

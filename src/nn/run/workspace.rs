@@ -3,10 +3,11 @@
 use threadcount_kernels::Team;
 
 use super::layout::Layout;
+use crate::data::Shape;
 use crate::error::{Error, Result};
 use crate::nn::buffer::Buffer;
 use crate::nn::laps::{Laps, Part};
-use crate::nn::model::{Buffers, Forward, Mode, Model, Unit};
+use crate::nn::model::{Buffers, Forward, Mode, Model, Plan, TestAugment, Unit, flip};
 use crate::random::{Key, Purpose};
 
 /// The position of a batch in a training run. Dropout masks depend on it, on the seed and on the layer
@@ -29,6 +30,37 @@ pub(crate) struct Workspace {
     /// What the layers keep from forward to backward.
     pub(crate) kept: Buffer,
     pub(crate) winners: Vec<u8>,
+    /// If predictions are made from mirror images too.
+    pub(crate) flipped: Option<Flipped>,
+}
+
+/// Memory for test-time augmentation.
+#[derive(Clone, Debug)]
+pub(crate) struct Flipped {
+    /// The mirror images of a batch, `[n, input]`.
+    pub(crate) x: Buffer,
+    /// The outputs for the images themselves, `[n, width]`.
+    pub(crate) outputs: Buffer,
+}
+
+impl Flipped {
+    /// Floats of each of its buffers: none if the plan does not ask for mirror images.
+    pub(crate) fn floats(plan: &Plan, max_batch: usize) -> [usize; 2] {
+        match plan.test_augment() {
+            TestAugment::None => [0, 0],
+            TestAugment::Flip => {
+                [plan.input().len(), plan.output().len()].map(|len| len.saturating_mul(max_batch))
+            }
+        }
+    }
+
+    fn new(plan: &Plan, max_batch: usize) -> Result<Option<Self>> {
+        if plan.test_augment().is_none() {
+            return Ok(None);
+        }
+        let [x, outputs] = Self::floats(plan, max_batch);
+        Ok(Some(Self { x: Buffer::zeroed(x)?, outputs: Buffer::zeroed(outputs)? }))
+    }
 }
 
 impl Workspace {
@@ -45,6 +77,7 @@ impl Workspace {
             arena: Buffer::zeroed(layout.arena)?,
             kept: Buffer::zeroed(layout.kept)?,
             winners: vec![0; layout.winners],
+            flipped: Flipped::new(model.plan(), max_batch)?,
             layout,
         })
     }
@@ -79,10 +112,35 @@ impl Workspace {
         }
     }
 
+    /// From `x` to the [`Self::outputs`] that are evaluated and predicted from: with dropout off and
+    /// normalisation by moving statistics, and averaged over the mirror images if the plan asks for them.
+    pub(crate) fn evaluate(&mut self, team: &Team, model: &mut Model, x: &[f32]) {
+        self.forward(team, model, x, None, None);
+        // Taken out, because the second pass needs the rest.
+        let Some(mut flipped) = self.flipped.take() else { return };
+        let (input, width) = (model.plan().input(), model.plan().output().len());
+        let n = x.len() / input.len();
+        let first = &mut flipped.outputs[..n * width];
+        first.copy_from_slice(self.outputs(n, width));
+        if let Shape::Image([_, columns, channels]) = input {
+            let x_flipped = &mut flipped.x[..x.len()];
+            flip(x, [columns, channels], x_flipped);
+            self.forward(team, model, x_flipped, None, None);
+        }
+        let at = self.outputs_at();
+        for (output, first) in self.arena[at..][..n * width].iter_mut().zip(first) {
+            *output = 0.5 * (*first + *output);
+        }
+        self.flipped = Some(flipped);
+    }
+
     /// The last layer's outputs for a batch, `[n, width]`.
     pub(crate) fn outputs(&self, n: usize, width: usize) -> &[f32] {
-        let at = self.layout.steps.last().and_then(|step| step.y).unwrap_or(0);
-        &self.arena[at..][..n * width]
+        &self.arena[self.outputs_at()..][..n * width]
+    }
+
+    fn outputs_at(&self) -> usize {
+        self.layout.steps.last().and_then(|step| step.y).unwrap_or(0)
     }
 
     /// How many samples `x` holds.

@@ -7,8 +7,8 @@ use super::layers;
 use crate::Result;
 use crate::data::{Scale, Shape};
 use crate::nn::Loss;
-use crate::nn::model::Plan;
 use crate::nn::model::exchange::Framework;
+use crate::nn::model::{Plan, TestAugment};
 
 /// The network, and what the program needs besides.
 pub(crate) struct Sequential<'a> {
@@ -86,9 +86,13 @@ pub(crate) fn python(framework: Framework, network: &Sequential<'_>) -> Result<S
         ),
         Framework::Keras => writeln!(text, "    return x.reshape(-1, {shape})"),
     };
-    let outputs = match framework {
-        Framework::PyTorch => "model(prepare(samples))",
-        Framework::Keras => "model(prepare(samples), training=False)",
+    let outputs = match (framework, network.plan.test_augment()) {
+        (Framework::PyTorch, TestAugment::None) => "model(x)",
+        (Framework::PyTorch, TestAugment::Flip) => "(0.5 * (model(x) + model(x.flip(3))))",
+        (Framework::Keras, TestAugment::None) => "model(x, training=False)",
+        (Framework::Keras, TestAugment::Flip) => {
+            "(0.5 * (model(x, training=False) + model(x[:, :, ::-1], training=False)))"
+        }
     };
     let predictions = match (network.loss, framework) {
         (Loss::SoftmaxCrossEntropy, Framework::PyTorch) => format!("torch.softmax({outputs}, 1)"),
@@ -97,7 +101,7 @@ pub(crate) fn python(framework: Framework, network: &Sequential<'_>) -> Result<S
         (Loss::BinaryCrossEntropy, Framework::Keras) => format!("keras.ops.sigmoid({outputs})"),
         (Loss::MeanSquaredError, _) => outputs.to_owned(),
     };
-    text += "\n\ndef predict(samples):\n    \"\"\"What `threadcount` makes of samples: probabilities, or values.\"\"\"\n";
+    text += "\n\ndef predict(samples):\n    \"\"\"What `threadcount` makes of samples: probabilities, or values.\"\"\"\n    x = prepare(samples)\n";
     _ = match framework {
         Framework::PyTorch => {
             writeln!(text, "    with torch.no_grad():\n        return {predictions}.numpy()")

@@ -6,7 +6,7 @@ use crate::nn::learn::optimizer::Optimizer;
 use crate::nn::learn::per_sample::PerSample;
 use crate::nn::model::{Plan, program};
 use crate::nn::objective::Objective;
-use crate::nn::run::Layout;
+use crate::nn::run::{Flipped, Layout};
 
 /// Bytes of memory of a network that learns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,10 @@ impl Network {
         let params = plan.trainable_count();
         let layout = Layout::new(&program(plan), max_batch);
         let outputs = plan.output().len().saturating_mul(max_batch);
+        let [x_flipped, outputs_flipped] = Flipped::floats(plan, max_batch);
         let working = [
+            x_flipped,
+            outputs_flipped,
             params,
             layout.arena,
             layout.kept,
@@ -76,11 +79,12 @@ mod tests {
             let of = |buffer: &Buffer| bytes(buffer.len());
             let BackwardMemory { params, dy, dx, losses, targets } = gradients;
             let working = [params, dy, dx, losses, targets, &workspace.arena, &workspace.kept];
+            let flipped = workspace.flipped.iter().flat_map(|f| [&f.x, &f.outputs]);
             let per_sample = per_sample.iter().map(|p| p.taken()).sum::<u64>();
             Memory {
                 model: of(&model.params) + of(&model.state),
                 optimizer: optimizer.buffers.iter().map(|(_, buffer)| of(buffer)).sum(),
-                working: working.map(of).iter().sum::<u64>()
+                working: working.into_iter().chain(flipped).map(of).sum::<u64>()
                     + workspace.winners.len() as u64
                     + per_sample,
             }
@@ -122,5 +126,11 @@ mod tests {
                 }
             }
         }
+        let mut plan = Plan::new(image, &convolutional).unwrap();
+        plan.augment_tests(TestAugment::Flip).unwrap();
+        let (loss, adam) = (Loss::SoftmaxCrossEntropy, Optimizer::adam());
+        let said = Network::memory(&plan, loss, adam, 33);
+        let network = Network::of(Model::of(plan, 0).unwrap(), loss, adam, 33).unwrap();
+        assert_eq!(said, network.taken());
     }
 }

@@ -147,7 +147,7 @@ impl Network {
     ) -> Result<BatchResult> {
         let targets = targets.into();
         let n = self.check(x, targets)?;
-        self.workspace.forward(team, &mut self.model, x, None, None);
+        self.workspace.evaluate(team, &mut self.model, x);
         Ok(self.compare(team, n, targets))
     }
 
