@@ -45,8 +45,15 @@ fn a_file_that_is_missing_or_empty_is_named_or_not_needed() {
     desk.run("train --resume longer --epochs 3").assert().success();
     let (whole, longer) = (files(&desk.path("whole")), files(&desk.path("longer")));
     let names: Vec<&str> = whole.keys().map(String::as_str).collect();
-    let expected =
-        ["checkpoint.safetensors", "curves.svg", "history.csv", "model.safetensors", "run.toml"];
+    let expected = [
+        "checkpoint.safetensors",
+        "curves.svg",
+        "history.csv",
+        "model.safetensors",
+        "report.html",
+        "run.toml",
+        "sessions.json",
+    ];
     assert_eq!(names, expected);
     let evaluated = run(&desk, "eval whole --json");
     assert_eq!(evaluated.0, Some(0));

@@ -39,18 +39,14 @@ struct Document<'a> {
 }
 
 impl Evaluation {
-    /// Predictions for samples of these classes. A network with more outputs than the set has classes may
-    /// predict others, which are named by the number of the output.
+    /// Predictions for samples of these classes, counted as [`confusion`] does.
     pub(super) fn new(
         score: Score,
         names: &[String],
         labels: &[u8],
         predictions: &[Option<u8>],
     ) -> Self {
-        let outputs = predictions.iter().flatten().max().map_or(0, |&last| usize::from(last) + 1);
-        let beyond = (names.len()..outputs).map(|output| format!("output {output}"));
-        let mut confusion = Confusion::new(names.iter().cloned().chain(beyond));
-        confusion.add(labels, predictions);
+        let confusion = confusion(names, labels, predictions);
         let report = ClassificationReport::new(&confusion);
         Self { score, confusion, report }
     }
@@ -90,6 +86,16 @@ impl Evaluation {
             report: &self.report,
         })
     }
+}
+
+/// The confusion of predictions for samples of these classes. A network with more outputs than the set has classes
+/// may predict others, which are named by the number of the output.
+pub(super) fn confusion(names: &[String], labels: &[u8], predictions: &[Option<u8>]) -> Confusion {
+    let outputs = predictions.iter().flatten().max().map_or(0, |&last| usize::from(last) + 1);
+    let beyond = (names.len()..outputs).map(|output| format!("output {output}"));
+    let mut confusion = Confusion::new(names.iter().cloned().chain(beyond));
+    confusion.add(labels, predictions);
+    confusion
 }
 
 #[cfg(test)]

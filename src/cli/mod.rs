@@ -20,6 +20,7 @@ mod recipe;
 mod record;
 mod regress;
 mod regress_report;
+mod report;
 mod reproduce;
 mod run_data;
 mod run_task;
@@ -80,6 +81,8 @@ enum Command {
     Recipe(recipe::Args),
     /// Evaluate the trained model of a run folder, or one that compare saved, again
     Eval(eval::Args),
+    /// Write the report of a run, a page for a browser, again
+    Report(report::Args),
     /// Train six models that predict a column of a table from the others, and compare them
     Regress(Box<regress::Args>),
     /// Write a table with the predictions of a model that regress has saved
@@ -166,6 +169,7 @@ impl Command {
             Self::Summary(args) => summary::run(&args),
             Self::Recipe(args) => recipe::run(&args),
             Self::Eval(args) => eval::run(&args),
+            Self::Report(args) => report::run(&args),
             Self::Regress(args) => regress::run(&args),
             Self::Predict(args) => predict::run(&args),
             Self::Export(args) => export::run(&args),

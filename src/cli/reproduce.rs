@@ -1,15 +1,17 @@
 //! `threadcount reproduce`: what the reports claimed next to what is measured here.
 
 use super::data;
+use super::report::{Comparison, Folder};
 use super::runs::{Measured, RepeatsFlag, Runs, Spread, seeds};
 use super::settings::{MeasureFlags, Settings};
 use super::{interrupt, table};
-use crate::Result;
 use crate::bench::Facts;
 use crate::data::Identity;
 use crate::reports::{self, Claim, Recipe};
+use crate::{Result, console};
 use comfy_table::Table;
 use serde::Serialize;
+use std::path::{PathBuf, absolute};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -19,6 +21,9 @@ pub(super) struct Args {
     names: Vec<String>,
     #[command(flatten)]
     repeats: RepeatsFlag,
+    /// Folder for the report, a page for a browser [default: a new one, runs/reproduce]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     #[command(flatten)]
     flags: MeasureFlags,
 }
@@ -56,6 +61,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let bench = Bench { runs: Runs { pool, dataset }, claims };
     let recipes: Vec<Recipe> = recipes.into_iter().map(|recipe| bench.compared(recipe)).collect();
+    let folder = Folder::make(args.out.as_deref(), &settings.runs()?)?;
     interrupt::listen("stopping after this batch; the finished results are printed");
 
     let began = Instant::now();
@@ -63,12 +69,45 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let ended = bench.runs.measure_all(&recipes, repeats, seed, &mut results);
     // Whatever ended the runs, what they measured until then is not lost.
     let facts = Facts::of(&bench.runs.pool);
-    if !results.is_empty() {
+    if results.is_empty() {
+        folder.give_up();
+    } else {
         let text = bench.report(&facts, &recipes, &results, began.elapsed().as_secs_f64());
         let json = table::json(&Document { machine: &facts, results: &results })?;
         args.flags.json.put(&json, &text)?;
+        let page = folder.write(
+            &Comparison {
+                facts: &facts,
+                recipes: &recipes,
+                results: &results,
+                other_data: bench.other_data(),
+                words: args.words(repeats, seed, &bench),
+                ended: ended.as_ref().err().map(ToString::to_string),
+            },
+            &json,
+        )?;
+        console::note(&format!("\nthe report is {}", page.display()));
     }
     ended
+}
+
+impl Args {
+    /// The words of the command that measures the same again, wherever it is given.
+    fn words(&self, repeats: usize, seed: u64, bench: &Bench) -> Vec<String> {
+        let Runs { pool, dataset } = &bench.runs;
+        let data = absolute(&dataset.origin).unwrap_or_else(|_| dataset.origin.clone());
+        let options = [
+            ("--repeats", repeats.to_string()),
+            ("--seed", seed.to_string()),
+            ("--threads", pool.threads().to_string()),
+            ("--isa", pool.isa().name().to_owned()),
+            ("--data", data.display().to_string()),
+        ];
+        let mut words = vec!["threadcount".to_owned(), "reproduce".to_owned()];
+        words.extend(self.names.iter().cloned());
+        words.extend(options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
+        words
+    }
 }
 
 impl Bench {
@@ -80,6 +119,14 @@ impl Bench {
         }
     }
 
+    /// What the data are, if no claim is about them.
+    fn other_data(&self) -> Option<String> {
+        let text = data::other_images(&self.runs.dataset);
+        let left_out =
+            "The reports' claims are left out: nothing below may be compared with them.\n";
+        (self.claims == Claims::LeftOut).then(|| text + left_out)
+    }
+
     /// The table, with what it was measured on above it and the notes below it.
     fn report(
         &self,
@@ -89,10 +136,7 @@ impl Bench {
         seconds: f64,
     ) -> String {
         let mut text = table::heading(facts, &seeds(results));
-        if self.claims == Claims::LeftOut {
-            text += &data::other_images(&self.runs.dataset);
-            text += "The reports' claims are left out: nothing below may be compared with them.\n";
-        }
+        text += &self.other_data().unwrap_or_default();
         text += &format!("\n{}\n\n", self.table(recipes, results));
         for recipe in recipes.iter().filter(|r| results.iter().any(|m| m.recipe == r.id)) {
             if let Some(note) = recipe.claim.note {

@@ -3,6 +3,7 @@
 use super::data;
 use super::evaluation::Evaluation;
 use super::progress::Progress;
+use super::report::{self, Log};
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
 use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
@@ -144,9 +145,30 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     run.announce(&session);
     interrupt::listen("stopping after this batch, saving the run");
-    let ended = run.pool.enter(|team| run.train(team, &mut session))?;
+    let mut log = Log::begin(run.folder.path(), &run.pool, &session);
+    let ended = run.pool.enter(|team| run.train(team, &mut session, &mut log));
+    drop(session);
+    let logged = log.end(ended.as_ref().err());
+    let page = run.folder.path().join(report::FILE);
+    let Run { folder, split, pool, .. } = run;
+    let reported = logged.and_then(|()| report::write(folder.path(), &page, Ok(split.test), pool));
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            // The error that ended the run is more important than a fault of its report.
+            match reported {
+                Ok(_) => console::note(&format!("the run's report is {}", page.display())),
+                Err(fault) => console::warn(&fault.to_string()),
+            }
+            return Err(error);
+        }
+    };
     console::print(&ended.evaluation.text())?;
-    console::note(&format!("\nthe run is in {}", run.folder.path().display()));
+    console::note(&format!("\nthe run is in {}", folder.path().display()));
+    for missing in reported? {
+        console::warn(&missing);
+    }
+    console::note(&format!("its report is {}", page.display()));
     ended.curves
 }
 
@@ -341,7 +363,7 @@ impl Run {
     }
 
     /// Trains to the end, saving after every epoch and on Ctrl-C, and evaluates.
-    fn train(&self, team: &Team<'_>, session: &mut Session<'_>) -> Result<Finished> {
+    fn train(&self, team: &Team<'_>, session: &mut Session<'_>, log: &mut Log) -> Result<Finished> {
         let mut progress = Progress::new();
         let mut watch = |session: &Session<'_>, moment| {
             let flow = progress.watch(&self.record.recipe, session, moment);
@@ -350,6 +372,7 @@ impl Run {
                     progress.epoch_line(self.record.task.epochs, epoch);
                 }
                 self.folder.save(session)?;
+                log.epoch(session.progress())?;
             } else if flow.is_break() {
                 self.folder.save(session)?;
             }
@@ -404,7 +427,7 @@ impl Run {
 }
 
 /// The history in the form for the plot.
-fn curves(title: &str, history: &History) -> Curves {
+pub(super) fn curves(title: &str, history: &History) -> Curves {
     let of = |pick: fn(&crate::train::Epoch) -> f64| history.epochs.iter().map(pick).collect();
     Curves {
         title: title.to_owned(),

@@ -47,27 +47,35 @@ const NAMES: u32 = 140;
 /// Panels per row.
 const COLUMNS: usize = 2;
 
-/// Draws the bars, two panels of 480 pixels in a row. Values that are missing or not finite have no bar. Those below
+/// Draws the bars, two panels of 480 pixels in a row; a single panel is as wide as that, and an empty title has no
+/// room. Values that are missing or not finite have no bar. Those below
 /// zero have only their number, and so has zero on a logarithmic axis.
 ///
 /// # Errors
 /// [`Error::Failed`] if the drawing library refuses, which no input is known to cause.
 pub fn bars(bars: &Bars) -> Result<String> {
-    let rows = bars.panels.len().div_ceil(COLUMNS).max(1);
+    let columns = bars.panels.len().clamp(1, COLUMNS);
+    let rows = bars.panels.len().div_ceil(columns).max(1);
     let height = AROUND + BAR * bars.names.len() as u32;
-    let size = (WIDTH * COLUMNS as u32, HEADER + height * rows as u32);
+    let header = if bars.title.is_empty() { 0 } else { HEADER };
+    let size = (WIDTH * columns as u32, header + height * rows as u32);
     let mut svg = String::new();
-    draw(bars, rows, &SVGBackend::with_string(&mut svg, size).into_drawing_area())
-        .map_err(|error| Error::Failed(format!("cannot draw the comparison: {error}")))?;
+    draw(
+        bars,
+        header,
+        (rows, columns),
+        &SVGBackend::with_string(&mut svg, size).into_drawing_area(),
+    )
+    .map_err(|error| Error::Failed(format!("cannot draw the comparison: {error}")))?;
     Ok(svg)
 }
 
-fn draw(bars: &Bars, rows: usize, root: &Area<'_>) -> Drawn {
+fn draw(bars: &Bars, header: u32, grid: (usize, usize), root: &Area<'_>) -> Drawn {
     root.fill(&WHITE)?;
-    let (header, panels) = root.split_vertically(HEADER);
+    let (header, panels) = root.split_vertically(header);
     let centre = (root.dim_in_pixel().0 / 2) as i32;
     header.draw(&Text::new(bars.title.as_str(), (centre, 24), font(24, INK)))?;
-    for (figure, area) in bars.panels.iter().zip(panels.split_evenly((rows, COLUMNS))) {
+    for (figure, area) in bars.panels.iter().zip(panels.split_evenly(grid)) {
         panel(&bars.names, figure, &area)?;
     }
     root.present()

@@ -30,12 +30,24 @@ pub struct Series {
     pub validation: Option<Vec<f64>>,
 }
 
+/// What a panel shows.
+struct Names {
+    name: &'static str,
+    unit: &'static str,
+}
+
+const LOSS: Names = Names { name: "Loss", unit: "mean per sample" };
+const ACCURACY: Names = Names { name: "Accuracy", unit: "share of correct predictions" };
+
 const SIZE: (u32, u32) = (960, 420);
+const PANEL: (u32, u32) = (480, 340);
 const HEADER: u32 = 64;
 pub(super) const TRAINING: RGBColor = RGBColor(0, 114, 178);
 pub(super) const VALIDATION: RGBColor = RGBColor(213, 94, 0); // with TRAINING: told apart by colour-blind eyes
 pub(super) const INK: RGBColor = RGBColor(64, 64, 64);
 pub(super) const GRID: RGBColor = RGBColor(224, 224, 224);
+/// Beyond this many epochs several share a pixel, and a line is drawn through the lowest and the highest of them.
+const DRAWN_EPOCHS: usize = 2_000;
 /// Beyond this many epochs the dots that mark single epochs would touch.
 const MARKED_EPOCHS: usize = 30;
 
@@ -51,6 +63,33 @@ pub fn curves(curves: &Curves) -> Result<String> {
     let mut svg = String::new();
     draw(curves, &SVGBackend::with_string(&mut svg, SIZE).into_drawing_area())
         .map_err(|error| Error::Failed(format!("cannot draw the learning curves: {error}")))?;
+    Ok(svg)
+}
+
+/// The loss alone, without heading and legend, as the text of an SVG file of 480 x 340 pixels.
+///
+/// # Errors
+/// As [`curves`].
+pub fn loss(series: &Series) -> Result<String> {
+    alone(&LOSS, series)
+}
+
+/// The accuracy alone, in the form of [`loss`].
+///
+/// # Errors
+/// As [`curves`].
+pub fn accuracy(series: &Series) -> Result<String> {
+    alone(&ACCURACY, series)
+}
+
+fn alone(names: &Names, series: &Series) -> Result<String> {
+    let mut svg = String::new();
+    let root = SVGBackend::with_string(&mut svg, PANEL).into_drawing_area();
+    let drawn = root.fill(&WHITE).and_then(|()| panel(&root, names, series));
+    drawn
+        .and_then(|()| root.present())
+        .map_err(|error| Error::Failed(format!("cannot draw the learning curves: {error}")))?;
+    drop(root);
     Ok(svg)
 }
 
@@ -76,12 +115,12 @@ fn draw(curves: &Curves, root: &Area<'_>) -> Drawn {
     }
 
     let (left, right) = panels.split_horizontally(SIZE.0 / 2);
-    panel(&left, "Loss", "mean per sample", &curves.loss)?;
-    panel(&right, "Accuracy", "share of correct predictions", &curves.accuracy)?;
+    panel(&left, &LOSS, &curves.loss)?;
+    panel(&right, &ACCURACY, &curves.accuracy)?;
     root.present()
 }
 
-fn panel(area: &Area<'_>, name: &str, unit: &str, series: &Series) -> Drawn {
+fn panel(area: &Area<'_>, Names { name, unit }: &Names, series: &Series) -> Drawn {
     let lines = [(Some(&series.training), TRAINING), (series.validation.as_ref(), VALIDATION)];
     let lines = lines.iter().filter_map(|&(values, colour)| Some((values?, colour)));
 
@@ -100,7 +139,7 @@ fn panel(area: &Area<'_>, name: &str, unit: &str, series: &Series) -> Drawn {
     let ticks = ticks(&range, 7);
     let decimals = decimals(&ticks);
     let mut chart = ChartBuilder::on(area)
-        .caption(name, font(20, INK))
+        .caption(*name, font(20, INK))
         .margin(8)
         .margin_right(20)
         .x_label_area_size(44)
@@ -117,13 +156,14 @@ fn panel(area: &Area<'_>, name: &str, unit: &str, series: &Series) -> Drawn {
         .label_style(font(16, INK))
         .axis_desc_style(font(17, INK))
         .x_desc("epoch")
-        .y_desc(unit)
+        .y_desc(*unit)
         .x_label_formatter(&|epoch| format!("{epoch:.0}"))
         .y_label_formatter(&|&value| label(value, decimals))
         .draw()?;
 
     for (values, colour) in lines {
         let points: Vec<(f64, f64)> = (1..).map(f64::from).zip(values.iter().copied()).collect();
+        let points = thinned(points);
         for run in points.split(|(_, value)| !value.is_finite()) {
             chart.draw_series(LineSeries::new(run.iter().copied(), colour.stroke_width(2)))?;
             // A run of one epoch has no line to show it, however many epochs there are.
@@ -133,6 +173,22 @@ fn panel(area: &Area<'_>, name: &str, unit: &str, series: &Series) -> Drawn {
         }
     }
     Ok(())
+}
+
+/// At most about [`DRAWN_EPOCHS`] points: of each piece of a longer line, its lowest and its highest.
+fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
+    if points.len() <= DRAWN_EPOCHS {
+        return points;
+    }
+    let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+    let ends = |piece: &[(f64, f64)]| {
+        let finite = || piece.iter().filter(|(_, value)| value.is_finite());
+        let (low, high) = (finite().min_by(by_value), finite().max_by(by_value));
+        let mut ends: Vec<_> = low.into_iter().chain(high).copied().collect();
+        ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+        ends
+    };
+    points.chunks(points.len().div_ceil(DRAWN_EPOCHS / 2)).flat_map(ends).collect()
 }
 
 /// A linear axis with ticks of our choice (plotters' own fall between epochs).
@@ -267,6 +323,35 @@ mod tests {
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{epochs} epochs");
         }
         assert!(texts(&curves(&run(0)).unwrap()).contains(&"Loss: no epoch yet"));
+    }
+
+    #[test]
+    fn a_panel_alone_has_the_same_lines() {
+        let run = run(10);
+        let lines = |svg: &str| {
+            let points = |line: &str| line.matches(',').count();
+            svg.split("<polyline").skip(1).map(points).filter(|&n| n >= 10).count()
+        };
+        let both = curves(&run).unwrap();
+        let [first, second] = [loss(&run.loss).unwrap(), accuracy(&run.accuracy).unwrap()];
+        assert_eq!((lines(&first), lines(&second), lines(&both)), (2, 2, 4));
+        assert!(texts(&first).contains(&"Loss") && texts(&second).contains(&"Accuracy"));
+        assert!(!texts(&first).contains(&"Accuracy"));
+        assert!(texts(&loss(&Series::default()).unwrap()).contains(&"Loss: no epoch yet"));
+    }
+
+    #[test]
+    fn long_lines_keep_their_extremes() {
+        let mut points: Vec<(f64, f64)> = (1..=10_001).map(|i| (f64::from(i), 0.5)).collect();
+        (points[0].1, points[777].1, points[10_000].1) = (0.9, 0.1, 0.7);
+        let thin = thinned(points.clone());
+        assert!(thin.len() <= DRAWN_EPOCHS + 2, "{}", thin.len());
+        for i in [0, 777, 10_000] {
+            assert!(thin.contains(&points[i]), "{i}");
+        }
+        assert!(thin.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+        points.truncate(DRAWN_EPOCHS);
+        assert_eq!(thinned(points.clone()), points);
     }
 
     #[test]

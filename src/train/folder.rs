@@ -1,6 +1,6 @@
 //! The folder of one run: `run.toml` (everything that decided it, and what came of it), `history.csv`,
 //! `checkpoint.safetensors`, `model.safetensors` and `curves.svg`; and `.lock`, which the process that trains
-//! the run holds.
+//! the run holds. The program adds `sessions.json` (its machine, each epoch's time) and `report.html`.
 
 use super::fit::Trained;
 use super::record::{Record, ResultRecord};
