@@ -70,6 +70,11 @@ pub(super) struct FormFlags {
 }
 
 impl FormFlags {
+    /// Whether anything is said.
+    pub(super) fn is_given(&self) -> bool {
+        self.separator.is_some() || self.decimal.is_some()
+    }
+
     pub(super) fn separator(&self) -> Result<Option<Separator>> {
         self.separator.as_deref().map(str::parse).transpose()
     }
