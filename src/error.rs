@@ -4,6 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::memory::{amount, size};
+
 /// `Result` with the crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -43,10 +45,10 @@ pub enum Error {
     Mismatch(String),
     /// More memory than this machine has, or than the system gives.
     #[error(
-        "this network and batch need {}, {}: choose a smaller batch or smaller layers",
-        memory(*needed),
+        "this needs {}, {}: choose a smaller batch, smaller layers or fewer samples",
+        amount(*needed),
         match machine {
-            Some(machine) => format!("and this machine has {}", memory(*machine)),
+            Some(machine) => format!("and this machine has {}", size(*machine)),
             None => "more than can be had".to_owned(),
         }
     )]
@@ -114,18 +116,6 @@ impl Error {
             Self::Interrupted(_) => 130,
         }
     }
-}
-
-/// Bytes in the largest unit that leaves a number from 1 up.
-pub(crate) fn memory(bytes: u64) -> String {
-    let mut amount = bytes as f64 / f64::from(1 << 20);
-    for unit in ["MiB", "GiB"] {
-        if amount < 1024.0 {
-            return format!("{amount:.1} {unit} of memory");
-        }
-        amount /= 1024.0;
-    }
-    format!("{amount:.1} TiB of memory")
 }
 
 impl From<threadcount_kernels::Error> for Error {

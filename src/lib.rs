@@ -64,7 +64,7 @@
 //!  cli (program)   one file a subcommand
 //! ```
 //!
-//! [`random`], [`error`], [`files`] and (program) `console` serve them all.
+//! [`random`], [`error`], [`files`], `memory` and (program) `console` serve them all.
 //!
 //! # Where to make a change
 //! - **A layer**: its file in `nn/model/layers/`, three lines in that folder's `mod.rs`, and its kernel with
@@ -95,6 +95,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+mod memory;
 mod names;
 pub mod nn;
 pub mod oracle;

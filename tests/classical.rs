@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::ops::ControlFlow;
-use std::ops::ControlFlow::Continue;
+use std::ops::ControlFlow::{Break, Continue};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use threadcount::Error;
 use threadcount::classical::forest::{ColumnKind, Columns, Forest, ForestSettings, Target, Tried};
 use threadcount::classical::{
-    Classifier, Kind, LogisticSettings, Neighbours, SampleForest, Settings, most_probable, naive,
+    Classifier, Ended, GoOn, Kind, LogisticSettings, Neighbours, SampleForest, Settings,
+    most_probable, naive,
 };
 use threadcount::data::{Samples, Shape};
 use threadcount::kernels::{Isa, Pool, Team};
@@ -59,9 +61,7 @@ fn solo() -> Team<'static> {
     Team::solo(Isa::best())
 }
 
-fn on(_: usize) -> ControlFlow<()> {
-    Continue(())
-}
+const TO_THE_END: &GoOn<'static> = &|| Continue(());
 
 fn small() -> Settings {
     let forest = ForestSettings { trees: 7, ..ForestSettings::classification(3) };
@@ -259,7 +259,8 @@ fn the_same_bits_at_any_number_of_threads() {
                 for threads in 1..=3 {
                     let pool = Pool::new(isa, threads).unwrap();
                     let probabilities = pool.enter(|team| {
-                        let model = Classifier::fit(kind, team, &train, &small(), on).unwrap();
+                        let model =
+                            Classifier::fit(kind, team, &train, &small(), TO_THE_END).unwrap();
                         model.probabilities(team, &test).unwrap()
                     });
                     let bits = probabilities.iter().map(|p| p.to_bits()).collect();
@@ -280,7 +281,7 @@ fn every_kind_learns_and_comes_back_from_its_file() {
     for make in [bytes, floats] {
         let (train, test) = (make(600, 12, 4), make(200, 12, 4));
         for kind in Kind::ALL {
-            let model = Classifier::fit(kind, &solo(), &train, &small(), on).unwrap();
+            let model = Classifier::fit(kind, &solo(), &train, &small(), TO_THE_END).unwrap();
             let model = model.of_set("made-up", 3);
             let probabilities = model.probabilities(&solo(), &test).unwrap();
             for row in probabilities.chunks(4) {
@@ -307,7 +308,7 @@ fn damaged_files_are_refused() {
     let path = folder.path().join("model.safetensors");
     let train = bytes(12, 3, 2);
     for kind in Kind::ALL {
-        let model = Classifier::fit(kind, &solo(), &train, &small(), on).unwrap();
+        let model = Classifier::fit(kind, &solo(), &train, &small(), TO_THE_END).unwrap();
         model.save(&path).unwrap();
         let good = fs::read(&path).unwrap();
         let refused = |bytes: &[u8]| {
@@ -343,17 +344,17 @@ fn few_samples_and_classes() {
     let settings = Settings { k: 1, ..small() };
     for kind in Kind::ALL {
         // A single sample of a single class.
-        let model = Classifier::fit(kind, &solo(), &one, &settings, on).unwrap();
+        let model = Classifier::fit(kind, &solo(), &one, &settings, TO_THE_END).unwrap();
         assert_eq!(model.probabilities(&solo(), &one).unwrap(), [1.0], "{kind}");
         // One of four classes.
-        let model = Classifier::fit(kind, &solo(), &single, &settings, on).unwrap();
+        let model = Classifier::fit(kind, &solo(), &single, &settings, TO_THE_END).unwrap();
         let probabilities = model.probabilities(&solo(), &single).unwrap();
         assert_eq!(probabilities, [0.0, 0.0, 0.0, 1.0].repeat(4), "{kind}");
         // No samples to predict.
         assert!(model.probabilities(&solo(), &single.range(0..0)).unwrap().is_empty(), "{kind}");
         // Pixels that are all equal: the classes' shares, and of neighbours the first ones.
         let settings = Settings { k: 10, ..small() };
-        let model = Classifier::fit(kind, &solo(), &same, &settings, on).unwrap();
+        let model = Classifier::fit(kind, &solo(), &same, &settings, TO_THE_END).unwrap();
         let row = model.probabilities(&solo(), &same.range(0..1)).unwrap();
         let near = if kind == Kind::Forest { 0.2 } else { 1e-3 };
         for (p, share) in row.iter().zip([0.2, 0.7, 0.1]) {
@@ -369,7 +370,7 @@ fn samples_that_do_not_fit_are_refused() {
     let nan = Samples::new(Shape::Flat(1), vec![1.0, f32::NAN], &[0, 1]).unwrap();
     let large = Samples::new(Shape::Flat(1), vec![1.0, 1e13], &[0, 1]).unwrap();
     for kind in Kind::ALL {
-        let fit = |samples: &Samples| Classifier::fit(kind, &solo(), samples, &small(), on);
+        let fit = |samples: &Samples| Classifier::fit(kind, &solo(), samples, &small(), TO_THE_END);
         for samples in [&values, &nan, &large, &train.range(0..0)] {
             assert!(matches!(fit(samples), Err(Error::Mismatch(_))), "{kind}");
         }
@@ -404,4 +405,53 @@ fn floats_of_the_same_order_have_the_same_trees() {
     assert_eq!(of_bytes.forest().nodes(), of_floats.forest().nodes());
     let of_bytes = of_bytes.probabilities(&solo(), &train).unwrap();
     assert_eq!(of_floats.probabilities(&solo(), &like).unwrap(), of_bytes);
+}
+
+/// Counts how often it is asked, and says stop from one question on.
+fn stopping_after(most: usize, asked: &AtomicUsize) -> impl Fn() -> ControlFlow<()> + Sync + '_ {
+    move || match asked.fetch_add(1, Ordering::Relaxed) < most {
+        true => Continue(()),
+        false => Break(()),
+    }
+}
+
+/// What is told to stop stops soon, with an error and not with half a model.
+#[test]
+fn every_classifier_stops_midway() {
+    let (train, queries) = (bytes(1_500, 9, 4), bytes(600, 9, 4));
+    let pool = Pool::new(Isa::best(), 2).unwrap();
+    for kind in Kind::ALL {
+        let settings =
+            Settings { forest: ForestSettings { trees: 40, ..small().forest }, ..small() };
+        let work = |most: usize| {
+            let asked = AtomicUsize::new(0);
+            let go_on = stopping_after(most, &asked);
+            let done = pool.enter(|team| {
+                let model = Classifier::fit(kind, team, &train, &settings, &go_on)?;
+                Ok((model.probabilities_while(team, &queries, &go_on)?, model.minimised()))
+            });
+            (done, asked.load(Ordering::Relaxed))
+        };
+        let (whole, all): (Result<_, Error>, _) = work(usize::MAX);
+        let (whole, _) = whole.unwrap();
+        assert!(all >= 3, "{kind}: asked {all} times");
+        let (stopped, asked) = work(all / 2);
+        // Each thread asks once more.
+        assert!(asked <= all / 2 + 40, "{kind}: asked {asked} of {all} times");
+        match (kind, stopped) {
+            (Kind::Logistic, Ok((probabilities, minimised))) => {
+                let done = minimised.unwrap();
+                assert_eq!((done.ended, done.iterations), (Ended::Interrupted, all / 2 + 1));
+                assert_ne!(probabilities, whole);
+            }
+            (Kind::Neighbours | Kind::Forest, Err(error)) => {
+                assert!(matches!(error, Error::Interrupted(_)), "{kind}: {error}");
+                assert_eq!(error.exit_code(), 130);
+            }
+            (_, other) => panic!("{kind}: {other:?}"),
+        }
+        // Asking changes nothing.
+        let (again, _) = work(usize::MAX);
+        assert_eq!(again.unwrap().0, whole, "{kind}");
+    }
 }

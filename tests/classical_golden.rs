@@ -76,6 +76,15 @@ fn scores_to_four_decimals() {
         let report = ClassificationReport::new(&confusion);
         assert!((report.accuracy - case.accuracy).abs() < 1e-9);
         assert!((report.macro_avg.f1 - case.macro_f1).abs() < 1e-9);
+        // As both print them.
+        let printed = |figure: f64| format!("{figure:.4}");
+        for (name, ours, theirs) in [
+            ("accuracy", report.accuracy, case.accuracy),
+            ("macro F1", report.macro_avg.f1, case.macro_f1),
+            ("log loss", loss, case.log_loss),
+        ] {
+            assert_eq!(printed(ours), printed(theirs), "{name}, {}", case.dtype);
+        }
     }
 }
 

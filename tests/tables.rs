@@ -155,8 +155,9 @@ fn bad_tables_are_refused_with_line_and_column() {
         ),
     ] {
         put(&desk, "bad.csv", text);
-        desk.refuses("regress bad.csv --target y --models mean,linear", 3, words);
-        desk.refuses("regress bad.csv --target y", 3, "bad.csv");
+        // What only training rows can tell is refused after the table's size in memory was told.
+        desk.refuses_last("regress bad.csv --target y --models mean,linear", 3, words);
+        desk.refuses_last("regress bad.csv --target y", 3, "bad.csv");
     }
     put(&desk, "bad.csv", format!("a,b,y\n{many}"));
     desk.refuses(
@@ -240,6 +241,23 @@ fn treatments_are_told() {
     let mut rare = "w,y\n".to_owned();
     (0..40).for_each(|i| rare += &format!("word{},{}\n", i % 20, i * 3 % 11));
     noted(&rare, "--test-share 0.8", &["have a category of 'w' that no training row has"]);
+}
+
+/// One row has no variance to explain.
+#[test]
+fn a_single_test_row_has_no_r2() {
+    let desk = Desk::new();
+    put(&desk, "t.csv", "a,y\n1,2\n2,3\n4,9\n5,7\n");
+    let document = compared(&desk, "t.csv --target y --models mean,linear --out models");
+    assert_eq!((&document["test_rows"], document["results"][0]["r2"].is_null()), (&1.into(), true));
+    assert!(figure(&document, "mean", "mse") > 0.0);
+    let text = desk.bare("regress t.csv --target y --models mean").output().unwrap().stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.lines().any(|line| line.contains("undefined")), "{text}");
+    // And the models of it are saved and read.
+    desk.bare("predict models t.csv").assert().success();
+    let two = compared(&desk, "t.csv --target y --models mean --test-share 0.5");
+    assert!(two["results"][0]["r2"].is_number());
 }
 
 /// A mark that is given decides what would be ambiguous.
@@ -428,7 +446,7 @@ fn saved_models_predict_a_column() {
     // Without --out to stdout, by the best model.
     let output = desk.bare("predict models new.csv").output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), desk.read("forest.csv"));
-    desk.refuses("predict models new.csv --model tree", 2, "no model is called 'tree'");
+    desk.refuses("predict models new.csv --model tree", 2, "unknown model 'tree'");
     desk.refuses("predict nowhere new.csv", 3, "no models here");
     desk.refuses("predict models forest.csv", 3, "has a column 'predicted_price' already");
 }

@@ -1,60 +1,19 @@
 //! Any of the classical classifiers: fitted, asked, saved and loaded in the same way.
 
-use std::fmt;
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::Team;
 
 use super::forest::{self, Bins, ColumnKind, ForestSettings};
+use super::kind::Kind;
 use super::lbfgs::Minimised;
 use super::model_file;
-use super::{Logistic, LogisticSettings, Neighbours, SampleForest};
+use super::{GoOn, Logistic, LogisticSettings, Neighbours, SampleForest, TO_THE_END};
 use crate::data::{MOST_CLASSES, Row, Samples, Shape};
 use crate::names::shortened;
 use crate::nn::io::tensor_file::{Tensor, Tensors};
 use crate::{Error, Result};
-
-/// Which classifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// [`Logistic`]
-    Logistic,
-    /// [`Neighbours`]
-    Neighbours,
-    /// [`SampleForest`]
-    Forest,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Logistic, Self::Neighbours, Self::Forest];
-
-    /// Its name on the command line and in files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Logistic => "logistic",
-            Self::Neighbours => "neighbours",
-            Self::Forest => "forest",
-        }
-    }
-
-    /// The one of this name; `knn` are the neighbours too.
-    pub fn from_name(name: &str) -> Option<Self> {
-        let name = if name == "knn" { Self::Neighbours.name() } else { name };
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// The tensors of its files.
-    fn tensors(self) -> Vec<&'static str> {
-        match self {
-            Self::Logistic => vec![WEIGHTS, INTERCEPTS, CLASSES],
-            Self::Neighbours => vec![INPUTS, LABELS],
-            Self::Forest => [&forest::TENSORS[..], &[EDGES, BINS]].concat(),
-        }
-    }
-}
 
 const WEIGHTS: &str = "weights";
 const INTERCEPTS: &str = "intercepts";
@@ -134,28 +93,40 @@ struct Saved {
     k: Option<usize>,
 }
 
+/// The tensors of a file of that kind.
+fn tensors(kind: Kind) -> Vec<&'static str> {
+    match kind {
+        Kind::Logistic => vec![WEIGHTS, INTERCEPTS, CLASSES],
+        Kind::Neighbours => vec![INPUTS, LABELS],
+        Kind::Forest => [&forest::TENSORS[..], &[EDGES, BINS]].concat(),
+    }
+}
+
 impl Classifier {
-    /// Fits one. `watch` is told the number of iterations of the logistic regression after each, and may stop it.
+    /// Fits one. `go_on` is asked after each iteration of the logistic regression, which ends with what it has then, and
+    /// at each node of the forest.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for samples that have no classes, or floats that are not finite; [`Error::Setting`];
+    /// [`Error::Interrupted`] if a forest was stopped; [`Error::Mismatch`] for samples that have no classes, or floats that are not finite; [`Error::Setting`];
     /// [`Error::Memory`].
     pub fn fit(
         kind: Kind,
         team: &Team,
         samples: &Samples,
         settings: &Settings,
-        watch: impl FnMut(usize) -> ControlFlow<()>,
+        go_on: &GoOn<'_>,
     ) -> Result<Self> {
         let mut minimised = None;
         let model = match kind {
             Kind::Logistic => {
-                let (model, done) = Logistic::fit(team, samples, &settings.logistic, watch)?;
+                let (model, done) = Logistic::fit(team, samples, &settings.logistic, |_| go_on())?;
                 minimised = Some(done);
                 Model::Logistic(model)
             }
             Kind::Neighbours => Model::Neighbours(Neighbours::fit(samples, settings.k)?),
-            Kind::Forest => Model::Forest(SampleForest::fit(team, samples, &settings.forest)?),
+            Kind::Forest => {
+                Model::Forest(SampleForest::fit_while(team, samples, &settings.forest, go_on)?)
+            }
         };
         let facts = Facts {
             sample: samples.shape().dims().to_vec(),
@@ -205,9 +176,22 @@ impl Classifier {
     /// # Errors
     /// [`Error::Mismatch`] if samples do not fit those that it was fitted to; [`Error::Memory`].
     pub fn probabilities(&self, team: &Team, samples: &Samples) -> Result<Vec<f64>> {
+        self.probabilities_while(team, samples, TO_THE_END)
+    }
+
+    /// The same, which `go_on` may stop while neighbours are searched.
+    ///
+    /// # Errors
+    /// As [`Self::probabilities`]; [`Error::Interrupted`].
+    pub fn probabilities_while(
+        &self,
+        team: &Team,
+        samples: &Samples,
+        go_on: &GoOn<'_>,
+    ) -> Result<Vec<f64>> {
         match &self.model {
             Model::Logistic(model) => model.probabilities(team, samples),
-            Model::Neighbours(model) => model.probabilities(team, samples),
+            Model::Neighbours(model) => model.probabilities_while(team, samples, go_on),
             Model::Forest(model) => model.probabilities(team, samples),
         }
     }
@@ -285,7 +269,7 @@ impl Classifier {
                 format!("holds a model of the kind '{}', no classifier", shortened(&name)),
             ));
         };
-        let (tensors, saved) = file.open::<Saved>(kind.name(), &kind.tensors())?;
+        let (tensors, saved) = file.open::<Saved>(kind.name(), &tensors(kind))?;
         let shape = match saved.facts.sample[..] {
             [inputs] => Shape::Flat(inputs),
             [steps, inputs] => Shape::Rows([steps, inputs]),
@@ -376,12 +360,6 @@ pub fn most_probable(probabilities: &[f64], classes: usize) -> Vec<u8> {
     probabilities.chunks_exact(classes.max(1)).map(most).collect()
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -391,14 +369,5 @@ mod tests {
         let rows = [0.2, 0.4, 0.4, 0.5, 0.5, 0.0, 0.0, 0.0, 1.0];
         assert_eq!(most_probable(&rows, 3), [1, 0, 2]);
         assert!(most_probable(&[], 3).is_empty());
-    }
-
-    #[test]
-    fn kinds_are_found_by_their_names() {
-        for kind in Kind::ALL {
-            assert_eq!(Kind::from_name(kind.name()), Some(kind));
-        }
-        assert_eq!(Kind::from_name("knn"), Some(Kind::Neighbours));
-        assert_eq!(Kind::from_name("k"), None);
     }
 }

@@ -5,7 +5,7 @@
 //! - `lbfgs`: minimising a smooth function; [`Logistic`]: multinomial logistic regression
 //! - [`Neighbours`]: the nearest training samples, exactly
 //! - [`forest`]: random forests of classes or values on columns of bytes; [`SampleForest`]: one on samples
-//! - [`Classifier`]: any of the three, fitted, saved and loaded in the same way
+//! - [`Kind`], [`Classifier`]: any of the three, fitted, saved and loaded in the same way
 //! - [`naive`]: their twins
 //!
 //! ```
@@ -19,7 +19,7 @@
 //! let samples = Samples::new(Shape::Flat(2), x, &labels)?;
 //! let (team, settings) = (Team::solo(Isa::best()), Settings { k: 1, ..Settings::default() });
 //! for kind in Kind::ALL {
-//!     let model = Classifier::fit(kind, &team, &samples, &settings, |_| Continue(()))?;
+//!     let model = Classifier::fit(kind, &team, &samples, &settings, &|| Continue(()))?;
 //!     let probabilities = model.probabilities(&team, &samples)?; // [100, 2]
 //!     assert_eq!(probabilities.len(), 200);
 //! }
@@ -29,6 +29,7 @@
 
 mod classifier;
 pub mod forest;
+mod kind;
 mod lbfgs;
 mod logistic;
 mod model_file;
@@ -37,9 +38,27 @@ mod neighbours;
 mod sample_forest;
 mod sample_rows;
 
-pub use classifier::{Classifier, Facts, Kind, Settings, most_probable};
+use std::ops::ControlFlow;
+
+pub use classifier::{Classifier, Facts, Settings, most_probable};
 pub use forest::Forest;
+pub use kind::Kind;
 pub use lbfgs::{Ended, Minimised};
 pub use logistic::{Logistic, LogisticSettings};
 pub use neighbours::{Neighbour, Neighbours};
 pub use sample_forest::SampleForest;
+
+/// Asked again and again, from any thread, while something is fitted or predicted: `Break` ends that with
+/// [`Error::Interrupted`](crate::Error::Interrupted).
+pub type GoOn<'a> = dyn Fn() -> ControlFlow<()> + Sync + 'a;
+
+/// To the end.
+pub(crate) const TO_THE_END: &GoOn<'static> = &|| ControlFlow::Continue(());
+
+/// Ends what was asked to end.
+pub(crate) fn check(go_on: &GoOn<'_>) -> crate::Result<()> {
+    match go_on() {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(crate::Error::Interrupted(String::new())),
+    }
+}

@@ -9,9 +9,10 @@ use threadcount_kernels::gemm::{Epilogue, Write, gemm};
 use threadcount_kernels::{Isa, Mat, MatMut, Team, nearest};
 
 use super::sample_rows::{SampleRows, check_classes, check_shape};
+use super::{GoOn, TO_THE_END, check};
 use crate::data::{Samples, Scale, Shape};
-use crate::nn::{Buffer, check_memory};
-use crate::{Error, Result};
+use crate::nn::Buffer;
+use crate::{Error, Result, memory};
 
 /// Queries whose dot products with a block of training samples are made at once.
 const QUERIES: usize = 256;
@@ -76,10 +77,20 @@ impl Neighbours {
     /// # Errors
     /// As [`Self::nearest`].
     pub fn probabilities(&self, team: &Team, queries: &Samples) -> Result<Vec<f64>> {
+        self.probabilities_while(team, queries, TO_THE_END)
+    }
+
+    /// The same, which `go_on` may stop.
+    pub(super) fn probabilities_while(
+        &self,
+        team: &Team,
+        queries: &Samples,
+        go_on: &GoOn<'_>,
+    ) -> Result<Vec<f64>> {
         let classes = self.train.classes();
         let labels = self.train.labels();
         let mut all = vec![0.0; queries.len() * classes];
-        let found = self.nearest(team, queries)?;
+        let found = self.nearest_while(team, queries, go_on)?;
         for (shares, found) in all.chunks_exact_mut(classes).zip(found.chunks_exact(self.k)) {
             for neighbour in found {
                 shares[usize::from(labels[neighbour.sample as usize])] += 1.0;
@@ -96,6 +107,19 @@ impl Neighbours {
     /// [`Error::Mismatch`] for samples of another shape, bytes where floats were fitted, or floats that are not
     /// finite or above 1e12; [`Error::Memory`].
     pub fn nearest(&self, team: &Team, queries: &Samples) -> Result<Vec<Neighbour>> {
+        self.nearest_while(team, queries, TO_THE_END)
+    }
+
+    /// The same, which `go_on`, asked at each block of training samples, may stop.
+    ///
+    /// # Errors
+    /// As [`Self::nearest`]; [`Error::Interrupted`].
+    pub fn nearest_while(
+        &self,
+        team: &Team,
+        queries: &Samples,
+        go_on: &GoOn<'_>,
+    ) -> Result<Vec<Neighbour>> {
         check_shape(queries, self.shape())?;
         let (train, queries) = (SampleRows::new(&self.train)?, SampleRows::new(queries)?);
         if !queries.samples.is_empty() && train.are_bytes != queries.are_bytes {
@@ -105,12 +129,12 @@ impl Neighbours {
         }
         let n = queries.samples.len();
         let places = n.saturating_mul(self.k);
-        check_memory((places as u64).saturating_mul(size_of::<Neighbour>() as u64))?;
+        memory::check((places as u64).saturating_mul(size_of::<Neighbour>() as u64))?;
         let mut found = vec![NONE; places];
         let of_train = Norms::of(team, &train);
         for (block, found) in found.chunks_mut(GATHERED * self.k).enumerate() {
             let first = block * GATHERED;
-            self.search(team, &train, &queries, first, &of_train, found)?;
+            self.search(team, [&train, &queries], first, &of_train, found, go_on)?;
         }
         Ok(found)
     }
@@ -119,11 +143,11 @@ impl Neighbours {
     fn search(
         &self,
         team: &Team,
-        train: &SampleRows<'_>,
-        queries: &SampleRows<'_>,
+        [train, queries]: [&SampleRows<'_>; 2],
         first: usize,
         of_train: &Norms,
         found: &mut [Neighbour],
+        go_on: &GoOn<'_>,
     ) -> Result<()> {
         let (inputs, k) = (self.shape().len(), self.k);
         let isa = team.isa();
@@ -136,6 +160,7 @@ impl Neighbours {
         queries.gather(team, first, &as_is, &mut x);
         let norms: Vec<f64> = (first..first + n).map(|i| queries.square(i)).collect();
         for (block, halves) in of_train.halves.chunks(TRAIN).enumerate() {
+            check(go_on)?;
             let from = block * TRAIN;
             let y = &mut y[..halves.len() * inputs];
             train.gather(team, from, &as_is, y);

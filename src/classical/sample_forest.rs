@@ -4,6 +4,7 @@ use threadcount_kernels::Team;
 
 use super::forest::{Bins, ColumnKind, Columns, Forest, ForestSettings, Target};
 use super::sample_rows::{SampleRows, check_classes, check_shape};
+use super::{GoOn, TO_THE_END};
 use crate::Result;
 use crate::data::{Samples, Shape};
 
@@ -23,6 +24,19 @@ impl SampleForest {
     /// [`Error::Mismatch`](crate::Error::Mismatch) for samples without classes, or floats that are not finite; as
     /// [`Forest::fit`].
     pub fn fit(team: &Team, samples: &Samples, settings: &ForestSettings) -> Result<Self> {
+        Self::fit_while(team, samples, settings, TO_THE_END)
+    }
+
+    /// The same, which `go_on` may stop.
+    ///
+    /// # Errors
+    /// As [`Self::fit`]; [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn fit_while(
+        team: &Team,
+        samples: &Samples,
+        settings: &ForestSettings,
+        go_on: &GoOn<'_>,
+    ) -> Result<Self> {
         let classes = check_classes(samples)?;
         let rows = SampleRows::new(samples)?;
         let bins = (!rows.are_bytes).then(|| {
@@ -44,7 +58,7 @@ impl SampleForest {
             }
         };
         let target = Target::Classes { labels: samples.labels(), classes };
-        let forest = Forest::fit(team, &columns, target, settings)?;
+        let forest = Forest::fit_while(team, &columns, target, settings, go_on)?;
         Ok(Self { shape: samples.shape(), forest, bins })
     }
 

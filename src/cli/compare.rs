@@ -1,22 +1,20 @@
 //! `threadcount compare`: classical models and networks side by side.
 
-use super::compare_report::{Document, Ground, Measured, picture, told};
+use super::compare_report::{self as report, Document, Ground, Measured, picture, told};
 use super::json::check_file;
 use super::progress::Progress;
 use super::settings::{MeasureFlags, Settings};
 use super::{data, interrupt, table};
 use crate::bench::{Facts, fma_gflops};
 use crate::classical::forest::ForestSettings;
-use crate::classical::{Classifier, Kind, LogisticSettings, Neighbours, most_probable};
+use crate::classical::{Classifier, GoOn, Kind, LogisticSettings, Neighbours, most_probable};
 use crate::data::{Dataset, Samples, Selection, Split};
 use crate::evaluate::{ClassificationReport, Confusion, log_loss};
 use crate::files::write_atomically;
-use crate::nn::Loss;
 use crate::reports::{self, Recipe};
-use crate::train::{Setup, Trained};
+use crate::train::{DataRecord, Record, RunFolder, Setup, Trained};
 use crate::{Error, Result, classical};
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,7 +41,8 @@ pub(super) struct Args {
     /// Draw bars of accuracy, loss, times and size into this SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// Save the classical models into this folder; 'threadcount eval FILE' evaluates one again
+    /// Save the models into this folder: classical ones as files, networks as folders of runs; 'eval' and 'predict'
+    /// read both
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     #[command(flatten)]
@@ -65,6 +64,7 @@ struct Bench<'a> {
     settings: classical::Settings,
     seed: u64,
     save: Option<&'a Path>,
+    go_on: &'a GoOn<'a>,
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
@@ -86,7 +86,8 @@ pub(super) fn run(args: &Args) -> Result<()> {
     // Whether there are so many samples: before minutes of work.
     Neighbours::fit(&split.train, args.k)?;
     let save = args.save.as_deref();
-    let bench = Bench { pool, dataset, split, settings: of_models, seed, save };
+    let bench =
+        Bench { pool, dataset, split, settings: of_models, seed, save, go_on: &interrupt::go_on };
     interrupt::listen("stopping after this model; the finished results are printed");
     let mut results = Vec::new();
     let ended = bench.measure_all(&subjects, &mut results);
@@ -98,17 +99,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
             write_atomically(path, picture(&results, &facts)?.as_bytes())?;
         }
         let document = Document { machine: &facts, data, seed, results: &results };
-        let has = |is: fn(&Subject) -> bool| subjects.iter().any(is);
-        let ground = Ground {
-            facts: &facts,
-            dataset: &bench.dataset,
-            split: &bench.split,
-            seed,
-            kinds: [
-                has(|subject| matches!(subject, Subject::Model(_))),
-                has(|subject| matches!(subject, Subject::Recipe(_))),
-            ],
-        };
+        let ground = Ground { facts: &facts, dataset: &bench.dataset, split: &bench.split, seed };
         args.flags.json.put(&table::json(&document)?, &ground.report(&results))?;
     }
     ended
@@ -145,8 +136,7 @@ fn check_folder(folder: &Path, subjects: &[Subject]) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io(folder))?;
     tempfile::tempfile_in(folder).map_err(Error::io(folder))?;
     for subject in subjects {
-        let Subject::Model(kind) = subject else { continue };
-        let path = file_of(folder, *kind);
+        let path = subject.saved_in(folder);
         if path.exists() {
             return Err(Error::Usage(format!(
                 "--save {}: {} is there already; choose another folder, or remove it",
@@ -158,11 +148,15 @@ fn check_folder(folder: &Path, subjects: &[Subject]) -> Result<()> {
     Ok(())
 }
 
-fn file_of(folder: &Path, kind: Kind) -> PathBuf {
-    folder.join(format!("{kind}.safetensors"))
-}
-
 impl Subject {
+    /// Its file or folder among those that are saved.
+    fn saved_in(&self, folder: &Path) -> PathBuf {
+        match self {
+            Self::Model(kind) => folder.join(format!("{kind}.safetensors")),
+            Self::Recipe(recipe) => folder.join(&*recipe.id),
+        }
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Model(kind) => kind.name(),
@@ -182,7 +176,7 @@ impl Bench<'_> {
                 Subject::Recipe(recipe) => self.recipe(recipe, &name, &mut progress),
             };
             progress.finish();
-            if interrupt::asked() {
+            if (self.go_on)().is_break() {
                 return Err(Error::Interrupted(format!(" in {}", subject.name())));
             }
             let measured = measured?;
@@ -199,20 +193,17 @@ impl Bench<'_> {
     /// A classical model, on the set's own parts.
     fn model(&self, kind: Kind) -> Result<Measured> {
         let Split { train, test, .. } = &self.split;
-        let watch = |_| match interrupt::asked() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
         let began = Instant::now();
         let fitted =
-            self.pool.enter(|team| Classifier::fit(kind, team, train, &self.settings, watch));
+            self.pool.enter(|team| Classifier::fit(kind, team, train, &self.settings, self.go_on));
         let train_seconds = began.elapsed().as_secs_f64();
         let model = fitted?.of_set(self.dataset.identity.name(), self.dataset.first_label());
         let began = Instant::now();
-        let probabilities = self.pool.enter(|team| model.probabilities(team, test))?;
+        let go_on = self.go_on;
+        let probabilities = self.pool.enter(|team| model.probabilities_while(team, test, go_on))?;
         let predict_seconds = began.elapsed().as_secs_f64();
         if let Some(folder) = self.save {
-            model.save(&file_of(folder, kind))?;
+            model.save(&Subject::Model(kind).saved_in(folder))?;
         }
         let operations = model.neighbours().map(|model| model.operations(test.len()));
         let gflops = operations.map(|operations| operations / predict_seconds / 1e9);
@@ -226,6 +217,7 @@ impl Bench<'_> {
             fma_gflops: peak,
             share_of_peak: gflops.zip(peak).map(|(rate, peak)| rate / peak),
             note: model.minimised().map(told),
+            samples: report::Samples::Filed,
             ..measured(
                 kind.name(),
                 train,
@@ -252,24 +244,46 @@ impl Bench<'_> {
         let outputs = trained.predict(&split.test)?;
         let predict_seconds = began.elapsed().as_secs_f64();
         let predicted = trained.classes(&split.test)?;
-        let loss = network_loss(task.loss, &trained, &outputs, split.test.labels());
+        let loss = trained.probabilities(&outputs).map(|(probabilities, classes)| {
+            log_loss(split.test.labels(), &probabilities, classes, f32::EPSILON.into())
+        });
+        if let Some(folder) = self.save {
+            let folder = folder.join(&*recipe.id);
+            self.save_run(&folder, recipe, &split, &mut trained, train_seconds)?;
+        }
         let bytes = trained.model().plan().parameter_count() * size_of::<f32>();
         let seconds = [train_seconds, predict_seconds];
         let measured = measured(&recipe.id, &split.train, &split.test, &predicted, loss, seconds);
         Ok(Measured { bytes: bytes as u64, ..measured })
     }
-}
 
-/// The log loss of a network's outputs, which are float32, if they are probabilities.
-fn network_loss(loss: Loss, trained: &Trained, outputs: &[f32], labels: &[u8]) -> Option<f64> {
-    let width = trained.model().plan().output().len();
-    let outputs = outputs.iter().copied().map(f64::from);
-    let (probabilities, classes): (Vec<f64>, usize) = match loss {
-        Loss::SoftmaxCrossEntropy => (outputs.collect(), width),
-        Loss::BinaryCrossEntropy => (outputs.flat_map(|p| [1.0 - p, p]).collect(), 2),
-        Loss::MeanSquaredError => return None,
-    };
-    Some(log_loss(labels, &probabilities, classes, f32::EPSILON.into()))
+    /// Writes a network as the folder of a run that has finished.
+    fn save_run(
+        &self,
+        folder: &Path,
+        recipe: &Recipe,
+        split: &Split,
+        trained: &mut Trained,
+        train_seconds: f64,
+    ) -> Result<()> {
+        let record = Record {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            recipe: recipe.id.to_string(),
+            seed: self.seed,
+            threads: self.pool.threads(),
+            isa: self.pool.isa().name().to_owned(),
+            task: recipe.task.clone(),
+            data: DataRecord::of(&self.dataset, split),
+            init: None,
+            result: None,
+        };
+        RunFolder::start(folder, &record)?.write_trained(
+            &record,
+            trained,
+            &split.test,
+            train_seconds,
+        )
+    }
 }
 
 /// What is measured alike of all.
@@ -297,9 +311,61 @@ fn measured(
         bytes: 0,
         train_images: train.len(),
         test_images: test.len(),
+        samples: report::Samples::Selected,
         gflops: None,
         fma_gflops: None,
         share_of_peak: None,
         note: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Cache, synthetic};
+    use std::ops::ControlFlow;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use threadcount_kernels::Isa;
+
+    /// Ctrl-C in the middle of a model: those before it are there.
+    #[test]
+    fn what_was_finished_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        synthetic::generate(folder.path(), 1, 120, 40).unwrap();
+        let dataset =
+            Dataset::open_folder(folder.path(), &Cache::at(folder.path().join("cache"))).unwrap();
+        let asked = AtomicUsize::new(0);
+        let measure = |names: &[Kind], most: usize| {
+            asked.store(0, Ordering::Relaxed);
+            let go_on = || match asked.fetch_add(1, Ordering::Relaxed) < most {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            };
+            let bench = Bench {
+                pool: Pool::new(Isa::best(), 1).unwrap(),
+                split: data::split(&Selection::default(), &dataset, 0).unwrap(),
+                dataset: dataset.clone(),
+                settings: classical::Settings::default(),
+                seed: 0,
+                save: None,
+                go_on: &go_on,
+            };
+            let subjects: Vec<_> = names.iter().map(|&kind| Subject::Model(kind)).collect();
+            let mut results = Vec::new();
+            let ended = bench.measure_all(&subjects, &mut results);
+            let names: Vec<_> = results.into_iter().map(|result| result.model).collect();
+            (ended, names, asked.load(Ordering::Relaxed))
+        };
+        let all = [Kind::Neighbours, Kind::Forest, Kind::Logistic];
+        let after = |kinds: &[Kind]| measure(kinds, usize::MAX).2;
+        let [first, second] = [after(&all[..1]), after(&all[..2])];
+        for (most, finished) in [(0, 0), (first, 1), (first + 50, 1), (second, 2), (second + 3, 2)]
+        {
+            let (ended, names, _) = measure(&all, most);
+            let error = ended.unwrap_err();
+            assert_eq!(names, ["neighbours", "forest", "logistic"][..finished], "{most}");
+            let told = format!("interrupted in {}", all[finished].name());
+            assert_eq!((error.to_string(), error.exit_code()), (told, 130));
+        }
     }
 }

@@ -32,9 +32,21 @@ pub(super) struct Measured {
     /// And what share of it that speed is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) share_of_peak: Option<f64>,
+    /// Which samples it was trained and tested on.
+    #[serde(skip)]
+    pub(super) samples: Samples,
     /// What else is to be said of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) note: Option<String>,
+}
+
+/// Which samples a model is trained and tested on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Samples {
+    /// The set's own parts.
+    Filed,
+    /// Those that its recipe selects.
+    Selected,
 }
 
 #[derive(Serialize)]
@@ -64,14 +76,13 @@ pub(super) struct Ground<'a> {
     /// The set's own parts.
     pub(super) split: &'a Split,
     pub(super) seed: u64,
-    /// Whether there are classical models among the results, and networks.
-    pub(super) kinds: [bool; 2],
 }
 
 impl Ground<'_> {
     /// The table, with what it was measured on above it and the notes below it.
     pub(super) fn report(&self, results: &[Measured]) -> String {
-        let Self { facts, dataset, split, seed, kinds: [has_models, has_networks] } = self;
+        let Self { facts, dataset, split, seed } = self;
+        let has = |samples| results.iter().any(|m| m.samples == samples);
         let mut text = table::heading(facts, &format!("seed {seed}"));
         if dataset.identity != Identity::FashionMnist {
             text += &other_images(dataset);
@@ -109,14 +120,14 @@ impl Ground<'_> {
                 text += &format!("{}: {note}.\n", m.model);
             }
         }
-        if *has_models {
+        if has(Samples::Filed) {
             text += &format!(
                 "Classical models: the set's own {} training and {} test images, pixels 0 to 1.\n",
                 table::grouped(split.train.len() as u64),
                 table::grouped(split.test.len() as u64)
             );
         }
-        if *has_networks {
+        if has(Samples::Selected) {
             text += "Networks: their recipes' own samples; training with validation.\n";
         }
         text + "Accuracy in % and macro F1 on the test samples; log loss: natural logarithms, probabilities \

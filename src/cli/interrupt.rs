@@ -2,6 +2,7 @@
 //! process at once. SIGTERM and SIGHUP count as Ctrl-C.
 
 use crate::console;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
@@ -17,6 +18,11 @@ pub(super) fn listen(what: &'static str) {
 /// Whether Ctrl-C was pressed.
 pub(super) fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
+}
+
+/// Whether to go on: not after Ctrl-C.
+pub(super) fn go_on() -> ControlFlow<()> {
+    if asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// A signal has come.

@@ -15,6 +15,7 @@ mod json;
 mod list;
 mod network_table;
 mod predict;
+mod predict_images;
 mod progress;
 mod recipe;
 mod record;
@@ -85,7 +86,7 @@ enum Command {
     Report(report::Args),
     /// Train six models that predict a column of a table from the others, and compare them
     Regress(Box<regress::Args>),
-    /// Write a table with the predictions of a model that regress has saved
+    /// Predict the classes of images with a run or a model of compare, or a table with a model of regress
     Predict(predict::Args),
     /// Write the weights of a run for PyTorch or Keras, and print the model in Python
     Export(export::Args),

@@ -6,12 +6,14 @@ use super::regress_report::{Measured, Report};
 use super::settings::{ComputeFlags, SeedFlag, Settings};
 use super::{interrupt, table};
 use crate::bench::Facts;
+use crate::classical::GoOn;
 use crate::console;
 use crate::evaluate::Regression;
 use crate::files::write_atomically;
-use crate::tables::models::{FitSettings, Kind, NetSettings, Regressor, Training};
+use crate::tables::models::{FitSettings, Kind, NetSettings, Regressor, Training, Watching};
 use crate::tables::{
-    Decimal, Design, Encoding, Folder, Missing, Parts, ReadOptions, Separator, TEST_SHARE, Table,
+    Decimal, Design, Encoding, Folder, Missing, Needed, Outline, Parts, ReadOptions, Separator,
+    TEST_SHARE, Table, Work,
 };
 use crate::{Error, Result};
 use std::path::PathBuf;
@@ -42,6 +44,9 @@ pub(super) struct Args {
     /// A column that is not read; may be given several times
     #[arg(long, value_name = "COLUMN")]
     leave_out: Vec<String>,
+    /// The most memory to use, such as 500MiB or 4GiB [default: all that the machine has]
+    #[arg(long, value_name = "SIZE", value_parser = memory_size)]
+    memory: Option<u64>,
     /// Folder for the trained models, with charts of the comparison
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -65,6 +70,11 @@ pub(super) struct FormFlags {
 }
 
 impl FormFlags {
+    /// Whether anything is said.
+    pub(super) fn is_given(&self) -> bool {
+        self.separator.is_some() || self.decimal.is_some()
+    }
+
     pub(super) fn separator(&self) -> Result<Option<Separator>> {
         self.separator.as_deref().map(str::parse).transpose()
     }
@@ -75,8 +85,9 @@ impl FormFlags {
 }
 
 /// A table that is ready for models.
-struct Bench {
+struct Bench<'a> {
     pool: Pool,
+    go_on: &'a GoOn<'a>,
     encoding: Encoding,
     train: Design,
     targets: Vec<f64>,
@@ -105,18 +116,39 @@ pub(super) fn run(args: &Args) -> Result<()> {
         decimal: args.form.decimal()?,
         missing: args.missing.parse::<Missing>()?,
         leave_out: args.leave_out.clone(),
+        memory: args.memory,
     };
     let seed = settings.seed(&args.seed)?;
     let pool = settings.pool(&args.compute)?;
     args.json.check()?;
     args.out.as_deref().map(Folder::check_new).transpose()?;
 
-    let mut table = Table::read(&args.file, &args.target, &options)?;
+    Parts::check_share(args.test_share)?;
+    let outline = Outline::read(&args.file, &args.target, &options)?;
+    let needed = Needed::of(
+        &outline,
+        &Work {
+            kinds: &kinds,
+            test_share: args.test_share,
+            threads: pool.threads(),
+            is_saved: args.out.is_some(),
+        },
+    );
+    needed.check(&outline)?;
+    let memory = needed.most();
+    console::note(&format!(
+        "{}; at most {} of memory are needed",
+        table::count(outline.rows(), "row"),
+        table::bytes(memory)
+    ));
+    let mut table = outline.table()?;
     let parts = Parts::new(&table, args.test_share, seed)?;
-    let bench = Bench::new(&mut table, &parts, pool, seed, args.epochs)?;
-    if kinds.contains(&Kind::Network) {
-        Regressor::check_network(&table.path, &bench.train)?;
-    }
+    let settings = FitSettings {
+        seed,
+        net: NetSettings { epochs: args.epochs, ..NetSettings::default() },
+        ..FitSettings::default()
+    };
+    let bench = Bench::new(&mut table, &parts, pool, settings, &interrupt::go_on)?;
     table.remarks.iter().for_each(|remark| console::note(&format!("note: {remark}")));
     interrupt::listen("stopping; the finished results are printed");
     let mut trained = Vec::new();
@@ -133,6 +165,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         encoding: &bench.encoding,
         rows: [bench.train.rows(), bench.test.rows()],
         seed,
+        memory,
         measured: &measured,
     };
     if let Some(folder) = &args.out {
@@ -142,6 +175,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
     ended
 }
 
+/// `500MiB` in bytes.
+fn memory_size(text: &str) -> std::result::Result<u64, String> {
+    let fault = || "write it as 500MiB, 4GiB or a number of bytes".to_owned();
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let unit = units.into_iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, bits)));
+    let (number, bits) = unit.unwrap_or((text, 0));
+    let number: u64 = number.trim().parse().map_err(|_| fault())?;
+    number.checked_mul(1 << bits).ok_or_else(fault)
+}
+
 /// The models of these names, each once, in the report's order; all of them without names.
 fn kinds(names: &[String]) -> Result<Vec<Kind>> {
     let asked = names.iter().map(|name| Kind::of_name(name.trim()));
@@ -149,9 +192,15 @@ fn kinds(names: &[String]) -> Result<Vec<Kind>> {
     Ok(Kind::ALL.into_iter().filter(|kind| asked.is_empty() || asked.contains(kind)).collect())
 }
 
-impl Bench {
+impl<'a> Bench<'a> {
     /// Encodes the parts. The table keeps what a report needs of it: its columns are taken.
-    fn new(table: &mut Table, parts: &Parts, pool: Pool, seed: u64, epochs: usize) -> Result<Self> {
+    fn new(
+        table: &mut Table,
+        parts: &Parts,
+        pool: Pool,
+        settings: FitSettings,
+        go_on: &'a GoOn<'a>,
+    ) -> Result<Self> {
         let encoding = Encoding::fit(table, &parts.train)?;
         for name in &encoding.constant {
             let remark = format!("the column '{name}' is the same in all training rows: left out");
@@ -166,11 +215,8 @@ impl Bench {
             train: Design::new(&encoding, table, &parts.train)?,
             targets: of(&parts.train),
             test_targets: of(&parts.test),
-            settings: FitSettings {
-                seed,
-                net: NetSettings { epochs, ..NetSettings::default() },
-                ..FitSettings::default()
-            },
+            settings,
+            go_on,
             encoding,
             test,
             test_rows: parts.test.clone(),
@@ -203,17 +249,20 @@ impl Bench {
         let began = Instant::now();
         let mut watch =
             |session: &crate::train::Session<'_>, moment| progress.watch(name, session, moment);
-        let mut model = Regressor::fit(kind, &training, settings, pool, &mut watch)?;
+        let watching = Watching { network: &mut watch, go_on: self.go_on };
+        let fitted = Regressor::fit(kind, &training, settings, pool, watching);
         let train_seconds = began.elapsed().as_secs_f64();
         progress.finish();
-        if interrupt::asked() {
+        if (self.go_on)().is_break() {
             return Err(Error::Interrupted(format!(" in {}", kind.name())));
         }
+        let mut model = fitted?;
         let began = Instant::now();
         let predictions = model.predict(&self.test, pool)?;
         let predict_seconds = began.elapsed().as_secs_f64();
         let score = Regression::measure(&self.test_targets, &predictions);
-        progress.line(&format!("{name}  R2 {:.4}  {} s", score.r2, table::seconds(train_seconds)));
+        let r2 = score.r2_text();
+        progress.line(&format!("{name}  R2 {r2}  {} s", table::seconds(train_seconds)));
         let measured = Measured::new(kind, score, [train_seconds, predict_seconds], model.bytes());
         Ok(Trained { model, predictions, measured })
     }

@@ -45,6 +45,8 @@ pub(super) struct Report<'a> {
     /// Training and test rows.
     pub(super) rows: [usize; 2],
     pub(super) seed: u64,
+    /// Bytes that all took at most.
+    pub(super) memory: u64,
     pub(super) measured: &'a [Measured],
 }
 
@@ -59,6 +61,7 @@ struct Document<'a> {
     encoded_columns: usize,
     constant_columns: &'a [String],
     remarks: &'a [String],
+    memory_bytes: u64,
     seed: u64,
     results: Vec<Row>,
 }
@@ -72,7 +75,8 @@ struct Row {
     rmse: f64,
     mae: f64,
     root_mae: f64,
-    r2: f64,
+    /// None for a single test row.
+    r2: Option<f64>,
     train_seconds: f64,
     predict_seconds: f64,
     bytes: u64,
@@ -115,6 +119,7 @@ impl Report<'_> {
             encoded_columns: self.encoding.width(),
             constant_columns: &self.encoding.constant,
             remarks: &self.table.remarks,
+            memory_bytes: self.memory,
             seed: self.seed,
             results: self.measured.iter().map(row).collect(),
         })
@@ -169,7 +174,7 @@ impl Report<'_> {
             if let Some(claim) = claim {
                 row.push(claim.r2.map_or("-".to_owned(), |r2| format!("{r2:.4}")));
             }
-            row.push(format!("{:.4}", m.score.r2));
+            row.push(m.score.r2_text());
             row.extend([m.score.rmse, m.score.mae, m.root_mae()].map(amount));
             row.extend(
                 [m.train_seconds, m.predict_seconds].map(|s| format!("{} s", table::seconds(s))),
@@ -189,7 +194,7 @@ impl Report<'_> {
             figures.iter_mut().zip(values).for_each(|(figure, value)| figure.push(value));
         };
         for m in self.measured {
-            add(m.kind.name().to_owned(), [m.score.mse, m.score.r2, m.score.mae].map(Some));
+            add(m.kind.name().to_owned(), [Some(m.score.mse), m.score.r2, Some(m.score.mae)]);
             if let Some(claim) = self.claim(m.kind) {
                 add(format!("{}, claimed", m.kind.name()), [Some(claim.mse), claim.r2, None]);
             }

@@ -5,6 +5,7 @@
 //! - [`cache`]: where files that were unpacked, drawn or fetched are kept
 //! - [`fashion_mnist`]: the official files and their checksums; [`fetch`] downloads them
 //! - [`pictures`]: a set made of folders of PNG and JPEG files
+//! - [`ImageFile`]: the images of one file, for predictions
 //! - [`synthetic`]: drawn garments for machines without the data
 //! - [`dataset`]: which folder is used, and what it holds; [`ClassList`]: its labels and their names
 //! - [`mod@verify`]: a report on the files of a set
@@ -26,6 +27,7 @@ pub mod dataset;
 pub mod fashion_mnist;
 pub mod fetch;
 pub mod format;
+mod image_file;
 mod images;
 mod map;
 pub mod pictures;
@@ -49,6 +51,7 @@ pub use fetch::{Fetch, FetchEvent};
 pub use format::FORMATS;
 #[cfg(feature = "numpy")]
 pub(crate) use format::{read_npz, write_npz};
+pub use image_file::{Ground, ImageFile, Treatment};
 pub use images::{FiledLabels, Images, Labels};
 pub use map::exit_on_lost_pages;
 pub use pictures::{Import, ImportEvent};

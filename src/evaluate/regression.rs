@@ -14,8 +14,10 @@ pub struct Regression {
     /// Mean absolute error, in the target's unit.
     pub mae: f64,
     /// Coefficient of determination: 1 - residual sum of squares / total sum of squares about the
-    /// targets' mean. 1 is perfect, 0 as good as always answering the mean, negative worse.
-    pub r2: f64,
+    /// targets' mean. 1 is perfect, 0 as good as always answering the mean, negative worse. Of fewer than two samples
+    /// it is undefined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
 }
 
 impl Regression {
@@ -40,19 +42,27 @@ impl Regression {
             absolute += error.abs();
             total += (target - mean) * (target - mean);
         }
-        let r2 = match (squared == 0.0, total == 0.0) {
-            (true, true) => 1.0,
-            (false, true) => 0.0,
-            (_, false) => 1.0 - squared / total,
+        let r2 = match (targets.len(), squared == 0.0, total == 0.0) {
+            (0 | 1, ..) => None,
+            (_, true, true) => Some(1.0),
+            (_, false, true) => Some(0.0),
+            (_, _, false) => Some(1.0 - squared / total),
         };
         Self { mse: squared / n, rmse: (squared / n).sqrt(), mae: absolute / n, r2 }
     }
 }
 
+impl Regression {
+    /// The coefficient of determination with four decimals, or that there is none.
+    pub fn r2_text(&self) -> String {
+        self.r2.map_or("undefined".to_owned(), |r2| format!("{r2:.4}"))
+    }
+}
+
 impl fmt::Display for Regression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { mse, rmse, mae, r2 } = self;
-        write!(f, "MSE {mse:.4}, RMSE {rmse:.4}, MAE {mae:.4}, R2 {r2:.4}")
+        let Self { mse, rmse, mae, .. } = self;
+        write!(f, "MSE {mse:.4}, RMSE {rmse:.4}, MAE {mae:.4}, R2 {}", self.r2_text())
     }
 }
 
@@ -68,20 +78,20 @@ mod tests {
         assert_eq!(measured.mse, 0.375);
         assert_eq!(measured.rmse, 0.375_f64.sqrt());
         assert_eq!(measured.mae, 0.5);
-        assert_eq!(measured.r2, 1.0 - 1.5 / 29.1875);
+        assert_eq!(measured.r2, Some(1.0 - 1.5 / 29.1875));
         assert_eq!(measured.to_string(), "MSE 0.3750, RMSE 0.6124, MAE 0.5000, R2 0.9486");
     }
 
     #[test]
     fn the_mean_model_has_r2_zero() {
         let measured = Regression::measure(&[1.0, 2.0, 3.0, 6.0], &[3.0; 4]);
-        assert_eq!((measured.mse, measured.mae, measured.r2), (3.5, 1.5, 0.0));
+        assert_eq!((measured.mse, measured.mae, measured.r2), (3.5, 1.5, Some(0.0)));
     }
 
     #[test]
     fn equal_targets_do_not_divide_by_zero() {
-        assert_eq!(Regression::measure(&[5.0, 5.0], &[5.0, 5.0]).r2, 1.0);
-        assert_eq!(Regression::measure(&[5.0, 5.0], &[5.0, 6.0]).r2, 0.0);
+        assert_eq!(Regression::measure(&[5.0, 5.0], &[5.0, 5.0]).r2, Some(1.0));
+        assert_eq!(Regression::measure(&[5.0, 5.0], &[5.0, 6.0]).r2, Some(0.0));
     }
 
     #[test]
@@ -89,12 +99,25 @@ mod tests {
         // 16,777,216 = 2^24 is where f32 stops counting by ones; sums in f32 would lose all.
         let base = 16_777_216.0_f32;
         let measured = Regression::measure(&[base, base + 2.0], &[base, base + 4.0]);
-        assert_eq!((measured.mse, measured.mae, measured.r2), (2.0, 1.0, -1.0));
+        assert_eq!((measured.mse, measured.mae, measured.r2), (2.0, 1.0, Some(-1.0)));
     }
 
     #[test]
     fn no_samples() {
         let measured = Regression::measure::<f64>(&[], &[]);
         assert_eq!((measured.mse, measured.rmse, measured.mae), (0.0, 0.0, 0.0));
+        assert_eq!(measured.r2, None);
+    }
+
+    /// scikit-learn gives nan and warns.
+    #[test]
+    fn one_sample_has_no_r2() {
+        let measured = Regression::measure(&[5.0], &[3.0]);
+        assert_eq!((measured.mse, measured.rmse, measured.mae, measured.r2), (4.0, 2.0, 2.0, None));
+        assert!(measured.to_string().ends_with("MAE 2.0000, R2 undefined"), "{measured}");
+        assert_eq!(Regression::measure(&[5.0], &[5.0]).r2, None);
+        // What is saved is read back.
+        let text = toml::to_string(&measured).unwrap();
+        assert_eq!(toml::from_str::<Regression>(&text).unwrap(), measured);
     }
 }

@@ -3,10 +3,9 @@
 use std::alloc::{Layout, handle_alloc_error};
 use std::ops::{Deref, DerefMut, Range};
 
-use memmap2::MmapMut;
-use threadcount_kernels::machine::machine;
-
 use crate::error::{Error, Result};
+use crate::memory;
+use memmap2::MmapMut;
 
 /// Floats in a cache line. The widest vector of any instruction set here has as many.
 const LINE: usize = 16;
@@ -24,15 +23,6 @@ pub(crate) fn lines(len: usize) -> usize {
 /// The size of that many floats in bytes.
 pub(crate) fn bytes(floats: usize) -> u64 {
     (floats as u64).saturating_mul(size_of::<f32>() as u64)
-}
-
-/// Refuses to use more bytes of memory than this machine has. (The system may grant more, and kill the
-/// process when it is used.)
-pub(crate) fn check_memory(needed: u64) -> Result<()> {
-    match machine().memory {
-        Some(memory) if needed > memory => Err(Error::Memory { needed, machine: Some(memory) }),
-        _ => Ok(()),
-    }
 }
 
 /// A fixed number of floats that start on a cache line. A vector load across two lines costs two loads, and
@@ -67,8 +57,8 @@ impl Buffer {
     /// [`Error::Memory`] if that much memory cannot be had.
     pub fn zeroed(len: usize) -> Result<Self> {
         let needed = bytes(len);
-        check_memory(needed)?;
-        Self::allocate(len).ok_or(Error::Memory { needed, machine: machine().memory })
+        memory::check(needed)?;
+        Self::allocate(len).ok_or(Error::Memory { needed, machine: memory::limit() })
     }
 
     /// `len` zeros, or `None` if that much memory cannot be had.

@@ -43,7 +43,7 @@ mod run;
 
 pub use crate::data::{Shape, Targets};
 pub use buffer::Buffer;
-pub(crate) use buffer::{bytes, check_memory};
+pub(crate) use buffer::bytes;
 pub use laps::{Laps, Part};
 pub(crate) use learn::check_clip_norm;
 pub use learn::{Memory, Network, Optimizer, Stepping};

@@ -4,6 +4,7 @@
 //! [`Design`] keeps the code instead: 4 bytes for a row, however many categories there are.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -286,6 +287,21 @@ impl Design {
     /// If there are not that many rows.
     pub fn dense(&self, rows: Range<usize>) -> Vec<f32> {
         let mut dense = vec![0.0; rows.len() * self.width];
+        self.fill(rows, &mut dense);
+        dense
+    }
+
+    /// The encoded columns of all rows, to be shared: they are in memory once only.
+    pub(super) fn shared(&self) -> Arc<[f32]> {
+        let mut dense: Arc<[f32]> = (0..self.rows * self.width).map(|_| 0.0).collect();
+        if let Some(to) = Arc::get_mut(&mut dense) {
+            self.fill(0..self.rows, to);
+        }
+        dense
+    }
+
+    /// Writes the encoded columns of some rows over zeros.
+    fn fill(&self, rows: Range<usize>, dense: &mut [f32]) {
         for DesignColumn { start, cells, .. } in &self.columns {
             let to = dense.chunks_exact_mut(self.width);
             match cells {
@@ -301,7 +317,6 @@ impl Design {
                 }
             }
         }
-        dense
     }
 }
 

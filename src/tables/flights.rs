@@ -259,4 +259,63 @@ mod tests {
         }
         assert!((sum / expected - 1.0).abs() < 0.002);
     }
+    /// In logarithms the rule is linear in every column, if route, duration and days are categories: least squares
+    /// recovers the factors, and ridge what plain sums of squares say.
+    #[test]
+    fn the_rule_is_recovered_where_it_is_linear() {
+        use crate::tables::models::Affine;
+        use crate::tables::{Column, Design, Encoded, Encoding, Gram, Table, Values};
+        use threadcount_kernels::{Isa, Team};
+
+        let rows = 20_000_u32;
+        let flights: Vec<Flight> = (0..u64::from(rows)).map(|row| flight(5, row).0).collect();
+        let text = |of: &dyn Fn(&Flight) -> String| {
+            let cells: Vec<String> = flights.iter().map(of).collect();
+            Values::text(cells.iter().map(String::as_str))
+        };
+        let columns = [
+            ("airline", text(&|f| AIRLINES[f.airline].name.to_owned())),
+            ("stops", text(&|f| STOPS[f.stops].0.to_owned())),
+            ("departure", text(&|f| TIMES[f.departure].0.to_owned())),
+            ("class", text(&|f| if f.business { "Business" } else { "Economy" }.to_owned())),
+            ("route", text(&|f| format!("{}-{}", f.from, f.to))),
+            ("duration", text(&|f| format!("{:.2}", f.duration))),
+            ("days", text(&|f| f.days_left.to_string())),
+        ];
+        let columns = columns.map(|(name, values)| Column { name: name.to_owned(), values });
+        let logarithms = flights.iter().map(|f| libm::log(f.expected_price())).collect();
+        let table = Table::new(columns.into(), "log price", logarithms).unwrap();
+        let all: Vec<u32> = (0..rows).collect();
+        let encoding = Encoding::fit(&table, &all).unwrap();
+        let design = Design::new(&encoding, &table, &all).unwrap();
+        let gram = Gram::new(&Team::solo(Isa::best()), &design, &table.values);
+        let factors = [
+            AIRLINES.iter().map(|a| (a.name, a.factor)).collect::<Vec<_>>(),
+            STOPS.iter().map(|s| (s.0, s.2)).collect(),
+            TIMES.to_vec(),
+            vec![("Business", BUSINESS), ("Economy", ECONOMY)],
+        ];
+        // The penalty of ridge is 1 beside thousands of rows of each category.
+        let models = [
+            (Affine::least_squares(&gram).unwrap(), 1e-4),
+            (Affine::ridge(&gram, 1e-6).unwrap(), 1e-4),
+            (Affine::ridge(&gram, 1.0).unwrap(), 1e-2),
+        ];
+        for (model, tolerance) in models {
+            let mut start = 0;
+            for (column, factors) in encoding.columns.iter().zip(&factors) {
+                let Encoded::Categories(names) = &column.encoded else { panic!() };
+                let weights = &model.weights[start..][..names.len()];
+                start += names.len();
+                let log = |name: &String| {
+                    libm::log(factors.iter().find(|(known, _)| known == name).unwrap().1)
+                };
+                // Only differences are decided: the columns of all categories add up to 1.
+                for (name, weight) in names.iter().zip(weights) {
+                    let (ours, rule) = (weight - weights[0], log(name) - log(&names[0]));
+                    assert!((ours - rule).abs() < tolerance, "{name}: {ours}, not {rule}");
+                }
+            }
+        }
+    }
 }

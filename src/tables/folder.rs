@@ -2,7 +2,7 @@
 //! model, whose checksum `table.toml` holds.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,11 @@ impl Folder {
         }
     }
 
+    /// Whether a folder of models is there, sound or not.
+    pub fn is_at(path: &Path) -> bool {
+        path.join(TABLE).is_file()
+    }
+
     /// Writes models and what they measured. The folder is made if it does not exist.
     ///
     /// # Errors
@@ -105,7 +110,7 @@ impl Folder {
                     edges = bins.iter().map(|bins| bins.edges().to_vec()).collect();
                 }
             }
-            let sha256 = checksum(&fs::read(&to).map_err(Error::io(&to))?);
+            let sha256 = checksum_of_file(&to)?;
             saved.push(SavedModel {
                 name: kind.name().to_owned(),
                 file,
@@ -228,6 +233,22 @@ impl Folder {
     }
 }
 
+/// Of a file that may be large.
+fn checksum_of_file(path: &Path) -> Result<String> {
+    let mut file =
+        BufReader::with_capacity(1 << 16, fs::File::open(path).map_err(Error::io(path))?);
+    let mut sha = Sha256::new();
+    loop {
+        let block = file.fill_buf().map_err(Error::io(path))?;
+        if block.is_empty() {
+            return Ok(hex(&sha.finalize()));
+        }
+        sha.update(block);
+        let n = block.len();
+        file.consume(n);
+    }
+}
+
 fn checksum(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
@@ -254,8 +275,9 @@ impl Affine {
 #[cfg(test)]
 mod tests {
     use super::super::models::examples::Example;
-    use super::super::models::{FitSettings, Training};
+    use super::super::models::{FitSettings, Training, Watching};
     use super::*;
+    use crate::classical::TO_THE_END;
     use std::ops::ControlFlow;
     use tempfile::TempDir;
     use threadcount_kernels::Isa;
@@ -271,7 +293,10 @@ mod tests {
         let training = Training { encoding, design: train, targets };
         let settings = FitSettings::default();
         let mut watch = |_: &crate::train::Session<'_>, _| ControlFlow::Continue(());
-        let fit = |kind| Regressor::fit(kind, &training, &settings, &pool(), &mut watch).unwrap();
+        let fit = |kind| {
+            let watching = Watching { network: &mut watch, go_on: TO_THE_END };
+            Regressor::fit(kind, &training, &settings, &pool(), watching).unwrap()
+        };
         let mut models: Vec<_> = Kind::ALL.map(fit).into_iter().collect();
         let predicted: Vec<_> = Kind::ALL
             .into_iter()

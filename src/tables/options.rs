@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::toml_file::unknown;
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// How a table is read. The default finds separator and decimal mark by itself and refuses missing values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,15 @@ pub struct ReadOptions {
     pub missing: Missing,
     /// Columns that are not read.
     pub leave_out: Vec<String>,
+    /// The most bytes of memory that a table and its models may take; all that the machine has unless given.
+    pub memory: Option<u64>,
+}
+
+impl ReadOptions {
+    /// The most bytes of memory, if that is known.
+    pub(super) fn memory(&self) -> Option<u64> {
+        self.memory.or_else(memory::limit)
+    }
 }
 
 /// What stands between two cells.

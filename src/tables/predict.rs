@@ -94,7 +94,7 @@ impl Predicted {
                 Incomplete::Refuse => Missing::Refuse,
                 Incomplete::Empty => Missing::Drop,
             },
-            leave_out: Vec::new(),
+            ..ReadOptions::default()
         };
         let survey = Survey::read(table, &Wanted::Only(&columns), &read)?;
         let mut source = Source::open(table, Some(survey.separator))?;

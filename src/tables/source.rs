@@ -59,6 +59,14 @@ impl Read for Metered {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place(u64);
 
+#[cfg(test)]
+impl Place {
+    /// That byte of the file.
+    pub(super) fn at(byte: u64) -> Self {
+        Self(byte)
+    }
+}
+
 /// A row, as many cells as the header has names.
 pub(super) struct Row<'a> {
     pub(super) cells: &'a ByteRecord,

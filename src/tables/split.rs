@@ -24,18 +24,32 @@ impl Parts {
     /// [`Error::Setting`] for a share that is not between 0 and 1; [`Error::Mismatch`] for fewer than two rows.
     pub fn new(table: &Table, test_share: f64, seed: u64) -> Result<Self> {
         let rows = table.values.len();
-        if !(test_share > 0.0 && test_share < 1.0) {
-            let fault = format!("a share between 0 and 1, not {test_share}");
-            return Err(Error::Setting { name: "test-share", fault });
-        }
+        Self::check_share(test_share)?;
         if rows < 2 {
             return Err(Error::Mismatch(format!("{rows} rows cannot be split in two")));
         }
-        let test = ((test_share * rows as f64).round() as usize).clamp(1, rows - 1);
+        let test = test_rows(rows, test_share);
         let mut train = Key::new(seed, Purpose::Split).shuffled(rows);
         let test = train.split_off(rows - test);
         Ok(Self { train, test })
     }
+
+    /// Refuses what is no share of the rows.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn check_share(test_share: f64) -> Result<()> {
+        if test_share > 0.0 && test_share < 1.0 {
+            return Ok(());
+        }
+        let fault = format!("a share between 0 and 1, not {test_share}");
+        Err(Error::Setting { name: "test-share", fault })
+    }
+}
+
+/// How many of at least two rows are tested on.
+pub(super) fn test_rows(rows: usize, share: f64) -> usize {
+    ((share * rows as f64).round() as usize).clamp(1, rows - 1)
 }
 
 #[cfg(test)]

@@ -1,16 +1,20 @@
-//! The first reading of a table: what its columns are, which decimal mark it uses, how many rows it has. Only
-//! counts are kept.
+//! The first reading of a table: what its columns are, which decimal mark it uses, how many rows it has. Of its cells
+//! only different ones are kept, and no more than can be categories.
 
 use std::path::Path;
 
 use super::number::{Readings, is_missing};
 use super::options::{Decimal, Missing, ReadOptions, Separator};
 use super::source::{Place, Source, fault_at, line};
+use super::words::Categories;
 use crate::names::{nearest, shortened};
-use crate::{Error, Result};
+use crate::{Error, Result, memory};
 
 /// Headings of columns that only number the rows.
 const INDEX: [&str; 4] = ["", "unnamed: 0", "index", "id"];
+
+/// What helps against a table that does not fit into memory.
+pub(super) const FEWER: &str = "leave columns out (--leave-out), or take fewer rows";
 
 /// Which columns are read.
 pub(super) enum Wanted<'a> {
@@ -42,6 +46,8 @@ pub(super) struct Surveyed {
     /// Its place among the cells of a row.
     pub(super) cell: usize,
     pub(super) kind: Kind,
+    /// Its different cells, of a table to train on.
+    pub(super) categories: Categories,
     /// Cells that are no number.
     pub(super) texts: usize,
     /// The first of them.
@@ -67,6 +73,7 @@ pub(super) struct Spot {
 /// What the cells of a column are.
 #[derive(Default)]
 struct Evidence {
+    categories: Categories,
     texts: usize,
     first_text: Option<Spot>,
     first_infinite: Option<Spot>,
@@ -89,6 +96,7 @@ impl Survey {
         let Used { columns: used, index } = wanted.of(&source, &options.leave_out)?;
         let mut evidence: Vec<Evidence> = used.iter().map(|_| Evidence::default()).collect();
         let (mut rows, mut dropped) = (0, 0);
+        let memory = options.memory();
         while let Some(row) = source.next()? {
             let place = row.place;
             // The row borrows the source, which errors need.
@@ -106,10 +114,14 @@ impl Survey {
                 for (evidence, column) in evidence.iter_mut().zip(&used) {
                     let text = cell_text(&row.cells[column.cell]);
                     if let Some(text) = text.filter(|_| column.known != Some(Kind::Text)) {
+                        if column.known.is_none() {
+                            evidence.categories.add(text, place);
+                        }
                         evidence.add(text, place);
                     }
                 }
                 rows += 1;
+                wanted.check_memory(path, rows, used.len(), memory)?;
                 continue;
             }
             if let Some(number) = unreadable {
@@ -176,6 +188,28 @@ impl Wanted<'_> {
         match self {
             Self::AllFor(_) => "--missing drop leaves such rows out, --leave-out the column",
             Self::Only(_) => "--missing empty leaves the predictions of such rows empty",
+        }
+    }
+
+    /// Refuses a table to train on as soon as the rows that have been read do not fit into memory, whatever is in
+    /// them: the rest need not be read. Each cell is a code of 4 bytes at the least, read and encoded.
+    fn check_memory(
+        &self,
+        path: &Path,
+        rows: usize,
+        columns: usize,
+        limit: Option<u64>,
+    ) -> Result<()> {
+        if matches!(self, Self::Only(_)) {
+            return Ok(());
+        }
+        let needed = (rows as u64).saturating_mul(8 * columns as u64);
+        match limit {
+            Some(limit) if needed > limit => {
+                let what = format!("its first {rows} rows alone need");
+                memory::check_of(path, needed, Some(limit), &what, FEWER)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -267,8 +301,8 @@ impl Evidence {
         let UsedColumn { name, cell, known } = column;
         let found = if first_text.is_some() { Kind::Text } else { Kind::Numbers };
         let kind = known.unwrap_or(found);
-        let Self { texts, first_infinite, .. } = self;
-        Surveyed { name, cell, kind, texts, first_text, first_infinite }
+        let Self { categories, texts, first_infinite, .. } = self;
+        Surveyed { name, cell, kind, categories, texts, first_text, first_infinite }
     }
 }
 

@@ -1,21 +1,14 @@
 //! A table in memory: columns of numbers and of category codes.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use threadcount_kernels::machine::machine;
-
-use super::encoding::MOST_ENCODED;
 use super::number::parse;
 use super::options::{Decimal, ReadOptions};
-use super::source::{Place, Source, fault_at};
-use super::survey::{Kind, Survey, Surveyed, Wanted, cell_text};
-use crate::error::memory;
+use super::outline::Outline;
+use super::source::{Place, fault_at};
+use super::words::Words;
 use crate::names::shortened;
 use crate::{Error, Result};
-
-/// The longest category in bytes.
-const LONGEST_CATEGORY: usize = 1_000;
 
 /// Columns to predict from, and the numbers to predict.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,36 +121,13 @@ impl Table {
         })
     }
 
-    /// Reads a table, twice: once to learn what its columns are, once to keep them.
+    /// Reads a table, twice: once to learn what its columns are, once to keep them. [`Outline`] does it step by step.
     ///
     /// # Errors
     /// [`Error::Data`] with line and column of what cannot be used, or if it does not fit into memory;
     /// [`Error::Usage`] if a column that is named does not exist.
     pub fn read(path: &Path, target: &str, options: &ReadOptions) -> Result<Self> {
-        let survey = Survey::read(path, &Wanted::AllFor(target), options)?;
-        survey.check(path, target)?;
-        let mut source = Source::open(path, Some(survey.separator))?;
-        let mut filling: Vec<_> =
-            survey.columns.iter().map(|c| Filling::new(c, survey.rows)).collect();
-        let (mut rows, mut dropped) = (0, 0);
-        while let Some(row) = source.next()? {
-            let (cells, place) = (row.cells, row.place);
-            let texts = || survey.columns.iter().map(|c| cell_text(&cells[c.cell]).unwrap_or(""));
-            if texts().any(super::number::is_missing) {
-                dropped += 1;
-                continue;
-            }
-            for ((filling, column), text) in filling.iter_mut().zip(&survey.columns).zip(texts()) {
-                filling
-                    .push(text, survey.decimal)
-                    .map_err(|fault| cell_fault(path, place, &column.name, &fault))?;
-            }
-            rows += 1;
-        }
-        if (rows, dropped) != (survey.rows, survey.dropped) {
-            return Err(Error::data(path, "it was changed while it was read: read it again"));
-        }
-        survey.table(path, target, filling)
+        Outline::read(path, target, options)?.table()
     }
 }
 
@@ -170,12 +140,17 @@ pub(super) fn cell_fault(path: &Path, place: Place, column: &str, fault: &str) -
 pub(super) fn finite(text: &str, decimal: Decimal) -> std::result::Result<f64, String> {
     match parse(text, decimal) {
         Some(number) if number.is_finite() => Ok(number),
-        Some(_) => Err(format!(
-            "'{}' is not finite: correct it, or leave the column out (--leave-out)",
-            shortened(text)
-        )),
+        Some(_) => Err(not_finite(text)),
         None => Err(no_number(text, decimal)),
     }
+}
+
+/// That a cell is an infinite number.
+pub(super) fn not_finite(text: &str) -> String {
+    format!(
+        "'{}' is not finite: correct it, or leave the column out (--leave-out)",
+        shortened(text)
+    )
 }
 
 /// That a cell is no number.
@@ -183,178 +158,8 @@ pub(super) fn no_number(text: &str, decimal: Decimal) -> String {
     format!("'{}' is no number (decimal mark: {decimal})", shortened(text))
 }
 
-impl Survey {
-    /// Refuses what cannot be predicted, or does not fit into memory.
-    fn check(&self, path: &Path, target: &str) -> Result<()> {
-        let dropped = match self.dropped {
-            0 => String::new(),
-            n => format!(" ({n} were dropped because a value is missing)"),
-        };
-        match self.rows {
-            0 => return Err(Error::data(path, format!("no rows{dropped}"))),
-            1 => {
-                let fault =
-                    format!("one row{dropped}: at least two are needed, to train and to test");
-                return Err(Error::data(path, fault));
-            }
-            rows if u32::try_from(rows).is_err() => {
-                return Err(Error::data(path, format!("{rows} rows; {} can be read", u32::MAX)));
-            }
-            _ => {}
-        }
-        let of_target = self.columns.iter().find(|column| column.name == target);
-        if let Some(Surveyed { kind: Kind::Text, first_text: Some(spot), .. }) = of_target {
-            let fault = format!(
-                "{}; a target is one, what else there is can be predicted from",
-                no_number(&spot.cell, self.decimal)
-            );
-            return Err(cell_fault(path, spot.place, target, &fault));
-        }
-        if self.columns.len() < 2 {
-            let fault = format!(
-                "no column to predict '{}' from (separator: {})",
-                shortened(target),
-                self.separator
-            );
-            return Err(Error::data(path, fault));
-        }
-        let needed = self.columns.iter().fold(0_u64, |sum, column| {
-            let cell = if column.kind == Kind::Numbers { 8 } else { 4 };
-            sum.saturating_add((self.rows as u64).saturating_mul(cell))
-        });
-        check_memory(path, needed, "leave columns out (--leave-out), or take fewer rows")
-    }
-
-    /// The table of the columns that were read, and what there is to say about it.
-    fn table(self, path: &Path, target: &str, filling: Vec<Filling>) -> Result<Table> {
-        let mut remarks = Vec::new();
-        for name in &self.index {
-            let shown =
-                if name.is_empty() { "without a name".to_owned() } else { format!("'{name}'") };
-            remarks.push(format!("the column {shown} numbers the rows: left out"));
-        }
-        if self.dropped > 0 {
-            remarks.push(format!("{} rows with a missing value: left out", self.dropped));
-        }
-        let (mut columns, mut values) = (Vec::new(), Vec::new());
-        for (surveyed, filling) in self.columns.into_iter().zip(filling) {
-            remarks.extend(surveyed.remark(self.rows));
-            match (filling.values(), surveyed.name == target) {
-                (Values::Numbers(numbers), true) => values = numbers,
-                (cells, _) => columns.push(Column { name: surveyed.name, values: cells }),
-            }
-        }
-        let table = Table::new(columns, target, values)?;
-        Ok(Table {
-            remarks,
-            names: self.names,
-            dropped: self.dropped,
-            path: path.to_owned(),
-            ..table
-        })
-    }
-}
-
-impl Surveyed {
-    /// That a column is text although most of its cells are numbers. (Some texts only look like some: flight 6E-20.)
-    fn remark(&self, rows: usize) -> Option<String> {
-        let spot = self.first_text.as_ref()?;
-        (self.texts < rows / 2).then(|| {
-            format!(
-                "the column '{}' is taken for text, since not all of its cells are numbers: '{}' is none",
-                shortened(&self.name),
-                spot.cell
-            )
-        })
-    }
-}
-
-/// Refuses to use more memory than the machine has.
-pub(super) fn check_memory(path: &Path, needed: u64, mend: &str) -> Result<()> {
-    match machine().memory {
-        Some(has) if needed > has => Err(Error::data(
-            path,
-            format!("needs {}, and this machine has {}: {mend}", memory(needed), memory(has)),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// A column that is being read.
-enum Filling {
-    Numbers(Vec<f64>),
-    Text(Vec<u32>, Words),
-}
-
-impl Filling {
-    fn new(column: &Surveyed, rows: usize) -> Self {
-        match column.kind {
-            Kind::Numbers => Self::Numbers(Vec::with_capacity(rows)),
-            Kind::Text => Self::Text(Vec::with_capacity(rows), Words::default()),
-        }
-    }
-
-    fn push(&mut self, text: &str, decimal: Decimal) -> std::result::Result<(), String> {
-        match self {
-            Self::Numbers(numbers) => numbers.push(finite(text, decimal)?),
-            Self::Text(codes, words) => {
-                if text.len() > LONGEST_CATEGORY {
-                    return Err(format!(
-                        "a text of {} bytes; a category may have {LONGEST_CATEGORY}: leave the column out \
-                         (--leave-out)",
-                        text.len()
-                    ));
-                }
-                codes.push(words.code(text));
-                if words.0.len() > MOST_ENCODED {
-                    return Err(format!(
-                        "more than {MOST_ENCODED} categories, each of which would be a column of its own: leave \
-                         the column out (--leave-out)"
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn values(self) -> Values {
-        match self {
-            Self::Numbers(numbers) => Values::Numbers(numbers),
-            Self::Text(codes, words) => words.sorted(codes),
-        }
-    }
-}
-
-/// Different texts, numbered as they came.
-#[derive(Default)]
-struct Words(HashMap<String, u32>);
-
-impl Words {
-    fn code(&mut self, text: &str) -> u32 {
-        if let Some(&code) = self.0.get(text) {
-            return code;
-        }
-        let code = self.0.len() as u32;
-        self.0.insert(text.to_owned(), code);
-        code
-    }
-
-    /// The column, with its categories numbered in their order.
-    fn sorted(self, mut codes: Vec<u32>) -> Values {
-        let mut words: Vec<(String, u32)> = self.0.into_iter().collect();
-        words.sort_unstable();
-        let mut new = vec![0; words.len()];
-        for (number, (_, old)) in (0..).zip(&words) {
-            new[*old as usize] = number;
-        }
-        codes.iter_mut().for_each(|code| *code = new[*code as usize]);
-        Values::Text { codes, categories: words.into_iter().map(|(word, _)| word).collect() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::options::Separator;
     use super::*;
 
     #[test]
@@ -363,33 +168,6 @@ mod tests {
         let Values::Text { codes, categories } = values else { panic!() };
         assert_eq!(categories, ["B", "a", "b", "c"]);
         assert_eq!(codes, [2, 1, 3, 1, 0]);
-    }
-
-    #[test]
-    fn more_than_memory_is_refused_before_it_is_read() {
-        let column = |cell: usize| Surveyed {
-            name: format!("x{cell}"),
-            cell,
-            kind: Kind::Numbers,
-            texts: 0,
-            first_text: None,
-            first_infinite: None,
-        };
-        let survey = |rows| Survey {
-            separator: Separator::Comma,
-            decimal: Decimal::Point,
-            columns: (0..1_000).map(column).collect(),
-            index: Vec::new(),
-            names: Vec::new(),
-            rows,
-            dropped: 0,
-        };
-        let path = Path::new("t.csv");
-        assert!(survey(1_000).check(path, "x0").is_ok());
-        let fault = survey(1 << 31).check(path, "x0").unwrap_err();
-        assert_eq!(fault.exit_code(), 3);
-        assert!(fault.to_string().contains("t.csv: needs 15.6 TiB of memory"), "{fault}");
-        assert!(survey(1 << 32).check(path, "x0").unwrap_err().to_string().contains("rows"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::nn::io::foreign;
 use crate::nn::io::model_file::{self, ModelFile, Origin};
 use crate::nn::io::tensor_file::Tensors;
 use crate::nn::io::weights::InitialWeights;
-use crate::nn::{BatchResult, Model, Plan, Predictor};
+use crate::nn::{BatchResult, Loss, Model, Plan, Predictor};
 use crate::{Error, Result};
 
 /// What a fit runs on and starts from. Only the seed and the instruction set change the bits of the result.
@@ -148,6 +148,12 @@ impl Trained {
         model_file::write(path, self.predictor.model(), &self.scale, origin)
     }
 
+    /// Saves it as the model of a run.
+    pub(super) fn save_of(&self, path: &Path, run: &str) -> Result<()> {
+        let origin = Origin { run: run.to_owned(), ..self.origin.clone().unwrap_or_default() };
+        model_file::write(path, self.predictor.model(), &self.scale, origin)
+    }
+
     /// Writes its weights for another framework into the file `path` (`.safetensors` for PyTorch, `.npz` for
     /// Keras), and returns a Python program that builds the model there, loads the weights, and treats inputs
     /// and outputs as this crate does. The program names the file by `path`. The layouts are described in
@@ -204,6 +210,19 @@ impl Trained {
             })
         })?;
         Ok(all)
+    }
+
+    /// The probabilities of the classes in what [`Self::predict`] has returned: `[n, classes]`, and how many classes;
+    /// `None` where outputs are no probabilities, because the loss is the squared error.
+    pub fn probabilities(&self, outputs: &[f32]) -> Option<(Vec<f64>, usize)> {
+        let outputs = outputs.iter().copied().map(f64::from);
+        match self.predictor.loss() {
+            Loss::SoftmaxCrossEntropy => {
+                Some((outputs.collect(), self.model().plan().output().len()))
+            }
+            Loss::BinaryCrossEntropy => Some((outputs.flat_map(|p| [1.0 - p, p]).collect(), 2)),
+            Loss::MeanSquaredError => None,
+        }
     }
 
     /// The most probable class of each sample; `None` for a sample whose outputs are NaN or belong to no

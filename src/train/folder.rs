@@ -5,6 +5,7 @@
 use super::fit::Trained;
 use super::record::{Record, ResultRecord};
 use super::session::Session;
+use crate::data::Samples;
 use crate::files::{write_atomically, write_new};
 use crate::nn::io::model_file::{self, Origin};
 use crate::nn::io::weights::InitialWeights;
@@ -33,6 +34,8 @@ pub enum Beginning {
     /// Nothing: the run ended before it saved anything.
     NothingSaved,
 }
+
+const NOT_FINITE: &str = "training diverged: the mean loss of the test samples is not a finite number; no model is saved";
 
 impl RunFolder {
     /// Starts a run in `path`, which is made if it does not exist.
@@ -215,11 +218,7 @@ impl RunFolder {
     ) -> Result<ResultRecord> {
         let score = session.test(team)?;
         if !score.loss.is_finite() {
-            return Err(Error::Failed(
-                "training diverged: the mean loss of the test samples is not a finite number; no \
-                 model is saved"
-                    .to_owned(),
-            ));
+            return Err(Error::Failed(NOT_FINITE.to_owned()));
         }
         self.write_model(session)?;
         self.write_history(session)?;
@@ -233,6 +232,36 @@ impl RunFolder {
         };
         self.write_record(&Record { result: Some(result.clone()), ..record.clone() })?;
         Ok(result)
+    }
+
+    /// Writes a network that was trained without a session of its own: the model, the history and `record` with the
+    /// result. There is no checkpoint: the run cannot be resumed. `train_seconds` are those of the whole training.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the score on the test samples is not a finite number; [`Error::Io`].
+    pub fn write_trained(
+        &self,
+        record: &Record,
+        trained: &mut Trained,
+        test: &Samples,
+        train_seconds: f64,
+    ) -> Result<()> {
+        let score = trained.evaluate(test)?;
+        if !score.loss.is_finite() {
+            return Err(Error::Failed(NOT_FINITE.to_owned()));
+        }
+        trained.save_of(&self.model_path(), &self.id)?;
+        trained.history().write_csv(&self.history_path())?;
+        let epochs = trained.history().epochs.len();
+        let images = (epochs * record.data.training) as f64;
+        let result = ResultRecord {
+            epochs,
+            test_loss: score.loss,
+            test_accuracy: score.accuracy,
+            train_seconds,
+            images_per_second: images / train_seconds,
+        };
+        self.write_record(&Record { result: Some(result), ..record.clone() })
     }
 
     /// The trained network of `record`, as [`RunFolder::write_model`] wrote it.

@@ -2,7 +2,7 @@
 
 use super::task::Task;
 use super::task_file;
-use crate::data::{ClassList, Dataset, Shape, Split};
+use crate::data::{ClassList, Dataset, MOST_CLASSES, Shape, Split};
 use crate::files::hex;
 use crate::nn::io::weights::{InitialWeights, Initialised};
 use crate::toml_file::{Fault, Table};
@@ -62,6 +62,9 @@ pub struct DataRecord {
     pub first_label: u32,
     /// Classes of the set, before a selection.
     pub classes: usize,
+    /// The names of the classes that the task selects, by their numbers; none in the records of older versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
     /// Training samples.
     pub training: usize,
     /// Validation samples.
@@ -133,6 +136,7 @@ impl DataRecord {
             sample: split.train.shape().dims().to_vec(),
             first_label: dataset.first_label(),
             classes: dataset.class_list.names.len(),
+            class_names: split.train.class_names().to_vec(),
             training: split.train.len(),
             validation: split.validation.len(),
             test: split.test.len(),
@@ -159,6 +163,11 @@ impl DataRecord {
     pub(super) fn check(&self) -> std::result::Result<(), String> {
         if self.shape().is_none() {
             return Err("data.sample: one to three sizes".to_owned());
+        }
+        // They are shown as they are.
+        let is_shown = |name: &String| !name.is_empty() && !name.contains(char::is_control);
+        if self.class_names.len() > MOST_CLASSES || !self.class_names.iter().all(is_shown) {
+            return Err("data.class_names: names of classes, without control characters".to_owned());
         }
         ClassList::check(self.first_label, self.classes).map_err(|fault| format!("data.{fault}"))
     }
@@ -314,6 +323,7 @@ mod tests {
                 sample: vec![2],
                 first_label: 0,
                 classes: 2,
+                class_names: Vec::new(),
                 training: 10,
                 validation: 5,
                 test: 5,

@@ -8,7 +8,7 @@ use super::task::{Keep, Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
 use crate::data::{Draws, Picks, Samples, Scale, Split};
 use crate::nn::io::weights::{InitialWeights, Initialised};
-use crate::nn::{BatchKey, Model, Network, Plan, Stepping, bytes, check_memory};
+use crate::nn::{BatchKey, Model, Network, Plan, Stepping, bytes};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -395,7 +395,7 @@ fn checked(task: &Task, split: &Split) -> Result<Plan> {
     let samples = &split.train;
     task.augment.check_shape(samples.shape())?;
     let plan = task.plan(task.input.of(samples.shape())?, samples.classes())?;
-    check_memory(memory(task, &plan, samples))?;
+    crate::memory::check(memory(task, &plan, samples))?;
     task.loss.check(&plan)?;
     task.optimizer.check()?;
     task.check_classes(samples, plan.output().len())?;

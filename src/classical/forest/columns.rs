@@ -79,7 +79,7 @@ impl Columns {
         row: impl Fn(usize) -> &'a [u8] + Sync,
     ) -> Result<Self> {
         let bytes = rows.saturating_mul(kinds.len());
-        crate::nn::check_memory(bytes as u64)?;
+        crate::memory::check(bytes as u64)?;
         let mut columns = Self::new(rows, kinds, vec![0; bytes])?;
         if rows > 0 {
             let width = columns.kinds.len();
@@ -126,7 +126,7 @@ impl Columns {
     /// # Errors
     /// [`Error::Memory`] if they do not fit into the machine's.
     pub(super) fn to_rows(&self, team: &Team) -> Result<Vec<u8>> {
-        crate::nn::check_memory(self.bins.len() as u64)?;
+        crate::memory::check(self.bins.len() as u64)?;
         let width = self.kinds.len();
         let mut rows = vec![0; self.bins.len()];
         team.run_on_chunks(&mut rows, TILE * width, |start, chunk| {

@@ -3,10 +3,11 @@
 use rand_chacha::rand_core::Rng;
 use threadcount_kernels::machine::machine;
 
-use super::columns::{Columns, View};
+use super::columns::View;
 use super::criterion::Criterion;
 use super::split::{Search, Split};
 use super::{ForestSettings, Node, Test, Tree, Tried};
+use crate::classical::{GoOn, check};
 use crate::random::{Key, below};
 use crate::{Error, Result};
 
@@ -19,10 +20,10 @@ const GROUP: usize = 64;
 
 /// Bytes that growing takes besides the trees: all samples row by row, and for each thread the samples of its tree,
 /// room to part them, how often each was drawn, and the columns of a node.
-pub(super) fn bytes_needed<C: Criterion>(columns: &Columns, threads: usize) -> u64 {
+pub(super) fn bytes_needed<C: Criterion>(rows: usize, columns: usize, threads: usize) -> u64 {
     let of_row = 2 * size_of::<C::Sample>() + size_of::<u32>();
-    let of_thread = columns.rows().saturating_mul(of_row).saturating_add(local_bytes());
-    let of_rows = columns.rows().saturating_mul(columns.kinds().len());
+    let of_thread = rows.saturating_mul(of_row).saturating_add(local_bytes());
+    let of_rows = rows.saturating_mul(columns);
     of_thread.saturating_mul(threads).saturating_add(of_rows) as u64
 }
 
@@ -46,18 +47,28 @@ pub(super) struct Table<'a> {
     pub(super) rows: &'a [u8],
 }
 
-/// Grows a tree, depth first, left before right. Nodes whose columns take at most `local` bytes have them copied
-/// together with those of the nodes below, which changes no bit.
+/// How a tree grows.
+#[derive(Clone, Copy)]
+pub(super) struct Growth<'a> {
+    pub(super) settings: &'a ForestSettings,
+    /// Of the tree.
+    pub(super) key: Key,
+    /// Nodes whose columns take at most so many bytes have them copied together with those of the nodes below, which
+    /// changes no bit.
+    pub(super) local: usize,
+    pub(super) go_on: &'a GoOn<'a>,
+}
+
+/// Grows a tree, depth first, left before right.
 ///
 /// # Errors
-/// [`Error::Failed`] for more nodes than can be numbered.
+/// [`Error::Failed`] for more nodes than can be numbered; [`Error::Interrupted`].
 pub(super) fn grow<C: Criterion>(
     table: Table<'_>,
-    settings: &ForestSettings,
-    key: Key,
-    local: usize,
+    growth: Growth<'_>,
     criterion: &mut C,
 ) -> Result<Tree> {
+    let Growth { settings, key, local, go_on } = growth;
     let width = table.columns.kinds.len();
     let mut samples = drawn(table.columns.rows, settings, key.with(BOOTSTRAP), criterion);
     let leaves = criterion.first_leaves();
@@ -72,6 +83,7 @@ pub(super) fn grow<C: Criterion>(
         key: key.with(NODES),
         tree: Tree { nodes: vec![LEAF], leaves },
         local: local / width,
+        go_on,
         criterion,
     };
     grower.grow(table.columns, Some(table.rows), &mut samples, 0)?;
@@ -94,6 +106,7 @@ struct Grower<'a, C: Criterion> {
     room: Vec<C::Sample>,
     /// The most samples of nodes whose columns are copied together.
     local: usize,
+    go_on: &'a GoOn<'a>,
     tree: Tree,
 }
 
@@ -110,6 +123,7 @@ impl<C: Criterion> Grower<'_, C> {
         let mut together = Vec::new();
         let mut open = vec![Open { node, from: 0, to: samples.len() }];
         while let Some(Open { node, from, to }) = open.pop() {
+            check(self.go_on)?;
             let here = &mut samples[from..to];
             if let Some(rows) = rows.filter(|_| here.len() <= self.local) {
                 copy::<C>(rows, columns.kinds.len(), here, &mut together);
@@ -129,6 +143,11 @@ impl<C: Criterion> Grower<'_, C> {
             let bins = columns.column(usize::from(column));
             let is_right = |sample: &C::Sample| test.is_right(bins[C::row(sample)], bin);
             let middle = from + part(here, &mut self.room, is_right);
+            // Else a child would be the node again, and the tree would grow without end.
+            assert!(
+                from < middle && middle < to,
+                "a split of {column} at {bin} leaves a side empty"
+            );
             let left = self.tree.nodes.len();
             let Ok(link) = u32::try_from(left) else {
                 return Err(Error::Failed("a tree has more nodes than can be numbered".to_owned()));
@@ -207,8 +226,11 @@ fn part<T: Copy>(samples: &mut [T], room: &mut [T], is_right: impl Fn(&T) -> boo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classical::TO_THE_END;
     use crate::classical::forest::ColumnKind;
     use crate::classical::forest::classes::Gini;
+    use crate::classical::forest::columns::Columns;
+    use crate::classical::forest::criterion::Seen;
     use threadcount_kernels::{Isa, Team};
 
     /// Whether and where columns are copied together changes nothing.
@@ -224,13 +246,68 @@ mod tests {
         let tree = |local| {
             let settings = ForestSettings::classification(0);
             let key = Key::new(0, crate::random::Purpose::Forest);
-            grow(table, &settings, key, local, &mut Gini::new(&labels, 5)).unwrap()
+            let growth = Growth { settings: &settings, key, local, go_on: TO_THE_END };
+            grow(table, growth, &mut Gini::new(&labels, 5)).unwrap()
         };
         let never = tree(0);
         assert!(never.nodes.len() > 100);
         for samples in [1, 2, 63, 64, 65, 130, rows] {
             assert_eq!(tree(samples * width), never, "{samples}");
         }
+    }
+
+    /// A tree whose search finds a split that is none does not grow without end.
+    #[test]
+    #[should_panic(expected = "leaves a side empty")]
+    fn a_split_that_is_none_is_noticed() {
+        struct Wrong<'a>(Gini<'a>);
+        impl Criterion for Wrong<'_> {
+            type Sample = <Gini<'static> as Criterion>::Sample;
+            fn sample(&self, row: u32, weight: u32) -> Self::Sample {
+                self.0.sample(row, weight)
+            }
+            // Every sample lies in the first row when it is parted, in its own when it is counted.
+            fn row(_: &Self::Sample) -> usize {
+                0
+            }
+            fn renumber(_: &mut Self::Sample, _: u32) {}
+            fn begin(&mut self, samples: &[Self::Sample]) {
+                self.0.begin(samples);
+            }
+            fn is_pure(&self) -> bool {
+                self.0.is_pure()
+            }
+            fn restart(&mut self) {
+                self.0.restart();
+            }
+            fn take(&mut self, sample: &Self::Sample) {
+                self.0.take(sample);
+            }
+            fn count(&mut self, column: &[u8], samples: &[Self::Sample], seen: &mut Seen) {
+                self.0.count(column, samples, seen);
+            }
+            fn take_bin(&mut self, bin: usize) {
+                self.0.take_bin(bin);
+            }
+            fn score(&self) -> f64 {
+                self.0.score()
+            }
+            fn first_leaves(&self) -> Vec<f32> {
+                self.0.first_leaves()
+            }
+            fn leaf(&self, leaves: &mut Vec<f32>) -> u32 {
+                self.0.leaf(leaves)
+            }
+        }
+        let rows = 200_u8;
+        let bins: Vec<u8> = (0..rows).collect();
+        let columns = Columns::new(rows.into(), vec![ColumnKind::Ordered], bins.clone()).unwrap();
+        let labels: Vec<u8> = (0..rows).map(|i| i % 2).collect();
+        let table = Table { columns: columns.view(), rows: &bins };
+        let settings = ForestSettings { bootstrap: false, ..ForestSettings::classification(0) };
+        let key = Key::new(0, crate::random::Purpose::Forest);
+        let growth = Growth { settings: &settings, key, local: 0, go_on: TO_THE_END };
+        let _ = grow(table, growth, &mut Wrong(Gini::new(&labels, 2)));
     }
 
     #[test]

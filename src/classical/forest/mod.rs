@@ -45,12 +45,13 @@ mod values;
 pub use bins::Bins;
 pub use columns::{BINS, ColumnKind, Columns};
 
+use super::{GoOn, TO_THE_END};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 use classes::Gini;
 use criterion::Criterion;
 pub(super) use file::{Flat, TENSORS};
-use grow::{Table, grow, local_bytes};
+use grow::{Growth, Table, grow, local_bytes};
 use threadcount_kernels::Team;
 use values::SquaredError;
 
@@ -176,17 +177,53 @@ impl Forest {
         target: Target<'_>,
         settings: &ForestSettings,
     ) -> Result<Self> {
+        Self::fit_while(team, columns, target, settings, TO_THE_END)
+    }
+
+    /// The same, which `go_on`, asked at each node, may stop.
+    ///
+    /// # Errors
+    /// As [`Self::fit`]; [`Error::Interrupted`].
+    pub fn fit_while(
+        team: &Team,
+        columns: &Columns,
+        target: Target<'_>,
+        settings: &ForestSettings,
+        go_on: &GoOn<'_>,
+    ) -> Result<Self> {
         settings.check()?;
         target.check(columns.rows())?;
         let trees = match target {
             Target::Classes { labels, classes } => {
-                grow_all(team, columns, settings, || Gini::new(labels, classes))?
+                grow_all(team, columns, settings, go_on, || Gini::new(labels, classes))?
             }
             Target::Values(values) => {
-                grow_all(team, columns, settings, || SquaredError::new(values))?
+                grow_all(team, columns, settings, go_on, || SquaredError::new(values))?
             }
         };
         Ok(Self { kinds: columns.kinds().to_vec(), outputs: target.outputs(), trees })
+    }
+
+    /// Bytes that a forest of values takes at most: while it grows, besides itself, and itself.
+    pub(crate) fn memory(
+        rows: u64,
+        columns: u64,
+        threads: u64,
+        settings: &ForestSettings,
+    ) -> [u64; 2] {
+        let growing = grow::bytes_needed::<SquaredError<'_>>(
+            usize::try_from(rows).unwrap_or(usize::MAX),
+            usize::try_from(columns).unwrap_or(usize::MAX),
+            usize::try_from(threads).unwrap_or(usize::MAX),
+        );
+        // A bootstrap sample has 1 - 1/e of the rows; six standard deviations (0.31 of the root of the rows each) more
+        // are never seen. Each may be a leaf.
+        let n = rows as f64;
+        let drawn = if settings.bootstrap { (0.6322 * n + 2.0 * n.sqrt() + 1.0).min(n) } else { n };
+        let of_tree = drawn * (2.0 * size_of::<Node>() as f64 + size_of::<f32>() as f64);
+        // Lists that grow have room for twice as much.
+        let unfinished = 2.0 * of_tree * threads as f64;
+        [growing.saturating_add(unfinished as u64), (of_tree * settings.trees as f64) as u64]
     }
 
     /// Numbers that are predicted for each sample: the classes, or 1 for a value.
@@ -256,15 +293,21 @@ fn grow_all<C: Criterion>(
     team: &Team,
     columns: &Columns,
     settings: &ForestSettings,
+    go_on: &GoOn<'_>,
     criterion: impl Fn() -> C + Sync,
 ) -> Result<Vec<Tree>> {
-    crate::nn::check_memory(grow::bytes_needed::<C>(columns, team.threads()))?;
+    crate::memory::check(grow::bytes_needed::<C>(
+        columns.rows(),
+        columns.kinds().len(),
+        team.threads(),
+    ))?;
     let table = Table { columns: columns.view(), rows: &columns.to_rows(team)? };
     let local = local_bytes();
     let key = Key::new(settings.seed, Purpose::Forest);
     let mut trees: Vec<Option<Result<Tree>>> = (0..settings.trees).map(|_| None).collect();
     team.run_on_chunks(&mut trees, 1, |number, slot| {
-        slot[0] = Some(grow(table, settings, key.with(number as u64), local, &mut criterion()));
+        let growth = Growth { settings, key: key.with(number as u64), local, go_on };
+        slot[0] = Some(grow(table, growth, &mut criterion()));
     });
     trees.into_iter().flatten().collect()
 }

@@ -90,6 +90,7 @@ impl Grower<'_> {
         };
         let (right, left): (Vec<usize>, Vec<usize>) =
             rows.into_iter().partition(|&row| goes_right(self.columns, column, row, bin));
+        assert!(!left.is_empty() && !right.is_empty(), "a split has two sides");
         let first = *count;
         *count += 2;
         let left = self.grow(left, first, count).into();

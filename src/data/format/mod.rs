@@ -19,7 +19,17 @@ use super::images::{FiledLabels, Images};
 use crate::{Error, Result};
 use form::Form;
 
-pub(super) use idx::header;
+pub(super) use idx::{header, images as idx_images};
+#[cfg(feature = "numpy")]
+pub(super) use numpy::images as numpy_images;
+
+/// [`numpy_images`] of a build without that format.
+#[cfg(not(feature = "numpy"))]
+pub(super) fn numpy_images(path: &Path, _: &Cache) -> Result<Images> {
+    let fault =
+        "a NumPy array, which this build cannot read (it was made without the feature `numpy`)";
+    Err(Error::data(path, fault))
+}
 
 /// All formats. Searching, verifying and opening folders goes through this list alone.
 pub const FORMATS: &[&dyn Format] = &[

@@ -176,23 +176,58 @@ impl Import {
     }
 }
 
+/// A picture as an image of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// `[H, W, channels]`
+    pub pixels: Vec<u8>,
+    /// The height and width that it had, after rotation.
+    pub was: [usize; 2],
+}
+
+impl Picture {
+    /// Reads a PNG or JPEG file and brings it to a size.
+    ///
+    /// # Errors
+    /// The fault, for the caller to add the file's name.
+    pub fn read(
+        path: &Path,
+        size: [usize; 2],
+        colours: Colours,
+        tones: Tones,
+    ) -> std::result::Result<Self, String> {
+        imp::read(path, size, colours, tones)
+    }
+}
+
 #[cfg(feature = "pictures")]
-use work as imp;
+mod imp {
+    pub(super) use super::pixels::read;
+    pub(super) use super::work::run;
+}
 
 #[cfg(not(feature = "pictures"))]
 mod imp {
-    use super::{ControlFlow, Import, ImportEvent, Imported};
+    use super::{Colours, ControlFlow, Import, ImportEvent, Imported, Path, Picture, Tones};
     use crate::{Error, Result};
+
+    const UNABLE: &str = "this build cannot read pictures (it was made without the feature `pictures`); build it \
+                          with the default features";
+
+    pub(super) fn read(
+        _: &Path,
+        _: [usize; 2],
+        _: Colours,
+        _: Tones,
+    ) -> std::result::Result<Picture, String> {
+        Err(UNABLE.to_owned())
+    }
 
     pub(super) fn run(
         _: &Import,
         _: &mut dyn FnMut(ImportEvent<'_>) -> ControlFlow<()>,
     ) -> Result<Imported> {
-        Err(Error::Usage(
-            "this build cannot read pictures (it was made without the feature `pictures`); build it \
-             with the default features"
-                .into(),
-        ))
+        Err(Error::Usage(UNABLE.into()))
     }
 }
 

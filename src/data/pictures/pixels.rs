@@ -13,7 +13,7 @@ use image::{
 };
 
 use super::jpeg::reaches_its_end;
-use super::{Colours, Import, Tones};
+use super::{Colours, Picture, Tones};
 
 /// The most bytes of a file, and of the decoded picture.
 const MAX_BYTES: u64 = 256 << 20;
@@ -29,10 +29,16 @@ static ONE_LARGE: Mutex<()> = Mutex::new(());
 
 /// The image that this picture becomes: `[H, W, channels]`. The fault is returned as text, for the caller to
 /// add the file's name.
-pub(super) fn read(path: &Path, import: &Import) -> Result<Vec<u8>, String> {
+pub(super) fn read(
+    path: &Path,
+    size: [usize; 2],
+    colours: Colours,
+    tones: Tones,
+) -> Result<Picture, String> {
     let picture = decode(&bytes_of(path)?)?;
-    let [height, width] = import.size.map(|side| side as u32);
-    let mut pixels = match import.colours {
+    let was = [picture.height(), picture.width()].map(|side| side as usize);
+    let [height, width] = size.map(|side| side as u32);
+    let mut pixels = match colours {
         Colours::Grey => {
             imageops::resize(&grey(picture), width, height, FilterType::Triangle).into_raw()
         }
@@ -40,10 +46,10 @@ pub(super) fn read(path: &Path, import: &Import) -> Result<Vec<u8>, String> {
             imageops::resize(&rgb(picture), width, height, FilterType::Triangle).into_raw()
         }
     };
-    if import.tones == Tones::Inverted {
+    if tones == Tones::Inverted {
         pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
     }
-    Ok(pixels)
+    Ok(Picture { pixels, was })
 }
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {

@@ -45,7 +45,7 @@ pub(super) fn run(import: &Import, watch: &mut Watch<'_>) -> Result<Imported> {
     let mut read = 0;
     for pictures in listing.pictures.chunks(chunk) {
         let images: Vec<_> =
-            pictures.par_iter().map(|picture| pixels::read(&picture.path, import)).collect();
+            pictures.par_iter().map(|picture| import.read(&picture.path)).collect();
         for (picture, image) in pictures.iter().zip(images) {
             match image {
                 Ok(image) => spool.put(picture, &image)?,
@@ -90,6 +90,10 @@ fn tell(watch: &mut Watch<'_>, event: ImportEvent<'_>) -> Result<()> {
 }
 
 impl Import {
+    fn read(&self, path: &Path) -> std::result::Result<Vec<u8>, String> {
+        Ok(pixels::read(path, self.size, self.colours, self.tones)?.pixels)
+    }
+
     fn check(&self) -> Result<()> {
         let fault = |name, fault: String| Err(Error::Setting { name, fault });
         if self.size.iter().any(|side| !(1..=MAX_SIDE).contains(side)) {

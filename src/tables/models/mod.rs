@@ -15,7 +15,6 @@ mod solve;
 mod trees;
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use threadcount_kernels::Pool;
 
@@ -25,7 +24,8 @@ pub use trees::Trees;
 
 use super::encoding::{Design, Encoding};
 use super::gram::Gram;
-use crate::names::nearest;
+use crate::classical::GoOn;
+use crate::toml_file::unknown;
 use crate::train::{Moment, Session};
 use crate::{Error, Result};
 
@@ -81,16 +81,7 @@ impl Kind {
     /// [`Error::Usage`] with the nearest of the names that there are.
     pub fn of_name(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|kind| kind.name() == name);
-        found.ok_or_else(|| {
-            let names = Self::ALL.map(Self::name);
-            let near = nearest(name, names.into_iter());
-            let hint = near.map_or(String::new(), |near| format!("; did you mean '{near}'?"));
-            let name = crate::names::shortened(name);
-            Error::Usage(format!(
-                "no model is called '{name}'{hint} (there are {})",
-                names.join(", ")
-            ))
-        })
+        found.ok_or_else(|| Error::Usage(unknown("model", name, &Self::ALL.map(Self::name))))
     }
 }
 
@@ -130,18 +121,26 @@ pub enum Regressor {
 /// Called while a network trains; `Break` ends that.
 pub type Watch<'a> = dyn FnMut(&Session<'_>, Moment) -> ControlFlow<()> + Send + 'a;
 
+/// What may end training.
+pub struct Watching<'a> {
+    /// That of the network.
+    pub network: &'a mut Watch<'a>,
+    /// That of the forest.
+    pub go_on: &'a GoOn<'a>,
+}
+
 impl Regressor {
     /// Trains a model.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the descent diverges; [`Error::Diverged`] if the network does; [`Error::Memory`];
+    /// [`Error::Interrupted`] if the forest was stopped; [`Error::Failed`] if the descent diverges; [`Error::Diverged`] if the network does; [`Error::Memory`];
     /// [`Error::Setting`].
     pub fn fit(
         kind: Kind,
         training: &Training<'_>,
         settings: &FitSettings,
         pool: &Pool,
-        watch: &mut Watch<'_>,
+        watching: Watching<'_>,
     ) -> Result<Self> {
         let Training { design, targets, .. } = *training;
         let gram = || pool.enter(|team| Gram::new(team, design, targets));
@@ -154,21 +153,17 @@ impl Regressor {
                 let descent = &settings.descent;
                 Self::Affine(pool.enter(|team| Affine::descended(team, &gram, descent))?)
             }
-            Kind::Forest => {
-                Self::Trees(pool.enter(|team| Trees::fit(team, training, settings.seed))?)
-            }
-            Kind::Network => {
-                Self::Net(Box::new(Net::fit(training, &settings.net, settings.seed, pool, watch)?))
-            }
+            Kind::Forest => Self::Trees(
+                pool.enter(|team| Trees::fit(team, training, settings.seed, watching.go_on))?,
+            ),
+            Kind::Network => Self::Net(Box::new(Net::fit(
+                training,
+                &settings.net,
+                settings.seed,
+                pool,
+                watching.network,
+            )?)),
         })
-    }
-
-    /// Refuses training rows whose dense columns, which the network needs, do not fit into memory.
-    ///
-    /// # Errors
-    /// [`Error::Data`] about `path`.
-    pub fn check_network(path: &Path, design: &Design) -> Result<()> {
-        Net::check_memory(path, design.rows(), design.width())
     }
 
     /// Predictions for the rows of a design, `[rows]`, in the unit of the target.
@@ -205,6 +200,8 @@ fn check_width(design: &Design, width: usize) -> Result<()> {
 mod tests {
     use super::examples::{Example, team};
     use super::*;
+    use crate::classical::TO_THE_END;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use threadcount_kernels::Isa;
 
     fn fit(example: &Example, kind: Kind, settings: &FitSettings) -> Regressor {
@@ -212,7 +209,8 @@ mod tests {
         let training = Training { encoding, design, targets };
         let pool = Pool::new(Isa::best(), 1).unwrap();
         let mut watch = |_: &Session<'_>, _| ControlFlow::Continue(());
-        Regressor::fit(kind, &training, settings, &pool, &mut watch).unwrap()
+        let watching = Watching { network: &mut watch, go_on: TO_THE_END };
+        Regressor::fit(kind, &training, settings, &pool, watching).unwrap()
     }
 
     #[test]
@@ -238,6 +236,26 @@ mod tests {
             let Regressor::Affine(affine) = fit(&example, kind, &settings) else { panic!() };
             assert_eq!(affine, expected, "{}", kind.name());
         }
+    }
+
+    /// A forest that is told to stop is none.
+    #[test]
+    fn a_forest_stops_midway() {
+        let Example { encoding, train: design, targets, .. } = &Example::new(300, 1);
+        let training = Training { encoding, design, targets };
+        let pool = Pool::new(Isa::best(), 2).unwrap();
+        let asked = AtomicUsize::new(0);
+        let go_on = || match asked.fetch_add(1, Ordering::Relaxed) < 500 {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        let mut watch = |_: &Session<'_>, _| ControlFlow::Continue(());
+        let watching = Watching { network: &mut watch, go_on: &go_on };
+        let settings = FitSettings::default();
+        let stopped = Regressor::fit(Kind::Forest, &training, &settings, &pool, watching);
+        assert_eq!(stopped.unwrap_err().exit_code(), 130);
+        // Each of the other trees asks once.
+        assert!(asked.into_inner() <= 500 + 100);
     }
 
     /// Settings reach the models that they are for.

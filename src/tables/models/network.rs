@@ -6,17 +6,19 @@ use std::path::Path;
 use threadcount_kernels::Pool;
 
 use super::{Training, Watch, check_width};
-use crate::Result;
-use crate::data::{Samples, Shape, Split};
+use crate::data::{Inputs, Samples, Shape, Split};
 use crate::nn::{Activation, Loss, dense};
 use crate::tables::encoding::{Design, Encoding};
-use crate::tables::table::check_memory;
+use crate::tables::needed::{Share, Sizes};
 use crate::train::{Setup, Task, Trained};
+use crate::{Result, memory};
 
 /// Units of a hidden layer.
 const UNITS: usize = 80;
 /// Rows that are made dense at a time for predictions.
 const BLOCK: usize = 4_096;
+/// Bytes of a row besides its columns: its number among the samples, its target twice, its place in an epoch.
+const OF_ROW: u64 = 4 * 4;
 /// Training rows whose loss is told after each epoch.
 const TOLD: usize = 1_024;
 
@@ -51,7 +53,7 @@ impl Net {
     /// Trains a network. `watch` is called after every batch and epoch and may end it.
     ///
     /// # Errors
-    /// [`Error::Data`](crate::Error::Data) if the dense columns do not fit into memory; as [`Task::fit`].
+    /// [`Error::Memory`](crate::Error::Memory) if the dense columns do not fit into memory; as [`Task::fit`].
     pub fn fit(
         training: &Training<'_>,
         settings: &NetSettings,
@@ -61,10 +63,10 @@ impl Net {
     ) -> Result<Self> {
         let Training { encoding, design, targets } = *training;
         let (rows, width) = (design.rows(), design.width());
-        Self::check_memory(Path::new("the table"), rows, width)?;
+        memory::check(dense_bytes(rows as u64, width as u64))?;
         let scaled = |&y: &f64| ((y - encoding.target_mean) / encoding.target_deviation) as f32;
         let targets: Vec<f32> = targets.iter().map(scaled).collect();
-        let samples = Samples::new(Shape::Flat(width), design.dense(0..rows), &targets)?;
+        let samples = Samples::new(Shape::Flat(width), Inputs::Floats(design.shared()), &targets)?;
         let told = samples.range(0..rows.min(TOLD));
         let setup = Setup { seed, threads: Some(pool.threads()), isa: Some(pool.isa()) };
         let task = task(settings);
@@ -73,15 +75,14 @@ impl Net {
         Ok(Self::of(trained, encoding))
     }
 
-    /// Refuses a table whose dense columns do not fit into memory.
-    ///
-    /// # Errors
-    /// [`Error::Data`](crate::Error::Data) about `path`.
-    pub(in crate::tables) fn check_memory(path: &Path, rows: usize, width: usize) -> Result<()> {
-        // Twice: the samples are made shareable, which copies them.
-        let needed = 8_u64.saturating_mul(rows as u64).saturating_mul(width as u64);
-        let mend = "leave out the column with the most categories (--leave-out), or the network (--models)";
-        check_memory(path, needed, mend)
+    /// What it takes: the dense columns, and for each row its number and its target.
+    pub(in crate::tables) fn memory(sizes: &Sizes) -> Share {
+        let Sizes { training, width, .. } = *sizes;
+        let parameters = 4 * (UNITS as u64) * (width + UNITS as u64 + 3);
+        // Gradients and Adam's two moments; batches, and the blocks of rows that are predicted.
+        let block = 4 * BLOCK as u64 * (2 * width + 8 * UNITS as u64);
+        let needed = dense_bytes(training, width).saturating_add(OF_ROW * training);
+        Share { training: needed + 6 * parameters + block, trained: 2 * parameters + block }
     }
 
     fn of(trained: Trained, encoding: &Encoding) -> Self {
@@ -132,6 +133,11 @@ impl Net {
     }
 }
 
+/// Bytes of the dense columns.
+fn dense_bytes(rows: u64, width: u64) -> u64 {
+    4_u64.saturating_mul(rows).saturating_mul(width)
+}
+
 fn task(settings: &NetSettings) -> Task {
     Task {
         layers: vec![
@@ -180,12 +186,5 @@ mod tests {
         net.save(&path).unwrap();
         let mut loaded = Net::load(&path, &example.encoding, &pool).unwrap();
         assert_eq!(loaded.predict(&example.test).unwrap(), predictions);
-    }
-
-    #[test]
-    fn more_than_memory_is_refused_beforehand() {
-        let fault = Net::check_memory(Path::new("t.csv"), 1 << 31, 4_096).unwrap_err();
-        assert_eq!(fault.exit_code(), 3);
-        assert!(fault.to_string().contains("t.csv: needs 64.0 TiB of memory"), "{fault}");
     }
 }

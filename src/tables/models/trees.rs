@@ -9,8 +9,10 @@ use threadcount_kernels::Team;
 
 use super::{Training, check_width};
 use crate::Result;
+use crate::classical::GoOn;
 use crate::classical::forest::{BINS, Bins, ColumnKind, Columns, Forest, ForestSettings, Target};
 use crate::tables::encoding::{Cells, Design, DesignColumn, Encoded, Encoding};
+use crate::tables::needed::{Share, Sizes};
 
 /// The most categories of one column of bins; the last bin is for all others.
 const GROUP: usize = BINS - 1;
@@ -28,11 +30,11 @@ pub struct Trees {
 
 impl Trees {
     /// Grows a forest with scikit-learn's defaults: 100 trees, all columns tried at each node, bootstrap samples,
-    /// leaves of one row.
+    /// leaves of one row. `go_on` may stop it.
     ///
     /// # Errors
-    /// [`crate::Error::Memory`].
-    pub fn fit(team: &Team, training: &Training<'_>, seed: u64) -> Result<Self> {
+    /// [`crate::Error::Memory`]; [`crate::Error::Interrupted`].
+    pub fn fit(team: &Team, training: &Training<'_>, seed: u64, go_on: &GoOn<'_>) -> Result<Self> {
         let Training { design, targets, .. } = *training;
         let numbers = design.columns().iter().filter_map(|column| match &column.cells {
             Cells::Numbers(numbers) => Some(Bins::fit(numbers)),
@@ -41,7 +43,7 @@ impl Trees {
         let bins: Vec<Bins> = numbers.collect();
         let columns = binned(design, &bins)?;
         let settings = ForestSettings::regression(seed);
-        let forest = Forest::fit(team, &columns, Target::Values(targets), &settings)?;
+        let forest = Forest::fit_while(team, &columns, Target::Values(targets), &settings, go_on)?;
         Ok(Self { forest, bins, width: design.width() })
     }
 
@@ -74,6 +76,20 @@ impl Trees {
     pub fn predict(&self, team: &Team, design: &Design) -> Result<Vec<f64>> {
         check_width(design, self.width)?;
         self.forest.predict(team, &binned(design, &self.bins)?)
+    }
+
+    /// Columns of bytes that a column becomes, by the number of its categories, if it has some.
+    pub(in crate::tables) fn byte_columns(categories: Option<usize>) -> u64 {
+        categories.map_or(1, |categories| categories.div_ceil(GROUP) as u64)
+    }
+
+    /// What it takes at most: the rows in columns of bytes, and what [`Forest::memory`] says.
+    pub(in crate::tables) fn memory(sizes: &Sizes) -> Share {
+        let Sizes { training, test, byte_columns, threads, .. } = *sizes;
+        let settings = ForestSettings::regression(0);
+        let [growing, grown] = Forest::memory(training, byte_columns, threads, &settings);
+        let in_bytes = training.max(test).saturating_mul(byte_columns);
+        Share { training: growing.saturating_add(in_bytes).saturating_add(grown), trained: grown }
     }
 
     /// Bytes in memory.
@@ -123,6 +139,7 @@ fn binned(design: &Design, bins: &[Bins]) -> Result<Columns> {
 mod tests {
     use super::super::examples::{Example, team};
     use super::*;
+    use crate::classical::TO_THE_END;
     use crate::evaluate::Regression;
     use crate::tables::{Column, NO_CATEGORY, Table, Values};
 
@@ -157,13 +174,16 @@ mod tests {
             design: &example.train,
             targets: &example.targets,
         };
-        let trees = Trees::fit(&team(), &training, 1).unwrap();
+        let trees = Trees::fit(&team(), &training, 1, TO_THE_END).unwrap();
         let predictions = trees.predict(&team(), &example.test).unwrap();
         let forest = Regression::measure(&example.test_targets, &predictions);
         let line = super::super::Affine::least_squares(&example.gram()).unwrap();
         let predictions = line.predict(&team(), &example.test).unwrap();
         let line = Regression::measure(&example.test_targets, &predictions);
-        assert!(forest.mse < 0.7 * line.mse && line.r2 > 0.5, "{forest} {line}");
+        assert!(
+            forest.mse < 0.7 * line.mse && line.r2.is_some_and(|r2| r2 > 0.5),
+            "{forest} {line}"
+        );
         // Its parts make the same forest again.
         let (forest, bins) = trees.parts();
         let again = Trees::of_parts(&example.encoding, forest.clone(), bins.to_vec()).unwrap();

@@ -284,6 +284,7 @@ mod tests {
                 sample: vec![2],
                 first_label: 0,
                 classes: 2,
+                class_names: Vec::new(),
                 training: 10,
                 validation: 5,
                 test: 5,

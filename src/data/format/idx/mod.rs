@@ -7,17 +7,27 @@ mod names;
 
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 use super::form::Form;
 use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Named, Opened, PLACES};
 use crate::data::cache::Cache;
 use crate::data::contents::Contents;
 use crate::data::fashion_mnist::{FILES, Half};
+use crate::data::images::Images;
 use crate::{Error, Result};
 use header::Header;
 
 /// The entry in [`FORMATS`](super::FORMATS).
 pub(super) struct Idx;
+
+/// The images in a single file, packed or not.
+///
+/// # Errors
+/// [`Error::Data`] if it does not hold images.
+pub(in crate::data) fn images(path: &Path, cache: &Cache) -> Result<Images> {
+    header::images(gzip::contents(Form::Images, path, cache)?)
+}
 
 impl Format for Idx {
     fn name(&self) -> &'static str {

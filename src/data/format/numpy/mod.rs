@@ -10,6 +10,7 @@ use super::{Filed, FiledFile, FiledPart, Format, Listing, Look, Named, Opened, P
 use crate::Result;
 use crate::data::cache::Cache;
 use crate::data::format::form::Form;
+use crate::data::images::Images;
 pub(crate) use floats::{read_npz, write_npz};
 
 use array::{Array, arrays_of};
@@ -91,6 +92,14 @@ impl Format for NumPy {
         };
         Ok(Opened { train: part(x_train, y_train)?, test: part(x_test, y_test)? })
     }
+}
+
+/// The images in a single file.
+///
+/// # Errors
+/// [`crate::Error::Data`] if it does not hold images.
+pub(in crate::data) fn images(path: &Path, cache: &Cache) -> Result<Images> {
+    Array::only_one_in(path.to_owned())?.images(cache)
 }
 
 /// Where the four arrays of a set are.

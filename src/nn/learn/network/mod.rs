@@ -15,7 +15,7 @@ use super::optimizer::{Optimizer, OptimizerState};
 use super::per_sample::PerSample;
 use crate::data::Shape;
 use crate::error::{Error, Result};
-use crate::nn::buffer::{Buffer, check_memory};
+use crate::nn::buffer::Buffer;
 use crate::nn::laps::Laps;
 use crate::nn::loss::Loss;
 use crate::nn::model::{
@@ -107,7 +107,7 @@ impl Network {
         objective.check()?;
         objective.loss.check(model.plan())?;
         // The total: each buffer alone may fit into memory when all together do not.
-        check_memory(Self::memory(model.plan(), objective, optimizer, max_batch).total())?;
+        crate::memory::check(Self::memory(model.plan(), objective, optimizer, max_batch).total())?;
         let workspace = Workspace::new(&model, max_batch)?;
         let mut network = Self {
             gradients: BackwardMemory::new(&model, &workspace, objective.loss)?,
