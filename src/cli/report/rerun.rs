@@ -148,6 +148,7 @@ mod tests {
                 sample: vec![28, 28, 1],
                 first_label: 0,
                 classes: 10,
+                class_names: Vec::new(),
                 training: 1,
                 validation: 1,
                 test: 1,
