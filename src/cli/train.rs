@@ -2,19 +2,22 @@
 
 use super::data;
 use super::evaluation::Evaluation;
+use super::network_table::summary;
 use super::progress::Progress;
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
 use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
-use super::{interrupt, table};
+use super::{interrupt, log, table};
 use crate::console;
 use crate::data::Split;
 use crate::evaluate::plots::{self, Curves, Series};
 use crate::names::shortened;
 use crate::reports;
+#[cfg(feature = "tensorboard")]
+use crate::train::events::{EventWriter, of_epoch};
 use crate::train::{
-    Beginning, Changes, DataRecord, Ended, History, InitRecord, InitialWeights, Initialised,
-    Moment, Record, RunFolder, Score, Session,
+    Beginning, Changes, DataRecord, Ended, Event, History, InitRecord, InitialWeights, Initialised,
+    Lookout, Moment, Record, RunFolder, RunLog, Score, Session, never_predicted,
 };
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -45,6 +48,13 @@ pub(super) struct Args {
     /// Layers that --init does not load, separated by commas: such as the last one, for other classes
     #[arg(long, value_name = "LAYERS", requires = "init", value_delimiter = ',')]
     new_layers: Vec<String>,
+    /// Print the network before training, and speed, share of validation and learning rate with each epoch
+    #[arg(short, long)]
+    verbose: bool,
+    /// Also write each epoch's figures into an event file in the run's folder, for 'tensorboard --logdir runs'
+    #[cfg(feature = "tensorboard")]
+    #[arg(long)]
+    tensorboard: bool,
     #[command(flatten)]
     changes: ChangeFlags,
 }
@@ -139,11 +149,22 @@ pub(super) fn run(args: &Args) -> Result<()> {
         // So that a run that is stopped before its first epoch's end resumes from them, too.
         run.folder.save(&session)?;
     }
+    let (log, folder) = (RunLog::new(settings.runs()?), run.folder.path());
+    log::note(&log, if args.resume.is_some() { Event::Resume } else { Event::Start }, folder);
     run.announce(&session);
+    if args.verbose {
+        console::note(&summary(&run.record.recipe, session.network().plan()));
+    }
     interrupt::listen("stopping after this batch, saving the run");
-    let ended = run.pool.enter(|team| run.train(team, &mut session))?;
+    let ended = run.pool.enter(|team| run.train(team, &mut session, args));
+    log::note(&log, Event::End, folder);
+    let ended = ended?;
     console::print(&ended.evaluation.text())?;
-    console::note(&format!("\nthe run is in {}", run.folder.path().display()));
+    console::note(&format!(
+        "\nthe run is in {}: {}\n'threadcount runs' lists it, with all others",
+        folder.display(),
+        run.folder.files().join(", ")
+    ));
     ended.curves
 }
 
@@ -301,7 +322,7 @@ impl Run {
         let Self { record, folder, split, pool, .. } = self;
         let layers = session.network().plan().layers().iter();
         let stems: Vec<_> = layers.map(|layer| layer.class_name()).collect();
-        console::note(&format!(
+        console::note_wrapped(&format!(
             "{}: {}, {}\n{} parameters, {} of memory; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
             record.recipe,
             stems.join(" - "),
@@ -338,13 +359,26 @@ impl Run {
     }
 
     /// Trains to the end, saving after every epoch and on Ctrl-C, and evaluates.
-    fn train(&self, team: &Team<'_>, session: &mut Session<'_>) -> Result<Finished> {
-        let mut progress = Progress::new();
+    fn train(&self, team: &Team<'_>, session: &mut Session<'_>, args: &Args) -> Result<Finished> {
+        #[cfg(feature = "tensorboard")]
+        let mut events = match args.tensorboard {
+            true => Some(EventWriter::create(self.folder.path())?),
+            false => None,
+        };
+        let mut progress = Progress::of(session);
+        let mut lookout = Lookout::new(&self.split);
         let mut watch = |session: &Session<'_>, moment| {
-            let flow = progress.watch(&self.record.recipe, session, moment);
+            let flow = progress.watch("", session, moment);
             if moment == Moment::Epoch {
-                if let Some(epoch) = session.progress().history.epochs.last() {
-                    progress.epoch_line(self.record.task.epochs, epoch);
+                progress.epoch_line(session, args.verbose);
+                #[cfg(feature = "tensorboard")]
+                if let (Some(events), Some(epoch)) =
+                    (&mut events, session.progress().history.epochs.last())
+                {
+                    events.scalars(epoch.epoch, &of_epoch(epoch))?;
+                }
+                for trouble in lookout.look(&session.progress().history) {
+                    progress.warn(&trouble.to_string());
                 }
                 self.folder.save(session)?;
             } else if flow.is_break() {
@@ -391,11 +425,15 @@ impl Run {
         let predictions = session.test_predictions(team)?;
         let score = Score { loss: result.test_loss, accuracy: result.test_accuracy };
         console::note(&format!(
-            "trained for {}, {} images/s\n",
+            "trained for {}, {:.0} % of it validation; {} images/s\n",
             table::duration(result.train_seconds),
+            session.progress().validation_share() * 100.0,
             table::rate(result.images_per_second)
         ));
         let test = &self.split.test;
+        if let Some(trouble) = never_predicted(test, &predictions) {
+            console::warn(&trouble.to_string());
+        }
         Ok(Evaluation::new(score, test.class_names(), test.labels(), &predictions))
     }
 }

@@ -5,7 +5,7 @@
 //! - [`log_loss()`]: the mean negative logarithm of the true class's probability
 //! - [`Regression`]: MSE, RMSE, MAE and R² of predicted quantities
 //! - `plots`: the learning curves of a run as an SVG picture, `scatter`: a search's scores over its settings,
-//!   `bars`: a comparison of models, `predictions`: predicted over true values (feature `program`)
+//!   `run_curves`: the learning curves of several runs, `bars`: a comparison of models, `predictions`: predicted over true values (feature `program`)
 //!
 //! Everything here works on plain labels, predictions and numbers per epoch: it needs no network
 //! and no data set, and nothing in it depends on how the predictions were made.
@@ -20,6 +20,8 @@ pub mod plots;
 #[cfg(feature = "program")]
 pub mod predictions;
 mod regression;
+#[cfg(feature = "program")]
+pub mod run_curves;
 #[cfg(feature = "program")]
 pub mod scatter;
 

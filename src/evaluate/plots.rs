@@ -76,17 +76,28 @@ fn draw(curves: &Curves, root: &Area<'_>) -> Drawn {
     }
 
     let (left, right) = panels.split_horizontally(SIZE.0 / 2);
-    panel(&left, "Loss", "mean per sample", &curves.loss)?;
-    panel(&right, "Accuracy", "share of correct predictions", &curves.accuracy)?;
+    panel(&left, "Loss", "mean per sample", &lines(&curves.loss))?;
+    panel(&right, "Accuracy", "share of correct predictions", &lines(&curves.accuracy))?;
     root.present()
 }
 
-fn panel(area: &Area<'_>, name: &str, unit: &str, series: &Series) -> Drawn {
-    let lines = [(Some(&series.training), TRAINING), (series.validation.as_ref(), VALIDATION)];
-    let lines = lines.iter().filter_map(|&(values, colour)| Some((values?, colour)));
+fn lines(series: &Series) -> Vec<Line<'_>> {
+    let both = [(Some(&series.training), TRAINING), (series.validation.as_ref(), VALIDATION)];
+    let line = |(values, colour): (Option<_>, RGBColor)| Some((values?, colour.stroke_width(2)));
+    both.into_iter().filter_map(line).map(|(values, style)| Line { values, style }).collect()
+}
 
-    let epochs = lines.clone().map(|(values, _)| values.len()).max().unwrap_or(0);
-    let values = lines.clone().flat_map(|(values, _)| values).copied();
+/// A line of a panel.
+pub(super) struct Line<'a> {
+    /// Its height at epoch 1, 2 ...
+    pub(super) values: &'a [f64],
+    pub(super) style: ShapeStyle,
+}
+
+/// Lines over epochs.
+pub(super) fn panel(area: &Area<'_>, name: &str, unit: &str, lines: &[Line<'_>]) -> Drawn {
+    let epochs = lines.iter().map(|line| line.values.len()).max().unwrap_or(0);
+    let values = lines.iter().flat_map(|line| line.values).copied();
     let Some(range) = padded(values.filter(|value| value.is_finite())) else {
         let (width, height) = area.dim_in_pixel();
         let middle = (width as i32 / 2, height as i32 / 2);
@@ -122,13 +133,13 @@ fn panel(area: &Area<'_>, name: &str, unit: &str, series: &Series) -> Drawn {
         .y_label_formatter(&|&value| label(value, decimals))
         .draw()?;
 
-    for (values, colour) in lines {
+    for &Line { values, style } in lines {
         let points: Vec<(f64, f64)> = (1..).map(f64::from).zip(values.iter().copied()).collect();
         for run in points.split(|(_, value)| !value.is_finite()) {
-            chart.draw_series(LineSeries::new(run.iter().copied(), colour.stroke_width(2)))?;
+            chart.draw_series(LineSeries::new(run.iter().copied(), style))?;
             // A run of one epoch has no line to show it, however many epochs there are.
             if epochs <= MARKED_EPOCHS || run.len() == 1 {
-                chart.draw_series(run.iter().map(|&at| Circle::new(at, 3, colour.filled())))?;
+                chart.draw_series(run.iter().map(|&at| Circle::new(at, 3, style.filled())))?;
             }
         }
     }

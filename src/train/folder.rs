@@ -3,6 +3,8 @@
 //! the run holds.
 
 use super::fit::Trained;
+use super::folder_contents;
+use super::history::History;
 use super::record::{Record, ResultRecord};
 use super::session::Session;
 use crate::files::{write_atomically, write_new};
@@ -103,6 +105,11 @@ impl RunFolder {
         &self.path
     }
 
+    /// The names of the run's files that are there.
+    pub fn files(&self) -> Vec<String> {
+        folder_contents::files(&self.path)
+    }
+
     /// Where the checkpoint is, or would be.
     pub fn checkpoint_path(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")
@@ -172,6 +179,19 @@ impl RunFolder {
     /// [`Error::Io`].
     pub fn write_history(&self, session: &Session<'_>) -> Result<()> {
         session.progress().history.write_csv(&self.history_path())
+    }
+
+    /// The history as it was last written; empty before the end of the first epoch.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it is not one; [`Error::Io`].
+    pub fn read_history(&self) -> Result<History> {
+        match History::read_csv(&self.history_path()) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Ok(History::default())
+            }
+            result => result,
+        }
     }
 
     /// Writes the learning curves.
@@ -367,7 +387,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    const FILE: &str = ".lock";
+    pub(super) const FILE: &str = ".lock";
 
     pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(Self::FILE);
