@@ -3,6 +3,8 @@
 
 use crate::{Error, Result};
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use terminal_size::{Width, terminal_size_of};
 
 /// Writes results to stdout.
 ///
@@ -13,17 +15,102 @@ pub fn print(text: &str) -> Result<()> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::io("stdout"))
 }
 
-/// Writes a line of progress or a warning to stderr. There is nowhere to report a failure to.
+/// Whether only results, warnings and errors are wanted.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From here on there are no notes and no progress.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether there are no notes and no progress.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Writes a line of progress to stderr, unless none is wanted. There is nowhere to report a failure to.
 pub fn note(line: &str) {
+    if !is_quiet() {
+        say(line);
+    }
+}
+
+/// Like [`note`], with lines broken between words where they would run past the width of a terminal.
+pub fn note_wrapped(text: &str) {
+    note(&for_terminal(text));
+}
+
+fn for_terminal(text: &str) -> String {
+    if is_interactive() { wrapped(text, progress_width()) } else { text.to_owned() }
+}
+
+/// Writes a line to stderr that a person has to see, such as an error or a question.
+pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// A warning.
 pub fn warn(message: &str) {
-    note(&format!("threadcount: warning: {message}"));
+    say(&for_terminal(&format!("threadcount: warning: {message}")));
 }
 
 /// Whether lines on stderr may be redrawn in place.
 pub fn is_interactive() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The columns that a table on stdout may take: what `COLUMNS` says, else those of the terminal, else 80.
+pub fn width() -> usize {
+    columns(terminal_size_of(io::stdout()))
+}
+
+/// The columns that a line on stderr may take, as [`width`].
+pub fn progress_width() -> usize {
+    columns(terminal_size_of(io::stderr()))
+}
+
+fn columns(terminal: Option<(Width, terminal_size::Height)>) -> usize {
+    let terminal = terminal.map(|(Width(columns), _)| usize::from(columns));
+    let said = || std::env::var("COLUMNS").ok()?.trim().parse().ok();
+    said().or(terminal).filter(|&columns| columns > 0).unwrap_or(80)
+}
+
+/// A text whose lines are broken between words so that none is wider, unless a word is.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let mut now = String::new();
+        for word in line.split(' ') {
+            let needed = now.chars().count() + 1 + word.chars().count();
+            if !now.is_empty() && needed > width {
+                lines.push(std::mem::take(&mut now));
+            }
+            if !now.is_empty() {
+                now.push(' ');
+            }
+            now += word;
+        }
+        lines.push(now);
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let text = "one two three\nfour, five";
+        for (width, lines) in [
+            (80, "one two three\nfour, five"),
+            (13, "one two three\nfour, five"),
+            (12, "one two\nthree\nfour, five"),
+            (7, "one two\nthree\nfour,\nfive"),
+            (1, "one\ntwo\nthree\nfour,\nfive"),
+        ] {
+            assert_eq!(wrapped(text, width), lines, "{width}");
+        }
+        assert_eq!(wrapped("", 10), "");
+    }
 }

@@ -335,7 +335,7 @@ fn what_regularises_is_an_option_and_a_key() {
     ] {
         let message = desk.refusal(&format!("train nlp-softmax {change}"), 2);
         assert!(message.contains(wanted), "{message}");
-        assert!(!desk.path("runs").exists(), "{change} left a folder");
+        assert!(!desk.path("runs/nlp-softmax").exists(), "{change} left a folder");
     }
     for (key, wanted) in [
         ("label-smoothing = 0.1", "line 6: label-smoothing: a share"),

@@ -5,7 +5,7 @@ use super::measure::median;
 use super::traffic;
 use crate::Result;
 use crate::data::{Samples, Scale, Split, Targets, naive_gather};
-use crate::nn::{BatchKey, BatchResult, Flops};
+use crate::nn::{BatchKey, BatchResult};
 use crate::oracle::{Batches, NaiveNetwork};
 use crate::train::{Session, Task};
 use std::ops::ControlFlow;
@@ -64,7 +64,7 @@ impl<'a> Training<'a> {
 
     /// Operations of the products for one sample, as [`Plan::flops`](crate::nn::Plan::flops) counts them.
     pub fn flops_per_sample(&self) -> f64 {
-        self.session.network().plan().flops().iter().map(Flops::total).sum()
+        self.session.flops_per_sample()
     }
 
     /// Bytes that the steps of [`Self::samples_at_once`] read and write if each layer does so once in each

@@ -30,7 +30,7 @@ fn ask(what: &str) {
     if ASKED.swap(true, Ordering::Relaxed) {
         std::process::exit(130);
     }
-    console::note(&format!("\n{what} (Ctrl-C again: stop at once)"));
+    console::say(&format!("\n{what} (Ctrl-C again: stop at once)"));
 }
 
 #[cfg(unix)]

@@ -4,19 +4,23 @@
 mod bench;
 mod compare;
 mod compare_report;
+mod completions;
 pub(crate) mod data;
 mod eval;
 mod evaluation;
+mod examples;
 mod export;
 mod import;
 mod info;
 mod interrupt;
 mod json;
 mod list;
+mod log;
 mod network_table;
 mod predict;
 mod predict_images;
 mod progress;
+mod progress_line;
 mod recipe;
 mod record;
 mod regress;
@@ -30,6 +34,7 @@ mod search;
 mod search_progress;
 mod search_report;
 mod settings;
+mod start;
 mod summary;
 mod table;
 mod train;
@@ -55,13 +60,16 @@ use std::process::ExitCode;
 #[command(name = "threadcount", version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// Print results, warnings and errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
 }
 
 const AFTER_HELP: &str = "\
-Settings: a flag beats its environment variable (THREADCOUNT_DATA, THREADCOUNT_THREADS,
-THREADCOUNT_ISA, THREADCOUNT_SEED, THREADCOUNT_RUNS), which beats the key of that name (data,
-threads, isa, seed, runs) in ./threadcount.toml.
+Settings: a flag beats its environment variable (THREADCOUNT_DATA, THREADCOUNT_THREADS, THREADCOUNT_ISA, \
+THREADCOUNT_SEED, THREADCOUNT_RUNS), which beats the key of that name (data, threads, isa, seed, runs) in \
+./threadcount.toml.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 data missing or bad, 130 interrupted after saving.";
 
 #[derive(Subcommand)]
@@ -76,6 +84,8 @@ enum Command {
     Train(Box<train::Args>),
     /// Try other settings of a recipe, trial by trial, and print which is best on validation samples
     Search(Box<search::Args>),
+    /// List the runs that were trained, show and compare them, remove them
+    Runs(log::Args),
     /// Print a recipe's network, layer by layer
     Summary(summary::Args),
     /// Print a recipe as a TOML file, to change it and train that
@@ -96,6 +106,10 @@ enum Command {
     Info(info::Args),
     /// Measure training steps, or the kernels alone, compared with the FMA peak and plain loops
     Bench(bench::Args),
+    /// Print a script that completes commands and options in a shell
+    Completions(completions::Args),
+    /// Print the manual's page, or write the pages of all commands into a folder
+    Man(completions::ManArgs),
     /// Fetch, check and look at the data
     #[command(subcommand)]
     Data(data::Command),
@@ -107,7 +121,12 @@ const LONGEST: usize = 900;
 /// Runs the command line `args` (the program's name first) and returns its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match parse(args) {
-        Ok(cli) => cli.command.run(),
+        Ok(Cli { command, quiet }) => {
+            if quiet {
+                console::be_quiet();
+            }
+            command.map_or_else(start::run, Command::run)
+        }
         Err(error) => parse_failed(&error),
     };
     match result {
@@ -120,8 +139,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             // What a user typed or wrote into a file may be of any length.
             let line = shortened_middle(&in_flags(&error), LONGEST);
             match error {
-                Error::Interrupted(_) => console::note(&format!("threadcount: {line}")),
-                _ => console::note(&format!("threadcount: error: {line}")),
+                Error::Interrupted(_) => console::say(&format!("threadcount: {line}")),
+                _ => console::say(&format!("threadcount: error: {line}")),
             }
             ExitCode::from(error.exit_code())
         }
@@ -134,7 +153,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> std::result::Result<Cli, c
 
 /// The definition of the command line for the parser.
 fn definition() -> clap::Command {
-    with_negative_numbers(Cli::command())
+    examples::with_examples(with_negative_numbers(Cli::command()))
 }
 
 /// Takes the text after a numeric option as its value, even if it begins with a hyphen: the message is then
@@ -167,6 +186,7 @@ impl Command {
             Self::Compare(args) => compare::run(&args),
             Self::Train(args) => train::run(&args),
             Self::Search(args) => search::run(&args),
+            Self::Runs(args) => log::run(&args),
             Self::Summary(args) => summary::run(&args),
             Self::Recipe(args) => recipe::run(&args),
             Self::Eval(args) => eval::run(&args),
@@ -177,6 +197,8 @@ impl Command {
             Self::List => list::run(),
             Self::Info(args) => info::run(&args),
             Self::Bench(args) => bench::run(&args),
+            Self::Completions(args) => completions::run(&args),
+            Self::Man(args) => completions::man(&args),
             Self::Data(command) => command.run(),
         }
     }
@@ -201,7 +223,7 @@ fn parse_failed(error: &clap::Error) -> Result<()> {
             error.print().map_err(Error::io("stdout"))
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            console::note(error.to_string().trim_end());
+            console::say(error.to_string().trim_end());
             Err(Error::Usage("no command given; choose one of those above".into()))
         }
         _ => Err(Error::Usage(one_line(&error.to_string()))),

@@ -1,9 +1,9 @@
 //! Progress on stderr: a bar that is redrawn in place on a terminal, plain lines elsewhere.
 
 use super::interrupt;
-use super::table;
+use super::progress_line::{Done, More, Now};
 use crate::console;
-use crate::train::{Epoch, Moment, Session};
+use crate::train::{Moment, Session};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// A bar without a length yet, if stderr is a terminal.
 pub(super) fn bar(template: &str) -> Option<ProgressBar> {
     let style = ProgressStyle::with_template(template).ok()?;
-    console::is_interactive()
+    (console::is_interactive() && !console::is_quiet())
         .then(|| ProgressBar::no_length().with_style(style.progress_chars("=> ")))
 }
 
@@ -52,20 +52,38 @@ impl Drop for Steps {
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     drawn: Instant,
-    epoch_began: Instant,
+    began: Began,
+}
+
+/// Where the epoch under way began, or the run was taken up.
+#[derive(Clone, Copy)]
+struct Began {
+    at: Instant,
+    samples: u64,
+    step_seconds: f64,
+    train_seconds: f64,
 }
 
 impl Progress {
     /// Before the first batch.
     pub(super) fn new() -> Self {
-        let now = Instant::now();
-        Self { bar: bar("{prefix}  {wide_bar}  {msg}"), drawn: now, epoch_began: now }
+        let at = Instant::now();
+        let began = Began { at, samples: 0, step_seconds: 0.0, train_seconds: 0.0 };
+        Self { bar: bar("{msg}"), drawn: at, began }
+    }
+
+    /// Before the next batch of a session.
+    pub(super) fn of(session: &Session<'_>) -> Self {
+        let mut progress = Self::new();
+        progress.began = Began::of(session);
+        progress
     }
 
     /// Shows on the bar what comes next, until the first batch is done.
     pub(super) fn begin(&self, line: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_prefix(line.to_owned());
+            let width = console::progress_width();
+            bar.set_message(line.chars().take(width).collect::<String>());
         }
     }
 
@@ -83,33 +101,60 @@ impl Progress {
     }
 
     fn draw(&mut self, name: &str, session: &Session<'_>) {
-        let Some(bar) = &self.bar else { return };
+        let (Some(bar), Some(score)) = (&self.bar, session.running_score()) else { return };
         self.drawn = Instant::now();
         let progress = session.progress();
-        bar.set_length(session.batches_per_epoch() as u64);
-        bar.set_position(progress.batches as u64);
-        let epoch = progress.history.epochs.len() + 1;
-        bar.set_prefix(format!("{name} epoch {epoch}/{}", session.task().epochs));
-        bar.set_message(format!("{} images/s", table::rate(progress.images_per_second())));
+        let rate = self.began.images_per_second(session);
+        let now = Now {
+            name,
+            epoch: progress.history.epochs.len() + 1,
+            epochs: session.task().epochs,
+            batch: progress.batches,
+            batches: session.batches_per_epoch(),
+            loss: score.loss,
+            accuracy: score.accuracy,
+            images_per_second: rate,
+            gflops: rate * session.flops_per_sample() / 1e9,
+            seconds_left: seconds_left(session),
+        };
+        bar.set_message(now.line(console::progress_width()));
     }
 
-    /// One line per epoch.
-    pub(super) fn epoch_line(&mut self, epochs: usize, epoch: &Epoch) {
-        let digits = epochs.to_string().len();
-        let seconds = table::seconds(self.epoch_began.elapsed().as_secs_f64());
-        self.epoch_began = Instant::now();
-        self.line(&format!(
-            "epoch {:>digits$}/{epochs}  loss {:.4}  accuracy {:.4}  val_loss {:.4}  \
-             val_accuracy {:.4}  {seconds} s",
-            epoch.epoch, epoch.loss, epoch.accuracy, epoch.val_loss, epoch.val_accuracy
-        ));
+    /// One line for the epoch that has ended; `--verbose` asks for all figures.
+    pub(super) fn epoch_line(&mut self, session: &Session<'_>, is_verbose: bool) {
+        let Some(epoch) = session.progress().history.epochs.last() else { return };
+        let images_per_second = self.began.images_per_second(session);
+        let more = More {
+            images_per_second,
+            gflops: images_per_second * session.flops_per_sample() / 1e9,
+            validation: self.began.validation_share(session),
+            learning_rate: session.network().optimizer().learning_rate(),
+        };
+        let done = Done {
+            epochs: session.task().epochs,
+            epoch,
+            seconds: self.began.at.elapsed().as_secs_f64(),
+            more: is_verbose.then_some(more),
+        };
+        let width = if console::is_interactive() { console::progress_width() } else { usize::MAX };
+        self.line(&done.line(width));
+        self.began = Began::of(session);
     }
 
     /// Any line, above the bar if there is one.
     pub(super) fn line(&self, line: &str) {
+        self.aside(|| console::note(line));
+    }
+
+    /// A warning, above the bar if there is one.
+    pub(super) fn warn(&self, message: &str) {
+        self.aside(|| console::warn(message));
+    }
+
+    fn aside(&self, write: impl FnOnce()) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| console::note(line)),
-            None => console::note(line),
+            Some(bar) => bar.suspend(write),
+            None => write(),
         }
     }
 
@@ -119,4 +164,48 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+impl Began {
+    fn of(session: &Session<'_>) -> Self {
+        let progress = session.progress();
+        Self {
+            at: Instant::now(),
+            samples: progress.trained_samples,
+            step_seconds: progress.step_seconds,
+            train_seconds: progress.train_seconds,
+        }
+    }
+
+    /// Of the training steps since then.
+    fn images_per_second(&self, session: &Session<'_>) -> f64 {
+        let progress = session.progress();
+        let seconds = progress.step_seconds - self.step_seconds;
+        let samples = progress.trained_samples.saturating_sub(self.samples);
+        if seconds > 0.0 { samples as f64 / seconds } else { 0.0 }
+    }
+
+    /// The share of validation in the time since then.
+    fn validation_share(&self, session: &Session<'_>) -> f64 {
+        let progress = session.progress();
+        let all = progress.train_seconds - self.train_seconds;
+        let steps = progress.step_seconds - self.step_seconds;
+        if all > 0.0 { (1.0 - steps / all).max(0.0) } else { 0.0 }
+    }
+}
+
+/// The time that all remaining epochs take, with their validation, at the speed of the run so far.
+fn seconds_left(session: &Session<'_>) -> f64 {
+    let (progress, split) = (session.progress(), session.split());
+    let per_sample = 1.0 / progress.images_per_second().max(f64::MIN_POSITIVE);
+    let done = progress.history.epochs.len();
+    let epochs = session.task().epochs.saturating_sub(done) as f64;
+    let in_epoch = (progress.batches * session.task().batch_size).min(split.train.len());
+    let samples = epochs * split.train.len() as f64 - in_epoch as f64;
+    let validation = match done {
+        // Forward is about a third of a training step.
+        0 => split.validation.len() as f64 * per_sample / 3.0,
+        done => (progress.train_seconds - progress.step_seconds) / done as f64,
+    };
+    samples * per_sample + epochs * validation
 }

@@ -2,20 +2,23 @@
 
 use super::data;
 use super::evaluation::Evaluation;
+use super::network_table::summary;
 use super::progress::Progress;
-use super::report::{self, Log};
+use super::report::{self, SessionLog};
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
 use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
-use super::{interrupt, table};
+use super::{interrupt, log, table};
 use crate::console;
 use crate::data::Split;
 use crate::evaluate::plots::{self, Curves, Series};
 use crate::names::shortened;
 use crate::reports;
+#[cfg(feature = "tensorboard")]
+use crate::train::events::{EventWriter, of_epoch};
 use crate::train::{
-    Beginning, Changes, DataRecord, Ended, History, InitRecord, InitialWeights, Initialised,
-    Moment, Record, RunFolder, Score, Session,
+    Beginning, Changes, DataRecord, Ended, Event, History, InitRecord, InitialWeights, Initialised,
+    Lookout, Moment, Record, RunFolder, RunLog, Score, Session, never_predicted,
 };
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -46,6 +49,13 @@ pub(super) struct Args {
     /// Layers that --init does not load, separated by commas: such as the last one, for other classes
     #[arg(long, value_name = "LAYERS", requires = "init", value_delimiter = ',')]
     new_layers: Vec<String>,
+    /// Print the network before training, and speed, share of validation and learning rate with each epoch
+    #[arg(short, long)]
+    verbose: bool,
+    /// Also write each epoch's figures into an event file in the run's folder, for 'tensorboard --logdir runs'
+    #[cfg(feature = "tensorboard")]
+    #[arg(long)]
+    tensorboard: bool,
     #[command(flatten)]
     changes: ChangeFlags,
 }
@@ -143,15 +153,22 @@ pub(super) fn run(args: &Args) -> Result<()> {
         // So that a run that is stopped before its first epoch's end resumes from them, too.
         run.folder.save(&session)?;
     }
+    let (log, folder) = (RunLog::new(settings.runs()?), run.folder.path().to_owned());
+    let folder = folder.as_path();
+    log::note(&log, if args.resume.is_some() { Event::Resume } else { Event::Start }, folder);
     run.announce(&session);
+    if args.verbose {
+        console::note(&summary(&run.record.recipe, session.network().plan()));
+    }
     interrupt::listen("stopping after this batch, saving the run");
-    let mut log = Log::begin(run.folder.path(), &run.pool, &session);
-    let ended = run.pool.enter(|team| run.train(team, &mut session, &mut log));
+    let mut sessions = SessionLog::begin(folder, &run.pool, &session);
+    let ended = run.pool.enter(|team| run.train(team, &mut session, &mut sessions, args));
     drop(session);
-    let logged = log.end(ended.as_ref().err());
-    let page = run.folder.path().join(report::FILE);
-    let Run { folder, split, pool, .. } = run;
-    let reported = logged.and_then(|()| report::write(folder.path(), &page, Ok(split.test), pool));
+    let kept = sessions.end(ended.as_ref().err());
+    let page = folder.join(report::FILE);
+    let Run { folder: files, split, pool, .. } = run;
+    let reported = kept.and_then(|()| report::write(folder, &page, Ok(split.test), pool));
+    log::note(&log, Event::End, folder);
     let ended = match ended {
         Ok(ended) => ended,
         Err(error) => {
@@ -164,11 +181,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
         }
     };
     console::print(&ended.evaluation.text())?;
-    console::note(&format!("\nthe run is in {}", folder.path().display()));
+    console::note(&format!(
+        "\nthe run is in {}: {}\n'threadcount runs' lists it, with all others; a browser opens {}",
+        folder.display(),
+        files.files().join(", "),
+        page.display()
+    ));
     for missing in reported? {
         console::warn(&missing);
     }
-    console::note(&format!("its report is {}", page.display()));
     ended.curves
 }
 
@@ -326,7 +347,7 @@ impl Run {
         let Self { record, folder, split, pool, .. } = self;
         let layers = session.network().plan().layers().iter();
         let stems: Vec<_> = layers.map(|layer| layer.class_name()).collect();
-        console::note(&format!(
+        console::note_wrapped(&format!(
             "{}: {}, {}\n{} parameters, {} of memory; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
             record.recipe,
             stems.join(" - "),
@@ -363,16 +384,35 @@ impl Run {
     }
 
     /// Trains to the end, saving after every epoch and on Ctrl-C, and evaluates.
-    fn train(&self, team: &Team<'_>, session: &mut Session<'_>, log: &mut Log) -> Result<Finished> {
-        let mut progress = Progress::new();
+    fn train(
+        &self,
+        team: &Team<'_>,
+        session: &mut Session<'_>,
+        sessions: &mut SessionLog,
+        args: &Args,
+    ) -> Result<Finished> {
+        #[cfg(feature = "tensorboard")]
+        let mut events = match args.tensorboard {
+            true => Some(EventWriter::create(self.folder.path())?),
+            false => None,
+        };
+        let mut progress = Progress::of(session);
+        let mut lookout = Lookout::new(&self.split);
         let mut watch = |session: &Session<'_>, moment| {
-            let flow = progress.watch(&self.record.recipe, session, moment);
+            let flow = progress.watch("", session, moment);
             if moment == Moment::Epoch {
-                if let Some(epoch) = session.progress().history.epochs.last() {
-                    progress.epoch_line(self.record.task.epochs, epoch);
+                progress.epoch_line(session, args.verbose);
+                #[cfg(feature = "tensorboard")]
+                if let (Some(events), Some(epoch)) =
+                    (&mut events, session.progress().history.epochs.last())
+                {
+                    events.scalars(epoch.epoch, &of_epoch(epoch))?;
+                }
+                for trouble in lookout.look(&session.progress().history) {
+                    progress.warn(&trouble.to_string());
                 }
                 self.folder.save(session)?;
-                log.epoch(session.progress())?;
+                sessions.epoch(session.progress())?;
             } else if flow.is_break() {
                 self.folder.save(session)?;
             }
@@ -417,11 +457,15 @@ impl Run {
         let predictions = session.test_predictions(team)?;
         let score = Score { loss: result.test_loss, accuracy: result.test_accuracy };
         console::note(&format!(
-            "trained for {}, {} images/s\n",
+            "trained for {}, {:.0} % of it validation; {} images/s\n",
             table::duration(result.train_seconds),
+            session.progress().validation_share() * 100.0,
             table::rate(result.images_per_second)
         ));
         let test = &self.split.test;
+        if let Some(trouble) = never_predicted(test, &predictions) {
+            console::warn(&trouble.to_string());
+        }
         Ok(Evaluation::new(score, test.class_names(), test.labels(), &predictions))
     }
 }

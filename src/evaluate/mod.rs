@@ -7,8 +7,8 @@
 //! - [`Calibration`]: whether it is right as often as its probabilities say
 //! - [`mistakes()`], [`confused_pairs()`], [`look_alikes()`]: what it gets wrong
 //! - `plots`: the learning curves of a run as an SVG picture, `scatter`: a search's scores over its settings,
-//!   `bars`: a comparison of models, `predictions`: predicted over true values, `reliability`: accuracy over
-//!   confidence (feature `program`)
+//!   `run_curves`: those of several runs, `bars`: a comparison of models, `predictions`: predicted over true values,
+//!   `reliability`: accuracy over confidence (feature `program`)
 //!
 //! Everything here works on plain labels, predictions and numbers per epoch: it needs no network
 //! and no data set, and nothing in it depends on how the predictions were made.
@@ -27,6 +27,8 @@ pub mod predictions;
 mod regression;
 #[cfg(feature = "program")]
 pub mod reliability;
+#[cfg(feature = "program")]
+pub mod run_curves;
 #[cfg(feature = "program")]
 pub mod scatter;
 

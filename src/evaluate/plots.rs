@@ -31,13 +31,13 @@ pub struct Series {
 }
 
 /// What a panel shows.
-struct Names {
+pub(super) struct Names {
     name: &'static str,
     unit: &'static str,
 }
 
-const LOSS: Names = Names { name: "Loss", unit: "mean per sample" };
-const ACCURACY: Names = Names { name: "Accuracy", unit: "share of correct predictions" };
+pub(super) const LOSS: Names = Names { name: "Loss", unit: "mean per sample" };
+pub(super) const ACCURACY: Names = Names { name: "Accuracy", unit: "share of correct predictions" };
 
 const SIZE: (u32, u32) = (960, 420);
 const PANEL: (u32, u32) = (480, 340);
@@ -85,7 +85,7 @@ pub fn accuracy(series: &Series) -> Result<String> {
 fn alone(names: &Names, series: &Series) -> Result<String> {
     let mut svg = String::new();
     let root = SVGBackend::with_string(&mut svg, PANEL).into_drawing_area();
-    let drawn = root.fill(&WHITE).and_then(|()| panel(&root, names, series));
+    let drawn = root.fill(&WHITE).and_then(|()| panel(&root, names, &lines(series)));
     drawn
         .and_then(|()| root.present())
         .map_err(|error| Error::Failed(format!("cannot draw the learning curves: {error}")))?;
@@ -115,17 +115,28 @@ fn draw(curves: &Curves, root: &Area<'_>) -> Drawn {
     }
 
     let (left, right) = panels.split_horizontally(SIZE.0 / 2);
-    panel(&left, &LOSS, &curves.loss)?;
-    panel(&right, &ACCURACY, &curves.accuracy)?;
+    panel(&left, &LOSS, &lines(&curves.loss))?;
+    panel(&right, &ACCURACY, &lines(&curves.accuracy))?;
     root.present()
 }
 
-fn panel(area: &Area<'_>, Names { name, unit }: &Names, series: &Series) -> Drawn {
-    let lines = [(Some(&series.training), TRAINING), (series.validation.as_ref(), VALIDATION)];
-    let lines = lines.iter().filter_map(|&(values, colour)| Some((values?, colour)));
+fn lines(series: &Series) -> Vec<Line<'_>> {
+    let both = [(Some(&series.training), TRAINING), (series.validation.as_ref(), VALIDATION)];
+    let line = |(values, colour): (Option<_>, RGBColor)| Some((values?, colour.stroke_width(2)));
+    both.into_iter().filter_map(line).map(|(values, style)| Line { values, style }).collect()
+}
 
-    let epochs = lines.clone().map(|(values, _)| values.len()).max().unwrap_or(0);
-    let values = lines.clone().flat_map(|(values, _)| values).copied();
+/// A line of a panel.
+pub(super) struct Line<'a> {
+    /// Its height at epoch 1, 2 ...
+    pub(super) values: &'a [f64],
+    pub(super) style: ShapeStyle,
+}
+
+/// Lines over epochs.
+pub(super) fn panel(area: &Area<'_>, Names { name, unit }: &Names, lines: &[Line<'_>]) -> Drawn {
+    let epochs = lines.iter().map(|line| line.values.len()).max().unwrap_or(0);
+    let values = lines.iter().flat_map(|line| line.values).copied();
     let Some(range) = padded(values.filter(|value| value.is_finite())) else {
         let (width, height) = area.dim_in_pixel();
         let middle = (width as i32 / 2, height as i32 / 2);
@@ -161,14 +172,14 @@ fn panel(area: &Area<'_>, Names { name, unit }: &Names, series: &Series) -> Draw
         .y_label_formatter(&|&value| label(value, decimals))
         .draw()?;
 
-    for (values, colour) in lines {
+    for &Line { values, style } in lines {
         let points: Vec<(f64, f64)> = (1..).map(f64::from).zip(values.iter().copied()).collect();
         let points = thinned(points);
         for run in points.split(|(_, value)| !value.is_finite()) {
-            chart.draw_series(LineSeries::new(run.iter().copied(), colour.stroke_width(2)))?;
+            chart.draw_series(LineSeries::new(run.iter().copied(), style))?;
             // A run of one epoch has no line to show it, however many epochs there are.
             if epochs <= MARKED_EPOCHS || run.len() == 1 {
-                chart.draw_series(run.iter().map(|&at| Circle::new(at, 3, colour.filled())))?;
+                chart.draw_series(run.iter().map(|&at| Circle::new(at, 3, style.filled())))?;
             }
         }
     }

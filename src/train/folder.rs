@@ -3,6 +3,8 @@
 //! the run holds. The program adds `sessions.json` (its machine, each epoch's time) and `report.html`.
 
 use super::fit::Trained;
+use super::folder_contents;
+use super::history::History;
 use super::record::{Record, ResultRecord};
 use super::session::Session;
 use crate::data::Samples;
@@ -106,6 +108,11 @@ impl RunFolder {
         &self.path
     }
 
+    /// The names of the run's files that are there.
+    pub fn files(&self) -> Vec<String> {
+        folder_contents::files(&self.path)
+    }
+
     /// Where the checkpoint is, or would be.
     pub fn checkpoint_path(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")
@@ -175,6 +182,19 @@ impl RunFolder {
     /// [`Error::Io`].
     pub fn write_history(&self, session: &Session<'_>) -> Result<()> {
         session.progress().history.write_csv(&self.history_path())
+    }
+
+    /// The history as it was last written; empty before the end of the first epoch.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it is not one; [`Error::Io`].
+    pub fn read_history(&self) -> Result<History> {
+        match History::read_csv(&self.history_path()) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Ok(History::default())
+            }
+            result => result,
+        }
     }
 
     /// Writes the learning curves.
@@ -396,7 +416,7 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    const FILE: &str = ".lock";
+    pub(super) const FILE: &str = ".lock";
 
     pub(super) fn take(folder: &Path) -> Result<Self> {
         let path = folder.join(Self::FILE);

@@ -38,6 +38,35 @@ pub struct History {
 }
 
 impl History {
+    /// Reads what [`History::write_csv`] wrote.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the line that is none; [`Error::Io`].
+    pub fn read_csv(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+            ErrorKind::InvalidData => Error::data(path, "not a history: not text"),
+            _ => Error::io(path)(error),
+        })?;
+        let mut lines = text.lines();
+        if lines.next() != Some(COLUMNS) {
+            return Err(Error::data(
+                path,
+                format!("not a history: its first line is not {COLUMNS}"),
+            ));
+        }
+        let mut epochs = Vec::new();
+        for (index, line) in lines.enumerate() {
+            match epoch(line) {
+                Some(epoch) if epoch.epoch == index + 1 => epochs.push(epoch),
+                _ => {
+                    let fault = format!("line {}: not what came of epoch {}", index + 2, index + 1);
+                    return Err(Error::data(path, fault));
+                }
+            }
+        }
+        Ok(Self { epochs })
+    }
+
     /// Writes the epochs as CSV, with the columns of Keras's `CSVLogger`:
     /// `epoch,accuracy,loss,val_accuracy,val_loss`.
     ///
@@ -54,47 +83,15 @@ impl History {
         }
         write_atomically(path, text.as_bytes())
     }
+}
 
-    /// Reads what [`Self::write_csv`] wrote.
-    ///
-    /// # Errors
-    /// [`Error::Data`] with the line, if the file is missing or damaged; [`Error::Io`].
-    pub fn read_csv(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound => {
-                Error::data(path, "missing: no epoch has ended, or it was taken away")
-            }
-            _ => Error::Io { path: path.to_owned(), source },
-        })?;
-        let text = String::from_utf8_lossy(&bytes);
-        let damaged = |line: usize, fault: &str| {
-            Error::data(path, format!("not the history of a run: line {line}: {fault}"))
-        };
-        let mut lines = text.lines();
-        if lines.next() != Some(COLUMNS) {
-            return Err(damaged(1, &format!("'{COLUMNS}' belongs here")));
-        }
-        let mut epochs = Vec::new();
-        for (line, number) in lines.zip(1..) {
-            let mut fields = line.split(',');
-            let epoch = fields.next().unwrap_or_default();
-            let figures: Option<Vec<f64>> = fields.map(|text| text.parse().ok()).collect();
-            let Some([accuracy, loss, val_accuracy, val_loss]) = figures.as_deref() else {
-                return Err(damaged(number + 1, "an epoch and four numbers belong here"));
-            };
-            if epoch.parse() != Ok(number) {
-                return Err(damaged(number + 1, &format!("epoch {number} belongs here")));
-            }
-            epochs.push(Epoch {
-                epoch: number,
-                accuracy: *accuracy,
-                loss: *loss,
-                val_accuracy: *val_accuracy,
-                val_loss: *val_loss,
-            });
-        }
-        Ok(Self { epochs })
-    }
+/// A line of the file.
+fn epoch(line: &str) -> Option<Epoch> {
+    let mut fields = line.split(',');
+    let epoch = fields.next()?.parse().ok()?;
+    let numbers: Vec<f64> = fields.map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
+    let [accuracy, loss, val_accuracy, val_loss] = numbers[..] else { return None };
+    Some(Epoch { epoch, accuracy, loss, val_accuracy, val_loss })
 }
 
 #[cfg(test)]
@@ -102,35 +99,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_history_reads_back_and_a_damaged_one_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let epoch = |epoch: usize| {
-            let share = 1.0 / (epoch + 2) as f64;
-            let (accuracy, loss) = (share, 2.0 * share);
-            Epoch { epoch, accuracy, loss, val_accuracy: 3.0 * share, val_loss: 4.0 * share }
+    fn a_history_reads_back_and_a_damaged_one_names_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.csv");
+        let epoch = |epoch| Epoch {
+            epoch,
+            accuracy: 0.1 + 0.2,
+            loss: 1.0 / 3.0,
+            val_accuracy: 0.7,
+            val_loss: 0.125,
         };
-        for epochs in [0, 1, 12] {
-            let history = History { epochs: (1..=epochs).map(epoch).collect() };
-            history.write_csv(file.path()).unwrap();
-            assert_eq!(History::read_csv(file.path()).unwrap(), history);
-        }
-        for (text, words) in [
-            ("", "line 1: 'epoch,accuracy"),
-            ("epoch,loss\n", "line 1: "),
-            (
-                "epoch,accuracy,loss,val_accuracy,val_loss\n1,1,1,1,1\n3,1,1,1,1\n",
-                "line 3: epoch 2",
-            ),
-            ("epoch,accuracy,loss,val_accuracy,val_loss\n1,1,1,1\n", "line 2: an epoch and four"),
-            ("epoch,accuracy,loss,val_accuracy,val_loss\n1,1,1,1,x\n", "line 2: an epoch and four"),
+        let history = History { epochs: vec![epoch(1), epoch(2)] };
+        history.write_csv(&path).unwrap();
+        assert_eq!(History::read_csv(&path).unwrap(), history);
+        let text = fs::read_to_string(&path).unwrap();
+        let none = History::default();
+        none.write_csv(&path).unwrap();
+        assert_eq!(History::read_csv(&path).unwrap(), none);
+        for (damaged, words) in [
+            (text.replace("epoch,", "round,"), "its first line"),
+            (text.replace("\n2,", "\n3,"), "line 3: not what came of epoch 2"),
+            (text.replace("0.7,0.125\n2", "0.7\n2"), "line 2"),
+            (text.replace("0.7", "high"), "line 2"),
+            (text[..text.len() - 7].to_owned(), "line 3"),
+            (String::new(), "its first line"),
         ] {
-            fs::write(file.path(), text).unwrap();
-            let error = History::read_csv(file.path()).unwrap_err();
-            assert_eq!(error.exit_code(), 3);
-            assert!(error.to_string().contains(words), "{error}");
+            fs::write(&path, damaged).unwrap();
+            let error = History::read_csv(&path).unwrap_err();
+            assert!(
+                matches!(error, Error::Data { .. }) && error.to_string().contains(words),
+                "{error}"
+            );
         }
-        assert!(
-            History::read_csv("/no/such".as_ref()).unwrap_err().to_string().contains("missing")
-        );
     }
 }

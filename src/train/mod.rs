@@ -5,9 +5,13 @@
 mod change_options;
 mod changes;
 mod checkpoint;
+#[cfg(feature = "tensorboard")]
+pub mod events;
 mod fit;
 mod folder;
+mod folder_contents;
 mod history;
+mod log;
 mod record;
 mod schedule;
 mod score;
@@ -18,6 +22,7 @@ mod task;
 mod task_difference;
 mod task_file;
 mod thread_choice;
+mod trouble;
 
 pub use crate::nn::io::model_file::Origin;
 pub use crate::nn::io::weights::{InitialWeights, Initialised};
@@ -25,10 +30,13 @@ pub use change_options::{ChangeOption, Spacing, ValueKind};
 pub use changes::Changes;
 pub use fit::{Setup, Trained};
 pub use folder::{Beginning, RunFolder};
+pub use folder_contents::{Removed, remove_run};
 pub use history::{Epoch, History};
+pub use log::{Event, Listed, Listing, LoggedRun, RunLog, State};
 pub use record::{DataRecord, InitRecord, Record, ResultRecord};
 pub use schedule::Schedule;
 pub use score::{Batch, EVALUATION_BATCH, Score, predictions, score};
 pub use session::{Ended, Moment, Progress, Session, Watch};
 pub use task::{EarlyStopping, Input, Keep, Order, Task};
 pub use task_difference::Difference;
+pub use trouble::{Lookout, Trouble, never_predicted};

@@ -8,7 +8,7 @@ use super::task::{Keep, Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
 use crate::data::{Draws, Picks, Samples, Scale, Split};
 use crate::nn::io::weights::{InitialWeights, Initialised};
-use crate::nn::{BatchKey, Model, Network, Plan, Stepping, bytes};
+use crate::nn::{BatchKey, Flops, Model, Network, Plan, Stepping, bytes};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -187,6 +187,20 @@ impl<'a> Session<'a> {
     /// the samples do not count.
     pub fn memory(&self) -> u64 {
         memory(self.task, self.network.plan(), &self.split.train)
+    }
+
+    /// Mean loss and accuracy over the batches of the epoch under way, while the weights change; `None` before
+    /// its first batch.
+    pub fn running_score(&self) -> Option<Score> {
+        let Progress { batches, loss_sum, correct, .. } = self.progress;
+        let samples = (batches.saturating_mul(self.task.batch_size)).min(self.split.train.len());
+        let count = samples as f64;
+        (samples > 0).then(|| Score { loss: loss_sum / count, accuracy: correct as f64 / count })
+    }
+
+    /// Floating-point operations of the products for one training sample, as [`Plan::flops`] counts them.
+    pub fn flops_per_sample(&self) -> f64 {
+        self.network.plan().flops().iter().map(Flops::total).sum()
     }
 
     /// How pixels become inputs.
@@ -439,5 +453,13 @@ impl Progress {
     /// Training samples per second of training steps; validation does not count.
     pub fn images_per_second(&self) -> f64 {
         if self.step_seconds > 0.0 { self.trained_samples as f64 / self.step_seconds } else { 0.0 }
+    }
+
+    /// The share of [`Self::train_seconds`] that went into validation.
+    pub fn validation_share(&self) -> f64 {
+        match self.train_seconds > 0.0 {
+            true => (1.0 - self.step_seconds / self.train_seconds).max(0.0),
+            false => 0.0,
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::reports;
 use crate::train::{History, Record, ResultRecord, RunFolder};
 use crate::{Error, Result};
 use askama::Template;
+use std::io::ErrorKind;
 use std::path::Path;
 use threadcount_kernels::Pool;
 
@@ -67,7 +68,7 @@ impl Parts {
     fn read(folder: &Path) -> Self {
         let mut missing = Vec::new();
         let opened = had(RunFolder::open(folder), &mut missing);
-        let history = had(History::read_csv(&folder.join("history.csv")), &mut missing);
+        let history = had(history(&folder.join("history.csv")), &mut missing);
         let sessions = had(Sessions::read(folder), &mut missing);
         let plan = opened.as_ref().and_then(|(_, record)| had(plan(record), &mut missing));
         Self { opened, plan, history, sessions, missing }
@@ -89,6 +90,15 @@ impl Parts {
     fn epochs(&self) -> usize {
         self.history.as_ref().map_or(0, |history| history.epochs.len())
     }
+}
+
+fn history(path: &Path) -> Result<History> {
+    History::read_csv(path).map_err(|error| match error {
+        Error::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            Error::data(path, "missing: no epoch has ended, or it was taken away")
+        }
+        error => error,
+    })
 }
 
 /// What a step came to; a fault is added to what is missing.

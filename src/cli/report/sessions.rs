@@ -124,14 +124,14 @@ impl Sessions {
 }
 
 /// The file while a process trains the run.
-pub(in crate::cli) struct Log {
+pub(in crate::cli) struct SessionLog {
     path: PathBuf,
     sessions: Sessions,
     /// A finished run that is taken up again trains nothing.
     is_idle: bool,
 }
 
-impl Log {
+impl SessionLog {
     /// Begins the log of this process, and measures its FMA peak. What an earlier process wrote of epochs that
     /// the session no longer has is left out.
     pub(in crate::cli) fn begin(folder: &Path, pool: &Pool, session: &Session<'_>) -> Self {

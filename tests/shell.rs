@@ -1,0 +1,178 @@
+//! What a shell and a terminal get: helps and small outputs as they are kept in `tests/cmd` (`TRYCMD=overwrite
+//! cargo test --test shell` writes them anew), completions, pages of the manual, and lines on terminals of some
+//! widths.
+
+#[path = "common/desk.rs"]
+mod desk;
+
+use desk::{DATA, Desk};
+use predicates::prelude::*;
+use predicates::str::contains;
+use std::fs;
+use std::process::Command;
+
+#[test]
+fn outputs_are_those_that_are_kept() {
+    let cases = trycmd::TestCases::new();
+    for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS"] {
+        // An empty setting is none.
+        cases.env(format!("THREADCOUNT_{name}"), "");
+    }
+    cases.env("COLUMNS", "80").env("NO_COLOR", "1");
+    // The option is there only with its feature.
+    if cfg!(feature = "tensorboard") {
+        cases.skip("tests/cmd/help.trycmd");
+    }
+    cases.case("tests/cmd/*.trycmd");
+}
+
+/// Every line of every help fits 80 columns, and says what its command can be tried with.
+#[test]
+fn helps_fit_and_teach_by_example() {
+    let kept = fs::read_to_string("tests/cmd/help.trycmd").unwrap();
+    assert!(kept.matches("Examples:").count() >= 26);
+    for line in kept.lines().filter(|line| !line.trim_start().starts_with("threadcount ")) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn completions_and_pages_know_the_commands() {
+    let desk = Desk::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let all = contains("summary").and(contains("learning-rate")).and(contains("compare"));
+        desk.bare(&format!("completions {shell}")).assert().success().stdout(all).stderr("");
+    }
+    desk.bare("man").assert().success().stdout(contains(".TH threadcount 1")).stderr("");
+    desk.bare("man pages/man1").assert().success().stdout("").stderr(contains("pages/man1"));
+    for name in
+        ["threadcount", "threadcount-train", "threadcount-runs-compare", "threadcount-data-show"]
+    {
+        let page = desk.read(&format!("pages/man1/{name}.1"));
+        assert!(page.starts_with(".ie"), "{name}");
+        assert_eq!(page.contains("Examples"), name != "threadcount", "{name}");
+    }
+}
+
+/// A script of bash that is the whole completion: bash itself has to find it sound.
+#[cfg(unix)]
+#[test]
+fn bash_completes_with_its_script() {
+    let desk = Desk::new();
+    let script = desk.bare("completions bash").output().unwrap().stdout;
+    fs::write(desk.path("script"), script).unwrap();
+    let ask = "source ./script; COMP_WORDS=(threadcount ru); COMP_CWORD=1; \
+               _threadcount threadcount ru threadcount; echo \"${COMPREPLY[*]}\"";
+    // Where there is no bash, there is nothing to complete.
+    let Ok(output) = Command::new("bash").args(["-c", ask]).current_dir(desk.folder()).output()
+    else {
+        return;
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "runs");
+}
+
+#[test]
+fn quiet_leaves_results_and_warnings() {
+    let desk = Desk::new();
+    let result = contains("test accuracy");
+    let run = desk.run("train nlp-mlp80 --epochs 2 -q").assert().success().stdout(result);
+    let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
+    assert!(said.lines().all(|line| line.starts_with("threadcount: warning: ")), "{said}");
+    let warned = contains("warning: 3000 threads asked for").and(contains("loss").not());
+    desk.run("-q train biu-relu --epochs 1 --threads 3000").assert().success().stderr(warned);
+    desk.run("train biu-relu --epochs 1 --out runs/biu-relu --quiet")
+        .assert()
+        .code(1)
+        .stderr(contains("error: runs/biu-relu already holds a run"));
+}
+
+#[test]
+fn an_epochs_line_in_a_pipe_is_plain_and_whole() {
+    let desk = Desk::new();
+    let line = |text: &str| {
+        let mut lines = text.lines().filter(|line| line.starts_with("epoch ")).map(str::to_owned);
+        let line = lines.next().unwrap();
+        assert_eq!(lines.count(), 1, "one line for each epoch: {text}");
+        line
+    };
+    let said = |args: &str| {
+        let run = desk.run(args).env("COLUMNS", "40").assert().success();
+        String::from_utf8_lossy(&run.get_output().stderr).into_owned()
+    };
+    let text = said("train biu-relu --epochs 2");
+    let words: Vec<_> = line(&text).split_whitespace().map(str::to_owned).collect();
+    assert_eq!(
+        words.iter().step_by(2).collect::<Vec<_>>()[..6],
+        ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", words[10].as_str()]
+    );
+    assert_eq!(words[11], "s");
+    for part in [
+        " % of it validation; ",
+        "the run is in runs/biu-relu: model.safetensors, history.csv, curves.svg",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let text = said("train biu-relu --epochs 2 --verbose --learning-rate 0.0625");
+    let line = line(&text);
+    for part in ["images/s", "GFLOP/s", "validation ", "learning rate 0.0625"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(text.contains("Total params"), "{text}");
+}
+
+#[test]
+fn a_run_that_goes_badly_says_so() {
+    let desk = Desk::new();
+    // It hardly moves: the loss stays, and so does what it guesses.
+    let loss = contains("warning: the training loss did not fall in epoch 2");
+    let chance = contains("no better than always guessing the most frequent class");
+    let never = contains("warning: never predicted for any test sample: ");
+    let all = loss.clone().and(chance.clone()).and(never.clone());
+    desk.run("train nlp-mlp80 --epochs 3 --learning-rate 1e-12 -q").assert().success().stderr(all);
+    // One that learns says nothing of the kind.
+    let run = desk.run("train nlp-mlp80 --epochs 3").assert().success();
+    run.stderr(loss.or(chance).or(never).not());
+}
+
+/// On a terminal of any width, no line runs past it, and there is a bar. `script` gives the program a terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_runs_past_the_width_of_a_terminal() {
+    let desk = Desk::new();
+    let program = assert_cmd::cargo::cargo_bin!("threadcount");
+    for width in [60, 80, 100, 200] {
+        let train = format!(
+            "stty cols {width} rows 40; {} train nlp-cnn --epochs 2 --batch-size 2 >/dev/null",
+            program.display()
+        );
+        let mut script = Command::new("script");
+        script.args(["-qec", &train, "/dev/null"]).current_dir(desk.folder());
+        desk.clean(|name| {
+            script.env_remove(name);
+        });
+        script.env_remove("COLUMNS").env_remove("NO_COLOR").env("TERM", "xterm");
+        script.env("THREADCOUNT_DATA", DATA.path()).env("THREADCOUNT_CACHE", desk.path("cache"));
+        // Where there is no such program, a terminal cannot be had.
+        let Ok(output) = script.output() else { return };
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("epoch 1/2") && text.contains('['), "{text}");
+        assert!(text.contains("=>") && text.contains(" left"), "{width}: {text}");
+        // Cursor movements take no columns; a return begins the line again.
+        let mut plain = String::new();
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once("\x1b[") {
+            plain += before;
+            let end = after.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+            // Where the cursor moves to another line, so does the text.
+            plain.push('\n');
+            rest = &after[end + 1..];
+        }
+        plain += rest;
+        for line in plain.split(['\n', '\r']) {
+            // Names of files and commands are never broken.
+            let is_path = line.starts_with("the run") || line.starts_with("/tmp");
+            assert!(is_path || line.chars().count() <= width, "{width}: {line}");
+        }
+    }
+}
