@@ -8,15 +8,23 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use threadcount::classical::forest::ForestSettings;
+use threadcount::classical::{Classifier, Kind, Settings};
 use threadcount::data::scale::Scaling;
-use threadcount::data::{Augment, Classes, Partition, Selection, Validation};
-use threadcount::kernels::{Isa, Team};
+use threadcount::data::{
+    Augment, Classes, Inputs, Partition, Samples, Selection, Shape, Validation,
+};
+use threadcount::evaluate::Regression;
+use threadcount::kernels::{Isa, Pool, Team};
 use threadcount::nn::exchange::Framework;
 use threadcount::nn::{
     Activation, Padding, average_pool, batch_norm, class_outputs, conv2d, dense, dropout, flatten,
     global_average_pool2d, layer_norm, leaky_relu, lstm, max_pool,
 };
 use threadcount::reports;
+use threadcount::tables::models::{FitSettings, Kind as Kinds, Regressor, Training, Watching};
+use threadcount::tables::{Column, Design, Encoding, Folder as Models, Table, Values};
+use threadcount::train::search::{Axis, Definition, Metric, Resources, Search, Space};
 use threadcount::train::{
     DataRecord, EarlyStopping, Input, Record, ResultRecord, RunFolder, Session, Setup, Task,
 };
@@ -77,7 +85,8 @@ fn main() -> Result<()> {
     put("safetensors", "model", model)?;
     put("weights", "own", model)?;
     for (framework, name) in [(Framework::PyTorch, "pytorch"), (Framework::Keras, "keras")] {
-        let trained = small_task().fit(&small_split(), &Setup::default(), |_, _| ControlFlow::Continue(()))?;
+        let trained = small_task()
+            .fit(&small_split(), &Setup::default(), |_, _| ControlFlow::Continue(()))?;
         trained.export(framework, &folder.path("weights"))?;
         put("weights", name, &folder.take("weights"))?;
     }
@@ -89,7 +98,103 @@ fn main() -> Result<()> {
         RunFolder::start(folder.root(), &record)?;
         put("run_data", name, &folder.take("run.toml"))?;
     }
+    for (name, choice, text) in TABLES {
+        put("table", name, &[&[choice], text.as_bytes()].concat())?;
+    }
+    for kind in Kind::ALL {
+        for (name, inputs) in [
+            ("bytes", Inputs::from(vec![1_u8, 9, 3, 200, 7, 7, 250, 0])),
+            ("floats", Inputs::from(vec![0.5_f32, -1.0, 3.0, 2.5, 0.0, 8.0, 1e-3, 4.0])),
+        ] {
+            let samples = Samples::new(Shape::Flat(2), inputs, &[0_u8, 1, 1, 2])?;
+            let forest = ForestSettings { trees: 2, ..ForestSettings::classification(1) };
+            let settings = Settings { k: 2, forest, ..Settings::default() };
+            let model =
+                Classifier::fit(kind, &Team::solo(Isa::best()), &samples, &settings, &|| {
+                    ControlFlow::Continue(())
+                })?;
+            let folder = Folder::new();
+            model.save(&folder.path("model"))?;
+            let bytes = fs::read(folder.path("model"))?;
+            assert!(checksums::tensors(&bytes) == bytes);
+            put("classical", &format!("{kind}-{name}"), &bytes)?;
+        }
+    }
+    put("table_models", "three", &table_models()?)?;
+    for (name, file) in searches()? {
+        put("search_toml", name, &file)?;
+    }
     Ok(())
+}
+
+/// Tables, and how each is read.
+const TABLES: [(&str, u8, &str); 4] = [
+    ("plain", 0, "id,a,word,y\n0,1.5,red,3\n1,2,blue,4\n2,-3e2,red,6.25\n3,4,green,1\n"),
+    ("german", 0, "a;word;y\r\n1.234,5;\"x;y\";3\r\n2,5;z;4\r\n3,25;z;-1.000.000,5\r\n"),
+    ("dropped", 0x40, "a,y\n1,2\n,3\n2,NA\n4,9\n5,7\n"),
+    ("tabs", 0x47, "\u{feff}a\ty\n1.234\t1\n2.345\t2\n"),
+];
+
+/// A folder of models of a small table: its text, a line and a forest. (A network is larger than an input.)
+fn table_models() -> Result<Vec<u8>> {
+    let columns = vec![
+        Column { name: "a".to_owned(), values: Values::Numbers(vec![1.0, 2.0, 4.0]) },
+        Column { name: "word".to_owned(), values: Values::text(["x", "y", "x"]) },
+    ];
+    let table = Table::new(columns, "y", vec![1.0, 3.0, 2.0])?;
+    let rows = [0, 1, 2];
+    let encoding = Encoding::fit(&table, &rows)?;
+    let design = Design::new(&encoding, &table, &rows)?;
+    let training = Training { encoding: &encoding, design: &design, targets: &table.values };
+    let pool = Pool::new(Isa::best(), 1)?;
+    let test = Regression::measure(&[1.0, 2.0], &[1.0, 2.5]);
+    let fit = |kind| {
+        let watching = Watching {
+            network: &mut |_, _| ControlFlow::Continue(()),
+            go_on: &|| ControlFlow::Continue(()),
+        };
+        Regressor::fit(kind, &training, &FitSettings::default(), &pool, watching)
+    };
+    let (linear, forest) = (fit(Kinds::Linear)?, fit(Kinds::Forest)?);
+    let folder = Folder::new();
+    let models = [(Kinds::Linear, &linear, test), (Kinds::Forest, &forest, test)];
+    Models::write(folder.root(), &encoding, &models)?;
+    let files = ["table.toml", "linear.safetensors", "forest.safetensors"];
+    let files = files.map(|name| fs::read(folder.path(name)).expect("a file of the folder"));
+    Ok(joined(&files.each_ref().map(Vec::as_slice)))
+}
+
+/// The files of a search that has just begun, and of one that has finished.
+fn searches() -> Result<[(&'static str, Vec<u8>); 2]> {
+    let split = small_split();
+    let axis = |text| Axis::parse(text);
+    let grid = vec![axis("learning-rate=0.01,0.02")?, axis("schedule=constant;steps=1,2")?];
+    let ranges =
+        vec![axis("l2=1e-5..1e-3")?, axis("batch-size=1..3:linear")?, axis("optimizer=sgd,adam")?];
+    let begun = Definition {
+        version: "0.1.0".to_owned(),
+        recipe: "own".to_owned(),
+        seed: 1,
+        isa: Isa::best().name().to_owned(),
+        metric: Metric::ValAccuracy,
+        halving: None,
+        space: Space::new(grid, None)?,
+        task: small_task(),
+        data: small_data(),
+    };
+    let finished = Definition {
+        metric: Metric::ValLoss,
+        halving: Some(3),
+        space: Space::new(ranges, Some(6))?,
+        ..begun.clone()
+    };
+    let (first, last) = (Folder::new(), Folder::new());
+    Search::start(first.root(), &begun)?;
+    let resources = Resources { isa: Isa::best(), threads: 1, memory: None };
+    let needed = finished.check(&split)?;
+    Search::start(last.root(), &finished)?
+        .run(&split, &needed, &resources, &|_| ControlFlow::Continue(()))?;
+    Ok([("begun", first.take("search.toml")), ("finished", last.take("search.toml"))])
 }
 
 /// Records of runs on the set of `put_small_set`: each kind of layer, of classes and of partition.
@@ -159,6 +264,7 @@ fn small_record() -> Record {
             sample: vec![4, 4, 1],
             first_label: 1,
             classes: 4,
+            class_names: ["1", "2", "3", "4"].map(str::to_owned).into(),
             training: 12,
             validation: 8,
             test: 8,
@@ -168,20 +274,26 @@ fn small_record() -> Record {
     }
 }
 
-/// The folder of a run that has finished.
-fn run() -> Result<Folder> {
-    let (task, split, folder) = (small_task(), small_split(), Folder::new());
-    let data = DataRecord {
+/// What a record says of the samples of `small_split`.
+fn small_data() -> DataRecord {
+    DataRecord {
         identity: "other".to_owned(),
         origin: "/data".into(),
         sha256: "0".repeat(64),
-        sample: split.train.shape().dims().to_vec(),
+        sample: small_split().train.shape().dims().to_vec(),
         first_label: 0,
         classes: 2,
+        class_names: Vec::new(),
         training: 3,
         validation: 3,
         test: 3,
-    };
+    }
+}
+
+/// The folder of a run that has finished.
+fn run() -> Result<Folder> {
+    let (task, split, folder) = (small_task(), small_split(), Folder::new());
+    let data = small_data();
     let mut record = Record {
         version: "0.1.0".to_owned(),
         recipe: "own".to_owned(),

@@ -18,7 +18,7 @@ pub fn record(bytes: &[u8]) -> Vec<u8> {
     right().unwrap_or_else(|| bytes.to_vec())
 }
 
-/// A model or a checkpoint: `sha256` in the text beside the tensors.
+/// A network, a classical model or a checkpoint: `sha256` in the text beside the tensors.
 pub fn tensors(bytes: &[u8]) -> Vec<u8> {
     let mut mended = bytes.to_vec();
     if let Some((at, sum)) = right_sum(bytes)
@@ -35,6 +35,7 @@ pub fn tensors(bytes: &[u8]) -> Vec<u8> {
 enum Text {
     Model { origin: Origin },
     Checkpoint { run: String, optimizer_steps: u64, progress: Box<Progress> },
+    Classical { model: String, facts: String },
 }
 
 /// Where the checksum stands, and what it ought to be.
@@ -48,6 +49,7 @@ fn right_sum(bytes: &[u8]) -> Option<(usize, String)> {
         Text::Checkpoint { run, optimizer_steps, progress } => {
             format!("{run} {optimizer_steps} {}", serde_json::to_string(&progress).ok()?)
         }
+        Text::Classical { model, facts } => format!("{model} {facts}"),
     };
     let tensors = SafeTensors::deserialize(bytes).ok()?;
     let mut tensors: Vec<_> =
@@ -65,6 +67,24 @@ fn right_sum(bytes: &[u8]) -> Option<(usize, String)> {
     }
     add(facts.as_bytes());
     Some((at, hex(sha.finalize())))
+}
+
+/// `table.toml`: the line `sha256` of each model that is there, of its file.
+pub fn table(bytes: &[u8], models: &[(&str, &Vec<u8>)]) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(bytes) else { return bytes.to_vec() };
+    let mut of_name = None;
+    let mut mended = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        if let Some(name) = line.strip_prefix("name = \"") {
+            let name = name.trim_end().trim_end_matches('"');
+            of_name = models.iter().find(|(known, _)| *known == name);
+        }
+        match of_name.filter(|_| line.starts_with("sha256 = \"") && line.ends_with('\n')) {
+            Some((_, bytes)) => mended += &format!("sha256 = \"{}\"\n", hex(Sha256::digest(bytes))),
+            None => mended += line,
+        }
+    }
+    mended.into_bytes()
 }
 
 /// A gzip file: the CRC and the length behind each member that has a plain header and whose data end.
