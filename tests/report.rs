@@ -179,7 +179,7 @@ fn the_figures_are_those_of_the_files() {
     desk.run("train --resume run --epochs 3")
         .assert()
         .success()
-        .stderr(contains("its report is run/report.html"));
+        .stderr(contains("the run's report is run/report.html"));
     let run = desk.path("run");
     let page = page(&run.join("report.html"));
     let known = Known::of(&run);

@@ -4,7 +4,7 @@
 type Example = (&'static str, &'static str);
 
 /// The examples of each command, by the words that lead to it.
-const EXAMPLES: [(&str, &[Example]); 26] = [
+const EXAMPLES: [(&str, &[Example]); 27] = [
     (
         "reproduce",
         &[
@@ -92,6 +92,7 @@ const EXAMPLES: [(&str, &[Example]); 26] = [
             ("On other data, for a program", "threadcount eval runs/nlp-cnn --data other --json"),
         ],
     ),
+    ("report", &[("A run's page for a browser, again", "threadcount report runs/nlp-cnn")]),
     (
         "regress",
         &[(
@@ -101,10 +102,13 @@ const EXAMPLES: [(&str, &[Example]); 26] = [
     ),
     (
         "predict",
-        &[(
-            "A table with the prices that the best of them predicts",
-            "threadcount predict models new.csv --out predicted.csv",
-        )],
+        &[
+            (
+                "A table with the prices that the best of them predicts",
+                "threadcount predict models new.csv --out predicted.csv",
+            ),
+            ("What is in pictures", "threadcount predict runs/nlp-cnn shirt.png bag.jpg"),
+        ],
     ),
     (
         "export",

@@ -182,7 +182,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     console::print(&ended.evaluation.text())?;
     console::note(&format!(
-        "\nthe run is in {}: {}\n'threadcount runs' lists it, with all others; a browser opens {}",
+        "\nthe run is in {}: {}\nthe run's report is {}\n'threadcount runs' lists it, with all others",
         folder.display(),
         files.files().join(", "),
         page.display()

@@ -58,7 +58,7 @@ pub fn records() -> Vec<Record> {
             target: 0.94,
             recipe: recipe(
                 "record-94",
-                "convolutions 32, 64, 64, 128, 128 relu, batch norm - 10 softmax, AdamW, 14 epochs, tested with flips",
+                "convolutions 32, 64, 64, 128, 128 relu, batch norm - 10 softmax, AdamW, 14 epochs",
                 Task {
                     layers: large(),
                     optimizer: adamw(0.005, 0.05),
