@@ -234,6 +234,15 @@ fn the_figures_are_those_of_the_files() {
         let counts: Vec<u64> = row[1..].iter().map(|count| count.parse().unwrap()).collect();
         assert_eq!(serde_json::json!(counts), evaluated["confusion"][label]);
     }
+    for (label, row) in page.id("confusion").all("tr")[1..].iter().enumerate() {
+        let support = evaluated["report"]["classes"][label]["support"].as_f64().unwrap();
+        for (class, cell) in row.all("td").iter().enumerate() {
+            let share = plain(&cell.text()) / support;
+            let share = if class == label { share } else { share.sqrt() };
+            let heat = cell.attribute("style").unwrap().strip_prefix("--heat:").unwrap();
+            assert!((plain(heat) - 100.0 * share).abs() < 0.51, "{label} {class}");
+        }
+    }
     let report = &evaluated["report"];
     let rows = page.id("classes").table();
     assert_eq!(rows[0], ["class", "precision", "recall", "F1", "support"]);
@@ -421,7 +430,10 @@ fn names_are_text() {
 #[test]
 fn many_classes_stay_small_and_what_is_cut_is_said() {
     let names: Vec<String> = (0..200).map(|i| format!("{i} {}", "long<&".repeat(40))).collect();
-    let labels: Vec<u8> = (0..2_000).map(|i| (i % 200) as u8).collect();
+    // Classes of 3 to 9 samples.
+    let size = |class: usize| 3 + class % 7;
+    let of_class = |class: usize| std::iter::repeat_n(class as u8, size(class));
+    let labels: Vec<u8> = (0..200).flat_map(of_class).collect();
     let scratch = set(&labels, &labels, &names);
     let desk = Desk::new();
     fs::write(desk.path("tiny.toml"), TINY).unwrap();
@@ -436,8 +448,7 @@ fn many_classes_stay_small_and_what_is_cut_is_said() {
         counts[usize::from(label) * 200 + usize::from(prediction.unwrap())] += 1;
     }
     for (cell, (&heat, &count)) in heat.iter().zip(&counts).enumerate() {
-        // Each class has ten samples.
-        let share = count as f64 / 10.0;
+        let share = count as f64 / size(cell / 200) as f64;
         let share = if cell / 200 == cell % 200 { share } else { share.sqrt() };
         assert!((f64::from(255 - heat) - 255.0 * share).abs() < 0.51, "{cell}");
     }

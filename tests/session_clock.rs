@@ -123,3 +123,48 @@ fn no_step_is_no_rate() {
     progress.step_seconds = 1.5;
     assert_eq!(progress.images_per_second(), 200.0);
 }
+
+#[test]
+fn what_is_not_a_step_is_validation() {
+    let mut progress = Progress::default();
+    assert_eq!(progress.validation_share(), 0.0);
+    progress.step_seconds = 1.5;
+    progress.train_seconds = 2.0;
+    assert_eq!(progress.validation_share(), 0.25);
+}
+
+/// The score of the epoch under way is a mean over the samples so far, of a last batch that is smaller too; after
+/// it, it is what the history says.
+#[test]
+fn the_score_under_way_becomes_that_of_the_epoch() {
+    let labels: Vec<u8> = (0..150).map(|i| (i % 10) as u8).collect();
+    let scratch = Scratch::with_labels(&labels, &labels[..10]);
+    let dataset = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap();
+    let task = Task { layers: vec![dense(10, Activation::Linear)], ..task() };
+    let split = task.selection.apply(&dataset, 0).unwrap();
+    assert_eq!(split.train.len(), 100, "a batch of 64 and one of 36");
+    let mut session = Session::new(&task, &split, 0).unwrap();
+    assert_eq!(session.running_score(), None);
+    let mut scores = Vec::new();
+    let mut watch = |session: &Session<'_>, moment| {
+        match moment {
+            Moment::Batch => {
+                let score = session.running_score().unwrap();
+                let samples = (session.progress().batches * 64).min(100) as f64;
+                let correct = score.accuracy * samples;
+                assert!((correct - correct.round()).abs() < 1e-9, "{correct} of {samples}");
+                scores.push(score);
+            }
+            Moment::Epoch => {
+                let (epoch, score) =
+                    (session.progress().history.epochs.last().unwrap(), scores.last().unwrap());
+                assert_eq!((epoch.loss, epoch.accuracy), (score.loss, score.accuracy));
+                assert_eq!(session.running_score(), None);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    };
+    session.train(&Team::solo(Isa::best()), &mut watch).unwrap();
+    // A mean over the batches so far, not their sum: of a first epoch it stays near that of chance.
+    assert!(scores.len() >= EPOCHS && scores.iter().take(2).all(|score| score.loss < 10.0));
+}

@@ -7,7 +7,6 @@ mod bandwidth;
 pub use bandwidth::{Level, read_rate};
 
 use crate::Team;
-use crate::machine::machine;
 use crate::simd::{Kernel, Simd};
 use crate::team::Scratch;
 use std::hint::black_box;
@@ -23,9 +22,8 @@ pub fn fma_rate(team: &Team) -> f64 {
     let isa = team.isa();
     team.call_back();
     let start = Instant::now();
-    // Four tasks a thread, so that one held up by another program does not hold up all. Threads beyond the CPU's own
-    // add nothing but time: 3,000 of them took minutes.
-    let tasks = 4 * team.threads().min(machine().available_threads);
+    // Four tasks a thread, so that one held up by another program does not hold up all.
+    let tasks = 4 * team.threads();
     team.run(tasks, |_, _| {
         black_box(isa.run(FmaChains { rounds: ROUNDS / 4 }));
     });
