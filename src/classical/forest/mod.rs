@@ -205,6 +205,7 @@ impl Forest {
     }
 
     /// Bytes that a forest of values takes at most: while it grows, besides itself, and itself.
+    #[cfg(feature = "tables")]
     pub(crate) fn memory(
         rows: u64,
         columns: u64,
