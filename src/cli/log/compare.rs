@@ -3,11 +3,11 @@
 use super::super::json::check_file;
 use super::super::table;
 use super::fields::{FIELDS, json};
-use super::{damaged, shown};
+use super::{damaged, history, shown};
 use crate::console;
 use crate::evaluate::run_curves::{MOST_RUNS, RunCurves, run_curves};
 use crate::files::write_atomically;
-use crate::train::{History, Listed, LoggedRun, RunFolder, RunLog, State};
+use crate::train::{Listed, LoggedRun, RunLog};
 use crate::{Error, Result};
 use comfy_table::ContentArrangement;
 use serde::Serialize;
@@ -126,10 +126,7 @@ fn text(runs: &[Listed], differences: &[(String, Vec<Option<String>>)], width: u
 fn draw(runs: &[Listed], picture: &Path) -> Result<()> {
     let mut curves = Vec::new();
     for run in runs {
-        let history = match run.state {
-            State::Gone | State::Damaged(_) => History::default(),
-            _ => RunFolder::open(&run.path)?.0.read_history()?,
-        };
+        let history = history(run)?;
         if history.epochs.is_empty() {
             console::warn(&format!("{} has no curves: no epoch of it is there", shown(run)));
         } else {
@@ -147,6 +144,7 @@ fn draw(runs: &[Listed], picture: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::State;
 
     fn run(task: &str) -> LoggedRun {
         serde_json::from_str(&format!(

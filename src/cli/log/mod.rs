@@ -9,7 +9,7 @@ mod show;
 use super::settings::Settings;
 use super::table;
 use crate::console;
-use crate::train::{Event, Listed, Listing, RunLog, State};
+use crate::train::{Event, History, Listed, Listing, RunFolder, RunLog, State};
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -63,8 +63,23 @@ fn all(log: &RunLog) -> Result<Listing> {
     Ok(listing)
 }
 
+/// The epochs of a run; none if its folder cannot be read.
+///
+/// # Errors
+/// [`Error::Data`] if the folder's history is none; [`Error::Io`].
+fn history(run: &Listed) -> Result<History> {
+    match run.state {
+        State::Gone | State::Damaged(_) => Ok(History::default()),
+        _ => RunFolder::open(&run.path)?.0.read_history(),
+    }
+}
+
 /// The name of a run as it is shown, and as it can be given again.
 fn shown(run: &Listed) -> String {
+    // Most are relative to the folder of all runs: no need to ask where we are.
+    if Path::new(&run.name).is_relative() {
+        return run.name.clone();
+    }
     let here = std::env::current_dir().and_then(|here| here.canonicalize());
     match here
         .ok()

@@ -1,11 +1,11 @@
 //! `threadcount runs show`
 
 use super::super::table;
-use super::damaged;
 use super::fields::{FIELDS, json};
+use super::{damaged, history};
 use crate::Result;
 use crate::console;
-use crate::train::{History, LoggedRun, RunFolder, RunLog, State};
+use crate::train::{LoggedRun, RunLog, State};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -19,17 +19,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, log: &RunLog) -> Result<()> {
     let listed = log.find(&args.run)?;
     let Some(run) = &listed.run else { return Err(damaged(&listed)) };
-    let history = match &listed.state {
-        State::Gone => History::default(),
-        State::Damaged(fault) => {
-            console::warn(fault);
-            History::default()
-        }
-        _ => {
-            let (folder, _) = RunFolder::open(&listed.path)?;
-            folder.read_history()?
-        }
-    };
+    if let State::Damaged(fault) = &listed.state {
+        console::warn(fault);
+    }
+    let history = history(&listed)?;
     if args.json {
         let mut document = json(&listed);
         document["history"] = serde_json::to_value(&history).unwrap_or_default();
