@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
@@ -149,23 +150,12 @@ pub(super) fn panel(area: &Area<'_>, Names { name, unit }: &Names, lines: &[Line
     let epoch_range = 1.0 - margin..epochs as f64 + margin;
     let ticks = ticks(&range, 7);
     let decimals = decimals(&ticks);
-    let mut chart = ChartBuilder::on(area)
-        .caption(*name, font(20, INK))
-        .margin(8)
-        .margin_right(20)
-        .x_label_area_size(44)
-        .y_label_area_size(70)
-        .build_cartesian_2d(
-            Axis { range: epoch_range, ticks: epoch_ticks(epochs) },
-            Axis { range, ticks },
-        )?;
-    chart
-        .configure_mesh()
+    let mut chart = framed(area).caption(*name, font(20, INK)).build_cartesian_2d(
+        Axis { range: epoch_range, ticks: epoch_ticks(epochs) },
+        Axis { range, ticks },
+    )?;
+    mesh(&mut chart)
         .disable_x_mesh()
-        .bold_line_style(GRID)
-        .axis_style(INK)
-        .label_style(font(16, INK))
-        .axis_desc_style(font(17, INK))
         .x_desc("epoch")
         .y_desc(*unit)
         .x_label_formatter(&|epoch| format!("{epoch:.0}"))
@@ -200,6 +190,25 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
         ends
     };
     points.chunks(points.len().div_ceil(DRAWN_EPOCHS / 2)).flat_map(ends).collect()
+}
+
+/// A chart with room for the labels of its axes.
+pub(super) fn framed<'a, 'b, 'svg>(area: &'a Area<'svg>) -> ChartBuilder<'a, 'b, SVGBackend<'svg>> {
+    let mut chart = ChartBuilder::on(area);
+    chart.margin(8).margin_right(20).x_label_area_size(44).y_label_area_size(70);
+    chart
+}
+
+/// The lines and labels of such a chart.
+pub(super) fn mesh<'a, 'b, 'svg>(
+    chart: &'b mut ChartContext<'a, SVGBackend<'svg>, Cartesian2d<Axis, Axis>>,
+) -> MeshStyle<'a, 'b, Axis, Axis, SVGBackend<'svg>> {
+    let mut mesh = chart.configure_mesh();
+    mesh.bold_line_style(GRID)
+        .axis_style(INK)
+        .label_style(font(16, INK))
+        .axis_desc_style(font(17, INK));
+    mesh
 }
 
 /// A linear axis with ticks of our choice (plotters' own fall between epochs).

@@ -3,7 +3,8 @@
 use plotters::prelude::*;
 
 use super::plots::{
-    Area, Axis, Drawn, GRID, INK, TRAINING, VALIDATION, decimals, font, label, padded, ticks,
+    Area, Axis, Drawn, INK, TRAINING, VALIDATION, decimals, font, framed, label, mesh, padded,
+    ticks,
 };
 use crate::{Error, Result};
 
@@ -72,19 +73,8 @@ fn panel(name: &str, unit: &str, points: &[(f64, f64)], area: &Area<'_>) -> Draw
     let marks = ticks(&range, 6);
     let places = decimals(&marks);
     let axis = || Axis { range: range.clone(), ticks: marks.clone() };
-    let mut chart = ChartBuilder::on(area)
-        .caption(name, font(20, INK))
-        .margin(8)
-        .margin_right(20)
-        .x_label_area_size(44)
-        .y_label_area_size(70)
-        .build_cartesian_2d(axis(), axis())?;
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .axis_style(INK)
-        .label_style(font(16, INK))
-        .axis_desc_style(font(17, INK))
+    let mut chart = framed(area).caption(name, font(20, INK)).build_cartesian_2d(axis(), axis())?;
+    mesh(&mut chart)
         .x_desc(format!("true {unit}"))
         .y_desc("predicted")
         .x_label_formatter(&|value| label(*value, places))

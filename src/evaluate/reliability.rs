@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 
 use super::Calibration;
-use super::plots::{Area, Axis, Drawn, GRID, INK, TRAINING, VALIDATION, font};
+use super::plots::{Area, Axis, Drawn, TRAINING, VALIDATION, framed, mesh};
 use crate::{Error, Result};
 
 const SIZE: (u32, u32) = (480, 400);
@@ -23,22 +23,12 @@ pub fn reliability(calibration: &Calibration) -> Result<String> {
 fn draw(calibration: &Calibration, root: &Area<'_>) -> Drawn {
     root.fill(&WHITE)?;
     let fifths = || (0..=5).map(|i| f64::from(i) / 5.0).collect();
-    let mut chart = ChartBuilder::on(root)
-        .margin(8)
-        .margin_right(20)
-        .x_label_area_size(44)
-        .y_label_area_size(70)
-        .build_cartesian_2d(
-            Axis { range: 0.0..1.0, ticks: fifths() },
-            Axis { range: 0.0..1.02, ticks: fifths() },
-        )?;
-    chart
-        .configure_mesh()
+    let mut chart = framed(root).build_cartesian_2d(
+        Axis { range: 0.0..1.0, ticks: fifths() },
+        Axis { range: 0.0..1.02, ticks: fifths() },
+    )?;
+    mesh(&mut chart)
         .disable_x_mesh()
-        .bold_line_style(GRID)
-        .axis_style(INK)
-        .label_style(font(16, INK))
-        .axis_desc_style(font(17, INK))
         .x_desc("confidence")
         .y_desc("accuracy")
         .x_label_formatter(&|tick| format!("{tick:.1}"))

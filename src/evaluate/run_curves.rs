@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::plots::{ACCURACY, Area, Drawn, INK, LOSS, Line, font, panel};
+use super::plots::{ACCURACY, Area, Drawn, INK, LOSS, Line, TRAINING, VALIDATION, font, panel};
 use crate::names::shortened_middle;
 use crate::train::{Epoch, History};
 use crate::{Error, Result};
@@ -20,13 +20,13 @@ pub struct RunCurves {
 /// The colours of Okabe and Ito, which colour-blind eyes tell apart; black and yellow, which white paper hides,
 /// apart.
 const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
+    TRAINING,
+    VALIDATION,
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
     RGBColor(86, 180, 233),
     RGBColor(230, 159, 0),
-    RGBColor(64, 64, 64),
+    INK,
 ];
 
 /// The most runs that a picture shows: one for each colour.

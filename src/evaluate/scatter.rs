@@ -5,7 +5,8 @@ use std::ops::Range;
 use plotters::prelude::*;
 
 use super::plots::{
-    Area, Axis, Drawn, GRID, INK, TRAINING, VALIDATION, decimals, font, label, padded, ticks,
+    Area, Axis, Drawn, INK, TRAINING, VALIDATION, decimals, font, framed, label, mesh, padded,
+    ticks,
 };
 use crate::{Error, Result};
 
@@ -180,22 +181,12 @@ fn panel(scatter: &Scatter, number: usize, panel: &Panel, area: &Area<'_>) -> Dr
     let places = decimals(&marks);
     let bottom = range.start;
     let named: Vec<(f64, String)> = axis.ticks.iter().copied().zip(labels).collect();
-    let mut chart = ChartBuilder::on(area)
-        .margin(8)
-        .margin_right(20)
-        .x_label_area_size(44)
-        .y_label_area_size(70)
-        .build_cartesian_2d(axis, Axis { range, ticks: marks })?;
+    let mut chart = framed(area).build_cartesian_2d(axis, Axis { range, ticks: marks })?;
     let named_label = |place: &f64| {
         let is_it = |(tick, _): &&(f64, String)| (tick - place).abs() < 1e-9 * (1.0 + tick.abs());
         named.iter().find(is_it).map_or(String::new(), |(_, name)| name.clone())
     };
-    chart
-        .configure_mesh()
-        .bold_line_style(GRID)
-        .axis_style(INK)
-        .label_style(font(16, INK))
-        .axis_desc_style(font(17, INK))
+    mesh(&mut chart)
         .x_desc(panel.name.as_str())
         .y_desc(scatter.metric.as_str())
         .x_label_formatter(&named_label)
