@@ -10,7 +10,7 @@ use super::cache::Cache;
 use super::format::{self, header::known_stranger};
 use super::images::Images;
 use super::map::open_regular;
-use super::pictures::{Colours, Picture, Tones};
+use super::pictures::{Colours, Picture, invert};
 use super::samples::Samples;
 use super::shape::{Shape, measures};
 use super::unpack::unreadable;
@@ -153,16 +153,15 @@ fn kind(path: &Path) -> Result<Kind> {
 fn picture(path: &Path, sample: [usize; 3], ground: Ground) -> Result<(Vec<u8>, Treatment)> {
     let [height, width, channels] = sample;
     let colours = if channels == 1 { Colours::Grey } else { Colours::Rgb };
-    let read = |tones| {
-        Picture::read(path, [height, width], colours, tones)
-            .map_err(|fault| Error::data(path, fault))
+    let mut picture =
+        Picture::read(path, [height, width], colours).map_err(|fault| Error::data(path, fault))?;
+    let inverted = match ground {
+        Ground::Kept => false,
+        Ground::Inverted => true,
+        Ground::MadeDark => is_edge_light(&picture.pixels, sample),
     };
-    let first = if ground == Ground::Inverted { Tones::Inverted } else { Tones::Kept };
-    let mut picture = read(first)?;
-    let mut inverted = first == Tones::Inverted;
-    if ground == Ground::MadeDark && is_edge_light(&picture.pixels, sample) {
-        picture = read(Tones::Inverted)?;
-        inverted = true;
+    if inverted {
+        invert(&mut picture.pixels);
     }
     let scaled_from = (picture.was != [height, width]).then_some(picture.was);
     Ok((picture.pixels, Treatment { scaled_from, inverted }))

@@ -176,6 +176,11 @@ impl Import {
     }
 }
 
+/// Makes light pixels dark and dark ones light.
+pub(super) fn invert(pixels: &mut [u8]) {
+    pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+}
+
 /// A picture as an image of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -194,9 +199,8 @@ impl Picture {
         path: &Path,
         size: [usize; 2],
         colours: Colours,
-        tones: Tones,
     ) -> std::result::Result<Self, String> {
-        imp::read(path, size, colours, tones)
+        imp::read(path, size, colours, Tones::Kept)
     }
 }
 

@@ -13,7 +13,7 @@ use image::{
 };
 
 use super::jpeg::reaches_its_end;
-use super::{Colours, Picture, Tones};
+use super::{Colours, Picture, Tones, invert};
 
 /// The most bytes of a file, and of the decoded picture.
 const MAX_BYTES: u64 = 256 << 20;
@@ -47,7 +47,7 @@ pub(super) fn read(
         }
     };
     if tones == Tones::Inverted {
-        pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
+        invert(&mut pixels);
     }
     Ok(Picture { pixels, was })
 }
