@@ -58,7 +58,8 @@ impl Limits {
 /// fifth of a second. Threads beyond the CPU's own add nothing to it but time (3,000 of them a minute), and are left out.
 pub fn fma_gflops(team: &Team) -> f64 {
     let most = machine().available_threads;
-    if let Some(pool) = (team.threads() > most).then(|| Pool::new(team.isa(), most).ok()).flatten()
+    if team.threads() > most
+        && let Ok(pool) = Pool::new(team.isa(), most)
     {
         return pool.enter(fma_gflops);
     }

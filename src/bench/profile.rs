@@ -189,7 +189,7 @@ fn describe(session: &Session<'_>, part: Part, apart: impl Fn(Part) -> bool) -> 
             (name, What::Traffic(traffic::update(network)))
         }
         Part::PerSample => {
-            let flops: f64 = plan.flops().iter().map(Flops::total).sum();
+            let flops: f64 = plan.flops_per_sample();
             ("forward to update".to_owned(), What::Flops(flops * batch))
         }
     }

@@ -1,6 +1,6 @@
 //! `threadcount compare`: classical models and networks side by side.
 
-use super::compare_report::{self as report, Document, Ground, Measured, picture, told};
+use super::compare_report::{self as report, Conditions, Document, Measured, picture, told};
 use super::json::check_file;
 use super::progress::Progress;
 use super::settings::{MeasureFlags, Settings};
@@ -99,8 +99,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
             write_atomically(path, picture(&results, &facts)?.as_bytes())?;
         }
         let document = Document { machine: &facts, data, seed, results: &results };
-        let ground = Ground { facts: &facts, dataset: &bench.dataset, split: &bench.split, seed };
-        args.flags.json.put(&table::json(&document)?, &ground.report(&results))?;
+        let conditions =
+            Conditions { facts: &facts, dataset: &bench.dataset, split: &bench.split, seed };
+        args.flags.json.put(&table::json(&document)?, &conditions.report(&results))?;
     }
     ended
 }
@@ -266,17 +267,8 @@ impl Bench<'_> {
         trained: &mut Trained,
         train_seconds: f64,
     ) -> Result<()> {
-        let record = Record {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            recipe: recipe.id.to_string(),
-            seed: self.seed,
-            threads: self.pool.threads(),
-            isa: self.pool.isa().name().to_owned(),
-            task: recipe.task.clone(),
-            data: DataRecord::of(&self.dataset, split),
-            init: None,
-            result: None,
-        };
+        let data = DataRecord::of(&self.dataset, split);
+        let record = Record::new(&recipe.id, recipe.task.clone(), self.seed, &self.pool, data);
         RunFolder::start(folder, &record)?.write_trained(
             &record,
             trained,

@@ -70,7 +70,7 @@ pub(super) fn told(done: Minimised) -> String {
 }
 
 /// What the results were measured on.
-pub(super) struct Ground<'a> {
+pub(super) struct Conditions<'a> {
     pub(super) facts: &'a Facts,
     pub(super) dataset: &'a Dataset,
     /// The set's own parts.
@@ -78,7 +78,7 @@ pub(super) struct Ground<'a> {
     pub(super) seed: u64,
 }
 
-impl Ground<'_> {
+impl Conditions<'_> {
     /// The table, with what it was measured on above it and the notes below it.
     pub(super) fn report(&self, results: &[Measured]) -> String {
         let Self { facts, dataset, split, seed } = self;

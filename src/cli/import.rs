@@ -168,7 +168,7 @@ impl Progress {
                 }
             }
         }
-        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        interrupt::go_on()
     }
 
     fn finish(&self) {

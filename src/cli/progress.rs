@@ -98,7 +98,7 @@ impl Progress {
         if moment == Moment::Batch && self.bar.is_some() && self.drawn.elapsed() >= REDRAW {
             self.draw(name, session);
         }
-        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        interrupt::go_on()
     }
 
     fn draw(&mut self, name: &str, session: &Session<'_>) {

@@ -14,7 +14,6 @@ use crate::reports;
 use crate::train::search::{Axis, Definition, Metric, Resources, Search, Space, Step};
 use crate::train::{Changes, DataRecord, Ended};
 use crate::{Error, Result};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use threadcount_kernels::Isa;
 use threadcount_kernels::machine::machine;
@@ -281,7 +280,7 @@ impl Ready {
             if let Step::Rung(row) = step {
                 progress.take_in(row);
             }
-            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            interrupt::go_on()
         };
         let ended = search.run(split, needed, resources, &watch);
         progress.finish();

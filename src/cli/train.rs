@@ -203,17 +203,7 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
     let split = split.map_err(|error| recipe.locate(error))?;
     let weights = args.init.as_deref().map(|path| initial_weights(path, &args.new_layers));
     let weights = weights.transpose()?;
-    let mut record = Record {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        recipe: recipe.id.to_string(),
-        seed,
-        threads: pool.threads(),
-        isa: pool.isa().name().to_owned(),
-        task,
-        data: DataRecord::of(&dataset, &split),
-        init: None,
-        result: None,
-    };
+    let mut record = Record::new(&recipe.id, task, seed, &pool, DataRecord::of(&dataset, &split));
     // Everything that can be refused is checked before a folder is created.
     let session = Session::new(&record.task, &split, seed);
     let mut session = session.map_err(|error| match error {

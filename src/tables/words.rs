@@ -33,14 +33,13 @@ impl Categories {
         if known.contains(cell) {
             return;
         }
-        *self = match (cell.len(), known.len()) {
-            (LONGEST.., _) if cell.len() > LONGEST => Self::TooLong(place, cell.len()),
-            (_, MOST_ENCODED..) => Self::TooMany(place),
-            _ => {
-                known.insert(cell.to_owned());
-                return;
-            }
-        };
+        if cell.len() > LONGEST {
+            *self = Self::TooLong(place, cell.len());
+        } else if known.len() >= MOST_ENCODED {
+            *self = Self::TooMany(place);
+        } else {
+            known.insert(cell.to_owned());
+        }
     }
 
     /// All of them in the order of their bytes; or the row and the fault that makes them no categories.

@@ -391,7 +391,7 @@ pub(super) fn begin(path: &Path, file: &str, text: &str) -> Result<Lock> {
 ///
 /// # Errors
 /// Whatever `start` fails with, other than [`Error::RunExists`].
-pub(super) fn numbered<T>(
+pub(crate) fn numbered<T>(
     root: &Path,
     name: &str,
     start: impl Fn(&Path) -> Result<T>,

@@ -29,6 +29,8 @@ pub use crate::nn::io::weights::{InitialWeights, Initialised};
 pub use change_options::{ChangeOption, Spacing, ValueKind};
 pub use changes::Changes;
 pub use fit::{Setup, Trained};
+#[cfg(feature = "program")]
+pub(crate) use folder::numbered;
 pub use folder::{Beginning, RunFolder};
 pub use folder_contents::{Removed, remove_run};
 pub use history::{Epoch, History};

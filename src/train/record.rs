@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
+use threadcount_kernels::Pool;
 
 /// Incremented when the meaning of `run.toml` changes.
 const FORMAT: u32 = 2;
@@ -199,6 +200,21 @@ impl DataRecord {
 }
 
 impl Record {
+    /// Of a run that begins: with this version of threadcount, on these threads, from weights that are drawn.
+    pub fn new(recipe: &str, task: Task, seed: u64, pool: &Pool, data: DataRecord) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            recipe: recipe.to_owned(),
+            seed,
+            threads: pool.threads(),
+            isa: pool.isa().name().to_owned(),
+            task,
+            data,
+            init: None,
+            result: None,
+        }
+    }
+
     /// An id that differs between runs whose bits differ: the hash of the seed, the data, the initial
     /// weights, and all of the task but the number of epochs.
     pub(super) fn id(&self) -> Result<String> {
@@ -301,15 +317,13 @@ fn checksum(body: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::Scaling;
-    use crate::nn::{Activation, Freeze, Loss, Optimizer, dense};
-    use crate::train::{EarlyStopping, Input, Keep, Order, Schedule};
+impl Record {
+    /// A small run, for tests to change.
+    pub(crate) fn example() -> Self {
+        use crate::nn::{Activation, dense};
 
-    fn record() -> Record {
         let layers = vec![dense(3, Activation::Relu), dense(2, Activation::Linear)];
-        Record {
+        Self {
             version: "0".to_owned(),
             recipe: "none".to_owned(),
             seed: 1,
@@ -331,6 +345,18 @@ mod tests {
             init: None,
             result: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Scaling;
+    use crate::nn::{Activation, Freeze, Loss, Optimizer, dense};
+    use crate::train::{EarlyStopping, Input, Keep, Order, Schedule};
+
+    fn record() -> Record {
+        Record::example()
     }
 
     /// A run of another task, seed, data or initial weights has another id; a run that is longer, or in another

@@ -8,7 +8,7 @@ use super::task::{Keep, Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
 use crate::data::{Draws, Picks, Samples, Scale, Split};
 use crate::nn::io::weights::{InitialWeights, Initialised};
-use crate::nn::{BatchKey, Flops, Model, Network, Plan, Stepping, bytes};
+use crate::nn::{BatchKey, Model, Network, Plan, Stepping, bytes};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -200,7 +200,7 @@ impl<'a> Session<'a> {
 
     /// Floating-point operations of the products for one training sample, as [`Plan::flops`] counts them.
     pub fn flops_per_sample(&self) -> f64 {
-        self.network.plan().flops().iter().map(Flops::total).sum()
+        self.network.plan().flops_per_sample()
     }
 
     /// How pixels become inputs.

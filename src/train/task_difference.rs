@@ -5,8 +5,8 @@ use std::fmt;
 use toml::Value;
 
 use super::task::Task;
+use crate::Result;
 use crate::names::shortened;
-use crate::{Error, Result};
 
 /// A key with two values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +35,8 @@ impl Task {
     /// # Errors
     /// As [`Task::to_toml`].
     pub fn difference(&self, other: &Self) -> Result<Option<Difference>> {
-        let parse = |task: &Self| {
-            let parsed = task.to_toml()?.parse::<toml::Table>();
-            parsed.map(Value::Table).map_err(|fault| Error::Usage(fault.to_string()))
-        };
-        Ok(differing("", Some(&parse(self)?), Some(&parse(other)?)))
+        let [one, other] = [self.to_table()?, other.to_table()?].map(Value::Table);
+        Ok(differing("", Some(&one), Some(&other)))
     }
 }
 

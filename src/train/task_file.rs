@@ -45,6 +45,14 @@ impl Task {
         Self::from_toml(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
     }
 
+    /// Every setting, with the keys of a file.
+    ///
+    /// # Errors
+    /// As [`Task::to_toml`].
+    pub(super) fn to_table(&self) -> Result<toml::Table> {
+        self.to_toml()?.parse().map_err(|fault: toml::de::Error| Error::Usage(fault.to_string()))
+    }
+
     /// The task as the text of a file, with every setting.
     ///
     /// # Errors

@@ -149,7 +149,7 @@ fn largest<T: Clone>(items: &[T], same: fn(&T, &T) -> bool, size: fn(&T) -> usiz
 mod tests {
     use super::products::weights;
     use super::*;
-    use crate::nn::{Flops, Next};
+    use crate::nn::Next;
 
     fn shapes(recipe: &str) -> Shapes {
         Shapes::of(&reports::recipe(recipe).unwrap()).unwrap()
@@ -253,8 +253,7 @@ mod tests {
                 let passes = if convolution.position == Position::First { 2.0 } else { 3.0 };
                 expected += passes * convolution.work().amount();
             }
-            let flops = recipe.plan().unwrap().flops().iter().map(Flops::total).sum::<f64>()
-                * recipe.task.batch_size as f64;
+            let flops = recipe.plan().unwrap().flops_per_sample() * recipe.task.batch_size as f64;
             assert_eq!(flops, expected, "{}", recipe.id);
         }
     }

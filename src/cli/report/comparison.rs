@@ -10,6 +10,7 @@ use crate::evaluate::bars::{Along, Bars, Figure, bars};
 use crate::files::write_atomically;
 use crate::names::shortened;
 use crate::reports::Recipe;
+use crate::train::numbered;
 use crate::{Error, Result};
 use askama::Template;
 use std::fs;
@@ -104,21 +105,15 @@ impl Folder {
         }
         let mut made = missing(runs);
         fs::create_dir_all(runs).map_err(Error::io(runs))?;
-        let mut number = 1;
-        loop {
-            let path = runs.join(match number {
-                1 => "reproduce".to_owned(),
-                _ => format!("reproduce-{number}"),
-            });
-            match fs::create_dir(&path) {
-                Ok(()) => {
-                    made.insert(0, path.clone());
-                    return Ok(Self { path, made });
-                }
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(Error::io(&path)(error)),
+        let path = numbered(runs, "reproduce", |path| match fs::create_dir(path) {
+            Ok(()) => Ok(path.to_owned()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(Error::RunExists { path: path.to_owned() })
             }
-        }
+            Err(error) => Err(Error::io(path)(error)),
+        })?;
+        made.insert(0, path.clone());
+        Ok(Self { path, made })
     }
 
     /// Writes the page, and the results as a JSON document; returns where the page is.

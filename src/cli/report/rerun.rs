@@ -102,6 +102,7 @@ fn options(task: &Task) -> Vec<(&'static str, String)> {
         ("label-smoothing", task.label_smoothing.to_string()),
         ("warm-up", task.warm_up.to_string()),
         ("augment", task.augment.to_string()),
+        ("test-augment", task.test_augment.to_string()),
     ]);
     options.extend(task.clip_norm.map(|norm| ("clip-norm", norm.to_string())));
     options.extend(task.weight_average.map(|decay| ("weight-average", decay.to_string())));
@@ -134,28 +135,14 @@ mod tests {
     fn record(recipe: &str, change: impl Fn(&mut Task)) -> Record {
         let mut task = reports::recipe("cse574-cnn").unwrap().task;
         change(&mut task);
-        Record {
-            version: "0".to_owned(),
-            recipe: recipe.to_owned(),
-            seed: 7,
-            threads: 2,
-            isa: "avx2".to_owned(),
-            task,
-            data: DataRecord {
-                identity: "other".to_owned(),
-                origin: "/my data/o'brien".into(),
-                sha256: String::new(),
-                sample: vec![28, 28, 1],
-                first_label: 0,
-                classes: 10,
-                class_names: Vec::new(),
-                training: 1,
-                validation: 1,
-                test: 1,
-            },
-            init: None,
-            result: None,
-        }
+        let data = DataRecord {
+            origin: "/my data/o'brien".into(),
+            sample: vec![28, 28, 1],
+            classes: 10,
+            ..Record::example().data
+        };
+        let recipe = recipe.to_owned();
+        Record { recipe, seed: 7, threads: 2, task, data, ..Record::example() }
     }
 
     const REST: &str = r"--seed 7 --threads 2 --isa avx2 --data '/my data/o'\''brien'";
@@ -177,8 +164,15 @@ mod tests {
             &[("warm-up", "1.5"), ("augment", "shift=2,flip"), ("weight-average", "0.99")],
             &[("schedule", "cosine")],
             &[("schedule", "steps=2,5")],
-            &[("freeze", "2")],
+            &[("freeze", "2"), ("test-augment", "flip")],
+            &[("optimizer", "adamw"), ("learning-rate", "0.5"), ("weight-decay", "0.5")],
         ];
+        // Those that change layers are in a file.
+        for option in
+            Changes::OPTIONS.iter().filter(|o| !["dropout", "activation"].contains(&o.name))
+        {
+            assert!(cases.concat().iter().any(|(name, _)| *name == option.name), "{option:?}");
+        }
         for case in cases {
             let rerun = Rerun::of(&record("cse574-cnn", set(case))).unwrap();
             // In the order of `options`, which has learning rates behind the optimizer and schedules at the end.

@@ -8,7 +8,7 @@ use super::views::{CurvesView, ModelView, SettingsView, SittingRow};
 use crate::cli::table::{count, duration, grouped, percent, rate, seconds, span};
 use crate::data::{Identity, Samples};
 use crate::names::{shortened, shortened_middle};
-use crate::nn::{Flops, Loss, Plan};
+use crate::nn::{Loss, Plan};
 use crate::reports;
 use crate::train::{History, Record, ResultRecord, RunFolder};
 use crate::{Error, Result};
@@ -84,7 +84,7 @@ impl Parts {
 
     /// Operations of the products for one sample.
     pub(super) fn flops(&self) -> Option<f64> {
-        Some(self.plan.as_ref()?.flops().iter().map(Flops::total).sum())
+        self.plan.as_ref().map(Plan::flops_per_sample)
     }
 
     fn epochs(&self) -> usize {

@@ -10,7 +10,7 @@ use crate::cli::train::curves;
 use crate::data::measures;
 use crate::evaluate::plots;
 use crate::names::{shortened, shortened_middle};
-use crate::nn::{Flops, Plan, PlannedLayer};
+use crate::nn::{Plan, PlannedLayer};
 use crate::train::{Epoch, Record};
 
 /// The most epochs, layers and sessions that are listed, and characters of settings that are shown: a page stays
@@ -165,7 +165,7 @@ impl ModelView {
         };
         let all = plan.parameter_count();
         let learning: usize = plan.learning().iter().map(ExactSizeIterator::len).sum();
-        let flops: f64 = plan.flops().iter().map(Flops::total).sum();
+        let flops: f64 = plan.flops_per_sample();
         Self {
             layers: layers.iter().take(LAYERS).map(row).collect(),
             left_out: layers.len().saturating_sub(LAYERS),

@@ -212,6 +212,11 @@ impl Plan {
         (0..self.layers.len()).map(of).collect()
     }
 
+    /// The operations of all layers' products in a training step, for one sample.
+    pub fn flops_per_sample(&self) -> f64 {
+        self.flops().iter().map(Flops::total).sum()
+    }
+
     /// What the optimizer trains, in the order of the flat buffer, without gaps.
     pub fn params(&self) -> &[Tensor] {
         &self.params

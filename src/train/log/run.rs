@@ -114,9 +114,8 @@ fn kept(keep: Keep, history: &History) -> Option<Epoch> {
 
 /// The settings as JSON.
 fn settings(task: &Task) -> Result<Box<RawValue>> {
-    let parsed = task.to_toml()?.parse::<toml::Table>();
-    let table = parsed.map_err(|fault| Error::Usage(fault.to_string()))?;
-    to_raw_value(&table).map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))
+    to_raw_value(&task.to_table()?)
+        .map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))
 }
 
 /// Adds every value inside of `value`, whose own key ends in a colon and a space or is empty.

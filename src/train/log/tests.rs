@@ -1,33 +1,17 @@
 use super::*;
-use crate::nn::{Activation, dense};
-use crate::train::{DataRecord, Record, ResultRecord, RunFolder, Task, remove_run};
+use crate::train::{Record, ResultRecord, RunFolder, Task, remove_run};
 use std::sync::Barrier;
 use std::thread;
 use tempfile::TempDir;
 
 fn record(seed: u64) -> Record {
-    let layers = vec![dense(3, Activation::Relu), dense(2, Activation::Linear)];
     Record {
         version: "0.0.1".to_owned(),
         recipe: "mine".to_owned(),
         seed,
         threads: 3,
-        isa: "avx2".to_owned(),
-        task: Task { layers, epochs: 4, batch_size: 7, ..Task::default() },
-        data: DataRecord {
-            identity: "other".to_owned(),
-            origin: "/data".into(),
-            sha256: "a".repeat(64),
-            sample: vec![2],
-            first_label: 0,
-            classes: 2,
-            class_names: Vec::new(),
-            training: 10,
-            validation: 5,
-            test: 5,
-        },
-        init: None,
-        result: None,
+        task: Task { epochs: 4, batch_size: 7, ..Record::example().task },
+        ..Record::example()
     }
 }
 

@@ -277,18 +277,7 @@ mod tests {
                 epochs: 9,
                 ..Task::default()
             },
-            data: DataRecord {
-                identity: "other".to_owned(),
-                origin: "/data".into(),
-                sha256: "a".repeat(64),
-                sample: vec![2],
-                first_label: 0,
-                classes: 2,
-                class_names: Vec::new(),
-                training: 10,
-                validation: 5,
-                test: 5,
-            },
+            data: Record::example().data,
         }
     }
 
