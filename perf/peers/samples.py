@@ -69,8 +69,8 @@ class Samples:
 
 def load(recipe, data, seed):
     """The samples of a recipe from a folder with the four IDX files, packed or not."""
-    x, y = _read(data, "train")
-    x_test, y_test = _read(data, "t10k")
+    x, y = read_part(data, "train")
+    x_test, y_test = read_part(data, "t10k")
     (x, y), (x_test, y_test) = (_pick(recipe, *part) for part in ((x, y), (x_test, y_test)))
     rest = 0
     if recipe.split == "merged":
@@ -94,7 +94,8 @@ def load(recipe, data, seed):
     return Samples(x, y, x_test, y_test, factor, offset)
 
 
-def _read(data, part):
+def read_part(data, part):
+    """Images [n, 28, 28] and labels, bytes, of one part: "train" or "t10k"."""
     arrays = []
     for kind, header in (("images-idx3", 16), ("labels-idx1", 8)):
         path = Path(data) / f"{part}-{kind}-ubyte"

@@ -132,3 +132,40 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tables::ReadOptions;
+    use std::fs;
+
+    #[test]
+    fn a_model_is_trained_beside_the_table_and_the_models_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        let rows: String = (0..10).map(|i| format!("{}.5,{i}\n", i * i)).collect();
+        fs::write(&path, format!("a,y\n{rows}")).unwrap();
+        let outline = Outline::read(&path, "y", &ReadOptions::default()).unwrap();
+        let kinds = [Kind::Mean, Kind::Linear, Kind::Mean];
+        let work = Work { kinds: &kinds, test_share: 0.2, threads: 1, is_saved: true };
+        let needed = Needed::of(&outline, &work);
+        // Two columns of numbers, the target among them; of ten rows eight train. A line keeps an intercept and a weight.
+        let (cells, rows, line) = (10 * 16, 10 * OF_ROW, 2 * 8);
+        assert_eq!(needed.table, 2 * cells + rows);
+        let kept = cells + rows;
+        let of_model = line + 2 * 8;
+        let linear = 4 * 8 + 8 * 8 + 8 * line;
+        assert_eq!(
+            needed.models,
+            [
+                (Kind::Mean, kept + line),
+                (Kind::Linear, kept + of_model + linear),
+                (Kind::Mean, kept + 2 * of_model + line),
+            ]
+        );
+        assert_eq!(needed.saving, kept + 3 * of_model + 2 * line);
+        assert_eq!(needed.most(), needed.models[1].1);
+        let unsaved = Needed::of(&outline, &Work { is_saved: false, ..work });
+        assert_eq!((unsaved.saving, unsaved.models), (0, needed.models));
+    }
+}
