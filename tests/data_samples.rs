@@ -292,7 +292,7 @@ fn an_image_is_shown_as_text() {
         &idx(&[10, 3, 4], &[[0; 8], [0, 255, 64, 128, 0, 0, 0, 0]].as_flattened().repeat(8)[..120]),
     );
     let dataset = open(&scratch);
-    let text = show(&dataset, Half::Test, 0).unwrap();
+    let text = show(&dataset, Half::Test, 0).unwrap().to_string();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "test image 0: label 0, 3x4");
     assert_eq!(lines[1..], ["", "", "  ██░░▒▒"]);
@@ -308,7 +308,7 @@ fn an_image_is_shown_as_text() {
     synthetic::generate(&folder, 0, 10, 10).unwrap();
     let drawn = Dataset::open_folder(&folder, &scratch.cache).unwrap();
     let trouser = drawn.train.labels.as_slice().iter().position(|&label| label == 1).unwrap();
-    let text = show(&drawn, Half::Train, trouser).unwrap();
+    let text = show(&drawn, Half::Train, trouser).unwrap().to_string();
     assert!(
         text.contains("label 1, Trouser") && text.lines().count() == 29 && text.contains('▓'),
         "{text}"

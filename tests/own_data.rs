@@ -236,7 +236,7 @@ fn colours_are_shown_by_their_lightness() {
         scratch.put(name, &idx(&[1, 1, 4, 3], pixels.as_flattened()));
     }
     let set = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap();
-    let text = show(&set, Half::Train, 0).unwrap();
+    let text = show(&set, Half::Train, 0).unwrap().to_string();
     // 0.299, 0.587 and 0.114 of four shades.
     assert_eq!(text, "training image 0: label 0, 1x4x3\n░░▒▒  ██\n");
 }
@@ -279,7 +279,7 @@ fn wide_images_are_shown_smaller() {
             scratch.put(name, &idx(&[1, height as u32, width as u32], &pixels));
         }
         let set = Dataset::open_folder(&scratch.folder, &scratch.cache).unwrap();
-        let text = show(&set, Half::Train, 0).unwrap();
+        let text = show(&set, Half::Train, 0).unwrap().to_string();
         text.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let lines = show(2, 40, |_, _| 255);

@@ -415,30 +415,6 @@ fn augmentation_is_an_option_and_a_key() {
 }
 
 #[test]
-fn an_image_is_shown_as_it_is_augmented() {
-    let desk = Desk::new();
-    let plain = desk.output("data show 3");
-    let show = |args: &str| desk.output(&format!("data show 3 {args}"));
-    assert_eq!(show("--augment none"), plain);
-    let turned = show("--augment rotate=30,shift=2");
-    assert!(turned != plain && turned.lines().next() == plain.lines().next(), "{turned}");
-    assert!(show("--augment rotate=30,shift=2 --epoch 1 --seed 0") == turned);
-    assert!(show("--augment rotate=30,shift=2 --epoch 2") != turned);
-    assert!(show("--augment rotate=30,shift=2 --seed 1") != turned);
-    for (args, wanted) in [
-        ("--test --augment flip", "cannot be used with"),
-        ("--epoch 2", "--augment <SETTINGS>"),
-        ("--seed 2", "--seed: nothing is drawn without --augment"),
-        ("--augment flip --epoch 0", "--epoch"),
-        ("--augment shift=40", "augment: a shift of 40 leaves nothing"),
-        ("--augment up=1", "there is no \"up=1\""),
-    ] {
-        let message = desk.refusal(&format!("data show 3 {args}"), 2);
-        assert!(message.contains(wanted), "{message}");
-    }
-}
-
-#[test]
 fn a_file_is_measured_like_a_recipe() {
     let desk = Desk::new();
     desk.put("mine.toml", OWN);

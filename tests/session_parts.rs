@@ -200,9 +200,11 @@ fn compare(isa: Isa, task: &Task, set: &Set) -> Run {
     let folder_path = set.folder.path().join(format!("run-{taken}"));
     let folder = RunFolder::start(&folder_path, &record(task, set, &split)).unwrap();
     let pool = Pool::new(isa, 2).unwrap();
+    let mut predicted = Vec::new();
     let ended = pool.enter(|team| {
         let mut watch = |session: &Session<'_>, moment| {
             if moment == Moment::Epoch {
+                predicted.push(*session.predicted());
                 folder.save(session)?;
             }
             Ok(ControlFlow::Continue(()))
@@ -221,6 +223,12 @@ fn compare(isa: Isa, task: &Task, set: &Set) -> Run {
         assert_eq!(session.accuracy, by_hand.training.accuracy, "accuracy of epoch {number}");
         assert_eq!(session.val_loss, by_hand.validation.loss, "val_loss of epoch {number}");
         assert_eq!(session.val_accuracy, by_hand.validation.accuracy, "epoch {number}");
+    }
+    assert_eq!(predicted.len(), run.predicted.len());
+    for (session, by_hand) in predicted.iter().zip(&run.predicted) {
+        for class in 0..=u8::MAX {
+            assert_eq!(session.has(class), by_hand.contains(&Some(class)), "class {class}");
+        }
     }
     assert_eq!(progress.stopped_early, run.stopped);
     assert_eq!(progress.best.map(|best| best.epoch), run.best);
@@ -413,6 +421,29 @@ fn mirror_images_are_validated_and_tested_on() {
         assert_eq!(plain.training, flipped.training);
         assert_ne!(plain.validation.loss, flipped.validation.loss);
     }
+}
+
+/// The classes that validation predicts are those of the last epoch alone.
+#[test]
+fn predicted_classes_are_those_of_the_last_epoch() {
+    let set = Set::new(SHUFFLED, CLASSES);
+    let epochs: Vec<_> = [0.01, 0.3, 3.0]
+        .into_iter()
+        .flat_map(|rate| {
+            let task = Task {
+                layers: vec![dense(usize::from(CLASSES), Activation::Linear)],
+                optimizer: Optimizer::sgd().with_learning_rate(rate),
+                ..dense_in_order()
+            };
+            compare(Isa::best(), &task, &set).predicted
+        })
+        .collect();
+    // Premises: some epochs predict all classes, and some miss one that the epoch before predicted.
+    let has = |epoch: &[Option<u8>], class| epoch.contains(&Some(class));
+    assert!(epochs.iter().any(|epoch| (0..CLASSES).all(|class| has(epoch, class))));
+    let misses =
+        |pair: &[Vec<_>]| (0..CLASSES).any(|class| has(&pair[0], class) && !has(&pair[1], class));
+    assert!(epochs.chunks_exact(12).any(|run| run.windows(2).any(misses)));
 }
 
 /// The average is a copy of all numbers, and another one in the checkpoint while that is written.

@@ -4,10 +4,13 @@
 
 #[path = "common/desk.rs"]
 mod desk;
+#[path = "common/sets.rs"]
+mod sets;
 
 use desk::{DATA, Desk};
 use predicates::prelude::*;
 use predicates::str::contains;
+use sets::{NAMES, Scratch, idx};
 use std::fs;
 use std::process::Command;
 
@@ -132,6 +135,38 @@ fn a_run_that_goes_badly_says_so() {
     // One that learns says nothing of the kind.
     let run = desk.run("train nlp-mlp80 --epochs 3").assert().success();
     run.stderr(loss.or(chance).or(never).not());
+}
+
+/// A rare class that looks like a frequent one is predicted in no epoch, and told once.
+#[test]
+fn a_class_that_is_never_predicted_is_told_once() {
+    let label = |i: usize| match i % 9 {
+        0..4 => 0,
+        4..8 => 1,
+        _ => 2,
+    };
+    let desk = Desk::new();
+    let scratch = Scratch::empty();
+    for (first, count) in [(0, 1800), (2, 90)] {
+        let labels: Vec<u8> = (0..count).map(label).collect();
+        let pixel = |&label: &u8| [if label == 1 { 200 } else { 20 }; 12];
+        let pixels: Vec<u8> = labels.iter().flat_map(pixel).collect();
+        scratch.put(NAMES[first], &idx(&[count as u32, 3, 4], &pixels));
+        scratch.put(NAMES[first + 1], &idx(&[count as u32], &labels));
+    }
+    let told = |quiet: &str| {
+        let data = scratch.folder.display();
+        let mut run = desk.run(&format!(
+            "train nlp-softmax --epochs 4 --learning-rate 0.05 --data {data} {quiet}"
+        ));
+        let line =
+            contains("warning: after epoch 2 no validation sample is predicted as 2: ").count(1);
+        let once = contains("no validation sample is predicted").count(1);
+        let never = contains("never predicted for any test sample: 2;").count(1);
+        run.assert().success().stderr(line.and(once).and(never));
+    };
+    told("");
+    told("-q");
 }
 
 /// On a terminal of any width, no line runs past it, and there is a bar. `script` gives the program a terminal.

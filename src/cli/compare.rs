@@ -4,7 +4,7 @@ use super::compare_report::{self as report, Conditions, Document, Measured, pict
 use super::json::check_file;
 use super::progress::Progress;
 use super::settings::{MeasureFlags, Settings};
-use super::{data, interrupt, table};
+use super::{choices, data, interrupt, table};
 use crate::bench::{Facts, fma_gflops};
 use crate::classical::forest::ForestSettings;
 use crate::classical::{Classifier, GoOn, Kind, LogisticSettings, Neighbours, most_probable};
@@ -22,9 +22,7 @@ use threadcount_kernels::Pool;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Models (logistic, neighbours or knn, forest), reports and recipes, TOML files [default: the three models
-    /// and the networks of nlp2024]
-    #[arg(value_name = "MODEL|RECIPE")]
+    #[arg(value_name = "MODEL|RECIPE", help = choices::compared())]
     names: Vec<String>,
     /// Trees of the random forest
     #[arg(long, value_name = "N", default_value_t = 100)]

@@ -1,12 +1,12 @@
 //! `threadcount data`
 
-use super::import;
 use super::settings::{DataFlag, SeedFlag, Settings};
+use super::{import, show};
 use crate::console;
 use crate::data::fetch::Wanted;
 use crate::data::{
-    Augment, Cache, Dataset, Draws, Fetch, FetchEvent, Half, Identity, Location, Missing, Places,
-    Selection, Shape, Source, Split, exit_on_lost_pages, show, show_augmented,
+    Cache, Dataset, Fetch, FetchEvent, Identity, Location, Missing, Places, Selection, Source,
+    Split, exit_on_lost_pages,
 };
 use crate::files::stream_atomically;
 use crate::tables::flights;
@@ -44,25 +44,8 @@ pub(super) enum Command {
     Verify(DataFlag),
     /// Print the folder that is used
     Path(DataFlag),
-    /// Print an image as text
-    Show {
-        /// Its number, from 0
-        number: usize,
-        /// Take the image from the test part
-        #[arg(long)]
-        test: bool,
-        /// Augment it as in training: rotate=10,scale=0.1,shift=2,flip,erase=0.2
-        #[arg(long, value_name = "SETTINGS", conflicts_with = "test")]
-        augment: Option<String>,
-        /// Epoch to augment for, from 1; each draws anew
-        #[arg(long, value_name = "N", requires = "augment", default_value_t = 1,
-            value_parser = clap::value_parser!(u64).range(1..))]
-        epoch: u64,
-        #[command(flatten)]
-        seed: SeedFlag,
-        #[command(flatten)]
-        data: DataFlag,
-    },
+    /// Print an image as text, or write it as PNG
+    Show(show::Args),
 }
 
 impl Command {
@@ -78,24 +61,7 @@ impl Command {
                 found.into_result()
             }
             Self::Path(data) => path(data),
-            Self::Show { number, test, augment, epoch, seed, data } => {
-                let settings = Settings::load()?;
-                let augment = augment.as_deref().map(str::parse::<Augment>).transpose()?;
-                let set = open(settings.data(data)?.as_deref())?;
-                let Some(augment) = augment else {
-                    if seed.given().is_some() {
-                        let fault = "--seed: nothing is drawn without --augment; leave it out";
-                        return Err(Error::Usage(fault.to_owned()));
-                    }
-                    let half = if *test { Half::Test } else { Half::Train };
-                    return console::print(&show(&set, half, *number)?);
-                };
-                let images = &set.train.images;
-                let shape = [images.height(), images.width(), images.channels()];
-                augment.check_shape(Shape::Image(shape))?;
-                let draws = Draws::new(augment, settings.seed(seed)?, *epoch - 1);
-                console::print(&show_augmented(&set, *number, &draws)?)
-            }
+            Self::Show(args) => show::run(args),
         }
     }
 }

@@ -160,6 +160,7 @@ const EXAMPLES: [(&str, &[Example]); 27] = [
         &[
             ("The fourth training image", "threadcount data show 3"),
             ("As training sees it", "threadcount data show 3 --augment rotate=10,flip --epoch 2"),
+            ("As a picture", "threadcount data show 3 --png shirt.png"),
         ],
     ),
 ];

@@ -2,6 +2,8 @@
 //! flag, how figures are written.
 
 mod bench;
+mod change_flags;
+mod choices;
 mod compare;
 mod compare_report;
 mod completions;
@@ -17,6 +19,7 @@ mod json;
 mod list;
 mod log;
 mod network_table;
+mod png;
 mod predict;
 mod predict_images;
 mod progress;
@@ -34,6 +37,7 @@ mod search;
 mod search_progress;
 mod search_report;
 mod settings;
+mod show;
 mod start;
 mod summary;
 mod table;
@@ -76,7 +80,7 @@ Exit codes: 0 ok, 1 failed, 2 usage, 3 data missing or bad, 130 interrupted afte
 enum Command {
     /// Train the reports' networks and print their claims next to what is measured
     Reproduce(reproduce::Args),
-    /// Train small networks to 92 and 93 % on the test images, and print how long it takes
+    #[command(about = choices::of_records())]
     Record(record::Args),
     /// Compare logistic regression, nearest neighbours and a random forest with networks
     Compare(compare::Args),

@@ -3,7 +3,7 @@
 use super::data;
 use super::runs::{Measured, RepeatsFlag, Runs, Spread, seeds};
 use super::settings::{MeasureFlags, Settings};
-use super::{interrupt, table};
+use super::{choices, interrupt, table};
 use crate::bench::Facts;
 use crate::data::Identity;
 use crate::names::shortened;
@@ -15,8 +15,7 @@ use std::time::Instant;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// Test accuracies in percent: 92 or 93 [default: all of them]
-    #[arg(value_name = "PERCENT")]
+    #[arg(value_name = "PERCENT", help = choices::record_targets())]
     targets: Vec<String>,
     #[command(flatten)]
     repeats: RepeatsFlag,

@@ -4,7 +4,7 @@ use super::json::JsonFlag;
 use super::progress::Progress;
 use super::regress_report::{Measured, Report};
 use super::settings::{ComputeFlags, SeedFlag, Settings};
-use super::{interrupt, table};
+use super::{choices, interrupt, table};
 use crate::bench::Facts;
 use crate::classical::GoOn;
 use crate::console;
@@ -27,8 +27,7 @@ pub(super) struct Args {
     /// The column to predict
     #[arg(long, value_name = "COLUMN")]
     target: String,
-    /// Models, separated by commas: mean, linear, ridge, forest, descent, network [default: all]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', help = choices::regressed())]
     models: Vec<String>,
     /// Share of the rows to test on
     #[arg(long, value_name = "SHARE", default_value_t = TEST_SHARE)]

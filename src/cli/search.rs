@@ -1,13 +1,13 @@
 //! `threadcount search`
 
+use super::change_flags::ChangeFlags;
 use super::data;
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
 use super::search_progress::Progress;
 use super::search_report::{picture, report};
 use super::settings::{self, MeasureFlags, Settings};
-use super::train::ChangeFlags;
-use super::{interrupt, table};
+use super::{choices, interrupt, table};
 use crate::console;
 use crate::data::Split;
 use crate::reports;
@@ -38,8 +38,7 @@ pub(super) struct Args {
     /// Draw this many trials from all --grid and --range, instead of all combinations
     #[arg(long, value_name = "N")]
     random: Option<usize>,
-    /// Metric to compare trials by: val_accuracy or val_loss [default: val_accuracy]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = choices::metrics())]
     metric: Option<String>,
     /// End bad trials early: the best third goes on after a ninth of the epochs, and again after a third;
     /// --halving=2 for halves

@@ -18,7 +18,7 @@ use threadcount_kernels::{Isa, Pool};
 /// The file in the current folder.
 const FILE: &str = "threadcount.toml";
 /// Its keys. The environment variable of `seed` is `THREADCOUNT_SEED`, and so on.
-const KEYS: [&str; 5] = ["data", "threads", "isa", "seed", "runs"];
+pub(super) const KEYS: [&str; 5] = ["data", "threads", "isa", "seed", "runs"];
 
 /// Where the data are.
 #[derive(clap::Args, Clone, Debug, Default)]

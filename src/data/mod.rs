@@ -61,7 +61,7 @@ pub use shape::Shape;
 pub(crate) use shape::elements;
 #[cfg(feature = "program")]
 pub(crate) use shape::measures;
-pub use show::{show, show_augmented};
+pub use show::{Shown, show, show_augmented};
 pub use split::{Classes, Missing, Partition, Selection, Split, Validation};
 pub use targets::Targets;
 pub use verify::{Verification, verify};

@@ -1,7 +1,8 @@
 //! Saving a session after any batch, and resuming it with the same bits: weights, moving statistics, the
 //! optimizer's buffers, the best weights so far, and how far the run has come.
 
-use super::session::{Progress, Session, Weights};
+use super::progress::Progress;
+use super::session::{Session, Weights};
 use super::task::Keep;
 use crate::data::Scale;
 use crate::nn::io::model_file::{FACTORS, OFFSETS};

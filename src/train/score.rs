@@ -52,6 +52,30 @@ impl Batch {
     }
 }
 
+/// Which classes were predicted for at least one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Predicted([bool; 256]);
+
+impl Predicted {
+    /// Whether this class was.
+    pub fn has(&self, class: u8) -> bool {
+        self.0[usize::from(class)]
+    }
+}
+
+impl Default for Predicted {
+    /// None was.
+    fn default() -> Self {
+        Self([false; 256])
+    }
+}
+
+impl Extend<u8> for Predicted {
+    fn extend<T: IntoIterator<Item = u8>>(&mut self, classes: T) {
+        classes.into_iter().for_each(|class| self.0[usize::from(class)] = true);
+    }
+}
+
 /// Mean loss and accuracy of `network` on `samples`.
 ///
 /// # Errors
@@ -62,13 +86,25 @@ pub fn score(
     samples: &Samples,
     scale: &Scale,
 ) -> Result<Score> {
+    validate(network, team, samples, scale).map(|(score, _)| score)
+}
+
+/// As [`score`], and which classes were predicted.
+pub(super) fn validate(
+    network: &mut Network,
+    team: &Team,
+    samples: &Samples,
+    scale: &Scale,
+) -> Result<(Score, Predicted)> {
     let mut sum = BatchResult::default();
+    let mut predicted = Predicted::default();
     let cut = network.plan().input_cut();
-    in_batches(team, samples, scale, cut, |x, _, targets| {
+    in_batches(team, samples, scale, cut, |x, n, targets| {
         sum += network.evaluate_batch(team, x, targets)?;
+        predicted.extend(network.evaluated_classes(n).flatten());
         Ok(())
     })?;
-    Ok(Score { loss: sum.loss(), accuracy: sum.accuracy() })
+    Ok((Score { loss: sum.loss(), accuracy: sum.accuracy() }, predicted))
 }
 
 /// The class that `network` predicts for every sample, by the rule of [`Score::accuracy`]; `None` for a

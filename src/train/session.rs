@@ -1,17 +1,18 @@
 //! One run: a network, its samples, and how far it has come.
 
-use super::history::{Epoch, History};
-use super::schedule::{Place, Plateaus};
-use super::score::{Batch, EVALUATION_BATCH, Score, score};
-use super::stopping::{Patience, improves};
-use super::task::{Keep, Order, Task};
+use super::history::Epoch;
+use super::needs::{checked, largest_batch, memory};
+use super::progress::Progress;
+use super::schedule::Place;
+use super::score::{Batch, Predicted, Score, score, validate};
+use super::stopping::improves;
+use super::task::{Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
-use crate::data::{Draws, Picks, Samples, Scale, Split};
+use crate::data::{Draws, Picks, Scale, Split};
 use crate::nn::io::weights::{InitialWeights, Initialised};
-use crate::nn::{BatchKey, Model, Network, Plan, Stepping, bytes};
+use crate::nn::{BatchKey, Model, Network, Stepping};
 use crate::random::{Key, Purpose};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::time::Instant;
 use threadcount_kernels::{Team, vectors};
@@ -26,6 +27,8 @@ pub struct Session<'a> {
     pub(super) has_own_scale: bool,
     pub(super) network: Network,
     pub(super) progress: Progress,
+    /// In the validation of the last epoch.
+    predicted: Predicted,
     /// The moving average of the weights, if the task asks for one.
     pub(super) average: Option<Weights>,
     /// The weights of `progress.best`, unless the task keeps the last ones.
@@ -34,36 +37,6 @@ pub struct Session<'a> {
     pub(super) last: Option<Weights>,
     batch: Batch,
     thread_choice: ThreadChoice,
-}
-
-/// How far a run has come: with the weights and the optimizer's buffers, all that a resumed run
-/// needs to go on with the same bits.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Progress {
-    /// The finished epochs.
-    pub history: History,
-    /// Batches done in the epoch under way.
-    pub batches: usize,
-    /// Sum of the training losses of those batches' samples.
-    loss_sum: f64,
-    /// Samples of those batches that were classified correctly.
-    correct: usize,
-    patience: Patience,
-    /// Left out where there is nothing to remember, as in checkpoints from before schedules existed:
-    /// checksums are over the text.
-    #[serde(default, skip_serializing_if = "Plateaus::is_new")]
-    plateaus: Plateaus,
-    /// Whether early stopping has ended the run.
-    pub stopped_early: bool,
-    /// The epoch whose weights are kept, unless it is the last.
-    pub best: Option<Epoch>,
-    /// Wall time of training and validation so far.
-    pub train_seconds: f64,
-    /// The part of it that went into training steps, gathering the batches included.
-    pub step_seconds: f64,
-    /// Samples that those steps trained on.
-    pub trained_samples: u64,
 }
 
 /// A copy of everything that a network has learnt.
@@ -121,6 +94,7 @@ impl<'a> Session<'a> {
             has_own_scale: false,
             network,
             progress: Progress::default(),
+            predicted: Predicted::default(),
             best: None,
             last: None,
             batch: Batch::new(samples, largest)?,
@@ -181,6 +155,12 @@ impl<'a> Session<'a> {
     /// How far the run has come.
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// The classes that were predicted for any validation sample after the last epoch; none of them before this
+    /// process has ended an epoch.
+    pub fn predicted(&self) -> &Predicted {
+        &self.predicted
     }
 
     /// The bytes of memory that it takes, with what a checkpoint takes while it is written; those of
@@ -317,8 +297,11 @@ impl<'a> Session<'a> {
         let started = Instant::now();
         // The network has the average's weights while it is validated and the best weights are copied.
         self.swap_average();
-        let score = score(&mut self.network, team, &self.split.validation, &self.scale);
-        let ended = score.and_then(|score| self.take_in(score));
+        let validated = validate(&mut self.network, team, &self.split.validation, &self.scale);
+        let ended = validated.and_then(|(score, predicted)| {
+            self.predicted = predicted;
+            self.take_in(score)
+        });
         self.swap_average();
         self.progress.train_seconds += started.elapsed().as_secs_f64();
         ended
@@ -403,36 +386,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Checks that a run is possible, and plans its network.
-fn checked(task: &Task, split: &Split) -> Result<Plan> {
-    task.check()?;
-    let samples = &split.train;
-    task.augment.check_shape(samples.shape())?;
-    let plan = task.plan(task.input.of(samples.shape())?, samples.classes())?;
-    crate::memory::check(memory(task, &plan, samples))?;
-    task.loss.check(&plan)?;
-    task.optimizer.check()?;
-    task.check_classes(samples, plan.output().len())?;
-    Ok(plan)
-}
-
-/// The most samples of a batch, in training and evaluation.
-fn largest_batch(task: &Task, samples: &Samples) -> usize {
-    task.batch_size.min(samples.len()).max(EVALUATION_BATCH)
-}
-
-/// [`Session::memory`] before there is a session.
-fn memory(task: &Task, plan: &Plan, samples: &Samples) -> u64 {
-    let largest = largest_batch(task, samples);
-    let network = Network::memory(plan, task.objective(), task.optimizer, largest);
-    let best = if task.keep == Keep::Last { 0 } else { network.model };
-    let average = if task.weight_average.is_none() { 0 } else { network.model };
-    let checkpoint = [network.model, network.optimizer, best, average];
-    let batch = bytes(largest.saturating_mul(samples.shape().len()));
-    let all = [network.total(), best, average, batch].into_iter().chain(checkpoint);
-    all.fold(0, u64::saturating_add)
-}
-
 impl Weights {
     pub(super) fn of(network: &Network) -> Self {
         Self { params: network.params().to_vec(), state: network.state().to_vec() }
@@ -446,20 +399,5 @@ impl Weights {
     fn copy_to(&self, network: &mut Network) {
         network.params_mut().copy_from_slice(&self.params);
         network.state_mut().copy_from_slice(&self.state);
-    }
-}
-
-impl Progress {
-    /// Training samples per second of training steps; validation does not count.
-    pub fn images_per_second(&self) -> f64 {
-        if self.step_seconds > 0.0 { self.trained_samples as f64 / self.step_seconds } else { 0.0 }
-    }
-
-    /// The share of [`Self::train_seconds`] that went into validation.
-    pub fn validation_share(&self) -> f64 {
-        match self.train_seconds > 0.0 {
-            true => (1.0 - self.step_seconds / self.train_seconds).max(0.0),
-            false => 0.0,
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::history::{Epoch, History};
+use super::score::Predicted;
 use crate::data::{Samples, Split};
 
 /// A sign that a run goes badly, in one sentence with the mend.
@@ -26,6 +27,13 @@ pub enum Trouble {
         /// The share of the most frequent class.
         chance: f64,
     },
+    /// Classes that are not predicted for any validation sample after an epoch.
+    NotPredicted {
+        /// The epoch.
+        epoch: usize,
+        /// Their names.
+        classes: Vec<String>,
+    },
     /// Classes that there are samples of, and that the network never predicts.
     NeverPredicted {
         /// Their names.
@@ -48,12 +56,28 @@ impl fmt::Display for Trouble {
                 accuracy * 100.0,
                 chance * 100.0
             ),
+            Self::NotPredicted { epoch, classes } => write!(
+                f,
+                "after epoch {epoch} no validation sample is predicted as {}: another learning rate may help, or more \
+                 training samples",
+                named(classes)
+            ),
             Self::NeverPredicted { classes } => write!(
                 f,
                 "never predicted for any test sample: {}; the network takes their samples for other classes",
-                classes.join(", ")
+                named(classes)
             ),
         }
+    }
+}
+
+/// The most classes that a warning names.
+const MOST_NAMED: usize = 10;
+
+fn named(classes: &[String]) -> String {
+    match classes.len().saturating_sub(MOST_NAMED) {
+        0 => classes.join(", "),
+        more => format!("{} and {more} more", classes[..MOST_NAMED].join(", ")),
     }
 }
 
@@ -64,9 +88,19 @@ const LEARNT: f64 = 0.98;
 /// The standard deviations by which an accuracy has to be above chance.
 const DEVIATIONS: f64 = 3.0;
 
+/// The epoch after which a class that is not predicted is first told: in the first one, much is still moving.
+const SETTLED: usize = 2;
+/// Of fewer validation samples it may be chance that none is predicted as their class.
+const ENOUGH: usize = 10;
+
 /// Looks at a run after each of its epochs. Each kind of trouble is told once.
 #[derive(Clone, Debug)]
 pub struct Lookout {
+    /// The classes of which there are enough validation samples.
+    expected: Vec<Expected>,
+    /// How many training samples there are.
+    training_count: usize,
+    prediction_told: bool,
     /// Of the training and of the validation samples: the most accuracy that chance explains, and the share of
     /// the most frequent class.
     chance: [Option<(f64, f64)>; 2],
@@ -78,11 +112,18 @@ impl Lookout {
     /// Over a run on these samples.
     pub fn new(split: &Split) -> Self {
         let chance = [&split.train, &split.validation].map(chance);
-        Self { chance, loss_told: false, chance_told: false }
+        Self {
+            expected: expected(split),
+            training_count: split.train.len(),
+            prediction_told: false,
+            chance,
+            loss_told: false,
+            chance_told: false,
+        }
     }
 
-    /// What the last epoch of a history gives rise to.
-    pub fn look(&mut self, history: &History) -> Vec<Trouble> {
+    /// What the last epoch of a history gives rise to, in whose validation these classes were predicted.
+    pub fn look(&mut self, history: &History, predicted: &Predicted) -> Vec<Trouble> {
         let mut troubles = Vec::new();
         let Some((last, before)) = history.epochs.split_last() else { return troubles };
         if let Some(before) = before.last()
@@ -103,8 +144,46 @@ impl Lookout {
             self.chance_told = true;
             troubles.push(Trouble::AtChance { epoch: last.epoch, accuracy, chance });
         }
+        // A network at chance predicts one class: that has been said.
+        if last.epoch >= SETTLED && !self.prediction_told && !self.chance_told {
+            let missing: Vec<_> =
+                self.expected.iter().filter(|class| !predicted.has(class.label)).collect();
+            let count: usize = missing.iter().map(|class| class.training_count).sum();
+            let share = count as f64 / self.training_count as f64;
+            // Where training gets more right than there are samples of other classes, it does predict these ones: it
+            // is validation that lags behind, as above.
+            if !missing.is_empty() && last.accuracy + share <= 1.0 {
+                self.prediction_told = true;
+                let classes = missing.into_iter().map(|class| class.name.clone()).collect();
+                troubles.push(Trouble::NotPredicted { epoch: last.epoch, classes });
+            }
+        }
         troubles
     }
+}
+
+/// A class that a network ought to predict.
+#[derive(Clone, Debug)]
+struct Expected {
+    label: u8,
+    name: String,
+    /// How many training samples there are of it.
+    training_count: usize,
+}
+
+/// The classes of which there are enough validation samples.
+fn expected(split: &Split) -> Vec<Expected> {
+    let count = |samples: &Samples, label: u8| {
+        samples.labels().iter().filter(|&&other| other == label).count()
+    };
+    let all = (0..=u8::MAX).zip(split.validation.class_names());
+    all.filter(|(label, _)| count(&split.validation, *label) >= ENOUGH)
+        .map(|(label, name)| Expected {
+            label,
+            name: name.clone(),
+            training_count: count(&split.train, label),
+        })
+        .collect()
 }
 
 /// Whether neither loss nor accuracy became better from one epoch to the next, though there is more to learn.
@@ -157,7 +236,13 @@ mod tests {
     fn looks(epochs: &[Epoch]) -> Vec<Vec<Trouble>> {
         let mut lookout = Lookout::new(&split());
         let upto = |n| History { epochs: epochs[..n].to_vec() };
-        (0..=epochs.len()).map(|n| lookout.look(&upto(n))).collect()
+        (0..=epochs.len()).map(|n| lookout.look(&upto(n), &predicted(&[0, 1]))).collect()
+    }
+
+    fn predicted(classes: &[u8]) -> Predicted {
+        let mut predicted = Predicted::default();
+        predicted.extend(classes.iter().copied());
+        predicted
     }
 
     #[test]
@@ -205,11 +290,95 @@ mod tests {
     fn without_classes_there_is_no_chance() {
         let one = samples(&[1; 20]);
         let mut lookout = Lookout::new(&Split::new(one.clone(), one));
-        assert!(lookout.look(&History { epochs: vec![epoch(1, 1.0, 0.0, 0.0)] }).is_empty());
+        let history = History { epochs: vec![epoch(1, 1.0, 0.0, 0.0)] };
+        assert!(lookout.look(&history, &Predicted::default()).is_empty());
         let values: Vec<f32> = vec![0.5; 20];
         let values = Samples::new(Shape::Flat(1), vec![0.0_f32; 20], &values).unwrap();
         let mut lookout = Lookout::new(&Split::new(values.clone(), values));
-        assert!(lookout.look(&History { epochs: vec![epoch(1, 1.0, 0.0, 0.0)] }).is_empty());
+        let history = History { epochs: vec![epoch(2, 1.0, 0.0, 0.0)] };
+        assert!(lookout.look(&history, &Predicted::default()).is_empty());
+    }
+
+    /// Four classes: 40, 30, 20 and 10 of 100 training samples; of 50 validation samples 20, 11, 10 and 9.
+    fn four() -> Split {
+        let names = ["ant", "bee", "cow", "dog"];
+        let of = |counts: [usize; 4]| {
+            let labels: Vec<u8> =
+                (0..4).flat_map(|label| vec![label; counts[usize::from(label)]]).collect();
+            samples(&labels).with_class_names(&names).unwrap()
+        };
+        Split::new(of([40, 30, 20, 10]), of([20, 11, 10, 9]))
+    }
+
+    /// What is told after each epoch, of a training accuracy and of predicted classes.
+    fn told_of(epochs: &[(f64, &[u8])]) -> Vec<Vec<Trouble>> {
+        let mut lookout = Lookout::new(&four());
+        let mut history = History::default();
+        let mut all = Vec::new();
+        for &(accuracy, classes) in epochs {
+            let number = history.epochs.len() + 1;
+            history.epochs.push(epoch(number, 1.0 / number as f64, accuracy, 0.7));
+            all.push(lookout.look(&history, &predicted(classes)));
+        }
+        all
+    }
+
+    #[test]
+    fn a_class_that_is_not_predicted_is_told_once_after_the_second_epoch() {
+        let missing = |epoch, names: &[&str]| {
+            let classes = names.iter().map(|&name| name.to_owned()).collect();
+            vec![Trouble::NotPredicted { epoch, classes }]
+        };
+        let some: &[u8] = &[0, 2, 3];
+        assert_eq!(
+            told_of(&[(0.6, some), (0.6, some), (0.6, some), (0.6, &[0])]),
+            [vec![], missing(2, &["bee"]), vec![], vec![]]
+        );
+        // Whenever it begins.
+        let all: &[u8] = &[0, 1, 2, 3];
+        assert_eq!(
+            told_of(&[(0.4, &[0]), (0.5, all), (0.4, &[0, 3])]),
+            [vec![], vec![], missing(3, &["bee", "cow"])]
+        );
+        let line = missing(3, &["bee", "cow"])[0].to_string();
+        assert!(line.starts_with("after epoch 3 no validation sample is predicted as bee, cow:"));
+        // Too few samples: it may be chance.
+        assert!(told_of(&[(0.6, all), (0.6, &[0, 1, 2])]).iter().all(Vec::is_empty));
+    }
+
+    /// More is right in training than without the class could be: it is validation that lags behind.
+    #[test]
+    fn what_training_predicts_is_not_missed() {
+        // Without cow at most 0.8 could be right, without bee and cow 0.5.
+        for (accuracy, classes, is_told) in [
+            (0.80, &[0, 1, 3], true),
+            (0.81, &[0, 1, 3], false),
+            (0.50, &[0, 3, 3], true),
+            (0.51, &[0, 3, 3], false),
+            // All samples of the other classes are right.
+            (0.40, &[1, 3, 3], true),
+        ] {
+            let told = told_of(&[(0.4, &[0]), (accuracy, classes)]).concat();
+            assert_eq!(!told.is_empty(), is_told, "{accuracy} {classes:?}: {told:?}");
+        }
+    }
+
+    /// A network at chance predicts one class only: one warning is enough.
+    #[test]
+    fn one_warning_is_enough_of_a_network_at_chance() {
+        let mut lookout = Lookout::new(&four());
+        let history = History { epochs: vec![epoch(1, 1.0, 0.4, 0.4)] };
+        assert!(matches!(lookout.look(&history, &predicted(&[0]))[..], [Trouble::AtChance { .. }]));
+        let history = History { epochs: vec![epoch(1, 1.0, 0.4, 0.4), epoch(2, 0.9, 0.4, 0.4)] };
+        assert_eq!(lookout.look(&history, &predicted(&[0])), []);
+    }
+
+    #[test]
+    fn of_many_classes_ten_are_named() {
+        let names: Vec<String> = (0..12).map(|i| format!("c{i}")).collect();
+        let line = |n: usize| Trouble::NeverPredicted { classes: names[..n].to_vec() }.to_string();
+        assert!(line(10).contains(": c0, c1, c2, c3, c4, c5, c6, c7, c8, c9; the network"));
+        assert!(line(12).contains(", c9 and 2 more; the network"), "{}", line(12));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct Run {
     /// With the weights that the task keeps.
     pub(crate) network: Network,
     pub(crate) epochs: Vec<Epoch>,
+    /// The classes of the validation samples after each epoch.
+    pub(crate) predicted: Vec<Vec<Option<u8>>>,
     /// Whether patience ended it.
     pub(crate) stopped: bool,
     /// The epoch whose weights are kept, counted from 1; none if that is always the last.
@@ -269,6 +271,7 @@ pub(crate) fn train(
     // As many at once as the kernel of single samples takes.
     let at_once = task.batch_size * network.steps_at_once(task.batch_size);
     let mut epochs: Vec<Epoch> = Vec::new();
+    let mut predicted = Vec::new();
     let mut kept: Option<(usize, Weights)> = None;
     let mut average = Weights::of(&network);
     let mut steps = 0_u32;
@@ -305,6 +308,7 @@ pub(crate) fn train(
         let training = Score { loss: loss / n as f64, accuracy: correct as f64 / n as f64 };
         let validation = parts.validation.score(&mut network, team, scale);
         epochs.push(Epoch { training, validation });
+        predicted.push(parts.validation.predictions(&mut network, team, scale));
 
         // The best of all epochs so far, the first of equals: looked up in the whole history.
         let by = |epoch: &Epoch| match task.keep {
@@ -332,7 +336,7 @@ pub(crate) fn train(
         weights.put(&mut network);
         best
     });
-    Run { network, epochs, stopped, best, last }
+    Run { network, epochs, predicted, stopped, best, last }
 }
 
 /// The first epoch, counted from 1, of those where this is lowest.

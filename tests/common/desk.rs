@@ -65,6 +65,18 @@ impl Desk {
         }
     }
 
+    /// What a command that succeeds prints.
+    pub(crate) fn output(&self, args: &str) -> String {
+        let output = self.run(args).assert().success().get_output().stdout.clone();
+        String::from_utf8(output).unwrap()
+    }
+
+    /// What is said where a command ends with this code.
+    pub(crate) fn refusal(&self, args: &str, code: i32) -> String {
+        let output = self.run(args).assert().code(code).get_output().stderr.clone();
+        String::from_utf8(output).unwrap()
+    }
+
     /// Expects one line of error on stderr and nothing on stdout.
     pub(crate) fn refuses(&self, args: &str, code: i32, words: &str) {
         let line = predicate::function(|text: &str| {

@@ -1,7 +1,8 @@
 //! What a page shows of a network's predictions for the test samples: the confusion matrix, the figures of each
 //! class, the mistakes, look-alikes and the calibration.
 
-use super::picture::{Colour, Picture, inlined};
+use super::super::png::Colour;
+use super::picture::{Picture, inlined};
 use crate::Result;
 use crate::cli::evaluation::confusion;
 use crate::cli::table::{count, grouped, percent};

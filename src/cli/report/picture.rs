@@ -1,7 +1,8 @@
 //! Pictures inside a page: samples as PNG, drawings as SVG.
 
+use super::super::png::{Colour, png};
+use crate::Result;
 use crate::data::{Row, Samples, Shape};
-use crate::{Error, Result};
 use askama::filters::{Html, escape};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,13 +21,6 @@ pub(super) struct Picture {
     /// Its size on the screen.
     pub(super) width: usize,
     pub(super) height: usize,
-}
-
-/// What each pixel has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Colour {
-    Grey,
-    Rgb,
 }
 
 impl Picture {
@@ -62,26 +56,14 @@ impl Picture {
     /// Pixels, row by row, as the address of a PNG.
     ///
     /// # Errors
-    /// [`Error::Failed`] if they are not `width` x `height`.
+    /// [`Error::Failed`](crate::Error::Failed) if they are not `width` x `height`.
     pub(super) fn png(
         width: usize,
         height: usize,
         colour: Colour,
         pixels: &[u8],
     ) -> Result<String> {
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
-        encoder.set_color(match colour {
-            Colour::Grey => png::ColorType::Grayscale,
-            Colour::Rgb => png::ColorType::Rgb,
-        });
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_compression(png::Compression::High);
-        let written = encoder.write_header().and_then(|mut writer| {
-            writer.write_image_data(pixels)?;
-            writer.finish()
-        });
-        written.map_err(|error| Error::Failed(format!("cannot write a picture: {error}")))?;
+        let bytes = png(width, height, colour, pixels)?;
         Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
     }
 }

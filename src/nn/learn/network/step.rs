@@ -151,6 +151,13 @@ impl Network {
         Ok(self.compare(team, n, targets))
     }
 
+    /// The classes of the `n` samples of the batch that [`Self::evaluate_batch`] was called with last.
+    pub(crate) fn evaluated_classes(&self, n: usize) -> impl Iterator<Item = Option<u8>> {
+        let width = self.model.plan().output().len();
+        let outputs = self.workspace.outputs(n, width).chunks_exact(width);
+        outputs.map(|outputs| self.objective.loss.class(outputs))
+    }
+
     /// The network's predictions for a batch: as [`Predictor::predict`](crate::nn::Predictor::predict).
     ///
     /// # Errors
