@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
         (samples > 0).then(|| Score { loss: loss_sum / count, accuracy: correct as f64 / count })
     }
 
-    /// Floating-point operations of the products for one training sample, as [`Plan::flops`] counts them.
+    /// Floating-point operations of the products for one training sample, as [`Plan::flops`](crate::nn::Plan::flops) counts them.
     pub fn flops_per_sample(&self) -> f64 {
         self.network.plan().flops_per_sample()
     }
