@@ -2,7 +2,7 @@
 
 use super::data;
 use super::json::check_file;
-use super::png::{Colour, png};
+use super::png::png;
 use super::settings::{DataFlag, SeedFlag, Settings};
 use crate::console;
 use crate::data::{Augment, Dataset, Draws, Half, Shape, Shown, show, show_augmented};
@@ -47,9 +47,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         None => show(&set, if args.test { Half::Test } else { Half::Train }, args.number)?,
     };
     if let Some(path) = &args.png {
-        let [height, width, channels] = shown.shape;
-        let colour = if channels == 1 { Colour::Grey } else { Colour::Rgb };
-        write_atomically(path, &png(width, height, colour, &shown.pixels)?)?;
+        write_atomically(path, &png(shown.shape, &shown.pixels)?)?;
     }
     console::print(&shown.to_string())?;
     if let Some(path) = &args.png {
@@ -59,8 +57,6 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 fn augmented(set: &Dataset, args: &Args, augment: Augment, seed: u64) -> Result<Shown> {
-    let images = &set.train.images;
-    let shape = [images.height(), images.width(), images.channels()];
-    augment.check_shape(Shape::Image(shape))?;
+    augment.check_shape(Shape::Image(set.train.images.shape()))?;
     show_augmented(set, args.number, &Draws::new(augment, seed, args.epoch - 1))
 }

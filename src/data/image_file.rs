@@ -72,7 +72,7 @@ impl ImageFile {
             Kind::NumPy => ImageSource::Array(format::numpy_images(path, cache)?),
         };
         if let ImageSource::Array(images) = &source
-            && [images.height(), images.width(), images.channels()] != sample
+            && images.shape() != sample
         {
             return Err(Error::data(
                 path,

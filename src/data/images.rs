@@ -56,6 +56,11 @@ impl Images {
         self.shape[3]
     }
 
+    /// `[height, width, channels]` of an image.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.height(), self.width(), self.channels()]
+    }
+
     /// Pixels of an image: height x width.
     pub fn pixels(&self) -> usize {
         self.height() * self.width()

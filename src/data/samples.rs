@@ -130,7 +130,7 @@ impl Samples {
         let (picks, labels) = picks.into_iter().unzip();
         Self {
             inputs: Inputs::Files(set.clone()),
-            shape: Shape::Image([images.height(), images.width(), images.channels()]),
+            shape: Shape::Image(images.shape()),
             picks,
             answers: Answers::Classes { labels, names },
         }

@@ -44,7 +44,7 @@ pub fn show(dataset: &Dataset, half: Half, n: usize) -> Result<Shown> {
     let class = if class == label { String::new() } else { format!(", {class}") };
     let images = &part.images;
     Ok(Shown {
-        shape: [images.height(), images.width(), images.channels()],
+        shape: images.shape(),
         pixels: images.image(n).to_vec(),
         title: format!("{name} image {n}: label {label}{class}, {}", images.measures()),
     })

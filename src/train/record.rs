@@ -355,17 +355,13 @@ mod tests {
     use crate::nn::{Activation, Freeze, Loss, Optimizer, dense};
     use crate::train::{EarlyStopping, Input, Keep, Order, Schedule};
 
-    fn record() -> Record {
-        Record::example()
-    }
-
     /// A run of another task, seed, data or initial weights has another id; a run that is longer, or in another
     /// folder, has the same one.
     #[test]
     fn an_id_is_of_everything_that_changes_a_bit() {
-        let id = record().id().unwrap();
+        let id = Record::example().id().unwrap();
         let of = |change: &dyn Fn(&mut Record)| {
-            let mut changed = record();
+            let mut changed = Record::example();
             change(&mut changed);
             changed.id().unwrap()
         };

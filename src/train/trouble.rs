@@ -173,17 +173,22 @@ struct Expected {
 
 /// The classes of which there are enough validation samples.
 fn expected(split: &Split) -> Vec<Expected> {
-    let count = |samples: &Samples, label: u8| {
-        samples.labels().iter().filter(|&&other| other == label).count()
-    };
+    let [training, validation] = [&split.train, &split.validation].map(counts);
     let all = (0..=u8::MAX).zip(split.validation.class_names());
-    all.filter(|(label, _)| count(&split.validation, *label) >= ENOUGH)
+    all.filter(|(label, _)| validation[usize::from(*label)] >= ENOUGH)
         .map(|(label, name)| Expected {
             label,
             name: name.clone(),
-            training_count: count(&split.train, label),
+            training_count: training[usize::from(label)],
         })
         .collect()
+}
+
+/// How many samples there are of each class.
+fn counts(samples: &Samples) -> [usize; 256] {
+    let mut counts = [0; 256];
+    samples.labels().iter().for_each(|&label| counts[usize::from(label)] += 1);
+    counts
 }
 
 /// Whether neither loss nor accuracy became better from one epoch to the next, though there is more to learn.
@@ -195,21 +200,21 @@ fn is_stuck(before: &Epoch, last: &Epoch) -> bool {
 /// The most accuracy that chance explains on these samples, and the share of their most frequent class; `None`
 /// where targets are no classes, or all of one.
 fn chance(samples: &Samples) -> Option<(f64, f64)> {
-    let labels = samples.labels();
-    let mut counts = [0_usize; 256];
-    labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
-    let most = counts.into_iter().max().filter(|&most| most < labels.len())?;
-    let n = labels.len() as f64;
+    let all = samples.labels().len();
+    let most = counts(samples).into_iter().max().filter(|&most| most < all)?;
+    let n = all as f64;
     let share = most as f64 / n;
     Some((share + DEVIATIONS * (share * (1.0 - share) / n).sqrt(), share))
 }
 
 /// The classes of these samples that are never predicted for any of them.
 pub fn never_predicted(samples: &Samples, predictions: &[Option<u8>]) -> Option<Trouble> {
-    let is_one_of = |class: usize| predictions.iter().any(|p| p.map(usize::from) == Some(class));
-    let has = |class: usize| samples.labels().iter().any(|&label| usize::from(label) == class);
-    let names = samples.class_names().iter().enumerate();
-    let missing = names.filter(|(class, _)| has(*class) && !is_one_of(*class));
+    let counts = counts(samples);
+    let mut predicted = Predicted::default();
+    predicted.extend(predictions.iter().copied().flatten());
+    let missing = (0..=u8::MAX)
+        .zip(samples.class_names())
+        .filter(|(class, _)| counts[usize::from(*class)] > 0 && !predicted.has(*class));
     let classes: Vec<String> = missing.map(|(_, name)| name.clone()).collect();
     (!classes.is_empty()).then_some(Trouble::NeverPredicted { classes })
 }

@@ -1,7 +1,6 @@
 //! What a page shows of a network's predictions for the test samples: the confusion matrix, the figures of each
 //! class, the mistakes, look-alikes and the calibration.
 
-use super::super::png::Colour;
 use super::picture::{Picture, inlined};
 use crate::Result;
 use crate::cli::evaluation::confusion;
@@ -226,7 +225,7 @@ fn matrix(confusion: &Confusion, names: &[String]) -> Result<Matrix> {
         let cells = (0..classes).flat_map(|label| (0..classes).map(move |class| (label, class)));
         let pixels: Vec<u8> =
             cells.map(|(label, class)| 255 - (255.0 * heat(label, class)).round() as u8).collect();
-        let source = Picture::png(classes, classes, Colour::Grey, &pixels)?;
+        let source = Picture::png([classes, classes, 1], &pixels)?;
         return Ok(Matrix::Picture { source, classes });
     }
     let cell = |label, class| Cell {

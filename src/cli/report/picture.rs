@@ -1,6 +1,6 @@
 //! Pictures inside a page: samples as PNG, drawings as SVG.
 
-use super::super::png::{Colour, png};
+use super::super::png::png;
 use crate::Result;
 use crate::data::{Row, Samples, Shape};
 use askama::filters::{Html, escape};
@@ -34,7 +34,7 @@ impl Picture {
         else {
             return Ok(None);
         };
-        let (colour, kept) = if channels == 3 { (Colour::Rgb, 3) } else { (Colour::Grey, 1) };
+        let kept = if channels == 3 { 3 } else { 1 };
         let block = width.max(height).div_ceil(LONGEST);
         let (rows, columns) = (height.div_ceil(block), width.div_ceil(block));
         let mut pixels = Vec::with_capacity(rows * columns * kept);
@@ -48,23 +48,17 @@ impl Picture {
                 ));
             }
         }
-        let source = Self::png(columns, rows, colour, &pixels)?;
+        let source = Self::png([rows, columns, kept], &pixels)?;
         let scale = (SHOWN / rows.max(columns)).max(1);
         Ok(Some(Self { source, width: columns * scale, height: rows * scale }))
     }
 
-    /// Pixels, row by row, as the address of a PNG.
+    /// An image as the address of a PNG.
     ///
     /// # Errors
-    /// [`Error::Failed`](crate::Error::Failed) if they are not `width` x `height`.
-    pub(super) fn png(
-        width: usize,
-        height: usize,
-        colour: Colour,
-        pixels: &[u8],
-    ) -> Result<String> {
-        let bytes = png(width, height, colour, pixels)?;
-        Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
+    /// As [`png`].
+    pub(super) fn png(shape: [usize; 3], pixels: &[u8]) -> Result<String> {
+        Ok(format!("data:image/png;base64,{}", STANDARD.encode(png(shape, pixels)?)))
     }
 }
 
