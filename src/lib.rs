@@ -2,6 +2,13 @@
 //! [`threadcount_kernels`], here [`kernels`]), and reproduces those of five published Fashion-MNIST
 //! reports.
 //!
+//! # Where to begin
+//! - To use the program: the [`guide`].
+//! - To train from Rust: the example below, then [`Task`](train::Task), [`data`] and [`nn`], and the programs in
+//!   `examples/`.
+//! - To use the kernels alone: [`kernels`].
+//! - To change something: "Where to make a change", at the end of this page.
+//!
 //! # From arrays to a network
 //!
 //! ```
@@ -95,6 +102,7 @@ pub mod data;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+pub mod guide;
 mod memory;
 mod names;
 pub mod nn;

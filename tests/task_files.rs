@@ -636,9 +636,9 @@ fn whole_numbers_and_single_settings_augment() {
 }
 
 #[test]
-fn the_example_of_the_readme_is_a_network() {
-    let readme = include_str!("../README.md");
-    let example = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+fn the_example_of_the_guide_is_a_network() {
+    let chapter = include_str!("../src/guide/networks.md");
+    let example = chapter.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let task = read(example);
     assert_eq!(task.layers_for(26).len(), 4);
     assert_eq!(task.early_stopping, Some(EarlyStopping { patience: 3 }));
