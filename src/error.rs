@@ -5,19 +5,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::memory::{amount, size};
+use crate::names::visible;
 
 /// `Result` with the crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A failure that is reported to the user in one line.
+/// A failure that is reported to the user in one line: what files, folders and arguments are called, and what stands
+/// in them, is shown with control characters escaped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The command line, an environment variable or the configuration file asks for something
     /// that does not exist or does not fit together.
-    #[error("{0}")]
+    #[error("{}", visible(.0))]
     Usage(String),
     /// A file of the data or of a run is missing or not valid.
-    #[error("{}: {fault}", path.display())]
+    #[error("{}: {}", shown(path), visible(fault))]
     Data {
         /// The file, or the folder it was looked for in.
         path: PathBuf,
@@ -25,7 +27,7 @@ pub enum Error {
         fault: String,
     },
     /// The operating system refused to read or write a file that is not a data file.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", shown(path))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -33,7 +35,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A setting has a value that it cannot have, or does not fit what is to be trained.
-    #[error("{name}: {fault}")]
+    #[error("{name}: {}", visible(fault))]
     Setting {
         /// Its name, such as `learning-rate`.
         name: &'static str,
@@ -41,7 +43,7 @@ pub enum Error {
         fault: String,
     },
     /// Arrays that do not fit each other or the network. Nothing was changed.
-    #[error("{0}")]
+    #[error("{}", visible(.0))]
     Mismatch(String),
     /// More memory than this machine has, or than the system gives.
     #[error(
@@ -59,13 +61,13 @@ pub enum Error {
         machine: Option<u64>,
     },
     /// The folder for a new run already holds a run, which is left as it is.
-    #[error("{} already holds a run", path.display())]
+    #[error("{} already holds a run", shown(path))]
     RunExists {
         /// The folder.
         path: PathBuf,
     },
     /// Another process trains the run.
-    #[error("{}: another process is training this run; wait for it, or stop it", path.display())]
+    #[error("{}: another process is training this run; wait for it, or stop it", shown(path))]
     RunBusy {
         /// The run's folder.
         path: PathBuf,
@@ -82,10 +84,10 @@ pub enum Error {
         learning_rate: f32,
     },
     /// The work itself failed: a run has not finished, threads cannot be started.
-    #[error("{0}")]
+    #[error("{}", visible(.0))]
     Failed(String),
     /// The user stopped the work; everything up to that point is saved.
-    #[error("interrupted{0}")]
+    #[error("interrupted{}", visible(.0))]
     Interrupted(String),
 }
 
@@ -118,8 +120,40 @@ impl Error {
     }
 }
 
+/// A path as a message shows it.
+fn shown(path: &Path) -> String {
+    visible(&path.display().to_string())
+}
+
 impl From<threadcount_kernels::Error> for Error {
     fn from(error: threadcount_kernels::Error) -> Self {
         Self::Usage(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_cannot_steer_a_terminal() {
+        let text = || "a\x1b[2J\nb".to_owned();
+        let path = || PathBuf::from(text());
+        let errors = [
+            Error::Usage(text()),
+            Error::data(path(), text()),
+            Error::io(path())(io::ErrorKind::NotFound.into()),
+            Error::Setting { name: "seed", fault: text() },
+            Error::Mismatch(text()),
+            Error::RunExists { path: path() },
+            Error::RunBusy { path: path() },
+            Error::Failed(text()),
+            Error::Interrupted(text()),
+        ];
+        for error in errors {
+            let message = error.to_string();
+            assert!(message.contains("a\\u{1b}[2J\\nb"), "{message:?}");
+            assert!(!message.contains(char::is_control), "{message:?}");
+        }
     }
 }

@@ -35,8 +35,8 @@ pub(crate) fn shortened_middle(message: &str, most: usize) -> String {
     format!("{}...{}", visible(&head), visible(&tail))
 }
 
-/// Control characters as they are written in source text, such as `\n`.
-fn visible(text: &str) -> String {
+/// A text with its control characters as they are written in source text, such as `\n`.
+pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c.is_control() {

@@ -539,3 +539,45 @@ fn drawn_flights_are_a_table() {
     desk.refuses("regress none.csv --target price", 3, "no rows");
     assert!(Table::read(Path::new("nowhere.csv"), "price", &ReadOptions::default()).is_err());
 }
+
+/// Spreadsheets break lines in a header's cells, and files from elsewhere hold anything.
+#[test]
+fn names_with_control_characters_are_shown_escaped() {
+    let desk = Desk::new();
+    let table = |rows: &str| format!("\"a\x1b[2J\",\"b\nc\",\"price\n(USD)\"\n{rows}");
+    let good: String = (0..40).map(|i| format!("{},{},{i}\n", i % 3, ["x", "y"][i % 2])).collect();
+    let tables: [(&str, Vec<u8>, i32); 8] = [
+        ("good", table(&good).into_bytes(), 0),
+        ("constant", table(&good.replace(",y,", ",x,")).into_bytes(), 0),
+        ("unseen", table(&good.replace("0,x,0\n", "0,only,0\n")).into_bytes(), 0),
+        ("text", table(&good.replace("2,x,2\n", "2w,x,2\n")).into_bytes(), 0),
+        ("missing", table(&good.replace("2,x,2\n", ",x,2\n")).into_bytes(), 3),
+        ("ragged", table(&good.replace("2,x,2\n", "2,x\n")).into_bytes(), 3),
+        ("target", table(&good.replace("2,x,2\n", "2,x,\x1bw\n")).into_bytes(), 3),
+        ("latin1", [table(&good).as_bytes(), b"1\xf9,x,3\n"].concat(), 3),
+    ];
+    for (name, text, code) in tables {
+        put(&desk, &format!("{name}.csv"), text);
+        let args = format!("regress {name}.csv --models mean,linear --out {name} --target");
+        let output = desk.bare(&args).arg("price\n(USD)").output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{name}: {stderr}");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        for text in [&*stdout, &*stderr] {
+            let steers = |c: char| c.is_control() && c != '\n';
+            assert!(!text.contains(steers), "{name}: {text:?}");
+            assert!(!text.contains("price\n"), "{name}: {text}");
+        }
+        if code == 3 {
+            assert_eq!(stderr.lines().count(), 1, "{name}: {stderr}");
+            continue;
+        }
+        for file in fs::read_dir(desk.path(name)).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "svg") {
+                let picture = fs::read_to_string(&path).unwrap();
+                assert!(!picture.contains('\x1b') && !picture.contains("price\n"), "{path:?}");
+            }
+        }
+    }
+}

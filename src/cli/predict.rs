@@ -6,6 +6,7 @@ use super::settings::{ComputeFlags, Settings};
 use super::table;
 use crate::console;
 use crate::files::stream_atomically;
+use crate::names::shortened;
 use crate::tables::{Folder, PredictOptions, Predicted};
 use crate::{Error, Result};
 use std::fs::File;
@@ -92,6 +93,7 @@ fn of_table(args: &Args, settings: &Settings) -> Result<()> {
         None => write(Path::new("stdout"), &mut io::stdout().lock())?,
     };
     for (column, rows) in &predicted.unseen {
+        let column = shortened(column);
         console::warn(&format!(
             "{} of a category of '{column}' that was not trained on: it counts as none",
             table::count(*rows, "row")
@@ -106,7 +108,7 @@ fn of_table(args: &Args, settings: &Settings) -> Result<()> {
     console::note(&format!(
         "{} predicted by {name}: column 'predicted_{}'",
         table::count(predicted.rows - predicted.empty, "row"),
-        encoding.target
+        shortened(&encoding.target)
     ));
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::classical::GoOn;
 use crate::console;
 use crate::evaluate::Regression;
 use crate::files::write_atomically;
+use crate::names::shortened;
 use crate::tables::models::{FitSettings, Kind, NetSettings, Regressor, Training, Watching};
 use crate::tables::{
     Decimal, Design, Encoding, Folder, Missing, Needed, Outline, Parts, ReadOptions, Separator,
@@ -202,6 +203,7 @@ impl<'a> Bench<'a> {
     ) -> Result<Self> {
         let encoding = Encoding::fit(table, &parts.train)?;
         for name in &encoding.constant {
+            let name = shortened(name);
             let remark = format!("the column '{name}' is the same in all training rows: left out");
             table.remarks.push(remark);
         }
@@ -223,7 +225,7 @@ impl<'a> Bench<'a> {
         for (column, count) in bench.encoding.columns.iter().zip(bench.test.unseen()) {
             if count > 0 {
                 let rows = table::count(count, "test row");
-                let name = &column.name;
+                let name = shortened(&column.name);
                 let remark = format!("{rows} have a category of '{name}' that no training row has");
                 table.remarks.push(remark);
             }

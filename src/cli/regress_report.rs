@@ -6,6 +6,7 @@ use crate::bench::Facts;
 use crate::evaluate::Regression;
 use crate::evaluate::bars::{Along, Bars, Figure, bars};
 use crate::evaluate::predictions::{Against, against};
+use crate::names::shortened;
 use crate::reports::flights;
 use crate::tables::models::Kind;
 use crate::tables::{Encoding, Table};
@@ -131,7 +132,7 @@ impl Report<'_> {
         text += &format!(
             "{}: '{}' from {} ({} encoded), {} training and {} test rows\n\n",
             read.path.display(),
-            read.target,
+            shortened(&read.target),
             table::count(encoding.columns.len(), "column"),
             encoding.width(),
             table::grouped(*train as u64),
@@ -206,7 +207,7 @@ impl Report<'_> {
             axis: Along::FromZero,
         });
         bars(&Bars {
-            title: format!("{} of the test rows", self.table.target),
+            title: format!("{} of the test rows", shortened(&self.table.target)),
             names,
             panels: panels.collect(),
         })
@@ -218,9 +219,10 @@ impl Report<'_> {
             let points = targets.iter().copied().zip(predictions.iter().copied());
             (m.kind.name().to_owned(), points.take(MOST_POINTS).collect())
         });
+        let target = shortened(&self.table.target);
         against(&Against {
-            title: format!("{} of {} test rows", self.table.target, targets.len().min(MOST_POINTS)),
-            unit: self.table.target.clone(),
+            title: format!("{target} of {} test rows", targets.len().min(MOST_POINTS)),
+            unit: target,
             panels: panels.collect(),
         })
     }

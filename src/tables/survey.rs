@@ -125,8 +125,8 @@ impl Survey {
                 continue;
             }
             if let Some(number) = unreadable {
-                let fault =
-                    format!("column '{}' is not UTF-8: save the file as UTF-8", used[number].name);
+                let name = shortened(&used[number].name);
+                let fault = format!("column '{name}' is not UTF-8: save the file as UTF-8");
                 return Err(source.fault(place, fault));
             }
             if let (Some((number, cell)), Missing::Refuse) = (missing, options.missing) {
