@@ -111,7 +111,7 @@ fn every_recipe_has_the_recorded_bits() {
 fn readme_accuracies() -> BTreeMap<String, f64> {
     let readme = include_str!("../README.md");
     let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
-    let rows = readme.lines().map(cells).filter(|cells: &Vec<_>| cells.len() == 10);
+    let rows = readme.lines().map(cells).filter(|cells: &Vec<_>| cells.len() == 11);
     let accuracies = rows.filter_map(|cells| Some((cells[1].clone(), cells[3].parse().ok()?)));
     accuracies.collect()
 }
