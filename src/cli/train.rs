@@ -279,7 +279,7 @@ impl Run {
         let Self { record, folder, split, pool, .. } = self;
         let layers = session.network().plan().layers().iter();
         let stems: Vec<_> = layers.map(|layer| layer.class_name()).collect();
-        console::note_wrapped(&format!(
+        console::note(&format!(
             "{}: {}, {}\n{} parameters, {} of memory; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
             record.recipe,
             stems.join(" - "),

@@ -74,7 +74,12 @@ fn elsewhere(args: &Args, conditions: &Conditions, threads: usize) -> Result<Vec
 }
 
 fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Row>> {
-    let progress = Steps::new(entries.len());
+    let what = format!(
+        "measuring {} with {}",
+        table::count(entries.len(), "kernel"),
+        table::threads(pool.threads())
+    );
+    let progress = Steps::announced(entries.len(), &what);
     warm_up(pool);
     let mut rows = Vec::new();
     for entry in entries {

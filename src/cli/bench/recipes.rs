@@ -69,7 +69,9 @@ fn measure_elsewhere(
     recipes: &[Recipe],
     data: &Path,
 ) -> Result<Vec<Row>> {
-    let progress = Steps::new(recipes.len() * conditions.threads.len());
+    let count = recipes.len() * conditions.threads.len();
+    let progress =
+        Steps::announced(count, &format!("measuring {}", table::count(count, "training speed")));
     let mut rows = Vec::new();
     for recipe in recipes {
         for &threads in &conditions.threads {
