@@ -1,4 +1,4 @@
-//! What fits a screen: the progress of all long commands, on terminals of some widths and in pipes.
+//! What fits a screen: the progress of all long commands, and all tables, on terminals of some widths and in pipes.
 
 #[path = "common/desk.rs"]
 mod desk;
@@ -11,6 +11,7 @@ mod terminal;
 use desk::{DATA, Desk};
 use sets::{NAMES, gzip};
 use std::fs;
+use std::path::Path;
 #[cfg(target_os = "linux")]
 use terminal::on_terminal;
 
@@ -132,5 +133,121 @@ fn drawing_the_synthetic_set_is_shown() {
     assert!(shown.lines.iter().any(|line| line.contains("/70,000")), "{}", shown.raw);
     for line in &shown.lines {
         assert!(fits(line, 80), "{line}");
+    }
+}
+
+/// A name of 60 characters, as of a file.
+const LONG: &str = "a-network-of-mine_with-a-name-of-exactly-60-characters.in.it";
+
+/// Commands whose results are tables, with long names in all of them; and words that have to be there at any width.
+fn tables(desk: &Desk) -> Vec<(String, Vec<&'static str>)> {
+    assert_eq!(LONG.chars().count(), 60);
+    other_data(desk, "data");
+    let names: Vec<String> =
+        (0..10).map(|i| format!("a class of {i} with thirty letters")[..30].to_owned()).collect();
+    fs::write(desk.path("data/classes.txt"), names.join("\n")).unwrap();
+    let recipe = desk.output("recipe nlp-softmax");
+    fs::write(desk.path(&format!("{LONG}.toml")), recipe).unwrap();
+    desk.run("data flights --rows 300 --out flights.csv").assert().success();
+    let data = desk.path("data").display().to_string();
+    let run = |args: &str| drop(desk.run(args).env("THREADCOUNT_DATA", &data).assert().success());
+    run(&format!("train {LONG}.toml --epochs 1 --out runs/{LONG}"));
+    run(&format!("train {LONG}.toml --epochs 2 --batch-size 16"));
+    run("train biu-relu --epochs 1");
+    fs::copy(desk.path("data").join(NAMES[2]), desk.path(&format!("{LONG}.idx"))).unwrap();
+    let mut tables = Vec::new();
+    let mut add = |command: &str, words: &[&'static str]| {
+        tables.push((command.replace("LONG", LONG), words.to_vec()));
+    };
+    add(
+        "reproduce biu-base LONG.toml --repeats 2",
+        &["images/s", "parameters", "epochs", "(", "biu-base"],
+    );
+    add("record 92 --repeats 2", &["reached", "parameters", "GFLOP/s", "±", "114,058"]);
+    add("compare logistic knn LONG.toml --iterations 5", &["macro", "images/s", "size", "KiB"]);
+    add("regress flights.csv --target price --models mean,linear", &["RMSE", "root", "memory"]);
+    add(
+        "search LONG.toml --grid learning-rate=0.1,0.05 --grid schedule=constant;cosine;one-cycle --epochs 1 --out found",
+        &["val_accuracy", "rank", "one-cycle"],
+    );
+    add(
+        "bench LONG.toml biu-base --threads 1 --samples 1",
+        &["ms/step", "GFLOP/s", "efficiency", "MiB"],
+    );
+    add(
+        "bench LONG.toml --threads 1 --samples 1 --profile --baseline early",
+        &["limit", "early", "phase"],
+    );
+    add("bench --kernels 784x10 --threads 1 --samples 1", &["shape", "GB/s", "naive", "784x10"]);
+    add("info --peak", &["FMA", "L1", "memory"]);
+    add("runs", &["test", "biu-relu"]);
+    add("runs show LONG", &["val_accuracy", "optimizer.name", "layer 1: kind"]);
+    add("runs compare LONG biu-relu LONG-2", &["batch-size", "val_loss", "differs", "results"]);
+    add("eval runs/LONG", &["precision", "f1-score", "weighted avg", "predicted"]);
+    add("predict runs/LONG LONG.idx", &["probability", "others", "#99"]);
+    add("list", &["cse574-cnn", "records"]);
+    add("summary LONG.toml", &["Param #", "Total params"]);
+    add("data show 3", &["training image 3"]);
+    add("data verify", &["thirty", "sha256", "training"]);
+    tables
+}
+
+/// In 80 columns, and with all columns side by side in 200; nothing is lost between the two.
+#[test]
+fn every_table_fits_80_columns() {
+    let desk = Desk::new();
+    let data = desk.path("data").display().to_string();
+    for (command, words) in tables(&desk) {
+        let of = |width: &str| {
+            if command.starts_with("search") {
+                drop(fs::remove_dir_all(desk.path("found")));
+            }
+            let mut run = desk.run(&command);
+            let run = run.env("COLUMNS", width).env("THREADCOUNT_DATA", &data).assert().success();
+            String::from_utf8(run.get_output().stdout.clone()).unwrap()
+        };
+        let (narrow, wide) = (of("80"), of("200"));
+        for line in narrow.lines() {
+            assert!(line.chars().count() <= 80, "{command}: {line}\n{narrow}");
+        }
+        for line in wide.lines() {
+            assert!(line.chars().count() <= 200, "{command}: {line}\n{wide}");
+        }
+        for word in words {
+            assert!(
+                narrow.contains(word) && wide.contains(word),
+                "{command}, {word}:\n{narrow}\n{wide}"
+            );
+        }
+        // The same figures, where they do not depend on the clock.
+        if ["runs", "eval", "predict", "list", "summary", "data"]
+            .contains(&command.split(' ').next().unwrap())
+        {
+            let figures = |text: &str| -> Vec<String> {
+                let words = text.split([' ', '|', '\n', '(', ')', ',']).map(str::to_owned);
+                let mut found: Vec<String> = words
+                    .filter(|word| word.contains('.') && word.parse::<f64>().is_ok())
+                    .collect();
+                found.sort();
+                found.dedup();
+                found
+            };
+            let (narrow, wide) = (figures(&narrow), figures(&wide));
+            // A list of runs leaves columns out, in an order that is told.
+            let is_list = command == "runs";
+            assert!(
+                wide.iter().all(|figure| is_list || narrow.contains(figure)),
+                "{command}: {narrow:?} {wide:?}"
+            );
+        }
+        if let Ok(folder) = std::env::var("SCREENS") {
+            let name = command.replace([' ', '/'], "_");
+            let folder = Path::new(&folder);
+            fs::write(
+                folder.join(format!("{:.60}", name)),
+                format!("{command}\n\n{narrow}\n\n{wide}"),
+            )
+            .unwrap();
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::progress::{Bar, Unit};
 use super::settings::{SeedFlag, Settings};
+use super::table::Table;
 use super::{interrupt, table};
 use crate::Result;
 use crate::console;
@@ -95,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 fn text(imported: &Imported, out: &Path) -> String {
     let mut rows =
-        table::markdown(&["label", "class", "training", "test", "unreadable"], &["label", "class"]);
+        Table::new(&["label", "class", "training", "test", "unreadable"], &["label", "class"]);
     let total = ClassCount {
         name: "all".to_owned(),
         train: imported.sum(|class| class.train),
@@ -114,8 +115,9 @@ fn text(imported: &Imported, out: &Path) -> String {
         _ => "red, green, blue",
     };
     let mut text = format!(
-        "{}: images of {height}x{width} pixels, {form}; names of classes in {CLASSES_FILE}\n\n{rows}\n",
-        out.display()
+        "{}: images of {height}x{width} pixels, {form}; names of classes in {CLASSES_FILE}\n\n{}\n",
+        out.display(),
+        rows.text(console::width())
     );
     if !imported.skipped.is_empty() {
         let kinds: Vec<_> =

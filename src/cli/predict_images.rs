@@ -3,7 +3,7 @@
 use super::data::user_cache;
 use super::predict::Input;
 use super::settings::{ComputeFlags, Settings};
-use super::table;
+use super::table::{self, Table};
 use crate::classical::{Classifier, most_probable};
 use crate::console;
 use crate::data::{
@@ -271,10 +271,8 @@ impl Model {
     }
 
     fn table(&self, rows: &[Row]) -> String {
-        let mut text = table::markdown(
-            &["image", "class", "probability", "others"],
-            &["image", "class", "others"],
-        );
+        let mut text =
+            Table::new(&["image", "class", "probability", "others"], &["image", "class", "others"]);
         for row in rows {
             let image = row.image.map_or(String::new(), |number| format!(" #{number}"));
             text.add_row([
@@ -284,7 +282,8 @@ impl Model {
                 self.others(row),
             ]);
         }
-        format!("{} ({}), probabilities in %\n\n{text}", self.name, self.data)
+        let title = format!("{} ({}), probabilities in %", self.name, self.data);
+        format!("{title}\n\n{}", text.text(console::width()))
     }
 
     /// The classes that come next.
