@@ -74,6 +74,45 @@ fn bash_completes_with_its_script() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "runs");
 }
 
+/// The version, and the commit that the program was built from; a run's folder keeps it.
+#[test]
+fn the_program_and_its_runs_name_the_revision() {
+    let desk = Desk::new();
+    let revision = option_env!("THREADCOUNT_REVISION");
+    let version = concat!("threadcount ", env!("CARGO_PKG_VERSION"));
+    let told = match revision {
+        Some(revision) => format!("{version} ({revision})\n"),
+        None => format!("{version}\n"),
+    };
+    assert_eq!(desk.output("--version"), told);
+    let head = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+    // Tests are in the repository only, but git need not be there.
+    if let Some(head) =
+        head.ok().filter(|head| head.status.success() && fs::exists(".git").unwrap())
+    {
+        let head = String::from_utf8(head.stdout).unwrap();
+        let revision = revision.unwrap_or_default();
+        let sources = "src kernels templates Cargo.toml Cargo.lock build.rs :!kernels/tests";
+        let mut status = Command::new("git");
+        status.args(["status", "--porcelain", "--"]).args(sources.split(' '));
+        let is_dirty = !status.output().unwrap().stdout.is_empty();
+        assert_eq!(revision, format!("{}{}", head.trim(), if is_dirty { "-dirty" } else { "" }));
+    }
+
+    desk.run("train biu-relu --epochs 1 -q").assert().success();
+    let sessions = desk.read("runs/biu-relu/sessions.json");
+    let shown = desk.output("runs show biu-relu");
+    let page = desk.read("runs/biu-relu/report.html");
+    match revision {
+        Some(revision) => {
+            assert!(sessions.contains(&format!("\"revision\": \"{revision}\"")), "{sessions}");
+            assert!(shown.contains(&format!("\nrevision                {revision}\n")), "{shown}");
+            assert!(page.contains(&format!("{} ({revision})", env!("CARGO_PKG_VERSION"))));
+        }
+        None => assert!(!sessions.contains("revision") && !shown.contains("revision")),
+    }
+}
+
 #[test]
 fn quiet_leaves_results_and_warnings() {
     let desk = Desk::new();

@@ -1,5 +1,6 @@
 //! `threadcount runs show`
 
+use super::super::report::revisions;
 use super::super::table::{self, Table};
 use super::fields::{FIELDS, Field, json};
 use super::{damaged, history};
@@ -23,8 +24,10 @@ pub(super) fn run(args: &Args, log: &RunLog) -> Result<()> {
         console::warn(fault);
     }
     let history = history(&listed)?;
+    let revisions = revisions(&listed.path);
     if args.json {
         let mut document = json(&listed);
+        document["revisions"] = revisions.into();
         document["history"] = serde_json::to_value(&history).unwrap_or_default();
         return console::print(&table::json(&document)?);
     }
@@ -35,6 +38,9 @@ pub(super) fn run(args: &Args, log: &RunLog) -> Result<()> {
     };
     let mut known: Vec<(&str, String)> =
         FIELDS.iter().map(|field| (field.name, of(field))).collect();
+    if !revisions.is_empty() {
+        known.push(("revision", revisions.join(", ")));
+    }
     known.push(("folder", listed.path.display().to_string()));
     let settings = run.settings();
     let settings = settings.iter().map(|(key, value)| (key.as_str(), value.clone()));
