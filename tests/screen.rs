@@ -180,7 +180,7 @@ fn tables(desk: &Desk) -> Vec<(String, Vec<&'static str>)> {
     );
     add("bench --kernels 784x10 --threads 1 --samples 1", &["shape", "GB/s", "naive", "784x10"]);
     add("info --peak", &["FMA", "L1", "memory"]);
-    add("runs", &["test", "biu-relu"]);
+    add("runs", &["test", "epochs", "biu-relu"]);
     add("runs show LONG", &["val_accuracy", "optimizer.name", "layer 1: kind"]);
     add("runs compare LONG biu-relu LONG-2", &["batch-size", "val_loss", "differs", "results"]);
     add("eval runs/LONG", &["precision", "f1-score", "weighted avg", "predicted"]);

@@ -72,9 +72,13 @@ pub fn fma_gflops_within(team: &Team, seconds: f64) -> f64 {
     {
         return pool.enter(|team| fma_gflops_within(team, seconds));
     }
+    median((0..fma_samples(seconds)).map(|_| peak::fma_rate(team)).collect()) / 1e9
+}
+
+/// How many measurements of the FMA rate there is time for.
+fn fma_samples(seconds: f64) -> usize {
     // A number that is too large for the type becomes the largest one.
-    let samples = ((seconds / FMA_SECONDS) as usize).clamp(FEWEST_FMA_SAMPLES, FMA_SAMPLES);
-    median((0..samples).map(|_| peak::fma_rate(team)).collect()) / 1e9
+    ((seconds / FMA_SECONDS) as usize).clamp(FEWEST_FMA_SAMPLES, FMA_SAMPLES)
 }
 
 /// Bytes per second that a team reads from a level, if its size is known.
@@ -99,5 +103,16 @@ impl ReadRates {
         let rate = read_rate(team, level);
         self.known.push((threads, level, rate));
         rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_runs_are_measured_for_a_short_time() {
+        let samples = [0.0, 0.001, 0.02, 0.1, 0.2, 9.0, f64::INFINITY].map(fma_samples);
+        assert_eq!(samples, [21, 21, 40, 200, 400, 401, 401]);
     }
 }

@@ -364,6 +364,17 @@ mod tests {
         progress
     }
 
+    /// The item that is named is not done yet.
+    #[test]
+    fn steps_count_what_is_done() {
+        let steps = Steps::new(3);
+        for (done, name) in [(0, "one"), (1, "two"), (2, "three")] {
+            steps.begin(name);
+            let stepping = steps.0.lock().unwrap();
+            assert_eq!((stepping.bar.done, stepping.bar.name.as_str()), (done, name));
+        }
+    }
+
     #[test]
     fn no_end_is_foretold_at_once() {
         assert_eq!((work_left(0, 10, 9.0), work_left(5, 10, 0.5)), (None, None));
