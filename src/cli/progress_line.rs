@@ -324,13 +324,13 @@ mod tests {
             assert_eq!(WORK.line(width), line, "{width}");
         }
         let bytes = Work { unit: Unit::Bytes, done: 13 << 19, total: 26 << 20, remark: "", ..WORK };
-        assert_eq!(bytes.line(60), "trials  [====>              ]  6.5 MiB of 26 MiB  1:05 left");
+        assert_eq!(bytes.line(60), "trials  [=====>              ]  6.5 MiB of 26 MiB  1:05 left");
         let long = "a-recipe-of-someone-with-a-name-of-at-least-sixty-characters with 2 threads";
         let long = Work { name: long, seconds_left: None, remark: "", ..WORK };
         assert_eq!(long.line(200).split("  ").next(), Some(long.name));
         assert_eq!(
             long.line(80),
-            "a-recipe-of-some...with 2 threads  [>                             ]  12/1,234"
+            "a-recipe-of-some...s with 2 threads  [>                             ]  12/1,234"
         );
     }
 

@@ -331,6 +331,7 @@ impl Run {
         };
         let mut progress = Progress::of(session);
         let mut lookout = Lookout::new(&self.split);
+        // Training pauses once, after its first epoch: the peak needs the threads.
         let ended = loop {
             let mut is_paused = false;
             let mut watch = |session: &Session<'_>, moment| {
@@ -355,7 +356,7 @@ impl Run {
                 Ok(if is_paused { ControlFlow::Break(()) } else { flow })
             };
             let ended = session.train(team, &mut watch);
-            // The threads are free, and as warm as they have been in training.
+            // The cores are as warm as they have been in training.
             sessions.measure_peak(team, session.progress());
             if !(is_paused && matches!(ended, Ok(Ended::Interrupted))) {
                 break ended;
