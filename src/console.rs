@@ -28,16 +28,12 @@ pub fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
-/// Writes a line of progress to stderr, unless none is wanted. There is nowhere to report a failure to.
-pub fn note(line: &str) {
+/// Writes lines of progress to stderr, unless none are wanted; broken between words where they would run past the
+/// width of a terminal. There is nowhere to report a failure to.
+pub fn note(text: &str) {
     if !is_quiet() {
-        say(line);
+        say(&for_terminal(text));
     }
-}
-
-/// Like [`note`], with lines broken between words where they would run past the width of a terminal.
-pub fn note_wrapped(text: &str) {
-    note(&for_terminal(text));
 }
 
 fn for_terminal(text: &str) -> String {
@@ -76,7 +72,7 @@ fn columns(terminal: Option<(Width, terminal_size::Height)>) -> usize {
 }
 
 /// A text whose lines are broken between words so that none is wider, unless a word is.
-fn wrapped(text: &str, width: usize) -> String {
+pub fn wrapped(text: &str, width: usize) -> String {
     let mut lines = Vec::new();
     for line in text.lines() {
         let mut now = String::new();

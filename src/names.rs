@@ -1,4 +1,4 @@
-//! Names that a person may have mistyped.
+//! Names that a person may have mistyped, and names of any length on lines that have an end.
 
 /// The candidate that looks most like `name`, if any does.
 pub(crate) fn nearest<'a>(
@@ -35,6 +35,54 @@ pub(crate) fn shortened_middle(message: &str, most: usize) -> String {
     format!("{}...{}", visible(&head), visible(&tail))
 }
 
+/// A text in lines of at most `width` characters: broken between words; within words that are longer than a line
+/// behind a hyphen and the like; and anywhere where there is nothing of the kind. At least one line, which may be
+/// empty.
+#[cfg(feature = "program")]
+pub(crate) fn broken(text: &str, width: usize) -> Vec<String> {
+    use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut put = |piece: &str, gap: &str| {
+        let Some(line) = lines.last_mut() else { return };
+        if line.is_empty() {
+            line.push_str(piece);
+        } else if line.width() + gap.width() + piece.width() <= width {
+            line.push_str(gap);
+            line.push_str(piece);
+        } else {
+            lines.push(piece.to_owned());
+        }
+    };
+    for word in text.split(' ') {
+        if word.width() <= width {
+            put(word, " ");
+            continue;
+        }
+        let mut gap = " ";
+        for piece in word.split_inclusive(['-', '_', '/', '.', ',', '=', ';']) {
+            let mut rest = piece;
+            while rest.width() > width {
+                let mut columns = 0;
+                let end = rest.char_indices().find(|(_, c)| {
+                    columns += c.width().unwrap_or(0);
+                    columns > width
+                });
+                // One that is wider than a line stands alone.
+                let first = rest.chars().next().map_or(0, char::len_utf8);
+                let (now, then) = rest.split_at(end.map_or(rest.len(), |(at, _)| at.max(first)));
+                put(now, gap);
+                (rest, gap) = (then, "");
+            }
+            if !rest.is_empty() {
+                put(rest, gap);
+            }
+            gap = "";
+        }
+    }
+    lines
+}
+
 /// A text with its control characters as they are written in source text, such as `\n`.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -45,4 +93,37 @@ pub(crate) fn visible(text: &str) -> String {
         }
     }
     shown
+}
+
+#[cfg(all(test, feature = "program"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_broken_where_they_read_best() {
+        for (text, width, lines) in [
+            ("ankle boot", 10, &["ankle boot"][..]),
+            ("ankle boot", 9, &["ankle", "boot"]),
+            ("one a-name-of-mine", 9, &["one a-", "name-of-", "mine"]),
+            ("abcdefgh", 3, &["abc", "def", "gh"]),
+            ("a/b/c.toml", 6, &["a/b/c.", "toml"]),
+            ("", 5, &[""]),
+            ("ab", 0, &["a", "b"]),
+            // Two columns each.
+            ("靴靴靴", 5, &["靴靴", "靴"]),
+            ("靴靴", 1, &["靴", "靴"]),
+        ] {
+            assert_eq!(broken(text, width), lines, "{text}, {width}");
+        }
+    }
+
+    #[test]
+    fn no_character_is_lost() {
+        let text = "a-recipe_of.mine/with-a-name  of more than_sixty,characters=in;its-file";
+        for width in 0..80 {
+            let lines = broken(text, width);
+            assert!(lines.iter().all(|line| line.chars().count() <= width.max(1)), "{lines:?}");
+            assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
+        }
+    }
 }

@@ -74,7 +74,7 @@ fn cifar_is_transcoded_once() {
 fn cifar_has_its_class_names() {
     let scratch = cifar();
     let report = verify(&scratch.folder, &scratch.cache).unwrap().to_string();
-    assert!(report.contains("(CIFAR)\n  data_batch_1.bin  3x32x32x3      sha256 "), "{report}");
+    assert!(report.contains("(CIFAR)\n  data_batch_1.bin  3x32x32x3\n    sha256 "), "{report}");
     assert_eq!(scratch.open().unwrap().class_name(9), "truck");
     let path = scratch.put("batches.meta.txt", b"airplane\nautomobile\n");
     let line = scratch.refusal(&path);

@@ -424,7 +424,7 @@ fn what_is_not_used_is_told() {
     COLOUR.check(&scratch.open().unwrap());
     run(&scratch, "data verify --data set")
         .success()
-        .stdout(contains("  med.npz  30x3x2x3       sha256 "));
+        .stdout(contains("  med.npz  30x3x2x3\n    sha256 "));
     run(&scratch, "data verify --data set/med.npz")
         .success()
         .stdout(contains("not used of the archive: val_images, val_labels").count(1));

@@ -59,7 +59,8 @@ fn a_run_is_logged_with_what_came_of_it_and_where_it_is() {
 
     // In a table, sorted and filtered.
     let table = contains("| biu-relu       |").and(contains("| elsewhere/here |"));
-    let output = desk.run("runs --sort test_accuracy").assert().success().stdout(table);
+    let output =
+        desk.run("runs --sort test_accuracy").env("COLUMNS", "80").assert().success().stdout(table);
     let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let one = contains("biu-relu").and(contains("elsewhere").not());

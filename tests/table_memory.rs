@@ -14,7 +14,7 @@ use threadcount::tables::flights;
 /// A table of flights.
 fn put_flights(desk: &Desk, name: &str, rows: u64) {
     let mut file = BufWriter::new(File::create(desk.path(name)).unwrap());
-    flights::write(&mut file, rows, 1).unwrap();
+    flights::write(&mut file, rows, 1, &mut |_| ()).unwrap();
     file.flush().unwrap();
 }
 

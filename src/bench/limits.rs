@@ -10,6 +10,9 @@ use threadcount_kernels::{Pool, Team};
 /// Measurements of the FMA rate, half a millisecond each. During the first of them, cores are still
 /// clocking up and threads are not yet spread over the cores.
 const FMA_SAMPLES: usize = 401;
+/// The time of one, and the least number of them.
+const FMA_SECONDS: f64 = 0.5e-3;
+const FEWEST_FMA_SAMPLES: usize = 21;
 
 /// The limits of a team's threads together, in units of 10^9 per second. `None` where the size of the cache
 /// is unknown.
@@ -57,13 +60,25 @@ impl Limits {
 /// The rate of multiply-adds on a team's registers, in 10^9 floating-point operations per second; measured for a
 /// fifth of a second. Threads beyond the CPU's own add nothing to it but time (3,000 of them a minute), and are left out.
 pub fn fma_gflops(team: &Team) -> f64 {
+    fma_gflops_within(team, f64::INFINITY)
+}
+
+/// Like [`fma_gflops`], for about so many seconds at most, though never for less than a hundredth. For threads that
+/// have just been computing: others are still clocking up.
+pub fn fma_gflops_within(team: &Team, seconds: f64) -> f64 {
     let most = machine().available_threads;
     if team.threads() > most
         && let Ok(pool) = Pool::new(team.isa(), most)
     {
-        return pool.enter(fma_gflops);
+        return pool.enter(|team| fma_gflops_within(team, seconds));
     }
-    median((0..FMA_SAMPLES).map(|_| peak::fma_rate(team)).collect()) / 1e9
+    median((0..fma_samples(seconds)).map(|_| peak::fma_rate(team)).collect()) / 1e9
+}
+
+/// How many measurements of the FMA rate there is time for.
+fn fma_samples(seconds: f64) -> usize {
+    // A number that is too large for the type becomes the largest one.
+    ((seconds / FMA_SECONDS) as usize).clamp(FEWEST_FMA_SAMPLES, FMA_SAMPLES)
 }
 
 /// Bytes per second that a team reads from a level, if its size is known.
@@ -88,5 +103,16 @@ impl ReadRates {
         let rate = read_rate(team, level);
         self.known.push((threads, level, rate));
         rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_runs_are_measured_for_a_short_time() {
+        let samples = [0.0, 0.001, 0.02, 0.1, 0.2, 9.0, f64::INFINITY].map(fma_samples);
+        assert_eq!(samples, [21, 21, 40, 200, 400, 401, 401]);
     }
 }

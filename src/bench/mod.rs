@@ -35,7 +35,7 @@ mod training;
 pub use accuracy::{Attempt, Outcome, to_accuracy};
 pub use case::{Case, Combine, Pieces, Work, agree, noise, twin_on_all_cores, untouched};
 pub use facts::{Facts, Fingerprint};
-pub use limits::{Limits, ReadRates, fma_gflops};
+pub use limits::{Limits, ReadRates, fma_gflops, fma_gflops_within};
 pub use measure::{Measured, check, measure, runs_for, seconds, warm_up};
 pub use profile::{Bound, Limit, Phase};
 pub use rate::{Baseline, Detail, Extent, TrainingRate, measure_training};

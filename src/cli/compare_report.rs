@@ -1,12 +1,12 @@
 //! What `threadcount compare` prints and draws.
 
 use super::data::other_images;
-use super::table;
-use crate::Result;
+use super::table::{self, Table};
 use crate::bench::Facts;
 use crate::classical::{Ended, Minimised};
 use crate::data::{Dataset, Identity, Split};
 use crate::evaluate::bars::{Along, Bars, Figure, bars};
+use crate::{Result, console};
 use serde::Serialize;
 
 /// One of them, measured; the fields are those of the JSON document. Times are in seconds.
@@ -85,7 +85,7 @@ impl Conditions<'_> {
         let has = |samples| results.iter().any(|m| m.samples == samples);
         let mut text = table::heading(facts, &format!("seed {seed}"));
         if dataset.identity != Identity::FashionMnist {
-            text += &other_images(dataset);
+            text += &table::prose(&other_images(dataset));
         }
         let header = [
             "model",
@@ -97,7 +97,7 @@ impl Conditions<'_> {
             "images/s",
             "size",
         ];
-        let mut rows = table::markdown(&header, &["model"]);
+        let mut rows = Table::new(&header, &["model"]);
         for m in results {
             rows.add_row([
                 m.model.clone(),
@@ -110,28 +110,30 @@ impl Conditions<'_> {
                 table::bytes(m.bytes),
             ]);
         }
-        text += &format!("\n{rows}\n\n");
+        text += &format!("\n{}\n\n", rows.text(console::width()));
+        let mut notes = String::new();
         for m in results {
             if let (Some(gflops), Some(share)) = (m.gflops, m.share_of_peak) {
                 let share = table::percent(share);
-                text += &format!("{}: {gflops:.0} GFLOP/s, {share} % of the FMA peak.\n", m.model);
+                notes += &format!("{}: {gflops:.0} GFLOP/s, {share} % of the FMA peak.\n", m.model);
             }
             if let Some(note) = &m.note {
-                text += &format!("{}: {note}.\n", m.model);
+                notes += &format!("{}: {note}.\n", m.model);
             }
         }
         if has(Samples::Filed) {
-            text += &format!(
+            notes += &format!(
                 "Classical models: the set's own {} training and {} test images, pixels 0 to 1.\n",
                 table::grouped(split.train.len() as u64),
                 table::grouped(split.test.len() as u64)
             );
         }
         if has(Samples::Selected) {
-            text += "Networks: their recipes' own samples; training with validation.\n";
+            notes += "Networks: their recipes' own samples; training with validation.\n";
         }
-        text + "Accuracy in % and macro F1 on the test samples; log loss: natural logarithms, probabilities \
-                clipped by the epsilon of their type. Images/s: of prediction. Size: in memory.\n"
+        notes += "Accuracy in % and macro F1 on the test samples; log loss: natural logarithms, probabilities \
+                clipped by the epsilon of their type. Images/s: of prediction. Size: in memory.\n";
+        text + &table::prose(&notes)
     }
 }
 

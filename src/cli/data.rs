@@ -1,20 +1,19 @@
 //! `threadcount data`
 
+use super::progress::{Bar, Unit};
 use super::settings::{DataFlag, SeedFlag, Settings};
-use super::{import, show};
+use super::{import, show, table};
 use crate::console;
-use crate::data::fetch::Wanted;
 use crate::data::{
-    Cache, Dataset, Fetch, FetchEvent, Identity, Location, Missing, Places, Selection, Source,
-    Split, exit_on_lost_pages,
+    Cache, CacheWork, Dataset, Fetch, FetchEvent, Identity, Location, Made, Missing, Places,
+    Selection, Source, Split, exit_on_lost_pages,
 };
 use crate::files::stream_atomically;
 use crate::tables::flights;
 use crate::{Error, Result};
-use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most classes that a warning names.
 const MOST_SHOWN: usize = 10;
@@ -77,24 +76,66 @@ pub(super) fn other_images(dataset: &Dataset) -> String {
 
 fn draw_flights(rows: u64, out: Option<&Path>, seed: &SeedFlag) -> Result<()> {
     let seed = Settings::load()?.seed(seed)?;
+    // Not between the rows on a terminal.
+    let is_shown = out.is_some() || !io::stdout().is_terminal();
+    let mut bar = is_shown.then(|| Bar::new("drawing flights", rows, Unit::Pieces));
+    let mut watch = |drawn| bar.iter_mut().for_each(|bar| bar.set(drawn));
     match out {
         Some(path) => {
-            let write =
-                |to: &mut dyn Write| flights::write(to, rows, seed).map_err(Error::io(path));
+            let write = |to: &mut dyn Write| {
+                flights::write(to, rows, seed, &mut watch).map_err(Error::io(path))
+            };
             stream_atomically(path, write)?;
+            drop(bar);
             console::note(&format!("{rows} drawn flights are in {}", path.display()));
             Ok(())
         }
         None => {
             let mut stdout = BufWriter::new(io::stdout().lock());
-            let written = flights::write(&mut stdout, rows, seed).and_then(|()| stdout.flush());
+            let written = flights::write(&mut stdout, rows, seed, &mut watch);
+            let written = written.and_then(|()| stdout.flush());
             written.map_err(Error::io("stdout"))
         }
     }
 }
 
 fn places(data: &DataFlag) -> Result<Places> {
-    Ok(Places::user(Settings::load()?.data(data)?.as_deref()))
+    Ok(user_places(Settings::load()?.data(data)?.as_deref()))
+}
+
+/// The places of the user; what the cache does for long is shown.
+pub(super) fn user_places(folder: Option<&Path>) -> Places {
+    Places { cache: user_cache(), ..Places::user(folder) }
+}
+
+/// Unpacking that many bytes takes about a second: it is told where there is no bar.
+const LONG: u64 = 100 << 20;
+
+/// The user's cache; what it does for long is shown.
+pub(super) fn user_cache() -> Cache {
+    let shown: Mutex<Option<Bar>> = Mutex::new(None);
+    Cache::user().watched(move |CacheWork { made, done, total }| {
+        let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if done == 0 {
+            *shown = Some(match made {
+                Made::Drawn => Bar::new("drawing the synthetic set", total, Unit::Pieces),
+                Made::Unpacked(path) => unpacking(path, total),
+            });
+        }
+        shown.iter_mut().for_each(|bar| bar.set(done));
+        if done >= total {
+            *shown = None;
+        }
+    })
+}
+
+fn unpacking(path: &Path, total: u64) -> Bar {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let bar = Bar::new(&format!("unpacking {name}"), total, Unit::Bytes);
+    match total {
+        LONG.. => bar.or_note(&format!("unpacking {} ({})", path.display(), table::bytes(total))),
+        _ => bar,
+    }
 }
 
 fn fetch(into: Option<PathBuf>) -> Result<()> {
@@ -113,33 +154,23 @@ fn fetch(into: Option<PathBuf>) -> Result<()> {
 }
 
 /// A bar on a terminal, and plain lines elsewhere.
-fn tell(event: FetchEvent<'_>, bar: &mut Option<ProgressBar>) {
+fn tell(event: FetchEvent<'_>, bar: &mut Option<Bar>) {
     match event {
         FetchEvent::Kept(wanted) => {
             console::note(&format!("{}: there already, checksum good", wanted.name));
         }
-        FetchEvent::Begun(wanted) => *bar = Some(bar_of(wanted)),
-        FetchEvent::Received(bytes) => bar.iter().for_each(|bar| bar.set_position(bytes)),
-        FetchEvent::Ended => bar.take().iter().for_each(ProgressBar::finish),
+        FetchEvent::Begun(wanted) => {
+            let line = format!("{}: downloading {}", wanted.name, table::bytes(wanted.len));
+            *bar = Some(Bar::new(&wanted.name, wanted.len, Unit::Bytes).or_note(&line));
+        }
+        FetchEvent::Received(bytes) => bar.iter_mut().for_each(|bar| bar.set(bytes)),
+        FetchEvent::Ended => *bar = None,
         FetchEvent::PassedOver { mirror, wanted, fault } => {
+            // A mirror may have broken off.
+            *bar = None;
             console::warn(&format!("{mirror}/{}: {fault}", wanted.name));
         }
     }
-}
-
-fn bar_of(wanted: &Wanted) -> ProgressBar {
-    // indicatif draws to stderr, and draws nothing when that is not a terminal.
-    let bar = ProgressBar::new(wanted.len);
-    if bar.is_hidden() {
-        console::note(&format!("{}: downloading {} bytes", wanted.name, wanted.len));
-    }
-    // The template is valid; if it were not, the default style would do.
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
-    {
-        bar.set_style(style);
-    }
-    bar.with_message(wanted.name.clone())
 }
 
 /// The set that a command works on: the user's, with a warning of whatever was odd about it, or the synthetic
@@ -149,7 +180,7 @@ fn bar_of(wanted: &Wanted) -> ProgressBar {
 /// # Errors
 /// As [`Places::open`].
 pub fn open(folder: Option<&Path>) -> Result<Arc<Dataset>> {
-    open_places(&Places::user(folder))
+    open_places(&user_places(folder))
 }
 
 /// Like [`open`], from these places.
@@ -214,4 +245,29 @@ fn path(data: &DataFlag) -> Result<()> {
         Source::Synthetic => "no data found: the synthetic set, drawn when it is first used",
     });
     console::print(&format!("{}\n", location.folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::fetch::Wanted;
+
+    /// A file has a bar while it is being received, however that ends.
+    #[test]
+    fn a_download_has_a_bar_while_it_lasts() {
+        let wanted = Wanted { name: "file.gz".to_owned(), len: 30, sha256: String::new() };
+        let mut bar = None;
+        let mut is_shown = |event: FetchEvent<'_>| {
+            tell(event, &mut bar);
+            bar.is_some()
+        };
+        assert!(!is_shown(FetchEvent::Kept(&wanted)));
+        for end in [
+            FetchEvent::Ended,
+            FetchEvent::PassedOver { mirror: "m", wanted: &wanted, fault: "broke off" },
+        ] {
+            assert!(is_shown(FetchEvent::Begun(&wanted)) && is_shown(FetchEvent::Received(10)));
+            assert!(!is_shown(end));
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! `threadcount data import`
 
+use super::progress::{Bar, Unit};
 use super::settings::{SeedFlag, Settings};
-use super::{interrupt, progress, table};
+use super::table::Table;
+use super::{interrupt, table};
 use crate::Result;
 use crate::console;
 use crate::data::pictures::{
     CLASSES_FILE, ClassCount, Colours, Import, ImportEvent, Imported, Tones,
 };
-use indicatif::ProgressBar;
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -72,7 +73,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     interrupt::listen("stopping, nothing is written");
     let mut progress = Progress::default();
     let imported = import.run(&mut |event| progress.watch(event));
-    progress.finish();
+    drop(progress);
     let imported = imported?;
     if imported.unfiled > 0 {
         console::warn(&format!(
@@ -95,7 +96,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 fn text(imported: &Imported, out: &Path) -> String {
     let mut rows =
-        table::markdown(&["label", "class", "training", "test", "unreadable"], &["label", "class"]);
+        Table::new(&["label", "class", "training", "test", "unreadable"], &["label", "class"]);
     let total = ClassCount {
         name: "all".to_owned(),
         train: imported.sum(|class| class.train),
@@ -114,8 +115,9 @@ fn text(imported: &Imported, out: &Path) -> String {
         _ => "red, green, blue",
     };
     let mut text = format!(
-        "{}: images of {height}x{width} pixels, {form}; names of classes in {CLASSES_FILE}\n\n{rows}\n",
-        out.display()
+        "{}: images of {height}x{width} pixels, {form}; names of classes in {CLASSES_FILE}\n\n{}\n",
+        out.display(),
+        rows.text(console::width())
     );
     if !imported.skipped.is_empty() {
         let kinds: Vec<_> =
@@ -129,7 +131,7 @@ fn text(imported: &Imported, out: &Path) -> String {
 /// A bar on a terminal, and plain lines elsewhere.
 #[derive(Default)]
 struct Progress {
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     said: usize,
 }
 
@@ -137,44 +139,30 @@ impl Progress {
     fn watch(&mut self, event: ImportEvent<'_>) -> ControlFlow<()> {
         match event {
             ImportEvent::Found { pictures, classes } => {
-                self.bar = progress::bar("reading pictures  {wide_bar}  {pos}/{len}  {eta}");
-                match &self.bar {
-                    Some(bar) => bar.set_length(pictures as u64),
-                    None => console::note(&format!(
-                        "reading {} of {}",
-                        table::count(pictures, "picture"),
-                        if classes == 1 {
-                            "1 class".to_owned()
-                        } else {
-                            format!("{classes} classes")
-                        }
-                    )),
-                }
+                let pictures_found = table::count(pictures, "picture");
+                let classes =
+                    if classes == 1 { "1 class".to_owned() } else { format!("{classes} classes") };
+                let bar = Bar::new("reading pictures", pictures as u64, Unit::Pieces);
+                self.bar = Some(bar.or_note(&format!("reading {pictures_found} of {classes}")));
             }
-            ImportEvent::Read(count) => match &self.bar {
-                Some(bar) => bar.set_position(count as u64),
-                None if count >= self.said + STEP => {
+            ImportEvent::Read(count) => {
+                let Some(bar) = &mut self.bar else { return interrupt::go_on() };
+                bar.set(count as u64);
+                if count >= self.said + STEP && !bar.is_drawn() {
                     self.said = count;
                     console::note(&format!("{count} read"));
                 }
-                None => {}
-            },
+            }
             ImportEvent::Writing => {}
             ImportEvent::Unreadable { path, fault } => {
-                let line = format!("{}: {fault}; left out", path.display());
+                let warn = || console::warn(&format!("{}: {fault}; left out", path.display()));
                 match &self.bar {
-                    Some(bar) => bar.suspend(|| console::warn(&line)),
-                    None => console::warn(&line),
+                    Some(bar) => bar.aside(warn),
+                    None => warn(),
                 }
             }
         }
         interrupt::go_on()
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `threadcount info`
 
 use super::settings::{ComputeFlags, Settings};
+use super::table::Table;
 use super::{settings, table};
 use crate::Result;
 use crate::bench::{Facts, Limits};
@@ -71,7 +72,7 @@ fn text(facts: &Facts) -> String {
         ("L3 cache", cache(machine.l3)),
         ("memory", size(machine.memory)),
     ];
-    rows.iter().map(|(name, value)| format!("{name:<16}  {value}\n")).collect()
+    table::facts(rows, 16)
 }
 
 impl Peak {
@@ -94,7 +95,7 @@ impl Peak {
             columns.iter().map(|rates| table::threads(rates.threads)).collect();
         let header: Vec<&str> =
             std::iter::once("measured peak").chain(threads.iter().map(String::as_str)).collect();
-        let mut table = table::markdown(&header, &["measured peak"]);
+        let mut table = Table::new(&header, &["measured peak"]);
         let fma = columns.iter().map(|rates| format!("{} GFLOP/s", figure(rates.fma_gflops)));
         table.add_row(std::iter::once("FMA, registers only".to_owned()).chain(fma));
         let mut missing = Vec::new();
@@ -107,7 +108,7 @@ impl Peak {
             let rates = rates.iter().map(|rate| format!("{} GB/s", figure(*rate)));
             table.add_row(std::iter::once(format!("read from {}", level.name())).chain(rates));
         }
-        let mut text = format!("\n{table}\n");
+        let mut text = format!("\n{}\n", table.text(console::width()));
         if !missing.is_empty() {
             let levels = missing.join(", ");
             text += &format!("Not measured, because the cache's size is unknown: {levels}.\n");

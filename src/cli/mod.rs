@@ -61,7 +61,7 @@ use std::process::ExitCode;
 
 /// Trains the networks of five published Fashion-MNIST reports on the CPU.
 #[derive(Parser)]
-#[command(name = "threadcount", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "threadcount", version = VERSION, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -69,6 +69,12 @@ struct Cli {
     #[arg(short, long, global = true)]
     quiet: bool,
 }
+
+/// The version, with the revision that the program was built from, if that is known.
+const VERSION: &str = env!("THREADCOUNT_VERSION");
+
+/// The short hash of the commit that the program was built from, with `-dirty` where the source was changed after it.
+const REVISION: Option<&str> = option_env!("THREADCOUNT_REVISION");
 
 const AFTER_HELP: &str = "\
 Settings: a flag beats its environment variable (THREADCOUNT_DATA, THREADCOUNT_THREADS, THREADCOUNT_ISA, \

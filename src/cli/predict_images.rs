@@ -1,13 +1,14 @@
 //! `threadcount predict` of images: the class of each, and how probable it is.
 
+use super::data::user_cache;
 use super::predict::Input;
 use super::settings::{ComputeFlags, Settings};
-use super::table;
+use super::table::{self, Table};
 use crate::classical::{Classifier, most_probable};
 use crate::console;
 use crate::data::{
-    CLASS_NAMES, Cache, Classes, Ground, Identity, ImageFile, Samples, Treatment,
-    exit_on_lost_pages, measures,
+    CLASS_NAMES, Classes, Ground, Identity, ImageFile, Samples, Treatment, exit_on_lost_pages,
+    measures,
 };
 use crate::files::write_atomically;
 use crate::toml_file::unknown;
@@ -216,7 +217,7 @@ impl Model {
 
     /// Predicts the images of one file.
     fn predict(&mut self, input: &Input<'_>, ground: Ground, rows: &mut Vec<Row>) -> Result<()> {
-        let opened = ImageFile::open(input.path(), self.sample, ground, &Cache::user());
+        let opened = ImageFile::open(input.path(), self.sample, ground, &user_cache());
         let images = input.named(opened)?;
         let treatment = images.treatment();
         if let Some(done) = treatment.filter(|done| *done != UNTOUCHED) {
@@ -270,10 +271,8 @@ impl Model {
     }
 
     fn table(&self, rows: &[Row]) -> String {
-        let mut text = table::markdown(
-            &["image", "class", "probability", "others"],
-            &["image", "class", "others"],
-        );
+        let mut text =
+            Table::new(&["image", "class", "probability", "others"], &["image", "class", "others"]);
         for row in rows {
             let image = row.image.map_or(String::new(), |number| format!(" #{number}"));
             text.add_row([
@@ -283,7 +282,8 @@ impl Model {
                 self.others(row),
             ]);
         }
-        format!("{} ({}), probabilities in %\n\n{text}", self.name, self.data)
+        let title = format!("{} ({}), probabilities in %", self.name, self.data);
+        format!("{}\n\n{}", table::prose(&title), text.text(console::width()))
     }
 
     /// The classes that come next.

@@ -1,57 +1,199 @@
-//! Progress on stderr: a bar that is redrawn in place on a terminal, plain lines elsewhere.
+//! Progress on stderr: a line that is redrawn in place on a terminal, and never wider than it; plain lines elsewhere.
+//! Nothing with `--quiet`. All commands whose work takes long show it by these means:
+//!
+//! - [`Bar`]: work of a known length, such as bytes to download
+//! - [`Steps`]: a list, item by item
+//! - [`Progress`]: a training run
 
 use super::interrupt;
-use super::progress_line::{Done, More, Now};
+use super::progress_line::{Done, More, Now, Work};
 use crate::console;
 use crate::data::Split;
 use crate::train::{self, Moment, Session, Task};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+pub(super) use super::progress_line::Unit;
 
 /// The time between two redraws of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
+/// The time between two ticks of a clock, and the columns that it takes: `  00:00:00`.
+const TICK: Duration = Duration::from_secs(1);
+const CLOCK: usize = 10;
 
-/// A bar without a length yet, if stderr is a terminal.
-pub(super) fn bar(template: &str) -> Option<ProgressBar> {
-    let style = ProgressStyle::with_template(template).ok()?;
-    (console::is_interactive() && !console::is_quiet())
-        .then(|| ProgressBar::no_length().with_style(style.progress_chars("=> ")))
-}
+/// No end is foretold before this time has passed.
+const FORETOLD: f64 = 1.0;
 
-/// The progress through a list: on a terminal, a bar that names the current item.
-pub struct Steps(Option<ProgressBar>);
+/// A line that is redrawn in place, and removed in the end; none where stderr is no terminal, or nothing but results
+/// is wanted.
+struct Line(Option<ProgressBar>);
 
-impl Steps {
-    /// Before the first of `count` items.
-    pub fn new(count: usize) -> Self {
-        let bar = bar("{prefix}  {wide_bar}  {pos}/{len}");
-        if let Some(bar) = &bar {
-            bar.set_length(count as u64);
-        }
-        Self(bar)
+impl Line {
+    fn new() -> Self {
+        let is_shown = console::is_interactive() && !console::is_quiet();
+        Self(is_shown.then(|| ProgressBar::no_length().with_style(style("{msg}"))))
     }
 
-    /// The next item begins.
-    pub fn begin(&self, name: &str) {
+    /// Draws the text that `text` returns for the columns that there are.
+    fn draw(&self, text: impl FnOnce(usize) -> String) {
         if let Some(bar) = &self.0 {
-            bar.set_prefix(format!("{name:<60}"));
-            bar.inc(1);
+            bar.set_message(text(console::progress_width()));
         }
     }
-}
 
-impl Drop for Steps {
-    fn drop(&mut self) {
+    /// Writes something above the line.
+    fn aside(&self, write: impl FnOnce()) {
+        match &self.0 {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }
     }
 }
 
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// The templates here are valid; if one were not, indicatif's own would do.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// The progress of work whose length is known: on a terminal a bar until it is dropped.
+pub(super) struct Bar {
+    line: Line,
+    name: String,
+    done: u64,
+    total: u64,
+    unit: Unit,
+    remark: String,
+    began: Instant,
+    drawn: Instant,
+}
+
+impl Bar {
+    /// Before work of this length.
+    pub(super) fn new(name: &str, total: u64, unit: Unit) -> Self {
+        let now = Instant::now();
+        let bar = Self {
+            line: Line::new(),
+            name: name.to_owned(),
+            done: 0,
+            total,
+            unit,
+            remark: String::new(),
+            began: now,
+            drawn: now,
+        };
+        bar.draw();
+        bar
+    }
+
+    /// Whether there is a bar.
+    pub(super) fn is_drawn(&self) -> bool {
+        self.line.0.is_some()
+    }
+
+    /// A line for where there is no bar.
+    pub(super) fn or_note(self, line: &str) -> Self {
+        if !self.is_drawn() {
+            console::note(line);
+        }
+        self
+    }
+
+    /// That much is done.
+    pub(super) fn set(&mut self, done: u64) {
+        self.done = done;
+        if self.drawn.elapsed() >= REDRAW || done == self.total {
+            self.drawn = Instant::now();
+            self.draw();
+        }
+    }
+
+    /// What is being worked on from here on.
+    fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+        self.draw();
+    }
+
+    /// What else is to be said.
+    pub(super) fn remark(&mut self, remark: String) {
+        self.remark = remark;
+        self.draw();
+    }
+
+    /// Writes something above the bar.
+    pub(super) fn aside(&self, write: impl FnOnce()) {
+        self.line.aside(write);
+    }
+
+    fn draw(&self) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.line.draw(|width| {
+            let work = Work {
+                name: &self.name,
+                done: self.done,
+                total: self.total,
+                unit: self.unit,
+                remark: &self.remark,
+                seconds_left: work_left(self.done, self.total, seconds),
+            };
+            work.line(width)
+        });
+    }
+}
+
+/// The time that the rest takes, if it goes on as it did for so long; `None` while that is not to be known.
+fn work_left(done: u64, total: u64, seconds: f64) -> Option<f64> {
+    let rest = total.saturating_sub(done) as f64;
+    (done > 0 && seconds >= FORETOLD).then(|| rest * seconds / done as f64)
+}
+
+/// The progress through a list: on a terminal a bar that names the current item; elsewhere nothing, or one line
+/// before the first item.
+pub struct Steps(Mutex<Stepping>);
+
+struct Stepping {
+    bar: Bar,
+    begun: u64,
+}
+
+impl Steps {
+    /// Before the first of `count` items.
+    pub fn new(count: usize) -> Self {
+        Self(Mutex::new(Stepping { bar: Bar::new("", count as u64, Unit::Pieces), begun: 0 }))
+    }
+
+    /// Like [`Self::new`], with a line for where there is no bar.
+    pub(super) fn announced(count: usize, line: &str) -> Self {
+        let bar = Bar::new("", count as u64, Unit::Pieces).or_note(line);
+        Self(Mutex::new(Stepping { bar, begun: 0 }))
+    }
+
+    /// The next item begins: those before it are done.
+    pub fn begin(&self, name: &str) {
+        let mut stepping = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = stepping.begun;
+        stepping.begun += 1;
+        stepping.bar.set(done);
+        stepping.bar.rename(name);
+    }
+}
+
 /// The progress of one training run.
 pub(super) struct Progress {
-    bar: Option<ProgressBar>,
+    line: Line,
     drawn: Instant,
     began: Began,
 }
@@ -59,7 +201,6 @@ pub(super) struct Progress {
 /// Where the epoch under way began, or the run was taken up.
 #[derive(Clone, Copy)]
 struct Began {
-    at: Instant,
     samples: u64,
     step_seconds: f64,
     train_seconds: f64,
@@ -68,9 +209,8 @@ struct Began {
 impl Progress {
     /// Before the first batch.
     pub(super) fn new() -> Self {
-        let at = Instant::now();
-        let began = Began { at, samples: 0, step_seconds: 0.0, train_seconds: 0.0 };
-        Self { bar: bar("{msg}"), drawn: at, began }
+        let began = Began { samples: 0, step_seconds: 0.0, train_seconds: 0.0 };
+        Self { line: Line::new(), drawn: Instant::now(), began }
     }
 
     /// Before the next batch of a session.
@@ -80,11 +220,12 @@ impl Progress {
         progress
     }
 
-    /// Shows on the bar what comes next, until the first batch is done.
+    /// Shows what comes next, and for how long it has been going on, until the first batch is done.
     pub(super) fn begin(&self, line: &str) {
-        if let Some(bar) = &self.bar {
-            let width = console::progress_width();
-            bar.set_message(line.chars().take(width).collect::<String>());
+        self.line.draw(|width| line.chars().take(width.saturating_sub(CLOCK)).collect());
+        if let Some(bar) = &self.line.0 {
+            bar.set_style(style("{msg}  {elapsed_precise}"));
+            bar.enable_steady_tick(TICK);
         }
     }
 
@@ -95,14 +236,14 @@ impl Progress {
         session: &Session<'_>,
         moment: Moment,
     ) -> ControlFlow<()> {
-        if moment == Moment::Batch && self.bar.is_some() && self.drawn.elapsed() >= REDRAW {
+        if moment == Moment::Batch && self.line.0.is_some() && self.drawn.elapsed() >= REDRAW {
             self.draw(name, session);
         }
         interrupt::go_on()
     }
 
     fn draw(&mut self, name: &str, session: &Session<'_>) {
-        let (Some(bar), Some(score)) = (&self.bar, session.running_score()) else { return };
+        let (Some(bar), Some(score)) = (&self.line.0, session.running_score()) else { return };
         self.drawn = Instant::now();
         let progress = session.progress();
         let rate = self.began.images_per_second(session.progress());
@@ -118,6 +259,8 @@ impl Progress {
             gflops: rate * session.flops_per_sample() / 1e9,
             seconds_left: seconds_left(progress, session.task(), session.split()),
         };
+        bar.disable_steady_tick();
+        bar.set_style(style("{msg}"));
         bar.set_message(now.line(console::progress_width()));
     }
 
@@ -134,7 +277,7 @@ impl Progress {
         let done = Done {
             epochs: session.task().epochs,
             epoch,
-            seconds: self.began.at.elapsed().as_secs_f64(),
+            seconds: session.progress().train_seconds - self.began.train_seconds,
             more: is_verbose.then_some(more),
         };
         let width = if console::is_interactive() { console::progress_width() } else { usize::MAX };
@@ -153,24 +296,18 @@ impl Progress {
     }
 
     fn aside(&self, write: impl FnOnce()) {
-        match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
+        self.line.aside(write);
     }
 
     /// Removes the bar.
     pub(super) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.line.finish();
     }
 }
 
 impl Began {
     fn of(progress: &train::Progress) -> Self {
         Self {
-            at: Instant::now(),
             samples: progress.trained_samples,
             step_seconds: progress.step_seconds,
             train_seconds: progress.train_seconds,
@@ -225,6 +362,23 @@ mod tests {
         (progress.batches, progress.trained_samples) = (batches, 1_000);
         (progress.step_seconds, progress.train_seconds) = (5.0, 5.0 + validated);
         progress
+    }
+
+    /// The item that is named is not done yet.
+    #[test]
+    fn steps_count_what_is_done() {
+        let steps = Steps::new(3);
+        for (done, name) in [(0, "one"), (1, "two"), (2, "three")] {
+            steps.begin(name);
+            let stepping = steps.0.lock().unwrap();
+            assert_eq!((stepping.bar.done, stepping.bar.name.as_str()), (done, name));
+        }
+    }
+
+    #[test]
+    fn no_end_is_foretold_at_once() {
+        assert_eq!((work_left(0, 10, 9.0), work_left(5, 10, 0.5)), (None, None));
+        assert_eq!((work_left(4, 10, 6.0), work_left(10, 10, 6.0)), (Some(9.0), Some(0.0)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! Lines about a run under way, made to fit a terminal.
+//! Lines about work under way, made to fit a terminal.
 
 use super::table;
+use crate::names::shortened_middle;
 use crate::train::Epoch;
 
 /// A part of a line.
@@ -68,6 +69,54 @@ impl Now<'_> {
         ];
         let bar = |columns: usize| bar(columns, self.batch as f64 / self.batches.max(1) as f64);
         fit(&parts, width, Some((1, &bar)))
+    }
+}
+
+/// What the length of a work is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Items, images, rows.
+    Pieces,
+    Bytes,
+}
+
+/// How far a work of a known length has come.
+#[derive(Clone, Debug)]
+pub(super) struct Work<'a> {
+    /// What is done, or the item that is being worked on.
+    pub(super) name: &'a str,
+    pub(super) done: u64,
+    pub(super) total: u64,
+    pub(super) unit: Unit,
+    /// What else is to be said; may be empty.
+    pub(super) remark: &'a str,
+    /// Where it can be told already.
+    pub(super) seconds_left: Option<f64>,
+}
+
+/// The most characters of a name where there is no room for all of it.
+const SHORT_NAME: usize = 32;
+
+impl Work<'_> {
+    /// The line of the bar, at most this wide.
+    pub(super) fn line(&self, width: usize) -> String {
+        let Self { name, done, total, unit, remark, seconds_left } = self;
+        let count = match unit {
+            Unit::Pieces => format!("{}/{}", table::grouped(*done), table::grouped(*total)),
+            Unit::Bytes => format!("{} of {}", table::bytes(*done), table::bytes(*total)),
+        };
+        let same = |text: String, rank| Part { long: text.clone(), short: text, rank };
+        let mut cells = vec![
+            Part { long: (*name).to_owned(), short: shortened_middle(name, SHORT_NAME), rank: 0 },
+            same(String::new(), 3),
+            same(count, 1),
+        ];
+        if !remark.is_empty() {
+            cells.push(same((*remark).to_owned(), 2));
+        }
+        cells.extend(seconds_left.map(|left| measured(&clock(left), "left", "left", 4)));
+        let share = *done as f64 / (*total).max(1) as f64;
+        fit(&cells, width, Some((1, &|columns| bar(columns, share))))
     }
 }
 
@@ -245,6 +294,62 @@ mod tests {
             let done =
                 Done { epochs: 12, epoch: &epoch, seconds: 1.5, more: Some(more) }.line(width);
             assert!(done.chars().count() <= width, "{width}: {done}");
+        }
+    }
+
+    const WORK: Work<'_> = Work {
+        name: "trials",
+        done: 12,
+        total: 1_234,
+        unit: Unit::Pieces,
+        remark: "best 0.9123 (trial 3)",
+        seconds_left: Some(65.0),
+    };
+
+    #[test]
+    fn work_tells_what_there_is_room_for() {
+        for (width, line) in [
+            (
+                200,
+                "trials  [>                             ]  12/1,234  best 0.9123 (trial 3)  1:05 left",
+            ),
+            (70, "trials  [>               ]  12/1,234  best 0.9123 (trial 3)  1:05 left"),
+            (64, "trials  [>         ]  12/1,234  best 0.9123 (trial 3)  1:05 left"),
+            (63, "trials  [>                   ]  12/1,234  best 0.9123 (trial 3)"),
+            (50, "trials  12/1,234  best 0.9123 (trial 3)"),
+            (20, "trials  12/1,234"),
+            (8, "trials"),
+            (3, "tri"),
+        ] {
+            assert_eq!(WORK.line(width), line, "{width}");
+        }
+        let bytes = Work { unit: Unit::Bytes, done: 13 << 19, total: 26 << 20, remark: "", ..WORK };
+        assert_eq!(bytes.line(60), "trials  [=====>              ]  6.5 MiB of 26 MiB  1:05 left");
+        let long = "a-recipe-of-someone-with-a-name-of-at-least-sixty-characters with 2 threads";
+        let long = Work { name: long, seconds_left: None, remark: "", ..WORK };
+        assert_eq!(long.line(200).split("  ").next(), Some(long.name));
+        assert_eq!(
+            long.line(80),
+            "a-recipe-of-some...s with 2 threads  [>                             ]  12/1,234"
+        );
+    }
+
+    #[test]
+    fn no_work_is_wider_than_its_terminal() {
+        let wild =
+            "a name with spaces and-hyphens of more characters than a line of a terminal has";
+        for width in 0..220 {
+            for (name, remark) in [("trials", ""), (wild, wild), ("", wild)] {
+                for (done, total) in [(0, 0), (0, 1), (1, 1), (u64::MAX, u64::MAX), (3, 7)] {
+                    for unit in [Unit::Pieces, Unit::Bytes] {
+                        for seconds_left in [None, Some(1e9)] {
+                            let line =
+                                Work { name, done, total, unit, remark, seconds_left }.line(width);
+                            assert!(line.chars().count() <= width, "{width}: {line}");
+                        }
+                    }
+                }
+            }
         }
     }
 

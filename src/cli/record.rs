@@ -3,13 +3,13 @@
 use super::data;
 use super::runs::{Measured, RepeatsFlag, Runs, Spread, seeds};
 use super::settings::{MeasureFlags, Settings};
+use super::table::Table;
 use super::{choices, interrupt, table};
 use crate::bench::Facts;
 use crate::data::Identity;
 use crate::names::shortened;
 use crate::reports::{Recipe, Record, records};
-use crate::{Error, Result};
-use comfy_table::Table;
+use crate::{Error, Result, console};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -69,12 +69,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
             chosen.iter().filter_map(|record| summary(record, identity, &results)).collect();
         let mut text = table::heading(&facts, &seeds(&results));
         if identity != Identity::FashionMnist {
-            text += &data::other_images(&runs.dataset);
+            text += &table::prose(&data::other_images(&runs.dataset));
             text += "The targets do not apply to them.\n";
         }
         text += &format!(
-            "\n{}\n\n{NOTES}{} in {}.\n",
-            table(&records),
+            "\n{}\n\n{}{} in {}.\n",
+            table(&records).text(console::width()),
+            table::prose(NOTES),
             table::count(results.len(), "run"),
             table::duration(began.elapsed().as_secs_f64())
         );
@@ -139,14 +140,14 @@ fn table(records: &[Summary]) -> Table {
         "target",
         "accuracy",
         "reached",
+        "runs",
+        "epochs",
         "time",
         "images/s",
-        "FMA peak",
+        "peak GFLOP/s",
         "parameters",
-        "epochs",
-        "runs",
     ];
-    let mut table = table::markdown(&header, &["recipe", "reached"]);
+    let mut table = Table::new(&header, &["recipe", "reached"]);
     for record in records {
         let reached = record.reached.map_or("-", |reached| if reached { "yes" } else { "no" });
         table.add_row([
@@ -154,12 +155,12 @@ fn table(records: &[Summary]) -> Table {
             format!("{:.0} %", record.target * 100.0),
             record.test_accuracy.with_deviation(table::percent),
             reached.to_owned(),
+            record.runs.to_string(),
+            record.epochs.to_string(),
             format!("{} s", record.train_seconds.with_deviation(table::seconds)),
             table::rate(record.images_per_second.mean),
-            format!("{:.0} GFLOP/s", record.fma_gflops.mean),
+            format!("{:.0}", record.fma_gflops.mean),
             table::grouped(record.parameters as u64),
-            record.epochs.to_string(),
-            record.runs.to_string(),
         ]);
     }
     table
@@ -167,8 +168,8 @@ fn table(records: &[Summary]) -> Table {
 
 const NOTES: &str = "\
 Accuracy in % on the test images; with several seeds mean ± standard deviation (lowest-highest).
-Reached: the mean is at least the target. Time: from the first batch to the end of the last epoch, with picking,
-augmenting and validation. FMA peak: of these threads, measured before each run; the mean.
+Reached: the mean is at least the target. Time: from the first batch to the end of the last epoch, with picking, \
+augmenting and validation. Peak: what FMA on the registers of these threads reaches, measured before each run; the mean.
 ";
 
 #[cfg(test)]
@@ -237,7 +238,7 @@ mod tests {
     fn the_table_gives_mean_deviation_and_range() {
         let results = [measured("record-92", 0.915, 10.0), measured("record-92", 0.926, 13.0)];
         let summed = summary(&records()[0], Identity::FashionMnist, &results).unwrap();
-        let text = table(&[summed]).to_string();
+        let text = table(&[summed]).text(200);
         let cells = |begin: &str| {
             let row = text.lines().find(|line| line.starts_with(begin)).unwrap();
             row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>()
@@ -247,12 +248,12 @@ mod tests {
             ("target", "92 %"),
             ("accuracy", "92.05 ± 0.78 (91.50-92.60)"),
             ("reached", "yes"),
+            ("runs", "2"),
+            ("epochs", "3"),
             ("time", "11.5 ± 2.12 (10.0-13.0) s"),
             ("images/s", "11,500"),
-            ("FMA peak", "345 GFLOP/s"),
+            ("peak GFLOP/s", "345"),
             ("parameters", "99,000"),
-            ("epochs", "3"),
-            ("runs", "2"),
         ];
         assert_eq!(cells("| recipe"), expected.map(|(heading, _)| heading));
         assert_eq!(cells("| record-92"), expected.map(|(_, cell)| cell));

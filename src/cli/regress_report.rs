@@ -1,7 +1,6 @@
 //! What `regress` prints and draws: a table, a JSON document, two pictures.
 
-use super::table;
-use crate::Result;
+use super::table::{self, Table as Rows};
 use crate::bench::Facts;
 use crate::evaluate::Regression;
 use crate::evaluate::bars::{Along, Bars, Figure, bars};
@@ -10,6 +9,7 @@ use crate::names::shortened;
 use crate::reports::flights;
 use crate::tables::models::Kind;
 use crate::tables::{Encoding, Table};
+use crate::{Result, console};
 use serde::Serialize;
 use std::path::Path;
 
@@ -129,7 +129,7 @@ impl Report<'_> {
     pub(super) fn text(&self) -> String {
         let Self { facts, table: read, encoding, rows: [train, test], .. } = self;
         let mut text = table::heading(facts, &format!("seed {}", self.seed));
-        text += &format!(
+        text += &table::prose(&format!(
             "{}: '{}' from {} ({} encoded), {} training and {} test rows\n\n",
             read.path.display(),
             shortened(&read.target),
@@ -137,14 +137,15 @@ impl Report<'_> {
             encoding.width(),
             table::grouped(*train as u64),
             table::grouped(*test as u64),
-        );
-        text += &format!("{}\n\n", self.rows());
+        ));
+        text += &format!("{}\n\n", self.rows().text(console::width()));
+        let mut notes = String::new();
         let models =
             self.measured.iter().map(|m| format!("{}: {}.", m.kind.name(), m.kind.about()));
-        text += &format!("{}\n", models.collect::<Vec<_>>().join(" "));
-        text += "root MAE: the square root of the mean absolute error, which the report nlp2024 prints as its MAE.\n";
+        notes += &format!("{}\n", models.collect::<Vec<_>>().join(" "));
+        notes += "root MAE: the square root of the mean absolute error, which the report nlp2024 prints as its MAE.\n";
         if self.has_claims() {
-            text += &format!(
+            notes += &format!(
                 "Claimed: by the report nlp2024, for its own {} flights; its network trained for 10,000 epochs. This \
                  table has the same columns, and {} rows. Of a table that was drawn (data flights) the claims say \
                  nothing.\n",
@@ -152,10 +153,10 @@ impl Report<'_> {
                 table::grouped((train + test) as u64),
             );
         }
-        text
+        text + &table::prose(&notes)
     }
 
-    fn rows(&self) -> comfy_table::Table {
+    fn rows(&self) -> Rows {
         let claims = self.has_claims();
         let claimed = |name| if claims { vec![name] } else { vec![] };
         let header = [
@@ -166,7 +167,7 @@ impl Report<'_> {
             vec!["R2", "RMSE", "MAE", "root MAE", "training", "prediction", "memory"],
         ]
         .concat();
-        let mut rows = table::markdown(&header, &["model"]);
+        let mut rows = Rows::new(&header, &["model"]);
         for m in self.measured {
             let mut row = vec![m.kind.name().to_owned()];
             let claim = self.claim(m.kind);

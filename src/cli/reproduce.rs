@@ -4,12 +4,12 @@ use super::data;
 use super::report::{Comparison, Folder};
 use super::runs::{Measured, RepeatsFlag, Runs, Spread, seeds};
 use super::settings::{MeasureFlags, Settings};
+use super::table::Table;
 use super::{interrupt, table};
 use crate::bench::Facts;
 use crate::data::Identity;
 use crate::reports::{self, Claim, Recipe};
 use crate::{Result, console};
-use comfy_table::Table;
 use serde::Serialize;
 use std::path::{PathBuf, absolute};
 use std::time::Instant;
@@ -136,14 +136,14 @@ impl Bench {
         seconds: f64,
     ) -> String {
         let mut text = table::heading(facts, &seeds(results));
-        text += &self.other_data().unwrap_or_default();
-        text += &format!("\n{}\n\n", self.table(recipes, results));
+        text += &table::prose(&self.other_data().unwrap_or_default());
+        text += &format!("\n{}\n\n", self.table(recipes, results).text(console::width()));
         for recipe in recipes.iter().filter(|r| results.iter().any(|m| m.recipe == r.id)) {
             if let Some(note) = recipe.claim.note {
-                text += &format!("{}: {note}.\n", recipe.id);
+                text += &table::prose(&format!("{}: {note}.\n", recipe.id));
             }
         }
-        text += &format!(
+        text += &table::prose(&format!(
             "Accuracy in % on the test samples{}. Time: training and validation, all epochs. \
              Images/s: training steps only.\n{} in {}.\n",
             if results.len() > recipes.len() {
@@ -153,7 +153,7 @@ impl Bench {
             },
             table::count(results.len(), "run"),
             table::duration(seconds)
-        );
+        ));
         text
     }
 
@@ -169,7 +169,7 @@ impl Bench {
             &["time", "images/s", "parameters", "epochs"],
         ]
         .concat();
-        let mut table = table::markdown(&header, &["recipe"]);
+        let mut table = Table::new(&header, &["recipe"]);
         for recipe in recipes {
             let runs: Vec<&Measured> = results.iter().filter(|m| m.recipe == recipe.id).collect();
             let Some(first) = runs.first() else { continue };

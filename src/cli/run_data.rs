@@ -3,7 +3,7 @@
 use super::data;
 use super::settings::{DataFlag, Settings};
 use crate::console;
-use crate::data::{Dataset, Places, Source, Split, measures};
+use crate::data::{Dataset, Source, Split, measures};
 use crate::train::{DataRecord, Record};
 use crate::{Error, Result};
 use std::path::{PathBuf, absolute};
@@ -96,7 +96,7 @@ impl Place {
             Self::Record => Ok(Some(was.origin.clone())),
             Self::Settings => settings.data(&DataFlag::default()),
             Self::Default => {
-                let places = Places::user(None);
+                let places = data::user_places(None);
                 let Ok(location) = places.locate() else { return Ok(None) };
                 if location.source != Source::Synthetic {
                     return Ok(Some(location.folder));

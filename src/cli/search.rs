@@ -282,7 +282,7 @@ impl Ready {
             interrupt::go_on()
         };
         let ended = search.run(split, needed, resources, &watch);
-        progress.finish();
+        drop(progress);
         match ended? {
             Ended::Finished => Ok(()),
             Ended::Interrupted => Err(Error::Interrupted(format!(

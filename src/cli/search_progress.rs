@@ -1,22 +1,26 @@
 //! The progress of a search on stderr: one bar over all trials, or a line for each.
 
-use super::progress::bar;
+use super::progress::{Bar, Unit};
 use super::search_report::scores;
 use super::table;
 use crate::console;
 use crate::train::search::{Metric, Row, Search, Settings, Space, halving};
-use indicatif::ProgressBar;
 use std::sync::{Mutex, PoisonError};
 
 /// One bar over all trials, or a line for each.
 pub(super) struct Progress {
-    bar: Option<ProgressBar>,
     /// The number of trials of all rungs together.
     planned: usize,
     metric: Metric,
     space: Space,
     trials: Vec<Settings>,
-    rows: Mutex<Vec<Row>>,
+    shown: Mutex<Shown>,
+}
+
+/// What is drawn, and what is drawn of; removed with the search's progress.
+struct Shown {
+    bar: Bar,
+    rows: Vec<Row>,
 }
 
 impl Progress {
@@ -25,38 +29,20 @@ impl Progress {
         let definition = search.definition();
         let trials = search.trials().to_vec();
         let planned = definition.planned(trials.len()).iter().sum();
-        let bar = bar("{prefix}  {wide_bar}  {msg}");
-        let progress = Self {
-            bar,
-            planned,
-            metric: definition.metric,
-            space: definition.space.clone(),
-            trials,
-            rows: Mutex::new(search.rows().to_vec()),
-        };
-        progress.draw(search.rows());
-        progress
-    }
-
-    fn draw(&self, rows: &[Row]) {
-        let Some(bar) = &self.bar else { return };
-        bar.set_length(self.planned as u64);
-        bar.set_position(rows.len() as u64);
-        bar.set_prefix(format!("trials {}/{}", rows.len(), self.planned));
-        if let Some(Row { trial, scores: Some(scores), .. }) =
-            halving::ranked(rows, self.metric).first()
-        {
-            bar.set_message(format!("best {:.4} (trial {trial})", self.metric.of(scores)));
-        }
+        let (metric, rows) = (definition.metric, search.rows().to_vec());
+        let mut shown = Shown { bar: Bar::new("trials", planned as u64, Unit::Pieces), rows };
+        shown.draw(metric);
+        let (space, shown) = (definition.space.clone(), Mutex::new(shown));
+        Self { planned, metric, space, trials, shown }
     }
 
     /// A trial has come to the end of a rung.
     pub(super) fn take_in(&self, row: &Row) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.push(*row);
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.rows.push(*row);
         let line = format!(
             "{:>digits$}/{}  trial {}  {}  {}  {}",
-            rows.len(),
+            shown.rows.len(),
             self.planned,
             row.trial,
             self.space.told(&self.trials[row.trial - 1]),
@@ -64,17 +50,18 @@ impl Progress {
             scores(row),
             digits = self.planned.to_string().len(),
         );
-        match &self.bar {
-            Some(bar) => bar.suspend(|| console::note(&line)),
-            None => console::note(&line),
-        }
-        self.draw(&rows);
+        shown.bar.aside(|| console::note(&line));
+        shown.draw(self.metric);
     }
+}
 
-    /// Removes the bar.
-    pub(super) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+impl Shown {
+    fn draw(&mut self, metric: Metric) {
+        self.bar.set(self.rows.len() as u64);
+        if let Some(Row { trial, scores: Some(scores), .. }) =
+            halving::ranked(&self.rows, metric).first()
+        {
+            self.bar.remark(format!("best {:.4} (trial {trial})", metric.of(scores)));
         }
     }
 }

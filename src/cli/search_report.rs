@@ -1,11 +1,11 @@
 //! What `search` prints and draws: a table, a JSON document, a picture.
 
-use super::table;
-use crate::Result;
+use super::table::{self, Table};
 use crate::data::Split;
 use crate::evaluate::scatter::{Along, Mark, Panel, Point, Scatter, scatter};
 use crate::train::search::{Axis, Row, Search, Standing, Values};
 use crate::train::{ResultRecord, Spacing, ValueKind};
+use crate::{Result, console};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -120,7 +120,7 @@ fn text(search: &Search, standings: &[Standing], tested: Option<&ResultRecord>) 
         .filter(|axis| axis.option.kind() == ValueKind::Name)
         .map(|axis| axis.option.name)
         .collect();
-    let mut table = table::markdown(&header, &words);
+    let mut table = Table::new(&header, &words);
     for standing in standings {
         let scores = standing.scores.map_or_else(
             || ["diverged".to_owned(), "-".to_owned()],
@@ -133,9 +133,10 @@ fn text(search: &Search, standings: &[Standing], tested: Option<&ResultRecord>) 
         row.push(standing.rank.map_or("-".to_owned(), |rank| rank.to_string()));
         table.add_row(row);
     }
-    let mut text = format!("{table}\n\n");
+    let text = format!("{}\n\n", table.text(console::width()));
+    let mut notes = String::new();
     if let Some(Standing { trial, scores: Some(scores), .. }) = search.best() {
-        text += &format!(
+        notes += &format!(
             "best by {}: trial {trial} ({}), {:.4}\n",
             definition.metric.name(),
             definition.space.told(&search.trials()[trial - 1]),
@@ -143,12 +144,12 @@ fn text(search: &Search, standings: &[Standing], tested: Option<&ResultRecord>) 
         );
     }
     if let Some(result) = tested {
-        text += &format!(
+        notes += &format!(
             "tested once, after it was chosen: test loss {:.4}, test accuracy {:.4}\n",
             result.test_loss, result.test_accuracy
         );
     }
-    text
+    text + &table::prose(&notes)
 }
 
 /// What a trial scored, in a line.

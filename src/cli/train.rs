@@ -22,6 +22,7 @@ use crate::train::{
     Lookout, Moment, Record, RunFolder, RunLog, Score, Session, never_predicted,
 };
 use crate::{Error, Result};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use threadcount_kernels::{Pool, Team};
 
@@ -279,7 +280,7 @@ impl Run {
         let Self { record, folder, split, pool, .. } = self;
         let layers = session.network().plan().layers().iter();
         let stems: Vec<_> = layers.map(|layer| layer.class_name()).collect();
-        console::note_wrapped(&format!(
+        console::note(&format!(
             "{}: {}, {}\n{} parameters, {} of memory; {} training, {} validation, {} test samples ({}); seed {}, {}, {}",
             record.recipe,
             stems.join(" - "),
@@ -330,27 +331,37 @@ impl Run {
         };
         let mut progress = Progress::of(session);
         let mut lookout = Lookout::new(&self.split);
-        let mut watch = |session: &Session<'_>, moment| {
-            let flow = progress.watch("", session, moment);
-            if moment == Moment::Epoch {
-                progress.epoch_line(session, args.verbose);
-                #[cfg(feature = "tensorboard")]
-                if let (Some(events), Some(epoch)) =
-                    (&mut events, session.progress().history.epochs.last())
-                {
-                    events.scalars(epoch.epoch, &of_epoch(epoch))?;
+        // Training pauses once, after its first epoch: the peak needs the threads.
+        let ended = loop {
+            let mut is_paused = false;
+            let mut watch = |session: &Session<'_>, moment| {
+                let flow = progress.watch("", session, moment);
+                if moment == Moment::Epoch {
+                    progress.epoch_line(session, args.verbose);
+                    #[cfg(feature = "tensorboard")]
+                    if let (Some(events), Some(epoch)) =
+                        (&mut events, session.progress().history.epochs.last())
+                    {
+                        events.scalars(epoch.epoch, &of_epoch(epoch))?;
+                    }
+                    for trouble in lookout.look(&session.progress().history, session.predicted()) {
+                        progress.warn(&trouble.to_string());
+                    }
+                    self.folder.save(session)?;
+                    sessions.epoch(session.progress())?;
+                    is_paused = flow.is_continue() && sessions.lacks_peak();
+                } else if flow.is_break() {
+                    self.folder.save(session)?;
                 }
-                for trouble in lookout.look(&session.progress().history, session.predicted()) {
-                    progress.warn(&trouble.to_string());
-                }
-                self.folder.save(session)?;
-                sessions.epoch(session.progress())?;
-            } else if flow.is_break() {
-                self.folder.save(session)?;
+                Ok(if is_paused { ControlFlow::Break(()) } else { flow })
+            };
+            let ended = session.train(team, &mut watch);
+            // The cores are as warm as they have been in training.
+            sessions.measure_peak(team, session.progress());
+            if !(is_paused && matches!(ended, Ok(Ended::Interrupted))) {
+                break ended;
             }
-            Ok(flow)
         };
-        let ended = session.train(team, &mut watch);
         progress.finish();
         let curves = self.draw_curves(&session.progress().history);
         if !matches!(ended, Ok(Ended::Finished))

@@ -3,9 +3,11 @@
 //! temporary file or folder, then a rename), so any number of processes may use it at once.
 
 use std::env;
+use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use directories::ProjectDirs;
 use sha2::{Digest, Sha256};
@@ -33,6 +35,38 @@ pub(super) const CHUNK: usize = 128 << 10;
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: Option<PathBuf>,
+    watch: Option<Watch>,
+}
+
+/// Work of a cache that may take seconds. It is told when it begins, with nothing done, and as it goes on, until
+/// all is done; what fails is not told to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheWork<'a> {
+    /// What is made.
+    pub made: Made<'a>,
+    /// How much of it is there.
+    pub done: u64,
+    /// How much it will be.
+    pub total: u64,
+}
+
+/// What a cache makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made<'a> {
+    /// The raw form of this file, counted in bytes.
+    Unpacked(&'a Path),
+    /// The synthetic set, counted in images.
+    Drawn,
+}
+
+/// Who is told of the work.
+#[derive(Clone)]
+struct Watch(Arc<dyn Fn(CacheWork<'_>) + Send + Sync>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 impl Cache {
@@ -42,12 +76,24 @@ impl Cache {
             Some(path) if !path.is_empty() => Some(path.into()),
             _ => ProjectDirs::from("", "", "threadcount").map(|dirs| dirs.cache_dir().to_owned()),
         };
-        Self { root }
+        Self { root, watch: None }
     }
 
     /// A cache in any folder.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: Some(root.into()) }
+        Self { root: Some(root.into()), watch: None }
+    }
+
+    /// The same cache, which tells `watch` of its work.
+    pub fn watched(self, watch: impl Fn(CacheWork<'_>) + Send + Sync + 'static) -> Self {
+        Self { watch: Some(Watch(Arc::new(watch))), ..self }
+    }
+
+    /// Tells how far a work has come.
+    pub(super) fn tell(&self, work: CacheWork<'_>) {
+        if let Some(Watch(watch)) = &self.watch {
+            watch(work);
+        }
     }
 
     /// The folder, which need not exist yet.
@@ -131,11 +177,14 @@ impl Cache {
             None => format!("unpacked into memory: {reason}"),
         };
         let room = |len| match usize::try_from(len) {
-            Ok(len) => contents::room(path, len).map_err(Fault::Bad),
+            Ok(bytes) => {
+                let room = contents::room(path, bytes).map_err(Fault::Bad)?;
+                Ok(Counted::new(room, self, path, len))
+            }
             Err(_) => Err(Fault::Bad(Error::data(path, "too large for this machine's addresses"))),
         };
         match packed.unpack(room) {
-            Ok(bytes) => Ok(Contents::held(path, bytes, Some(remark)).unpacked_from(path)),
+            Ok(bytes) => Ok(Contents::held(path, bytes.to, Some(remark)).unpacked_from(path)),
             Err(Fault::Bad(error)) => Err(error),
             Err(Fault::Full(reason)) => Err(not_writable(path)(reason)),
         }
@@ -150,13 +199,42 @@ impl Cache {
         if is_whole(packed.form(), &target) {
             return Ok(target);
         }
-        let temporary = packed.unpack(|_| {
-            fs::create_dir_all(&folder)
+        let unpacked = packed.unpack(|len| {
+            let file = fs::create_dir_all(&folder)
                 .and_then(|()| temporary(".unpacking-", 0o644).tempfile_in(&folder))
-                .map_err(Fault::Full)
+                .map_err(Fault::Full)?;
+            Ok(Counted::new(file, self, packed.path(), len))
         })?;
-        temporary.persist(&target).map_err(|error| Fault::Full(error.error))?;
+        unpacked.to.persist(&target).map_err(|error| Fault::Full(error.error))?;
         Ok(target)
+    }
+}
+
+/// A writer of something unpacked, which tells how much it has taken.
+struct Counted<'a, W> {
+    to: W,
+    cache: &'a Cache,
+    work: CacheWork<'a>,
+}
+
+impl<'a, W> Counted<'a, W> {
+    fn new(to: W, cache: &'a Cache, path: &'a Path, total: u64) -> Self {
+        let work = CacheWork { made: Made::Unpacked(path), done: 0, total };
+        cache.tell(work);
+        Self { to, cache, work }
+    }
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.to.write(bytes)?;
+        self.work.done += taken as u64;
+        self.cache.tell(self.work);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 
@@ -242,6 +320,59 @@ mod tests {
             assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "first");
         }
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    /// Three labels, written in two pieces.
+    struct Labels(PathBuf);
+
+    impl Packed for Labels {
+        fn path(&self) -> &Path {
+            &self.0
+        }
+
+        fn name(&self) -> String {
+            "labels".to_owned()
+        }
+
+        fn form(&self) -> Form {
+            Form::Labels
+        }
+
+        fn sha256(&self) -> Result<[u8; 32]> {
+            Ok([7; 32])
+        }
+
+        fn unpack<W: Write>(
+            &self,
+            out: impl FnOnce(u64) -> std::result::Result<W, Fault>,
+        ) -> std::result::Result<W, Fault> {
+            let mut out = out(11)?;
+            out.write_all(&[0, 0, 8, 1, 0, 0, 0, 3]).map_err(Fault::Full)?;
+            out.write_all(&[2, 0, 1]).map_err(Fault::Full)?;
+            Ok(out)
+        }
+    }
+
+    /// Into the cache once, and into memory each time where there is none.
+    #[test]
+    fn unpacking_is_told_from_its_beginning_to_its_end() {
+        let root = tempfile::tempdir().unwrap();
+        let full = root.path().join("file");
+        fs::write(&full, "no folder").unwrap();
+        for (root, times) in [(root.path(), 1), (&full, 2)] {
+            let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+            let teller = Arc::clone(&told);
+            let cache = Cache::at(root).watched(move |work| {
+                assert_eq!(work.made, Made::Unpacked(Path::new("labels.gz")));
+                teller.lock().unwrap().push((work.done, work.total));
+            });
+            for _ in 0..2 {
+                let contents = cache.unpacked(&Labels("labels.gz".into())).unwrap();
+                assert_eq!(contents[8..], [2, 0, 1]);
+            }
+            let once = [(0, 11), (8, 11), (11, 11)];
+            assert_eq!(*told.lock().unwrap(), once.repeat(times));
+        }
     }
 
     #[cfg(unix)]

@@ -43,7 +43,7 @@ pub mod verify;
 
 pub use augment::{Augment, Draws};
 pub use batch::{Picks, TargetBuffer, gather, naive_gather};
-pub use cache::Cache;
+pub use cache::{Cache, CacheWork, Made};
 pub use class_names::{ClassList, MOST_CLASSES};
 pub use dataset::{Dataset, Identity, Location, Part, Places, Source};
 pub use fashion_mnist::{CLASS_NAMES, Half};

@@ -119,13 +119,15 @@ impl fmt::Display for Verification {
                 Ok(Checked { look: Look { dims, is_official, remark }, sha256 }) => {
                     let dims = times(dims);
                     let verdict = match is_official {
-                        Some(true) => "official      ",
-                        Some(false) => "not official  ",
+                        Some(true) => "  official",
+                        Some(false) => "  not official",
                         None => "",
                     };
-                    writeln!(f, "  {name:<width$}  {dims:<13}  {verdict}sha256 {sha256}")?;
+                    writeln!(f, "  {name:<width$}  {dims}{verdict}")?;
+                    // A line of its own: beside the rest it would run past a terminal of 80 columns.
+                    writeln!(f, "    sha256 {sha256}")?;
                     if let Some(remark) = remark {
-                        writeln!(f, "  {:<width$}  {remark}", "")?;
+                        writeln!(f, "    {remark}")?;
                     }
                 }
                 Err(Error::Data { fault, .. }) => writeln!(f, "  {name:<width$}  BAD: {fault}")?,

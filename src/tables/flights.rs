@@ -193,13 +193,24 @@ fn pick(rng: &mut ChaCha8Rng, shares: impl Iterator<Item = u32>) -> usize {
     at
 }
 
-/// Writes a table of that many flights as CSV.
+/// Rows between two calls of who watches them being written.
+const WATCHED: u64 = 4_096;
+
+/// Writes a table of that many flights as CSV, and tells `watch` now and then how many are written.
 ///
 /// # Errors
 /// As `to` has them.
-pub fn write(to: &mut dyn Write, rows: u64, seed: u64) -> io::Result<()> {
+pub fn write(
+    to: &mut dyn Write,
+    rows: u64,
+    seed: u64,
+    watch: &mut dyn FnMut(u64),
+) -> io::Result<()> {
     writeln!(to, "{HEADER}")?;
     for row in 0..rows {
+        if row % WATCHED == 0 {
+            watch(row);
+        }
         let (flight, price) = flight(seed, row);
         let airline = &AIRLINES[flight.airline];
         writeln!(
@@ -236,9 +247,12 @@ mod tests {
     fn a_longer_table_begins_with_the_shorter_one() {
         let table = |rows, seed| {
             let mut text = Vec::new();
-            write(&mut text, rows, seed).unwrap();
+            write(&mut text, rows, seed, &mut |_| ()).unwrap();
             String::from_utf8(text).unwrap()
         };
+        let mut told = Vec::new();
+        write(&mut io::sink(), 2 * WATCHED + 1, 1, &mut |row| told.push(row)).unwrap();
+        assert_eq!(told, [0, WATCHED, 2 * WATCHED]);
         let (short, long) = (table(10, 1), table(30, 1));
         assert!(long.starts_with(&short));
         assert_eq!(long.lines().count(), 31);

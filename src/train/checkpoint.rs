@@ -2,8 +2,9 @@
 //! optimizer's buffers, the best weights so far, and how far the run has come.
 
 use super::progress::Progress;
-use super::session::{Session, Weights};
+use super::session::Session;
 use super::task::Keep;
+use super::weights::Weights;
 use crate::data::Scale;
 use crate::nn::io::model_file::{FACTORS, OFFSETS};
 use crate::nn::io::tensor_file::{Numbers, Tensor, TensorFile, Tensors, checksum, encode};

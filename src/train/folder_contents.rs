@@ -1,6 +1,6 @@
 //! What a run's folder holds, seen from outside: whether it is one, whether it is in use, and its removal.
 
-use super::folder::Lock;
+use super::locked::Lock;
 use crate::{Error, Result};
 use std::fs::{self, File, TryLockError};
 use std::path::Path;

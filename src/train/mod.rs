@@ -11,6 +11,7 @@ mod fit;
 mod folder;
 mod folder_contents;
 mod history;
+mod locked;
 mod log;
 mod needs;
 mod progress;
@@ -25,17 +26,18 @@ mod task_difference;
 mod task_file;
 mod thread_choice;
 mod trouble;
+mod weights;
 
 pub use crate::nn::io::model_file::Origin;
 pub use crate::nn::io::weights::{InitialWeights, Initialised};
 pub use change_options::{ChangeOption, Spacing, ValueKind};
 pub use changes::Changes;
 pub use fit::{Setup, Trained};
-#[cfg(feature = "program")]
-pub(crate) use folder::numbered;
 pub use folder::{Beginning, RunFolder};
 pub use folder_contents::{Removed, remove_run};
 pub use history::{Epoch, History};
+#[cfg(feature = "program")]
+pub(crate) use locked::numbered;
 pub use log::{Event, Listed, Listing, LoggedRun, RunLog, State};
 pub use progress::Progress;
 pub use record::{DataRecord, InitRecord, Record, ResultRecord};

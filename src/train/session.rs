@@ -8,6 +8,7 @@ use super::score::{Batch, Predicted, Score, score, validate};
 use super::stopping::improves;
 use super::task::{Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
+use super::weights::Weights;
 use crate::data::{Draws, Picks, Scale, Split};
 use crate::nn::io::weights::{InitialWeights, Initialised};
 use crate::nn::{BatchKey, Model, Network, Stepping};
@@ -15,7 +16,7 @@ use crate::random::{Key, Purpose};
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 use std::time::Instant;
-use threadcount_kernels::{Team, vectors};
+use threadcount_kernels::Team;
 
 /// A run of a task, from its first batch to its last, that can be saved after any batch.
 pub struct Session<'a> {
@@ -37,13 +38,6 @@ pub struct Session<'a> {
     pub(super) last: Option<Weights>,
     batch: Batch,
     thread_choice: ThreadChoice,
-}
-
-/// A copy of everything that a network has learnt.
-#[derive(Clone, Debug)]
-pub(super) struct Weights {
-    pub(super) params: Vec<f32>,
-    pub(super) state: Vec<f32>,
 }
 
 /// What has just been finished when a session asks whether to go on.
@@ -338,21 +332,15 @@ impl<'a> Session<'a> {
 
     /// Updates the average after a step of the optimizer.
     fn take_average(&mut self, team: &Team) {
-        let (Some(decay), Some(average)) = (self.task.weight_average, &mut self.average) else {
-            return;
-        };
-        let steps = self.network.optimizer_steps() as f64;
-        let decay = f64::from(decay).min((1.0 + steps) / (10.0 + steps));
-        let share = (1.0 - decay) as f32;
-        vectors::approach(team, share, self.network.params(), &mut average.params);
-        vectors::approach(team, share, self.network.state(), &mut average.state);
+        if let (Some(decay), Some(average)) = (self.task.weight_average, &mut self.average) {
+            average.approach(team, &self.network, decay);
+        }
     }
 
     /// Exchanges the network's weights and the average's, if there is one.
     fn swap_average(&mut self) {
         if let Some(average) = &mut self.average {
-            average.params.swap_with_slice(self.network.params_mut());
-            average.state.swap_with_slice(self.network.state_mut());
+            average.exchange(&mut self.network);
         }
     }
 
@@ -383,21 +371,5 @@ impl<'a> Session<'a> {
     /// As [`Session::test`].
     pub fn test_predictions(&mut self, team: &Team) -> Result<Vec<Option<u8>>> {
         super::score::predictions(&mut self.network, team, &self.split.test, &self.scale)
-    }
-}
-
-impl Weights {
-    pub(super) fn of(network: &Network) -> Self {
-        Self { params: network.params().to_vec(), state: network.state().to_vec() }
-    }
-
-    fn copy_from(&mut self, network: &Network) {
-        self.params.copy_from_slice(network.params());
-        self.state.copy_from_slice(network.state());
-    }
-
-    fn copy_to(&self, network: &mut Network) {
-        network.params_mut().copy_from_slice(&self.params);
-        network.state_mut().copy_from_slice(&self.state);
     }
 }

@@ -46,6 +46,8 @@ impl Desk {
             command.env_remove(name);
         });
         command.current_dir(self.0.path()).env("THREADCOUNT_CACHE", self.path("cache"));
+        // Tables are whole, and no text is broken.
+        command.env("COLUMNS", "1000");
         command.args(args.split_whitespace());
         // A run that ought to be refused may be one without end.
         command.timeout(std::time::Duration::from_secs(300));

@@ -5,11 +5,12 @@ use crate::bench::{Attempt, Facts, Outcome, to_accuracy};
 use crate::cli::data;
 use crate::cli::progress::Progress;
 use crate::cli::settings::{self, Settings};
+use crate::cli::table::Table;
 use crate::cli::{interrupt, table};
 use crate::data::{Dataset, Identity};
 use crate::reports::{self, Claim, Recipe, Span};
 use crate::train::Session;
-use crate::{Error, Result};
+use crate::{Error, Result, console};
 use serde::Serialize;
 use std::sync::Arc;
 use threadcount_kernels::Pool;
@@ -146,7 +147,7 @@ fn attempt(
 fn report(facts: &Facts, recipes: &[Recipe], rows: &[Row], silent: &str) -> String {
     let header =
         ["recipe", "threads", "claimed", "seeds", "best", "epochs", "time", "claimed time"];
-    let mut table = table::markdown(&header, &["recipe"]);
+    let mut table = Table::new(&header, &["recipe", "threads"]).with_keys(2);
     let mut notes = String::new();
     for recipe in recipes {
         let Claim { accuracy, seconds, note } = recipe.claim;
@@ -167,17 +168,15 @@ fn report(facts: &Facts, recipes: &[Recipe], rows: &[Row], silent: &str) -> Stri
             notes += &format!("{}: {note}.\n", recipe.id);
         }
     }
-    let mut text = format!(
-        "threadcount {}: {}, {}\n\n{table}\n\n{notes}",
-        facts.version, facts.machine.cpu, facts.isa
-    );
-    text += "Until the accuracy that the report claims (of a range, its middle) is reached on the test \
-             images, looked\nat after every epoch. Time and epochs: of the median seed, a miss counting \
-             as endless; training and the\nrecipe's own validation, without these looks. Seeds: how \
-             many reached it within the recipe's epochs. Best:\nafter any epoch of any seed, in %. \
+    notes += "Until the accuracy that the report claims (of a range, its middle) is reached on the test \
+             images, looked at after every epoch. Time and epochs: of the median seed, a miss counting \
+             as endless; training and the recipe's own validation, without these looks. Seeds: how \
+             many reached it within the recipe's epochs. Best: after any epoch of any seed, in %. \
              Claimed time: of the report's whole training, on its own machine.\n";
     if !silent.is_empty() {
-        text += &format!("No accuracy is claimed of {silent}.\n");
+        notes += &format!("No accuracy is claimed of {silent}.\n");
     }
-    text
+    let heading = format!("threadcount {}: {}, {}\n", facts.version, facts.machine.cpu, facts.isa);
+    let rows = table.text(console::width());
+    format!("{}\n{rows}\n\n{}", table::prose(&heading), table::prose(&notes))
 }

@@ -1,7 +1,7 @@
 //! This program in another process.
 
 use super::Conditions;
-use crate::{Error, Result};
+use crate::{Error, Result, console};
 use serde::de::DeserializeOwned;
 use std::env;
 use std::process::Command;
@@ -13,6 +13,9 @@ pub(super) fn bench(conditions: &Conditions, threads: usize) -> Result<Command> 
     let mut command = Command::new(program);
     command.args(["bench", "--json", "-", "--isa", conditions.isa.name()]);
     command.args(["--threads", &threads.to_string(), "--samples", &conditions.samples.to_string()]);
+    if console::is_quiet() {
+        command.arg("--quiet");
+    }
     Ok(command)
 }
 

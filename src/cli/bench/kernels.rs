@@ -6,8 +6,9 @@
 use super::{Args, Conditions, again, figure};
 use crate::bench::kernels::{self, Entry};
 use crate::bench::{Facts, Work, matrixmultiply, measure, warm_up};
+use crate::cli::table::Table;
 use crate::cli::{Steps, settings, table};
-use crate::{Error, Result};
+use crate::{Error, Result, console};
 use serde::{Deserialize, Serialize};
 use std::env;
 use std::process::Stdio;
@@ -74,7 +75,12 @@ fn elsewhere(args: &Args, conditions: &Conditions, threads: usize) -> Result<Vec
 }
 
 fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Row>> {
-    let progress = Steps::new(entries.len());
+    let what = format!(
+        "measuring {} with {}",
+        table::count(entries.len(), "kernel"),
+        table::threads(pool.threads())
+    );
+    let progress = Steps::announced(entries.len(), &what);
     warm_up(pool);
     let mut rows = Vec::new();
     for entry in entries {
@@ -110,7 +116,7 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
         "x naive",
         "x matrixmultiply",
     ];
-    let mut table = table::markdown(&header, &["kernel", "shape"]);
+    let mut table = Table::new(&header, &["kernel", "shape"]).with_keys(3);
     for row in rows {
         table.add_row([
             row.kernel.clone(),
@@ -123,23 +129,21 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
             row.matrixmultiply_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
         ]);
     }
-    let mut text = format!(
-        "threadcount {}: {}, {}\n\n{table}\n\n\
-         Medians of {samples} samples. The peak is that of FMA on registers with the same threads, \
-         measured\nbefore each sample. x naive: times as fast as plain loops on one thread. \
-         x matrixmultiply: as\nthat crate with as many threads ({} at most).\n",
-        facts.version,
-        facts.machine.cpu,
-        facts.isa,
+    let heading = format!("threadcount {}: {}, {}\n", facts.version, facts.machine.cpu, facts.isa);
+    let text = format!("{}\n{}\n\n", table::prose(&heading), table.text(console::width()));
+    let mut notes = format!(
+        "Medians of {samples} samples. The peak is that of FMA on registers with the same threads, \
+         measured before each sample. x naive: times as fast as plain loops on one thread. \
+         x matrixmultiply: as that crate with as many threads ({} at most).\n",
         matrixmultiply::MOST_THREADS
     );
     if rows.iter().any(|row| row.shape.ends_with("(unused)")) {
-        text += "Unused: the gradient by the images, which no training step asks for.\n";
+        notes += "Unused: the gradient by the images, which no training step asks for.\n";
     }
     if rows.iter().any(|row| row.kernel.ends_with("-apart")) {
-        text += "Apart: the outputs of the kernel above it, by one kernel after the other. Both count \
-                 the work of the\nwhole convolution, also what the fused one leaves out: a last line \
-                 that no pool covers, products\nwith the gradients of what did not win.\n";
+        notes += "Apart: the outputs of the kernel above it, by one kernel after the other. Both count \
+                  the work of the whole convolution, also what the fused one leaves out: a last line \
+                  that no pool covers, products with the gradients of what did not win.\n";
     }
-    text
+    text + &table::prose(&notes)
 }

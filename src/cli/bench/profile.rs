@@ -2,18 +2,15 @@
 
 use super::{figure, milliseconds};
 use crate::bench::{Phase, Work};
-use crate::cli::table;
+use crate::cli::table::Table;
+use crate::console;
 use serde::{Deserialize, Serialize};
 
 /// The note below the tables.
 pub(super) const NOTE: &str = "
-Phases: medians, of steps that look at the clock between them. The limit of a product is the FMA peak; \
-that of
-any other phase the measured rate of reading from the nearest level of memory that holds what it \
-reads and
-writes. What is fused counts as its products by the plain algorithm, so a kernel that leaves some \
-of them
-out may come above 100 %.
+Phases: medians, of steps that look at the clock between them. The limit of a product is the FMA peak; that of any \
+other phase the measured rate of reading from the nearest level of memory that holds what it reads and writes. What is \
+fused counts as its products by the plain algorithm, so a kernel that leaves some of them out may come above 100 %.
 ";
 
 /// One phase; the fields are those of the JSON document.
@@ -53,7 +50,7 @@ impl Row {
 /// A recipe's table under its title.
 pub(super) fn section(title: &str, rows: &[Row]) -> String {
     let header = ["phase", "ms", "% of step", "GFLOP/s", "GB/s", "limit", "% of limit"];
-    let mut table = table::markdown(&header, &["phase"]);
+    let mut table = Table::new(&header, &["phase"]);
     for row in rows {
         table.add_row([
             row.phase.clone(),
@@ -65,5 +62,5 @@ pub(super) fn section(title: &str, rows: &[Row]) -> String {
             figure(row.percent_of_limit),
         ]);
     }
-    format!("\n{title}\n\n{table}\n")
+    format!("\n{title}\n\n{}\n", table.text(console::width()))
 }

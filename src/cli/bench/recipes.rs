@@ -7,7 +7,9 @@ use crate::bench::{
 };
 use crate::cli::data;
 use crate::cli::settings::{self, Settings};
+use crate::cli::table::Table;
 use crate::cli::{Steps, table};
+use crate::console;
 use crate::data::Dataset;
 use crate::reports::{self, Recipe};
 use serde::{Deserialize, Serialize};
@@ -69,7 +71,9 @@ fn measure_elsewhere(
     recipes: &[Recipe],
     data: &Path,
 ) -> Result<Vec<Row>> {
-    let progress = Steps::new(recipes.len() * conditions.threads.len());
+    let count = recipes.len() * conditions.threads.len();
+    let progress =
+        Steps::announced(count, &format!("measuring {}", table::count(count, "training speed")));
     let mut rows = Vec::new();
     for recipe in recipes {
         for &threads in &conditions.threads {
@@ -136,7 +140,7 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
     ];
     header.extend(naive.then_some("x naive"));
     header.extend(early.then_some("x early"));
-    let mut table = table::markdown(&header, &["recipe"]);
+    let mut table = Table::new(&header, &["recipe"]).with_keys(2);
     for row in rows {
         let mut cells = vec![
             row.recipe.clone(),
@@ -153,32 +157,34 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
         cells.extend(early.then(|| row.early_ratio.map_or("-".to_owned(), share)));
         table.add_row(cells);
     }
-    let mut text = format!(
-        "threadcount {}: {}, {}\n\n{table}\n\n\
-         Whole training steps late in a training, picking the batch included; medians of {}.\n\
+    let mut text = table::prose(&format!(
+        "threadcount {}: {}, {}\n",
+        facts.version, facts.machine.cpu, facts.isa
+    ));
+    text += &format!("\n{}\n\n", table.text(console::width()));
+    let mut notes = format!(
+        "Whole training steps late in a training, picking the batch included; medians of {}.\n\
          GFLOP/s: the products of dense, convolutional and recurrent layers by the plain algorithm, forward and backward, \
-         without\nthe gradient by the images; nothing that is done to each element once counts. The \
-         peak is that of FMA\non registers with the same threads, measured before each sample. \
-         Efficiency: the rate as a share of\nthat of one thread, times the threads. Peak MiB: the most \
+         without the gradient by the images; nothing that is done to each element once counts. The \
+         peak is that of FMA on registers with the same threads, measured before each sample. \
+         Efficiency: the rate as a share of that of one thread, times the threads. Peak MiB: the most \
          memory of the process, mapped images included.\n",
-        facts.version,
-        facts.machine.cpu,
-        facts.isa,
         table::count(args.samples, "sample"),
     );
     if naive {
-        text += "x naive: times as fast as the same network by plain loops on one thread.\n";
+        notes += "x naive: times as fast as the same network by plain loops on one thread.\n";
     }
     if early {
-        text += "x early: times as fast as in the first second of training. Measured is the state after \
-                 1,000 steps\nin which what the optimizer remembers of dead weights has died too.\n";
+        notes += "x early: times as fast as in the first second of training. Measured is the state after \
+                 1,000 steps in which what the optimizer remembers of dead weights has died too.\n";
     }
+    text += &table::prose(&notes);
     for row in rows.iter().filter(|row| !row.profile.is_empty()) {
         let title = format!("{}, {}", row.recipe, table::threads(row.threads));
         text += &profile::section(&title, &row.profile);
     }
     if args.profile {
-        text += profile::NOTE;
+        text += &table::prose(profile::NOTE);
     }
     text
 }

@@ -1,7 +1,7 @@
 //! `threadcount runs compare`
 
 use super::super::json::check_file;
-use super::super::table;
+use super::super::table::{self, Table};
 use super::fields::{FIELDS, json};
 use super::{damaged, history, shown};
 use crate::console;
@@ -9,7 +9,6 @@ use crate::evaluate::run_curves::{MOST_RUNS, RunCurves, run_curves};
 use crate::files::write_atomically;
 use crate::train::{Listed, LoggedRun, RunLog};
 use crate::{Error, Result};
-use comfy_table::ContentArrangement;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -92,13 +91,11 @@ fn text(runs: &[Listed], differences: &[(String, Vec<Option<String>>)], width: u
     let rows = |heading: &str, rows: Vec<(&str, Vec<String>)>| {
         let header: Vec<&str> =
             [heading].into_iter().chain(names.iter().map(String::as_str)).collect();
-        let mut table = table::markdown(&header, &[heading]);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+        let mut table = Table::new(&header, &[heading]);
         for (name, values) in rows {
             table.add_row([name.to_owned()].into_iter().chain(values));
         }
-        format!("{table}\n")
+        table.text(width) + "\n"
     };
     let (mut facts, mut results) = (Vec::new(), Vec::new());
     for field in FIELDS.iter().filter(|field| field.name != "run") {

@@ -1,12 +1,11 @@
 //! `threadcount runs`: the list.
 
-use super::super::table;
+use super::super::table::{self, Table};
 use super::all;
 use super::fields::{FIELDS, Field, Filter, json};
 use crate::Result;
 use crate::console;
 use crate::train::{Listed, RunLog, State};
-use comfy_table::Table;
 
 #[derive(clap::Args)]
 pub(super) struct ListArgs {
@@ -74,8 +73,11 @@ pub(super) fn run(args: &ListArgs, log: &RunLog) -> Result<()> {
     Ok(())
 }
 
+/// The most characters of a name that no column is left out for.
+const NAME: usize = 30;
+
 /// A table that is at most this wide, if its least columns are.
-fn table_of(runs: &[Listed], sort: Option<&Field>, width: usize) -> Table {
+fn table_of(runs: &[Listed], sort: Option<&Field>, width: usize) -> String {
     let mut wanted = vec!["run"];
     if runs.iter().any(|run| run.state != State::Done) {
         wanted.push("state");
@@ -89,6 +91,7 @@ fn table_of(runs: &[Listed], sort: Option<&Field>, width: usize) -> Table {
     for (index, name) in wanted.into_iter().enumerate() {
         let Some(field) = FIELDS.iter().find(|field| field.name == name) else { continue };
         let cells = runs.iter().map(|run| field.text(run).chars().count());
+        let cells = cells.map(|cell| if name == "run" { cell.min(NAME) } else { cell });
         let needed = 3 + cells.chain([field.heading.len()]).max().unwrap_or(0);
         if !columns.contains(&name) && (index < always || used + needed <= width) {
             columns.push(name);
@@ -98,14 +101,12 @@ fn table_of(runs: &[Listed], sort: Option<&Field>, width: usize) -> Table {
     let columns: Vec<&Field> =
         FIELDS.iter().filter(|field| columns.contains(&field.name)).collect();
     let headings: Vec<_> = columns.iter().map(|field| field.heading).collect();
-    let mut table = table::markdown(
-        &headings,
-        &["run", "state", "started (UTC)", "recipe", "data", "isa", "cpu"],
-    );
+    let mut table =
+        Table::new(&headings, &["run", "state", "started (UTC)", "recipe", "data", "isa", "cpu"]);
     for run in runs {
         table.add_row(columns.iter().map(|field| field.text(run)));
     }
-    table
+    table.text(width)
 }
 
 #[cfg(test)]
@@ -159,13 +160,13 @@ mod tests {
     fn a_table_fits_and_says_what_is_in_its_columns() {
         let runs = three();
         for width in [40, 60, 80, 100, 120, 200] {
-            let table = table_of(&runs, None, width).to_string();
+            let table = table_of(&runs, None, width);
             let widest = table.lines().map(|line| line.chars().count()).max().unwrap();
             assert!(widest <= width.max(50), "{width}:\n{table}");
             // What is left of a line is less than the next column needs.
             assert!(width > 120 || widest + 30 > width, "{width}:\n{table}");
         }
-        let table = table_of(&runs, None, 200).to_string();
+        let table = table_of(&runs, None, 200);
         let cells = |line: &str| -> Vec<String> {
             line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
         };
@@ -210,7 +211,7 @@ mod tests {
         let error = Field::named("test_acuracy").map(drop).unwrap_err().to_string();
         assert!(error.contains("did you mean 'test_accuracy'?"), "{error}");
         // What is sorted by is shown in the narrowest table, too.
-        let table = table_of(&three(), Some(Field::named("seed").unwrap()), 20).to_string();
+        let table = table_of(&three(), Some(Field::named("seed").unwrap()), 20);
         assert!(table.contains("seed"), "{table}");
     }
 

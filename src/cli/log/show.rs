@@ -1,7 +1,8 @@
 //! `threadcount runs show`
 
-use super::super::table;
-use super::fields::{FIELDS, json};
+use super::super::report::revisions;
+use super::super::table::{self, Table};
+use super::fields::{FIELDS, Field, json};
 use super::{damaged, history};
 use crate::Result;
 use crate::console;
@@ -23,28 +24,31 @@ pub(super) fn run(args: &Args, log: &RunLog) -> Result<()> {
         console::warn(fault);
     }
     let history = history(&listed)?;
+    let revisions = revisions(&listed.path);
     if args.json {
         let mut document = json(&listed);
+        document["revisions"] = revisions.into();
         document["history"] = serde_json::to_value(&history).unwrap_or_default();
         return console::print(&table::json(&document)?);
     }
-    let mut text = String::new();
-    let mut put = |name: &str, value: &str| text += &format!("{name:<24}{value}\n");
-    for field in &FIELDS {
-        match field.name {
-            "epochs" => put("epochs", &epochs(run)),
-            "started" => put("started", &format!("{} UTC", field.text(&listed))),
-            name => put(name, &field.text(&listed)),
-        }
+    let of = |field: &Field| match field.name {
+        "epochs" => epochs(run),
+        "started" => format!("{} UTC", field.text(&listed)),
+        _ => field.text(&listed),
+    };
+    let mut known: Vec<(&str, String)> =
+        FIELDS.iter().map(|field| (field.name, of(field))).collect();
+    if !revisions.is_empty() {
+        known.push(("revision", revisions.join(", ")));
     }
-    put("folder", &listed.path.display().to_string());
-    text += "\nSettings\n";
-    for (key, value) in run.settings() {
-        text += &format!("{key:<38} {value}\n");
-    }
+    known.push(("folder", listed.path.display().to_string()));
+    let settings = run.settings();
+    let settings = settings.iter().map(|(key, value)| (key.as_str(), value.clone()));
+    let mut text = table::facts(known, 22);
+    text += &format!("\nSettings\n{}", table::facts(settings, 37));
     if !history.epochs.is_empty() {
         let header = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"];
-        let mut rows = table::markdown(&header, &[]);
+        let mut rows = Table::new(&header, &[]);
         for epoch in &history.epochs {
             rows.add_row([
                 epoch.epoch.to_string(),
@@ -54,7 +58,7 @@ pub(super) fn run(args: &Args, log: &RunLog) -> Result<()> {
                 table::percent(epoch.val_accuracy),
             ]);
         }
-        text += &format!("\n{rows}\n");
+        text += &format!("\n{}\n", rows.text(console::width()));
     }
     console::print(&text)
 }

@@ -4,6 +4,7 @@ use super::picture::inlined;
 use super::rerun::command;
 use super::{FILE, rendered};
 use crate::bench::Facts;
+use crate::cli::VERSION;
 use crate::cli::runs::{Measured, Spread};
 use crate::cli::table::{self, grouped, percent, rate, seconds, span};
 use crate::evaluate::bars::{Along, Bars, Figure, bars};
@@ -237,7 +238,7 @@ fn charts(trained: &[(&Recipe, Vec<&Measured>)]) -> Result<Vec<String>> {
 }
 
 fn machine(facts: &Facts) -> Vec<(&'static str, String)> {
-    let Facts { machine, isa, threads: count, version } = facts;
+    let Facts { machine, isa, threads: count, .. } = facts;
     let size = |size: Option<u64>| size.map_or("unknown".to_owned(), table::bytes);
     let cache = |cache: Option<usize>| size(cache.map(|n| n as u64));
     vec![
@@ -248,7 +249,7 @@ fn machine(facts: &Facts) -> Vec<(&'static str, String)> {
         ("L1d, L2, L3", [machine.l1d, machine.l2, machine.l3].map(cache).join(", ")),
         ("memory", size(machine.memory)),
         ("computes with", format!("{}, {isa}", table::threads(*count))),
-        ("threadcount", version.clone()),
+        ("threadcount", VERSION.to_owned()),
     ]
 }
 

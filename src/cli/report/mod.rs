@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use threadcount_kernels::Pool;
 
 pub(super) use comparison::{Comparison, Folder};
-pub(super) use sessions::SessionLog;
+pub(super) use sessions::{SessionLog, revisions};
 
 /// The name of the page in a folder.
 pub(super) const FILE: &str = "report.html";

@@ -261,7 +261,7 @@ fn tiles(parts: &Parts, judged: Option<&Judged>, rerun: Option<&Rerun>) -> Vec<T
 
 /// The peak of the process that trained last.
 fn peak(parts: &Parts) -> Option<f64> {
-    Some(parts.sessions.as_ref()?.sessions.last()?.fma_gflops)
+    parts.sessions.as_ref()?.sessions.last()?.fma_gflops
 }
 
 /// What the report of a recipe claims, if the run is of that recipe as it is, on the report's data.

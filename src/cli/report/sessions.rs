@@ -1,7 +1,8 @@
 //! `sessions.json` in a run's folder: each process that trained the run, with its machine, what that can do at
 //! most, and how far the clock was after each epoch. A run that was resumed has several.
 
-use crate::bench::{Facts, fma_gflops};
+use crate::bench::{Facts, fma_gflops_within};
+use crate::cli::REVISION;
 use crate::files::write_atomically;
 use crate::train::{Progress, Session};
 use crate::{Error, Result, console};
@@ -10,10 +11,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use threadcount_kernels::Pool;
+use threadcount_kernels::{Pool, Team};
 
 /// Incremented when the meaning of the file changes.
 const FORMAT: u32 = 1;
+
+/// The share of an epoch's time that measuring the peak may take.
+const PEAK_SHARE: f64 = 0.1;
 
 /// The contents of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,8 +33,11 @@ pub(in crate::cli) struct Sessions {
 #[serde(deny_unknown_fields)]
 pub(super) struct Sitting {
     pub(super) machine: Facts,
-    /// The FMA peak of its threads, measured before its first batch.
-    pub(super) fma_gflops: f64,
+    /// The revision of the program, if it is known: older versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) revision: Option<String>,
+    /// The FMA peak of its threads, measured after its first epoch.
+    pub(super) fma_gflops: Option<f64>,
     /// The epochs that it ended.
     pub(super) epochs: Vec<Clock>,
     /// Why it ended, in words; none if it was killed, or still trains.
@@ -105,7 +112,10 @@ impl Sessions {
     /// How fast each epoch was. An epoch is left out if the clock at its beginning is not known.
     pub(super) fn paces(&self) -> BTreeMap<usize, Pace> {
         let ends = self.sessions.iter().flat_map(|sitting| {
-            sitting.epochs.iter().map(|clock| (clock.epoch, (*clock, sitting.fma_gflops)))
+            sitting
+                .epochs
+                .iter()
+                .filter_map(|clock| Some((clock.epoch, (*clock, sitting.fma_gflops?))))
         });
         let ends: BTreeMap<usize, (Clock, f64)> = ends.collect();
         let start = Clock { epoch: 0, train_seconds: 0.0, step_seconds: 0.0, images: 0 };
@@ -123,16 +133,30 @@ impl Sessions {
     }
 }
 
+/// The revisions of the program that trained the run in this folder, each once; none where that is not known.
+pub(in crate::cli) fn revisions(folder: &Path) -> Vec<String> {
+    let sessions = Sessions::read(folder).map(|sessions| sessions.sessions).unwrap_or_default();
+    let mut all: Vec<String> = Vec::new();
+    for revision in sessions.into_iter().filter_map(|sitting| sitting.revision) {
+        if !all.contains(&revision) {
+            all.push(revision);
+        }
+    }
+    all
+}
+
 /// The file while a process trains the run.
 pub(in crate::cli) struct SessionLog {
     path: PathBuf,
     sessions: Sessions,
+    /// What the run had trained for when this process took it up.
+    train_seconds: f64,
     /// A finished run that is taken up again trains nothing.
     is_idle: bool,
 }
 
 impl SessionLog {
-    /// Begins the log of this process, and measures its FMA peak. What an earlier process wrote of epochs that
+    /// Begins the log of this process. What an earlier process wrote of epochs that
     /// the session no longer has is left out.
     pub(in crate::cli) fn begin(folder: &Path, pool: &Pool, session: &Session<'_>) -> Self {
         let path = Sessions::path(folder);
@@ -151,12 +175,14 @@ impl SessionLog {
         if !is_idle {
             sessions.sessions.push(Sitting {
                 machine: Facts::of(pool),
-                fma_gflops: pool.enter(fma_gflops),
+                revision: REVISION.map(str::to_owned),
+                fma_gflops: None,
                 epochs: Vec::new(),
                 ended: None,
             });
         }
-        Self { path, sessions, is_idle }
+        let train_seconds = session.progress().train_seconds;
+        Self { path, sessions, train_seconds, is_idle }
     }
 
     /// Adds the epoch that has just ended.
@@ -169,6 +195,22 @@ impl SessionLog {
             None => return Ok(()),
         }
         self.write()
+    }
+
+    /// Whether an epoch has ended whose speed there is no FMA peak to compare with.
+    pub(in crate::cli) fn lacks_peak(&self) -> bool {
+        let last = self.sessions.sessions.last();
+        last.is_some_and(|sitting| sitting.fma_gflops.is_none() && !sitting.epochs.is_empty())
+    }
+
+    /// Measures the FMA peak if it is lacking: for a share of the time that was trained, so that short runs stay short.
+    pub(in crate::cli) fn measure_peak(&mut self, team: &Team, progress: &Progress) {
+        if self.lacks_peak()
+            && let Some(sitting) = self.sessions.sessions.last_mut()
+        {
+            let trained = progress.train_seconds - self.train_seconds;
+            sitting.fma_gflops = Some(fma_gflops_within(team, PEAK_SHARE * trained));
+        }
     }
 
     /// Adds why this process has ended: the error, if there was one.
@@ -205,7 +247,8 @@ mod tests {
         let pool = Pool::new(threadcount_kernels::Isa::best(), 1).unwrap();
         Sitting {
             machine: Facts::of(&pool),
-            fma_gflops,
+            revision: None,
+            fma_gflops: Some(fma_gflops),
             epochs: epochs.iter().map(clock).collect(),
             ended: None,
         }
@@ -223,6 +266,30 @@ mod tests {
         // Nothing is known of epoch 4, so that of epoch 5 nothing can be told.
         let expected = [(1, 3.0, 300.0, 100.0), (2, 2.0, 600.0, 100.0), (3, 4.0, 300.0, 50.0)];
         assert_eq!(told, expected);
+    }
+
+    /// As versions wrote it that did not know their revision; and one that ended before its first epoch.
+    #[test]
+    fn what_older_versions_wrote_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = Sessions { format: FORMAT, sessions: vec![sitting(1.5, &[(1, 3.0, 2.0, 9)])] };
+        let text = serde_json::to_string(&whole).unwrap();
+        assert!(!text.contains("revision") && text.contains("\"fma_gflops\":1.5"), "{text}");
+        fs::write(Sessions::path(folder.path()), &text).unwrap();
+        assert_eq!(Sessions::read(folder.path()).unwrap(), whole);
+        assert!(revisions(folder.path()).is_empty());
+
+        let of = |revision: &str| Sitting {
+            revision: Some(revision.to_owned()),
+            fma_gflops: None,
+            ..sitting(0.0, &[(1, 3.0, 2.0, 9)])
+        };
+        let several =
+            Sessions { format: FORMAT, sessions: vec![of("b-dirty"), of("a"), of("b-dirty")] };
+        assert!(several.paces().is_empty());
+        fs::write(Sessions::path(folder.path()), serde_json::to_string(&several).unwrap()).unwrap();
+        assert_eq!(revisions(folder.path()), ["b-dirty", "a"]);
+        assert!(revisions(Path::new("nowhere")).is_empty());
     }
 
     #[test]

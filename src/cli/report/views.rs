@@ -245,8 +245,14 @@ impl SittingRow {
             system: shortened_middle(&system, FAULT),
             caches: sizes.collect::<Vec<_>>().join(", "),
             computes: format!("{threads} on {cores} physical cores, {}", shortened(isa)),
-            peak: format!("{:.0} GFLOP/s", sitting.fma_gflops),
-            version: shortened(version),
+            peak: match sitting.fma_gflops {
+                Some(peak) => format!("{peak:.0} GFLOP/s"),
+                None => "not measured: no epoch ended".to_owned(),
+            },
+            version: match &sitting.revision {
+                Some(revision) => format!("{} ({})", shortened(version), shortened(revision)),
+                None => shortened(version),
+            },
             ended: shortened_middle(ended, FAULT),
         }
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rand_chacha::rand_core::Rng;
 use rayon::prelude::*;
 
-use super::cache::{Cache, is_whole as is_whole_file, not_writable};
+use super::cache::{Cache, CacheWork, Made, is_whole as is_whole_file, not_writable};
 use super::fashion_mnist::{CLASS_NAMES, FILES, Half};
 use super::format::form::Form;
 use super::format::header::header_bytes;
@@ -63,7 +63,10 @@ pub fn ensure(cache: &Cache) -> Result<PathBuf> {
         return Ok(folder);
     }
     let staging = cache.staging()?;
-    generate(staging.path(), SEED, TRAIN, TEST)?;
+    let total = (TRAIN + TEST) as u64;
+    draw_into(staging.path(), SEED, TRAIN, TEST, &mut |done| {
+        cache.tell(CacheWork { made: Made::Drawn, done, total });
+    })?;
     if folder.symlink_metadata().is_ok() {
         // A damaged set. It is renamed away in one step, and deleted when `away` is dropped.
         let away = cache.staging()?;
@@ -85,10 +88,28 @@ fn is_whole(folder: &Path) -> bool {
 /// # Errors
 /// [`Error::Data`](crate::Error::Data) if a file cannot be written.
 pub fn generate(folder: &Path, seed: u64, train: usize, test: usize) -> Result<()> {
+    draw_into(folder, seed, train, test, &mut |_| ())
+}
+
+/// Like [`generate`]; tells `watch` how many images are drawn, first of all that none is.
+fn draw_into(
+    folder: &Path,
+    seed: u64,
+    train: usize,
+    test: usize,
+    watch: &mut dyn FnMut(u64),
+) -> Result<()> {
+    watch(0);
+    let mut drawn = 0;
     for (half, count, [images, labels]) in
         [(Half::Train, train, [FILES[0], FILES[1]]), (Half::Test, test, [FILES[2], FILES[3]])]
     {
-        write(&folder.join(images.name), |out| write_images(out, seed, half, count))?;
+        write(&folder.join(images.name), |out| {
+            write_images(out, seed, half, count, &mut |more| {
+                drawn += more as u64;
+                watch(drawn);
+            })
+        })?;
         write(&folder.join(labels.name), |out| {
             out.write_all(&header_bytes(&[count]))?;
             let labels: Vec<u8> = (0..count).map(|i| label(seed, half, i)).collect();
@@ -114,7 +135,14 @@ fn write(
     attempt().map_err(not_writable(path))
 }
 
-fn write_images(out: &mut impl Write, seed: u64, half: Half, count: usize) -> std::io::Result<()> {
+/// `watch` is told of the images of each chunk.
+fn write_images(
+    out: &mut impl Write,
+    seed: u64,
+    half: Half,
+    count: usize,
+    watch: &mut dyn FnMut(usize),
+) -> std::io::Result<()> {
     out.write_all(&header_bytes(&[count, SIDE, SIDE]))?;
     let mut pixels = vec![0; CHUNK.min(count) * PIXELS];
     for first in (0..count).step_by(CHUNK) {
@@ -123,6 +151,7 @@ fn write_images(out: &mut impl Write, seed: u64, half: Half, count: usize) -> st
             draw(seed, half, first + i, image);
         });
         out.write_all(chunk)?;
+        watch(chunk.len() / PIXELS);
     }
     Ok(())
 }
@@ -146,4 +175,18 @@ fn draw(seed: u64, half: Half, index: usize, image: &mut [u8]) {
     let mut dice = Dice(key(seed, half, index).rng());
     let pieces = garments::draw(label(seed, half, index), &mut dice);
     canvas::render(&pieces, &mut dice, image);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut told = Vec::new();
+        draw_into(folder.path(), 1, CHUNK + 3, 5, &mut |drawn| told.push(drawn)).unwrap();
+        let chunk = CHUNK as u64;
+        assert_eq!(told, [0, chunk, chunk + 3, chunk + 8]);
+    }
 }

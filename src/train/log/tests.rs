@@ -2,6 +2,7 @@ use super::*;
 use crate::train::{Record, ResultRecord, RunFolder, Task, remove_run};
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 fn record(seed: u64) -> Record {
@@ -290,6 +291,25 @@ fn what_is_removed_is_gone_from_the_folder_and_the_list() {
     fs::write(place.log.root().join("search/search.toml"), "").unwrap();
     assert!(remove_run(&trial).unwrap_err().to_string().contains("a trial of the search"));
     assert!(trial.join("run.toml").exists());
+}
+
+/// Who appends waits while another process writes.
+#[test]
+fn an_append_waits_for_the_lock() {
+    let place = Place::new();
+    let path = place.run("one", 1);
+    let mut other = File::options().create(true).append(true).open(place.log.path()).unwrap();
+    other.lock().unwrap();
+    thread::scope(|scope| {
+        let append = scope.spawn(|| place.log.append(Event::Resume, &path));
+        thread::sleep(Duration::from_millis(150));
+        other.write_all(b"a line of another process\n").unwrap();
+        other.unlock().unwrap();
+        append.join().unwrap().unwrap();
+    });
+    let text = place.text();
+    assert!(text.starts_with("a line of another process\n{"), "{text}");
+    assert_eq!(text.lines().count(), 2);
 }
 
 /// Twenty writers at once: as many whole lines as were written. (Between processes: `tests/run_log.rs`.)

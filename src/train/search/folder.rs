@@ -8,7 +8,7 @@ use super::state::{Definition, Row, Scores};
 use crate::data::Split;
 use crate::files::write_atomically;
 use crate::toml_file::read_text;
-use crate::train::folder::{Lock, begin, numbered};
+use crate::train::locked::{Lock, begin, numbered};
 use crate::train::{Ended, ResultRecord, RunFolder, Task};
 use crate::{Error, Result};
 use std::io::ErrorKind;

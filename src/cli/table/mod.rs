@@ -1,15 +1,19 @@
-//! How figures are written.
+//! How figures, tables and the texts around them are written.
+
+mod fitted;
+
+pub(super) use fitted::Table;
 
 use crate::bench::Facts;
 use crate::reports::Span;
-use crate::{Error, Result};
+use crate::{Error, Result, console};
+use comfy_table::CellAlignment;
 use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
-/// A table in Markdown with these columns: those of `words` are aligned left, figures right.
-pub fn markdown(header: &[&str], words: &[&str]) -> Table {
-    let mut table = Table::new();
+/// A table in Markdown of any width with these columns: those of `words` are aligned left, figures right.
+pub fn markdown(header: &[&str], words: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
     table.load_style(ASCII_MARKDOWN);
     table.set_header(header);
     for (column, name) in table.column_iter_mut().zip(header) {
@@ -23,7 +27,41 @@ pub fn markdown(header: &[&str], words: &[&str]) -> Table {
 /// The first line of a report: the program, the machine, what computes, and the seeds.
 pub(super) fn heading(facts: &Facts, seeds: &str) -> String {
     let Facts { version, machine, threads: count, isa, .. } = facts;
-    format!("threadcount {version}: {}, {}, {isa}, {seeds}\n", machine.cpu, threads(*count))
+    let cpu = &machine.cpu;
+    prose(&format!("threadcount {version}: {cpu}, {}, {isa}, {seeds}\n", threads(*count)))
+}
+
+/// Names and what they are, a line for each; values that are too long for a line go on below themselves, and those
+/// with a word that is too long, such as a path, below their names.
+pub(super) fn facts<'a>(rows: impl IntoIterator<Item = (&'a str, String)>, names: usize) -> String {
+    facts_within(rows, names, console::width())
+}
+
+fn facts_within<'a>(
+    rows: impl IntoIterator<Item = (&'a str, String)>,
+    names: usize,
+    width: usize,
+) -> String {
+    let room = width.saturating_sub(names + 2);
+    let mut text = String::new();
+    for (name, value) in rows {
+        if value.split(' ').any(|word| word.chars().count() > room) {
+            let below = console::wrapped(&value, width.saturating_sub(4)).replace('\n', "\n    ");
+            text += &format!("{name}\n    {below}\n");
+            continue;
+        }
+        let gap = format!("\n{:names$}  ", "");
+        let beside = console::wrapped(&value, room).replace('\n', &gap);
+        text += format!("{name:<names$}  {beside}").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+/// A text for stdout, with lines broken between words where they would be too long.
+pub(super) fn prose(text: &str) -> String {
+    let end = if text.ends_with('\n') { "\n" } else { "" };
+    console::wrapped(text, console::width()) + end
 }
 
 /// One JSON document, with the line end that files and terminals expect.
@@ -122,6 +160,25 @@ mod tests {
         let (version, cpu) = (env!("CARGO_PKG_VERSION"), &facts.machine.cpu);
         let expected = format!("threadcount {version}: {cpu}, 1 thread, {isa}, seeds 3-4\n");
         assert_eq!(heading(&facts, "seeds 3-4"), expected);
+    }
+
+    #[test]
+    fn facts_fit_and_stand_below_each_other() {
+        let rows = || {
+            let path = "/a/path/of/thirty/characters/..";
+            let rows =
+                [("cpu", "one of 2026"), ("sets", "avx512, avx2, sse2"), ("", "x"), ("in", path)];
+            rows.map(|(name, value)| (name, value.to_owned()))
+        };
+        assert_eq!(
+            facts_within(rows(), 6, 24),
+            "cpu     one of 2026\nsets    avx512, avx2,\n        sse2\n        x\nin\n    \
+             /a/path/of/thirty/characters/..\n"
+        );
+        let wide = facts_within(rows(), 6, 60);
+        assert_eq!(wide.lines().count(), 4);
+        assert!(wide.ends_with("\nin      /a/path/of/thirty/characters/..\n"), "{wide}");
+        assert_eq!(facts_within([("empty", String::new())], 6, 40), "empty\n");
     }
 
     #[test]
