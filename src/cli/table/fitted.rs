@@ -266,6 +266,15 @@ mod tests {
         );
     }
 
+    /// A name stays whole where a broken heading is enough, wherever the heading stands.
+    #[test]
+    fn a_name_is_not_broken_for_a_heading() {
+        let mut table = Table::new(&["claimed time", "model"], &["model"]);
+        table.add_row(["1 s", "a-model-with-a-name-of-thirty-"]);
+        let text = table.text(44);
+        assert!(text.ends_with("|     1 s | a-model-with-a-name-of-thirty- |"), "{text}");
+    }
+
     #[test]
     fn a_table_without_rows_has_its_headings() {
         let empty = Table::new(&["run", "state"], &["run"]).text(80);
