@@ -171,12 +171,8 @@ fn tables(desk: &Desk) -> Vec<(String, Vec<&'static str>)> {
         &["val_accuracy", "rank", "one-cycle"],
     );
     add(
-        "bench LONG.toml biu-base --threads 1 --samples 1",
-        &["ms/step", "GFLOP/s", "efficiency", "MiB"],
-    );
-    add(
         "bench LONG.toml --threads 1 --samples 1 --profile --baseline early",
-        &["limit", "early", "phase"],
+        &["ms/step", "GFLOP/s", "efficiency", "MiB", "limit", "early", "phase"],
     );
     add("bench --kernels 784x10 --threads 1 --samples 1", &["shape", "GB/s", "naive", "784x10"]);
     add("info --peak", &["FMA", "L1", "memory"]);

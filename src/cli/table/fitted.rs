@@ -135,18 +135,27 @@ impl Table {
     /// The least characters of a column.
     fn least(&self, column: usize, level: Pressed) -> usize {
         let Column { heading, kind } = &self.columns[column];
-        let heading_width =
-            if level == Pressed::Not { heading.width() } else { longest_word(heading) };
+        let heading_width = match level {
+            Pressed::Not => heading.width(),
+            Pressed::Headings => longest_word(heading),
+            Pressed::Names | Pressed::All => longest_word(heading).min(NAME),
+        };
         let cells = || self.rows.iter().map(|row| row[column].as_str());
-        let cell_width = cells().map(UnicodeWidthStr::width).max().unwrap_or(0);
+        let widest = |of: fn(&str) -> usize| cells().map(of).max().unwrap_or(0);
         let cell_width = match (kind, level) {
-            (Kind::Words, Pressed::Names) => cell_width.min(NAME),
-            (Kind::Words, Pressed::All) => cell_width.min(LEAST_NAME),
-            (Kind::Figures, Pressed::All) => cells().map(longest_word).max().unwrap_or(0),
-            _ => cell_width,
+            (_, Pressed::Not | Pressed::Headings) => widest(UnicodeWidthStr::width),
+            (Kind::Words, Pressed::Names) => widest(UnicodeWidthStr::width).min(NAME),
+            (Kind::Words, Pressed::All) => widest(UnicodeWidthStr::width).min(LEAST_NAME),
+            (Kind::Figures, Pressed::Names) => widest(figure_width),
+            (Kind::Figures, Pressed::All) => widest(longest_word).min(NAME),
         };
         heading_width.max(cell_width).max(1)
     }
+}
+
+/// What stands among figures, and has a word longer than any of them, is a name.
+fn figure_width(text: &str) -> usize {
+    if longest_word(text) > NAME { NAME } else { text.width() }
 }
 
 fn longest_word(text: &str) -> usize {
@@ -264,6 +273,28 @@ mod tests {
                 "| of-mine                   |        |",
             ]
         );
+    }
+
+    /// A name stays whole where a broken heading is enough, wherever the heading stands.
+    #[test]
+    fn a_name_is_not_broken_for_a_heading() {
+        let mut table = Table::new(&["claimed time", "model"], &["model"]);
+        table.add_row(["1 s", "a-model-with-a-name-of-thirty-"]);
+        let text = table.text(44);
+        assert!(text.ends_with("|     1 s | a-model-with-a-name-of-thirty- |"), "{text}");
+    }
+
+    /// Runs side by side: their names are above the columns, and may stand in them.
+    #[test]
+    fn names_above_and_among_figures_are_broken_too() {
+        let name = "a-run-of-mine-with-a-name-of-forty-chars";
+        let mut table = Table::new(&["results", name, "other"], &["results"]);
+        table.add_row(["recipe", name, "nlp-cnn"]);
+        table.add_row(["loss", "0.3200", "0.3100"]);
+        let text = table.text(60);
+        assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+        assert!(!text.contains("\n\n") && text.contains(" 0.3200 |  0.3100 |"), "{text}");
+        assert_eq!(columns(&text)[1], (name.to_owned(), format!("{name}0.3200")));
     }
 
     #[test]
