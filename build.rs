@@ -27,7 +27,8 @@ fn main() {
     }
 }
 
-/// The revision of the checkout at `root`, if that is one. It is looked for again once the commit or a source changes.
+/// The revision of the checkout at `root`, if that is one. It is looked for again once a source changes; in a release
+/// build at every commit.
 fn revision(root: &Path) -> Option<String> {
     if !root.join(".git").exists() {
         return None;
@@ -35,8 +36,11 @@ fn revision(root: &Path) -> Option<String> {
     let answer =
         git(root, &["rev-parse", "--absolute-git-dir", "--git-common-dir", "--short", "HEAD"])?;
     let [folder, common, hash] = answer.lines().collect::<Vec<_>>()[..] else { return None };
-    // In a worktree HEAD is in a folder of its own, the branches are in the common one.
-    watch_head(Path::new(folder), &root.join(common));
+    // Who tests after each commit should not compile everything once more; a program that trains has to be sure.
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        // In a worktree HEAD is in a folder of its own, the branches are in the common one.
+        watch_head(Path::new(folder), &root.join(common));
+    }
     watch_sources(root);
     let mut status = vec!["status", "--porcelain", "--", TESTS];
     status.extend(SOURCES);
