@@ -1,11 +1,11 @@
 //! What a check finds, and what it wrongly finds: the program against itself, with a slowdown of a
 //! known size in one benchmark, or with nothing.
 
-use crate::check::{Check, any_seed};
-use crate::program::{Program, Slowdown};
-use crate::report::Outcome;
+use crate::check::judge::{Check, any_seed};
+use crate::check::report::Outcome;
+use crate::check::verdict::Verdict;
+use crate::program::{Program, Slowdown, data};
 use crate::suite::{QUICK, Selection};
-use crate::verdict::Verdict;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -72,6 +72,8 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
     let all = machine().physical_cores;
     let candidates: Vec<&str> = QUICK.into_iter().filter(|name| *name != TOO_LONG).collect();
     // Shares that are to be found at least: 19 of 20, and 18 of 20.
+    let quick = Selection { quick: true, ..Selection::default() };
+    let data = data(&args.data, &quick.benchmarks()?)?;
     let mut is_enough = true;
     for (threads, share, least) in [(1, 0.05, 0.95), (all, 0.10, 0.90)] {
         let (mut slowed, mut found, mut elsewhere, mut noisy) = (0, 0, 0, 0);
@@ -84,11 +86,13 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
             let (picked, _) = mixed.partial_shuffle(&mut rng, count);
             let names: Vec<String> = picked.iter().map(|name| (*name).to_owned()).collect();
             let slowdown = Some(Slowdown { names: names.clone(), share });
-            let head = Program { slowdown, ..Program::this("head", &args.data)? };
+            let head = Program { slowdown, ..Program::this("head", data.clone())? };
             let report = Check {
-                base: &Program::this("base", &args.data)?,
+                base: &Program::this("base", data.clone())?,
                 head: &head,
                 benchmarks: &selection.benchmarks()?,
+                selection: &selection,
+                may_go: &[],
                 margins: &[],
                 seed,
             }
@@ -130,7 +134,8 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
 fn false_alarms(args: &FalseAlarmsArgs) -> Result<ExitCode> {
     let _load = if args.load { Some(Load::start()?) } else { None };
     let selection = Selection { quick: true, ..Selection::default() };
-    let (base, head) = (Program::this("base", &args.data)?, Program::this("head", &args.data)?);
+    let data = data(&args.data, &selection.benchmarks()?)?;
+    let (base, head) = (Program::this("base", data.clone())?, Program::this("head", data)?);
     let (mut alarms, mut noisy, mut inconclusive, mut rows) = (0, 0, 0, 0);
     let began = Instant::now();
     for round in 0..args.rounds {
@@ -138,6 +143,8 @@ fn false_alarms(args: &FalseAlarmsArgs) -> Result<ExitCode> {
             base: &base,
             head: &head,
             benchmarks: &selection.benchmarks()?,
+            selection: &selection,
+            may_go: &[],
             margins: &[],
             seed: any_seed(),
         };

@@ -1,14 +1,16 @@
 //! `cargo perf`: finds kernels that have become slower, on machines that are shared and noisy.
 //!
-//! - [`statistics`], [`verdict`]: what pairs of timings say
+//! - [`statistics`]: what pairs of timings say
 //! - [`suite`]: what is timed
 //! - [`protocol`], [`worker`], [`program`]: the processes that time, and how they are asked
 //! - [`builds`]: programs from revisions
-//! - [`mod@check`], [`report`]: base against head
+//! - [`mod@check`]: base against head
+//! - [`bisect`]: the commit that it came with
 //! - [`record`], [`history`], [`change_points`]: how it went over time
 //! - [`roofline`]: how it stands to what the machine can do
 //! - [`experiment`]: what all of this finds, and what it wrongly finds
 
+mod bisect;
 mod builds;
 mod change_points;
 mod check;
@@ -18,23 +20,15 @@ mod picture;
 mod program;
 mod protocol;
 mod record;
-mod report;
 mod roofline;
 mod statistics;
 mod suite;
-mod verdict;
 mod worker;
 
-use check::Check;
 use clap::{Parser, Subcommand};
-use program::Program;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use suite::Selection;
-use threadcount::cli::{DataFlag, JsonFlag};
-use threadcount::files::write_atomically;
 use threadcount::{Result, console};
-use verdict::Margin;
 
 /// Times kernels and training steps: base against head, over time, against the machine's limits.
 #[derive(Parser)]
@@ -53,7 +47,9 @@ too noisy to judge.";
 #[derive(Subcommand)]
 enum Command {
     /// Compare the working tree with an earlier revision; exit 1 if something became slower
-    Check(CheckArgs),
+    Check(check::Args),
+    /// Find the commit that has made a benchmark slower, or faster
+    Bisect(bisect::Args),
     /// Time the working tree's build and append what comes out to the history
     Record(record::Args),
     /// Print the trend of what was recorded, and draw it
@@ -71,26 +67,10 @@ enum Command {
     Load(experiment::LoadArgs),
 }
 
-#[derive(clap::Args)]
-struct CheckArgs {
-    /// A git revision [default: where this branch left main]
-    base: Option<String>,
-    #[command(flatten)]
-    selection: Selection,
-    /// Another margin, in per cent, for the benchmarks that a glob matches [default: 2 on one thread,
-    /// 5 on several; 0.1 us of a run at least]
-    #[arg(long, value_name = "GLOB=PERCENT")]
-    margin: Vec<Margin>,
-    #[command(flatten)]
-    data: DataFlag,
-    #[command(flatten)]
-    json: JsonFlag,
-    /// Also write the table as Markdown, for a pull request
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-}
-
 fn main() -> ExitCode {
+    if let Some(code) = builds::stand_in() {
+        return code;
+    }
     let result = match Cli::try_parse() {
         Ok(cli) => cli.command.run(),
         Err(error) => error.exit(),
@@ -104,7 +84,8 @@ fn main() -> ExitCode {
 impl Command {
     fn run(self) -> Result<ExitCode> {
         match self {
-            Self::Check(args) => return check(&args),
+            Self::Check(args) => return check::run(&args),
+            Self::Bisect(args) => return bisect::run(&args),
             Self::Record(args) => record::run(&args)?,
             Self::History(args) => history::run(&args)?,
             Self::Roofline(args) => roofline::run(&args)?,
@@ -121,39 +102,4 @@ fn list(selection: &Selection) -> Result<()> {
     let lines = selection.benchmarks()?.iter().map(|benchmark| format!("{benchmark}\n")).collect();
     let text: Vec<String> = lines;
     console::print(&text.concat())
-}
-
-fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let benchmarks = args.selection.benchmarks()?;
-    args.json.check()?;
-    let workshop = builds::Workshop::open()?;
-    let head = workshop.working_tree()?;
-    let base = match &args.base {
-        Some(name) => workshop.revision(name)?,
-        None => workshop.merge_base()?,
-    };
-    if base.tree == head.tree {
-        let line = format!("{} is the same as {}: nothing to compare\n", head.name, base.name);
-        console::print(&line)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let (base_path, head_path) = (workshop.build(&base)?, workshop.build(&head)?);
-    let (base_program, head_program) = (
-        Program::new("base", base_path, &args.data)?,
-        Program::new("head", head_path, &args.data)?,
-    );
-    let check = Check {
-        base: &base_program,
-        head: &head_program,
-        benchmarks: &benchmarks,
-        margins: &args.margin,
-        seed: check::any_seed(),
-    };
-    let report = check.run()?;
-    let text = report.text(&format!("{} -> {}", base.name, head.name));
-    if let Some(path) = &args.markdown {
-        write_atomically(path, text.as_bytes())?;
-    }
-    args.json.put(&report.json(&base.name, &head.name)?, &text)?;
-    Ok(report.outcome().exit_code())
 }

@@ -1,11 +1,11 @@
 //! `cargo perf record`: what one build does today, as lines that are kept with the sources.
 
-use crate::builds::Workshop;
-use crate::program::Program;
+use crate::builds::{PERF, Workshop};
+use crate::check::verdict::ERROR;
+use crate::program::{Program, Side, data};
 use crate::protocol::{self, Benchmark, Limit, Prepared, Sampled};
 use crate::statistics::Interval;
 use crate::suite::Selection;
-use crate::verdict::ERROR;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -76,17 +76,17 @@ pub struct Line {
 
 pub fn run(args: &Args) -> Result<()> {
     let benchmarks = args.selection.benchmarks()?;
+    let data = data(&args.data, &benchmarks)?;
     let workshop = Workshop::open()?;
     let (source, revision) = (workshop.working_tree()?, workshop.commit()?);
     let modified = source.tree != workshop.revision(&revision)?.tree;
-    let path = workshop.build(&source)?;
-    let program = Program::new("head", path, &args.data)?;
+    let program = Program::new("head", workshop.build(&source, PERF)?, data);
     let toolchain = workshop.toolchain()?;
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let machine = Fingerprint::of_machine();
 
     let progress = Steps::new(benchmarks.len());
-    let mut worker = program.start()?;
+    let mut worker = program.start(0)?;
     let mut text = String::new();
     for benchmark in &benchmarks {
         progress.begin(&benchmark.to_string());

@@ -2,7 +2,7 @@
 //! it does for each byte (Williams, Waterman and Patterson 2009).
 
 use crate::picture::{Area, COLOURS, Drawn, GRID, INK, font, svg};
-use crate::program::Program;
+use crate::program::{Program, Side, data};
 use crate::protocol::{Benchmark, Limit, Sampled};
 use crate::suite::{STEP, Selection};
 use plotters::prelude::*;
@@ -86,7 +86,7 @@ impl Kind {
 
 pub fn run(args: &Args) -> Result<()> {
     let benchmarks = args.selection.benchmarks()?;
-    let program = Program::this("program", &args.data)?;
+    let program = Program::this("program", data(&args.data, &benchmarks)?)?;
     let mut panels = Vec::new();
     for (isa, threads) in args.selection.conditions()? {
         let pool = cli::pool(Isa::from_name(&isa)?, threads)?;
@@ -94,7 +94,7 @@ pub fn run(args: &Args) -> Result<()> {
         panels.push(Panel { isa, limits: pool.enter(Limits::measure), points: Vec::new() });
     }
     let progress = Steps::new(benchmarks.len());
-    let mut worker = program.start()?;
+    let mut worker = program.start(0)?;
     for benchmark in &benchmarks {
         progress.begin(&benchmark.to_string());
         let (prepared, samples) = worker.samples(benchmark, SAMPLES)?;

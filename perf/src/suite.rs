@@ -71,12 +71,34 @@ impl Selection {
     /// # Errors
     /// [`Error::Usage`] if something is asked for that does not exist.
     pub fn benchmarks(&self) -> Result<Vec<Benchmark>> {
+        self.under_conditions(&self.names()?)
+    }
+
+    /// Of names that this program does not know those that are meant, quick or not: what another program had in
+    /// its quick suite is not known here.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if something is asked for that does not exist.
+    pub fn among(&self, names: &[String]) -> Result<Vec<Benchmark>> {
+        let patterns = self.patterns()?;
+        let is_meant = |name: &&String| {
+            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name))
+        };
+        let meant: Vec<String> = names.iter().filter(is_meant).cloned().collect();
+        self.under_conditions(&meant)
+    }
+
+    fn patterns(&self) -> Result<Vec<Pattern>> {
+        self.only.iter().map(|text| pattern(text)).collect()
+    }
+
+    fn under_conditions(&self, names: &[String]) -> Result<Vec<Benchmark>> {
         let conditions = self.conditions()?;
         let with = |name: &String| {
             let benchmark = |(isa, threads)| Benchmark { name: name.clone(), isa, threads };
             conditions.clone().into_iter().map(benchmark).collect::<Vec<_>>()
         };
-        Ok(self.names()?.iter().flat_map(with).collect())
+        Ok(names.iter().flat_map(with).collect())
     }
 
     /// The names.
@@ -85,7 +107,7 @@ impl Selection {
         if self.quick {
             names.retain(|name| QUICK.contains(&name.as_str()));
         }
-        let patterns = self.only.iter().map(|text| pattern(text)).collect::<Result<Vec<_>>>()?;
+        let patterns = self.patterns()?;
         if let Some(idle) = patterns.iter().find(|p| !names.iter().any(|name| p.matches(name))) {
             return Err(Error::Usage(format!(
                 "--only '{idle}' matches no benchmark; `cargo perf list` shows their names"

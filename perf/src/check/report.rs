@@ -1,9 +1,9 @@
 //! What a check has found: as a table for people, which is Markdown too, and as JSON.
 
+use super::verdict::{Change, ERROR, Margin, Verdict, log_ratios, margin};
 use crate::program::Pair;
 use crate::protocol::{Benchmark, Sampled};
 use crate::statistics::Interval;
-use crate::verdict::{Change, ERROR, Margin, Verdict, log_ratios, margin};
 use comfy_table::Table;
 use serde::Serialize;
 use std::fmt::Write;
@@ -21,6 +21,10 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Benchmarks that the base does not have.
     pub new: Vec<Benchmark>,
+    /// Benchmarks that the head does not have any more.
+    pub gone: Vec<Benchmark>,
+    /// Those of them that the user has named.
+    pub gone_as_meant: Vec<Benchmark>,
 }
 
 /// One benchmark.
@@ -83,6 +87,8 @@ pub enum Outcome {
     Passed,
     /// Something has, twice.
     Regressed,
+    /// Nothing that both have, but the head lacks benchmarks of the base: nobody knows what became of those.
+    Gone,
     /// The machine does not let anybody tell.
     TooNoisy,
 }
@@ -92,7 +98,7 @@ impl Outcome {
     pub fn exit_code(self) -> ExitCode {
         ExitCode::from(match self {
             Self::Passed => 0,
-            Self::Regressed => 1,
+            Self::Regressed | Self::Gone => 1,
             Self::TooNoisy => 4,
         })
     }
@@ -108,6 +114,8 @@ impl Report {
     pub fn outcome(&self) -> Outcome {
         if self.count(Verdict::Regressed) > 0 {
             Outcome::Regressed
+        } else if !self.gone.is_empty() {
+            Outcome::Gone
         } else if self.is_too_noisy() || 2 * self.count(Verdict::Inconclusive) > self.rows.len() {
             Outcome::TooNoisy
         } else {
@@ -127,9 +135,15 @@ impl Report {
             rows.sort_by_key(|row| row.verdict);
             text += &format!("\n{}\n\n{NOTES}", table(&rows));
         }
-        if !self.new.is_empty() {
-            let names: Vec<String> = self.new.iter().map(Benchmark::to_string).collect();
-            text += &format!("Not in the base: {}.\n", names.join("; "));
+        for (what, which) in [
+            ("Not in the base", &self.new),
+            ("GONE, in the base only", &self.gone),
+            ("Gone, as was meant", &self.gone_as_meant),
+        ] {
+            if !which.is_empty() {
+                let names: Vec<String> = which.iter().map(Benchmark::to_string).collect();
+                text += &format!("{what}: {}.\n", names.join("; "));
+            }
         }
         let counts: Vec<String> =
             [Verdict::Regressed, Verdict::Improved, Verdict::Inconclusive, Verdict::Unchanged]
@@ -138,6 +152,7 @@ impl Report {
         let outcome = match self.outcome() {
             Outcome::Passed => "passed",
             Outcome::Regressed => "REGRESSED",
+            Outcome::Gone => "benchmarks are GONE; where that is meant, name them: --gone GLOB",
             Outcome::TooNoisy => "this machine is too noisy to judge; try again when it is quiet",
         };
         text + &format!("\n{}: {outcome}\n", counts.join(", "))
@@ -171,6 +186,8 @@ impl Report {
             noise: self.noise.iter().map(JsonRow::of).collect(),
             benchmarks: self.rows.iter().map(JsonRow::of).collect(),
             new: &self.new,
+            gone: &self.gone,
+            gone_as_meant: &self.gone_as_meant,
         };
         cli::json(&document)
     }
@@ -179,9 +196,10 @@ impl Report {
 const NOTES: &str = "\
 Times are of one run, medians. Change: of the time, + is slower; the interval holds the median change
 with 99 % (of all benchmarks together, where it decided about a suspect). Regressed or improved: the
-whole interval is beyond the margin, in two passes, the second with four times the pairs of the first.
-Inconclusive: the interval is wider than the margin, or only the median is beyond it. % of limit: of the FMA
-peak, or of the rate of reads from the level of memory that holds the operands.
+whole interval is beyond the margin, in two passes, the second with four times the pairs of the first, in
+several link orders, and each of these shows it. Inconclusive: the interval is wider than the margin, or only
+the median is beyond it, or not all orders show it. % of limit: of the FMA peak, or of the rate of reads from
+the level of memory that holds the operands.
 ";
 
 fn table(rows: &[&Row]) -> Table {
@@ -243,6 +261,10 @@ struct Document<'a> {
     benchmarks: Vec<JsonRow<'a>>,
     /// What the base does not have.
     new: &'a [Benchmark],
+    /// What the head does not have.
+    gone: &'a [Benchmark],
+    /// What the head does not have, as the user has said.
+    gone_as_meant: &'a [Benchmark],
 }
 
 #[derive(Serialize)]

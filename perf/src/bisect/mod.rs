@@ -1,0 +1,91 @@
+//! `cargo perf bisect`: the commit that has made a benchmark slower, or faster.
+//!
+//! - [`search`]: which revision to ask next, and what the answers say of the commits
+//! - [`yardstick`]: what an answer is
+//! - [`trial`]: the course of it
+//! - [`report`]: what is told
+
+mod report;
+mod search;
+mod trial;
+mod yardstick;
+
+use crate::builds::{PERF, Workshop};
+use crate::check::judge::any_seed;
+use crate::check::verdict::Margin;
+use crate::program::{Program, data};
+use crate::protocol::Benchmark;
+use crate::suite::Selection;
+use glob::Pattern;
+use report::Report;
+use std::process::ExitCode;
+use std::slice;
+use threadcount::Result;
+use threadcount::cli::{DataFlag, JsonFlag};
+use trial::{Bisection, Made};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Two revisions, such as v0.1.0..HEAD
+    #[arg(value_name = "BASE..HEAD")]
+    range: String,
+    /// The name of a benchmark; `cargo perf list` shows them
+    benchmark: String,
+    /// Threads
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+    /// Instruction set [default: the best this CPU has]
+    #[arg(long)]
+    isa: Option<String>,
+    /// Another margin, as of `check`, beyond which base and head must differ
+    #[arg(long, value_name = "GLOB=PERCENT")]
+    margin: Vec<Margin>,
+    #[command(flatten)]
+    data: DataFlag,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+impl Args {
+    fn benchmark(&self) -> Result<Benchmark> {
+        let selection = Selection {
+            only: vec![Pattern::escape(&self.benchmark)],
+            threads: vec![self.threads],
+            isa: self.isa.iter().cloned().collect(),
+            ..Selection::default()
+        };
+        // One name, of which there is one, under one condition.
+        Ok(selection.benchmarks()?.swap_remove(0))
+    }
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let benchmark = args.benchmark()?;
+    args.json.check()?;
+    let data = data(&args.data, slice::from_ref(&benchmark))?;
+    let workshop = Workshop::open()?;
+    let revisions = workshop.between(&args.range)?;
+    let program = |revision: usize| -> Result<Made> {
+        let role = match revision {
+            0 => "base",
+            last if last + 1 == revisions.len() => "head",
+            _ => "revision",
+        };
+        let source = &revisions[revision].source;
+        Ok(match workshop.try_build(source, PERF)? {
+            Ok(built) => Ok(Box::new(Program::new(role, built, data.clone()))),
+            Err(fault) => Err(format!("{} {fault}", source.name)),
+        })
+    };
+    let finding = Bisection {
+        benchmark: &benchmark,
+        margins: &args.margin,
+        commits: revisions.len() - 1,
+        program: &program,
+        seed: any_seed(),
+    }
+    .run()?;
+    let report = Report { benchmark: &benchmark, revisions: &revisions, finding: &finding };
+    args.json.put(&report.json()?, &report.text())?;
+    Ok(finding.outcome.exit_code())
+}
