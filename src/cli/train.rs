@@ -357,7 +357,10 @@ impl Run {
             };
             let ended = session.train(team, &mut watch);
             // The cores are as warm as they have been in training.
-            sessions.measure_peak(team, session.progress());
+            let ended = ended.and_then(|ended| {
+                sessions.measure_peak(team, session.progress())?;
+                Ok(ended)
+            });
             if !(is_paused && matches!(ended, Ok(Ended::Interrupted))) {
                 break ended;
             }

@@ -204,13 +204,18 @@ impl SessionLog {
     }
 
     /// Measures the FMA peak if it is lacking: for a share of the time that was trained, so that short runs stay short.
-    pub(in crate::cli) fn measure_peak(&mut self, team: &Team, progress: &Progress) {
-        if self.lacks_peak()
-            && let Some(sitting) = self.sessions.sessions.last_mut()
-        {
-            let trained = progress.train_seconds - self.train_seconds;
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written.
+    pub(in crate::cli) fn measure_peak(&mut self, team: &Team, progress: &Progress) -> Result<()> {
+        if !self.lacks_peak() {
+            return Ok(());
+        }
+        let trained = progress.train_seconds - self.train_seconds;
+        if let Some(sitting) = self.sessions.sessions.last_mut() {
             sitting.fma_gflops = Some(fma_gflops_within(team, PEAK_SHARE * trained));
         }
+        self.write()
     }
 
     /// Adds why this process has ended: the error, if there was one.
@@ -266,6 +271,30 @@ mod tests {
         // Nothing is known of epoch 4, so that of epoch 5 nothing can be told.
         let expected = [(1, 3.0, 300.0, 100.0), (2, 2.0, 600.0, 100.0), (3, 4.0, 300.0, 50.0)];
         assert_eq!(told, expected);
+    }
+
+    /// A process that is killed in a later epoch has left the peak behind.
+    #[test]
+    fn the_peak_is_written_as_soon_as_it_is_measured() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut begun = sitting(0.0, &[]);
+        begun.fma_gflops = None;
+        let mut log = SessionLog {
+            path: Sessions::path(folder.path()),
+            sessions: Sessions { format: FORMAT, sessions: vec![begun] },
+            train_seconds: 0.0,
+            is_idle: false,
+        };
+        let team = Team::solo(threadcount_kernels::Isa::best());
+        log.measure_peak(&team, &Progress::default()).unwrap();
+        assert!(!log.path.exists(), "no epoch has ended");
+        log.epoch(&Progress::default()).unwrap();
+        assert_eq!(Sessions::read(folder.path()).unwrap().sessions[0].fma_gflops, None);
+        log.measure_peak(&team, &Progress::default()).unwrap();
+        let written = Sessions::read(folder.path()).unwrap().sessions[0].fma_gflops;
+        assert!(written.is_some_and(|peak| peak > 0.0), "{written:?}");
+        log.measure_peak(&team, &Progress::default()).unwrap();
+        assert_eq!(log.sessions.sessions[0].fma_gflops, written, "it is measured once");
     }
 
     /// As versions wrote it that did not know their revision; and one that ended before its first epoch.
