@@ -1,6 +1,7 @@
 //! Writing to stdout and stderr without ever panicking (as `println!` and `eprintln!` do): a reader
 //! may go away at any time. Results go to stdout, progress and warnings to stderr.
 
+use crate::names::{LongWords, broken};
 use crate::{Error, Result};
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,21 +74,8 @@ fn columns(terminal: Option<(Width, terminal_size::Height)>) -> usize {
 
 /// A text whose lines are broken between words so that none is wider, unless a word is.
 pub fn wrapped(text: &str, width: usize) -> String {
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        let mut now = String::new();
-        for word in line.split(' ') {
-            let needed = now.chars().count() + 1 + word.chars().count();
-            if !now.is_empty() && needed > width {
-                lines.push(std::mem::take(&mut now));
-            }
-            if !now.is_empty() {
-                now.push(' ');
-            }
-            now += word;
-        }
-        lines.push(now);
-    }
+    let lines: Vec<String> =
+        text.lines().flat_map(|line| broken(line, width, LongWords::Whole)).collect();
     lines.join("\n")
 }
 

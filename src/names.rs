@@ -35,11 +35,19 @@ pub(crate) fn shortened_middle(message: &str, most: usize) -> String {
     format!("{}...{}", visible(&head), visible(&tail))
 }
 
-/// A text in lines of at most `width` characters: broken between words; within words that are longer than a line
-/// behind a hyphen and the like; and anywhere where there is nothing of the kind. At least one line, which may be
-/// empty.
+/// What becomes of a word that is longer than a line.
 #[cfg(feature = "program")]
-pub(crate) fn broken(text: &str, width: usize) -> Vec<String> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LongWords {
+    /// It stays whole, as a path that will be copied has to.
+    Whole,
+    /// It is broken behind a hyphen and the like, and anywhere where there is nothing of the kind.
+    Broken,
+}
+
+/// A line of text in lines of at most `width` columns, broken between words. At least one line, which may be empty.
+#[cfg(feature = "program")]
+pub(crate) fn broken(text: &str, width: usize, long: LongWords) -> Vec<String> {
     use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
     let width = width.max(1);
     let mut lines = vec![String::new()];
@@ -55,7 +63,7 @@ pub(crate) fn broken(text: &str, width: usize) -> Vec<String> {
         }
     };
     for word in text.split(' ') {
-        if word.width() <= width {
+        if long == LongWords::Whole || word.width() <= width {
             put(word, " ");
             continue;
         }
@@ -113,7 +121,7 @@ mod tests {
             ("靴靴靴", 5, &["靴靴", "靴"]),
             ("靴靴", 1, &["靴", "靴"]),
         ] {
-            assert_eq!(broken(text, width), lines, "{text}, {width}");
+            assert_eq!(broken(text, width, LongWords::Broken), lines, "{text}, {width}");
         }
     }
 
@@ -121,7 +129,7 @@ mod tests {
     fn no_character_is_lost() {
         let text = "a-recipe_of.mine/with-a-name  of more than_sixty,characters=in;its-file";
         for width in 0..80 {
-            let lines = broken(text, width);
+            let lines = broken(text, width, LongWords::Broken);
             assert!(lines.iter().all(|line| line.chars().count() <= width.max(1)), "{lines:?}");
             assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
         }

@@ -2,11 +2,11 @@
 
 use super::data::other_images;
 use super::table::{self, Table};
+use crate::Result;
 use crate::bench::Facts;
 use crate::classical::{Ended, Minimised};
 use crate::data::{Dataset, Identity, Split};
 use crate::evaluate::bars::{Along, Bars, Figure, bars};
-use crate::{Result, console};
 use serde::Serialize;
 
 /// One of them, measured; the fields are those of the JSON document. Times are in seconds.
@@ -110,7 +110,7 @@ impl Conditions<'_> {
                 table::bytes(m.bytes),
             ]);
         }
-        text += &format!("\n{}\n\n", rows.text(console::width()));
+        text += &format!("\n{rows}\n\n");
         let mut notes = String::new();
         for m in results {
             if let (Some(gflops), Some(share)) = (m.gflops, m.share_of_peak) {

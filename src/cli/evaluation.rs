@@ -2,7 +2,7 @@
 
 use super::table;
 use crate::evaluate::{ClassificationReport, Confusion};
-use crate::names::broken;
+use crate::names::{LongWords, broken};
 use crate::train::Score;
 use crate::{Result, console};
 use serde::Serialize;
@@ -119,7 +119,7 @@ fn matrix(confusion: &Confusion, width: usize) -> String {
     });
     let cell = digits.max().unwrap_or(1);
     let names: Vec<Vec<String>> =
-        (confusion.classes().iter()).map(|name| broken(name, NAME)).collect();
+        (confusion.classes().iter()).map(|name| broken(name, NAME, LongWords::Broken)).collect();
     let longest = names.iter().flatten().map(|line| line.chars().count()).max().unwrap_or(0);
     let number = classes.saturating_sub(1).to_string().len();
     let left = number + 1 + longest.max("true".len());
@@ -160,7 +160,7 @@ fn scores(report: &ClassificationReport, width: usize) -> String {
         // Names stand on the left of all figures, at the right of their column.
         let name: String = line.chars().take(names).collect();
         let figures: String = line.chars().skip(names).collect();
-        let lines = broken(name.trim(), room);
+        let lines = broken(name.trim(), room, LongWords::Broken);
         narrow += format!("{:>room$}{figures}", lines[0]).trim_end();
         narrow.push('\n');
         lines[1..].iter().for_each(|line| narrow += &format!("{line:>room$}\n"));

@@ -117,7 +117,7 @@ fn text(imported: &Imported, out: &Path) -> String {
     let mut text = format!(
         "{}: images of {height}x{width} pixels, {form}; names of classes in {CLASSES_FILE}\n\n{}\n",
         out.display(),
-        rows.text(console::width())
+        rows
     );
     if !imported.skipped.is_empty() {
         let kinds: Vec<_> =

@@ -108,7 +108,7 @@ impl Peak {
             let rates = rates.iter().map(|rate| format!("{} GB/s", figure(*rate)));
             table.add_row(std::iter::once(format!("read from {}", level.name())).chain(rates));
         }
-        let mut text = format!("\n{}\n", table.text(console::width()));
+        let mut text = format!("\n{table}\n");
         if !missing.is_empty() {
             let levels = missing.join(", ");
             text += &format!("Not measured, because the cache's size is unknown: {levels}.\n");

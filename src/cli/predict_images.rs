@@ -283,7 +283,7 @@ impl Model {
             ]);
         }
         let title = format!("{} ({}), probabilities in %", self.name, self.data);
-        format!("{}\n\n{}", table::prose(&title), text.text(console::width()))
+        format!("{}\n\n{text}", table::prose(&title))
     }
 
     /// The classes that come next.

@@ -9,7 +9,7 @@ use crate::bench::Facts;
 use crate::data::Identity;
 use crate::names::shortened;
 use crate::reports::{Recipe, Record, records};
-use crate::{Error, Result, console};
+use crate::{Error, Result};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         }
         text += &format!(
             "\n{}\n\n{}{} in {}.\n",
-            table(&records).text(console::width()),
+            table(&records),
             table::prose(NOTES),
             table::count(results.len(), "run"),
             table::duration(began.elapsed().as_secs_f64())

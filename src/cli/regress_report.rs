@@ -1,6 +1,7 @@
 //! What `regress` prints and draws: a table, a JSON document, two pictures.
 
 use super::table::{self, Table as Rows};
+use crate::Result;
 use crate::bench::Facts;
 use crate::evaluate::Regression;
 use crate::evaluate::bars::{Along, Bars, Figure, bars};
@@ -9,7 +10,6 @@ use crate::names::shortened;
 use crate::reports::flights;
 use crate::tables::models::Kind;
 use crate::tables::{Encoding, Table};
-use crate::{Result, console};
 use serde::Serialize;
 use std::path::Path;
 
@@ -138,7 +138,7 @@ impl Report<'_> {
             table::grouped(*train as u64),
             table::grouped(*test as u64),
         ));
-        text += &format!("{}\n\n", self.rows().text(console::width()));
+        text += &format!("{}\n\n", self.rows());
         let mut notes = String::new();
         let models =
             self.measured.iter().map(|m| format!("{}: {}.", m.kind.name(), m.kind.about()));

@@ -137,7 +137,7 @@ impl Bench {
     ) -> String {
         let mut text = table::heading(facts, &seeds(results));
         text += &table::prose(&self.other_data().unwrap_or_default());
-        text += &format!("\n{}\n\n", self.table(recipes, results).text(console::width()));
+        text += &format!("\n{}\n\n", self.table(recipes, results));
         for recipe in recipes.iter().filter(|r| results.iter().any(|m| m.recipe == r.id)) {
             if let Some(note) = recipe.claim.note {
                 text += &table::prose(&format!("{}: {note}.\n", recipe.id));

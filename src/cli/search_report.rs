@@ -1,11 +1,11 @@
 //! What `search` prints and draws: a table, a JSON document, a picture.
 
 use super::table::{self, Table};
+use crate::Result;
 use crate::data::Split;
 use crate::evaluate::scatter::{Along, Mark, Panel, Point, Scatter, scatter};
 use crate::train::search::{Axis, Row, Search, Standing, Values};
 use crate::train::{ResultRecord, Spacing, ValueKind};
-use crate::{Result, console};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -133,7 +133,7 @@ fn text(search: &Search, standings: &[Standing], tested: Option<&ResultRecord>) 
         row.push(standing.rank.map_or("-".to_owned(), |rank| rank.to_string()));
         table.add_row(row);
     }
-    let text = format!("{}\n\n", table.text(console::width()));
+    let text = format!("{table}\n\n");
     let mut notes = String::new();
     if let Some(Standing { trial, scores: Some(scores), .. }) = search.best() {
         notes += &format!(

@@ -2,6 +2,7 @@
 
 use super::trial::{Finding, Outcome, Seen};
 use crate::builds::Commit;
+use crate::check::report::percent;
 use crate::protocol::Benchmark;
 use crate::statistics::median;
 use serde::Serialize;
@@ -104,11 +105,6 @@ impl Report<'_> {
             revisions: self.revisions.iter().zip(seen).filter_map(JsonRow::of).collect(),
         })
     }
-}
-
-/// `+1.2 %`
-fn percent(share: f64) -> String {
-    format!("{:+.1} %", 100.0 * share)
 }
 
 #[derive(Serialize)]

@@ -232,7 +232,7 @@ fn table(rows: &[&Row]) -> Table {
 }
 
 /// `+1.2 %`
-fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{:+.1} %", 100.0 * share)
 }
 

@@ -10,7 +10,7 @@ use crate::cli::{interrupt, table};
 use crate::data::{Dataset, Identity};
 use crate::reports::{self, Claim, Recipe, Span};
 use crate::train::Session;
-use crate::{Error, Result, console};
+use crate::{Error, Result};
 use serde::Serialize;
 use std::sync::Arc;
 use threadcount_kernels::Pool;
@@ -176,7 +176,5 @@ fn report(facts: &Facts, recipes: &[Recipe], rows: &[Row], silent: &str) -> Stri
     if !silent.is_empty() {
         notes += &format!("No accuracy is claimed of {silent}.\n");
     }
-    let heading = format!("threadcount {}: {}, {}\n", facts.version, facts.machine.cpu, facts.isa);
-    let rows = table.text(console::width());
-    format!("{}\n{rows}\n\n{}", table::prose(&heading), table::prose(&notes))
+    format!("{}\n{table}\n\n{}", table::bench_heading(facts), table::prose(&notes))
 }

@@ -8,7 +8,7 @@ use crate::bench::kernels::{self, Entry};
 use crate::bench::{Facts, Work, matrixmultiply, measure, warm_up};
 use crate::cli::table::Table;
 use crate::cli::{Steps, settings, table};
-use crate::{Error, Result, console};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::env;
 use std::process::Stdio;
@@ -129,8 +129,7 @@ fn report(facts: &Facts, rows: &[Row], samples: usize) -> String {
             row.matrixmultiply_ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}")),
         ]);
     }
-    let heading = format!("threadcount {}: {}, {}\n", facts.version, facts.machine.cpu, facts.isa);
-    let text = format!("{}\n{}\n\n", table::prose(&heading), table.text(console::width()));
+    let text = format!("{}\n{table}\n\n", table::bench_heading(facts));
     let mut notes = format!(
         "Medians of {samples} samples. The peak is that of FMA on registers with the same threads, \
          measured before each sample. x naive: times as fast as plain loops on one thread. \

@@ -3,7 +3,6 @@
 use super::{figure, milliseconds};
 use crate::bench::{Phase, Work};
 use crate::cli::table::Table;
-use crate::console;
 use serde::{Deserialize, Serialize};
 
 /// The note below the tables.
@@ -62,5 +61,5 @@ pub(super) fn section(title: &str, rows: &[Row]) -> String {
             figure(row.percent_of_limit),
         ]);
     }
-    format!("\n{title}\n\n{}\n", table.text(console::width()))
+    format!("\n{title}\n\n{table}\n")
 }

@@ -9,7 +9,6 @@ use crate::cli::data;
 use crate::cli::settings::{self, Settings};
 use crate::cli::table::Table;
 use crate::cli::{Steps, table};
-use crate::console;
 use crate::data::Dataset;
 use crate::reports::{self, Recipe};
 use serde::{Deserialize, Serialize};
@@ -157,11 +156,7 @@ fn report(args: &Args, facts: &Facts, rows: &[Row]) -> String {
         cells.extend(early.then(|| row.early_ratio.map_or("-".to_owned(), share)));
         table.add_row(cells);
     }
-    let mut text = table::prose(&format!(
-        "threadcount {}: {}, {}\n",
-        facts.version, facts.machine.cpu, facts.isa
-    ));
-    text += &format!("\n{}\n\n", table.text(console::width()));
+    let mut text = format!("{}\n{table}\n\n", table::bench_heading(facts));
     let mut notes = format!(
         "Whole training steps late in a training, picking the batch included; medians of {}.\n\
          GFLOP/s: the products of dense, convolutional and recurrent layers by the plain algorithm, forward and backward, \

@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, log: &RunLog) -> Result<()> {
                 table::percent(epoch.val_accuracy),
             ]);
         }
-        text += &format!("\n{}\n", rows.text(console::width()));
+        text += &format!("\n{rows}\n");
     }
     console::print(&text)
 }

@@ -5,7 +5,9 @@
 //! each with the columns that say what a row is about.
 
 use super::markdown;
-use crate::names::broken;
+use crate::console;
+use crate::names::{LongWords, broken};
+use std::fmt;
 use unicode_width::UnicodeWidthStr;
 
 /// Names are not broken into shorter lines than this before the columns are split up; and not than that afterwards.
@@ -91,7 +93,7 @@ impl Table {
     /// One of the tables.
     fn part(&self, columns: &[usize], width: usize) -> String {
         let widths = self.widths(columns, width);
-        let cell = |text: &str, width: usize| broken(text, width).join("\n");
+        let cell = |text: &str, width: usize| broken(text, width, LongWords::Broken).join("\n");
         let header: Vec<&str> = columns.iter().map(|&c| self.columns[c].heading.as_str()).collect();
         let is_word = |&&c: &&usize| self.columns[c].kind == Kind::Words;
         let header: Vec<String> =
@@ -156,6 +158,13 @@ impl Table {
 /// What stands among figures, and has a word longer than any of them, is a name.
 fn figure_width(text: &str) -> usize {
     if longest_word(text) > NAME { NAME } else { text.width() }
+}
+
+/// As wide as stdout is.
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(console::width()))
+    }
 }
 
 fn longest_word(text: &str) -> usize {

@@ -31,6 +31,12 @@ pub(super) fn heading(facts: &Facts, seeds: &str) -> String {
     prose(&format!("threadcount {version}: {cpu}, {}, {isa}, {seeds}\n", threads(*count)))
 }
 
+/// The first line of a report of several numbers of threads: the program, the machine and what computes.
+pub(super) fn bench_heading(facts: &Facts) -> String {
+    let Facts { version, machine, isa, .. } = facts;
+    prose(&format!("threadcount {version}: {}, {isa}\n", machine.cpu))
+}
+
 /// Names and what they are, a line for each; values that are too long for a line go on below themselves, and those
 /// with a word that is too long, such as a path, below their names.
 pub(super) fn facts<'a>(rows: impl IntoIterator<Item = (&'a str, String)>, names: usize) -> String {
