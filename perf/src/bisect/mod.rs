@@ -89,3 +89,28 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     args.json.put(&report.json()?, &report.text())?;
     Ok(finding.outcome.exit_code())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use threadcount_kernels::Isa;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Any instruction set but the one that would be taken without a word.
+    #[test]
+    fn the_benchmark_is_the_one_that_was_asked_for() {
+        let isa = Isa::detected().last().unwrap();
+        let words = ["bisect", "a..b", "gemm 512x512x512", "--isa", isa.name(), "--threads", "2"];
+        let benchmark = Cli::parse_from(words).args.benchmark().unwrap();
+        let expected =
+            Benchmark { name: "gemm 512x512x512".into(), isa: isa.name().into(), threads: 2 };
+        assert_eq!(benchmark, expected);
+        assert!(Isa::detected().count() == 1 || isa != Isa::best());
+    }
+}
