@@ -166,6 +166,7 @@ mod tests {
         let (version, cpu) = (env!("CARGO_PKG_VERSION"), &facts.machine.cpu);
         let expected = format!("threadcount {version}: {cpu}, 1 thread, {isa}, seeds 3-4\n");
         assert_eq!(heading(&facts, "seeds 3-4"), expected);
+        assert_eq!(bench_heading(&facts), format!("threadcount {version}: {cpu}, {isa}\n"));
     }
 
     #[test]
