@@ -1,5 +1,5 @@
 //! One training step of every recipe as a session runs it, at its own batch size: each instruction set on
-//! one thread, and the best on all. `tests/naive_network.rs` and the golden traces (`tests/golden`) check
+//! one thread, and the best on all. `tests/networks/naive_network.rs` and the golden traces (`tests/golden`) check
 //! that the networks compute the right thing.
 
 mod common;

@@ -12,7 +12,7 @@ use threadcount::random::{Key, Purpose};
 use threadcount::train::{Keep, Order, Schedule, Task};
 use threadcount_kernels::{Team, naive};
 
-use crate::sets::{NAMES, idx};
+use super::sets::{NAMES, idx};
 
 /// Samples that are evaluated at once. Losses of a batch are summed on their own first, so the last bit
 /// of a mean depends on it.

@@ -2,7 +2,7 @@
 samples with what threadcount made of them: within 1e-5, or it exits with 1.
 
     export THREADCOUNT_EXCHANGE=/tmp/exchange && mkdir -p $THREADCOUNT_EXCHANGE
-    cargo test --test exchange -- --ignored
+    cargo test --test training exchange -- --ignored
     KERAS_BACKEND=torch python tests/golden/check_exchange.py
 """
 

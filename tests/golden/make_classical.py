@@ -3,7 +3,7 @@
 
     python3 make_classical.py > classical.json
 
-Made with Python 3.11, scikit-learn 1.9.1. `../classical_golden.rs` reads it.
+Made with Python 3.11, scikit-learn 1.9.1. `../classical/classical_golden.rs` reads it.
 """
 
 import json

@@ -3,7 +3,7 @@ write them, with inputs and what they make of them. Needs torch, safetensors, ke
 
     KERAS_BACKEND=torch python tests/golden/make_exchange.py
 
-The layers of each network, as threadcount has them, stand in tests/exchange.rs."""
+The layers of each network, as threadcount has them, stand in tests/training/exchange.rs."""
 
 import os
 import pathlib

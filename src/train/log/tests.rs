@@ -312,7 +312,7 @@ fn an_append_waits_for_the_lock() {
     assert_eq!(text.lines().count(), 2);
 }
 
-/// Twenty writers at once: as many whole lines as were written. (Between processes: `tests/run_log.rs`.)
+/// Twenty writers at once: as many whole lines as were written. (Between processes: `tests/program/run_log.rs`.)
 #[test]
 fn writers_at_once_lose_nothing() {
     let place = Place::new();
