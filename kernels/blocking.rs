@@ -57,6 +57,13 @@ impl Blocking {
     pub(crate) fn cut(&self, k: usize) -> Cut {
         Cut::new(k, self.kc, self.slice_blocks)
     }
+
+    /// The same where each product is computed as the sum of so many: blocks have no more steps, and slices as
+    /// many elements.
+    pub(crate) fn cut_of_parts(&self, k: usize, parts: usize) -> Cut {
+        let pairs = (self.kc / 2 / parts).max(1);
+        Cut::in_pairs(k, pairs, self.slice_blocks * parts)
+    }
 }
 
 /// How a sum over K is cut, by K alone.
@@ -75,6 +82,12 @@ impl Cut {
     /// The cut of a sum of `k` products, on every machine.
     pub(crate) fn of(k: usize) -> Self {
         Self::new(k, KC, SLICE_BLOCKS)
+    }
+
+    /// The cut of a sum of `k` products into blocks of whole pairs, at most so many.
+    pub(crate) fn in_pairs(k: usize, most: usize, slice_blocks: usize) -> Self {
+        let Self { kc, blocks, slices } = Self::new(k.div_ceil(2), most, slice_blocks);
+        Self { kc: 2 * kc, blocks, slices }
     }
 
     fn new(k: usize, most: usize, slice_blocks: usize) -> Self {
@@ -125,6 +138,26 @@ mod tests {
         assert_eq!(cut(4097), (241, 17, 2));
         assert_eq!(cut(65_536), (256, 256, 16));
         assert_eq!(cut(0), (1, 1, 1));
+    }
+
+    /// The bound of split products is that of f32: see `gemm`.
+    #[test]
+    fn split_sums_have_fewer_roundings_than_those_of_f32() {
+        let blocking = Blocking::of_machine();
+        let roundings = |k: usize, cut: Cut, in_slice: usize| {
+            k.min(cut.kc) + cut.blocks.min(in_slice) - 1 + cut.slices - 1 + 2
+        };
+        for k in 43..300_000_usize {
+            let of_f32 = (k.min(256) + k.div_ceil(256).min(16) - 1 + k.div_ceil(4096) + 1) as f64;
+            let cut = blocking.cut_of_parts(k, 6);
+            assert!(cut.kc.is_multiple_of(2) && 6 * cut.kc <= KC && cut.blocks > 1);
+            // Five sums of parts whose products are 2^-7 of the whole, and what is left out.
+            let more = 5.0 * cut.kc as f64 / 128.0 + 1.02;
+            let of_split = roundings(k, cut, 6 * blocking.slice_blocks) as f64 + more;
+            assert!(of_split <= of_f32, "K = {k}: {of_split} and {of_f32}");
+            let of_bf16 = roundings(k, blocking.cut_of_parts(k, 1), blocking.slice_blocks);
+            assert!(of_bf16 as f64 <= of_f32 + 1.0);
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@
 //! - [`geometry`], [`matrix`]: the only places where shapes are checked
 //! - [`simd`], [`isa`]: the vector operations that kernels are written on, and the list of
 //!   instruction sets they run on; `math`: elementary functions of vectors
+//! - `micro`: how the micro-kernel of products multiplies, floats or pairs of bf16; [`precision`]: the precisions
+//!   of products, and by which instructions
 //! - [`machine`]: what CPU this is; `blocking`: the sizes and costs that follow from it
 //! - [`team`]: the threads, who does which task, and the waiting between phases
 //! - [`peak`]: how fast this CPU could be at best, and what a phase costs it
@@ -59,6 +61,25 @@
 //!   data: `min(K, 256) + ceil(K / 256)` for K elements under a window (or filters times taps). Where
 //!   that gradient is scattered tap by tap: `min(filters, 256)`, plus 1 for each tap and block of 256
 //!   filters. The gradient of the weights: R of a GEMM whose K is the number of windows.
+//! - **Other precisions** ([`precision`]) are of products and convolutions alone; all else is f32, and so is a
+//!   product whose shape gains nothing ([`Precision::of_product`]).
+//!   - `bf16`: operands are rounded to bf16, to nearest, ties to even (`u = 2^-8`); products and sums are as
+//!     those of f32. So the bound of a GEMM or convolution grows by `(2 u + u^2) |alpha| |A||B|`: 0.8 %. Blocks of
+//!     K have an even number of elements.
+//!   - `f32-split`: each operand is the sum of three bf16 numbers, and the six largest of the nine products are
+//!     added up, the smallest first. f32's own bound holds, elementwise, for every K up to 300,000 ([`gemm`] shows
+//!     why), for operands that are zero or at least 2^-101 in magnitude: of a smaller number less than 2^-126 is
+//!     lost. Of convolutions, R is that of f32 with blocks of 42 in place of 256, plus 3: less than f32's, but
+//!     for a gradient of the data that is scattered over more than nine taps.
+//!   - **Bits** are the same at any thread count and on every machine with the same kernel of bf16 numbers
+//!     ([`precision::Bf16Kernel`]). All kernels add the products of pairs one by one in the order of K, so all of
+//!     them, with AVX2 and AVX-512, give the same bits, as long as no partial sum is subnormal: `vdpbf16ps`
+//!     makes such a sum zero, multiply-adds keep it. Where it is one, they may differ by [`f32::MIN_POSITIVE`]
+//!     at each step.
+//!   - **Subnormal operands are zero** in both, as the instructions have it: an infinity times one is NaN.
+//!   - **NaN and infinity** come out where IEEE arithmetic has them. bf16 rounds numbers from 3.396e38 up to
+//!     an infinity. A split leaves them finite; of an infinity or a NaN it multiplies the first part alone, and
+//!     that only with the other's first part.
 //! - **Accuracy of elementary functions**: exp, tanh, the logistic function, ln and ln(1 + x) are within
 //!   the bounds of [`ulp`], on every float and instruction set.
 //! - **No subnormals**: what a kernel stores is never subnormal. A result whose magnitude is below
@@ -77,7 +98,7 @@
 //! - **NaN and infinity** come out where IEEE arithmetic has them: `max` and similar operations pass a
 //!   NaN on. Max-pooling is the exception: there a NaN loses every comparison unless it is the first
 //!   element of its window. For optimizers see [`update`].
-//! - `f32` only. Lengths that do not fit together are the caller's bug: kernels check them once, at
+//! - Arrays are of `f32`. Lengths that do not fit together are the caller's bug: kernels check them once, at
 //!   entry, and panic with both lengths.
 
 #![allow(
@@ -100,12 +121,14 @@ pub mod loss;
 pub mod machine;
 pub(crate) mod math;
 pub mod matrix;
+mod micro;
 pub mod naive;
 pub mod nearest;
 pub mod norm;
 pub mod online_sgd;
 pub mod peak;
 pub mod pool;
+pub mod precision;
 pub mod recurrent;
 pub mod row_norm;
 pub mod simd;
@@ -121,9 +144,10 @@ pub use geometry::{Geometry, Padding};
 pub use isa::Isa;
 pub use math::ulp;
 pub use matrix::{Mat, MatMut};
+pub use precision::Precision;
 pub use team::{Pool, Team};
 
-/// A failure that a person can cause: asking for an instruction set that does not exist or that
+/// A failure that a person can cause: asking for an instruction set or a precision that does not exist, or that
 /// this CPU lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -141,6 +165,24 @@ pub enum Error {
         /// The name that was asked for.
         name: &'static str,
         /// The names that this CPU has.
+        detected: String,
+    },
+    /// No precision has this name.
+    #[error("unknown precision `{name}`: choose one of {known}")]
+    UnknownPrecision {
+        /// The name that was asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The kernel of bf16 products that is forced does not exist, or does not run beside this instruction set.
+    #[error("THREADCOUNT_BF16: no kernel `{name}` beside `{isa}` on this CPU: it has {detected}")]
+    MissingBf16Kernel {
+        /// The name that was asked for.
+        name: String,
+        /// The instruction set.
+        isa: &'static str,
+        /// The names of those that run.
         detected: String,
     },
 }

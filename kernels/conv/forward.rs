@@ -2,12 +2,13 @@
 //! that is a convolution of the same kind. The micro-kernel of [`crate::gemm`] reads the pixels
 //! under the windows where they lie, by their offsets.
 
-use super::images::{Framed, Grid, images_per_task};
+use super::images::images_per_task;
 use super::moments::{Moments, MomentsOfTasks, ROWS_AT_ONCE};
 use super::one_channel::{Lines, OneChannel, PIXELS};
-use crate::blocking::Cut;
+use super::windows::{OnWindows, Windows};
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
+use crate::micro::Micro;
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
 use crate::{Activation, Mat, Team};
@@ -15,14 +16,10 @@ use std::ops::Range;
 
 /// `y = activation(windows(x) w + bias)`, for every window of every image.
 pub(super) struct Correlation<'a> {
-    pub(super) x: &'a [f32],
-    pub(super) images: Framed,
+    pub(super) windows: Windows<'a>,
     /// Lines and pixels of an image of `y`.
     pub(super) out: (usize, usize),
-    pub(super) kernel_w: usize,
     pub(super) stride: usize,
-    /// A row for each element under a window.
-    pub(super) w: Mat<'a>,
     pub(super) bias: Option<(&'a [f32], Activation)>,
     /// The same weights, if the convolution has one channel.
     pub(super) one_channel: Option<OneChannel<'a>>,
@@ -32,13 +29,27 @@ impl Correlation<'_> {
     /// Computes it, a few images to a task.
     #[track_caller]
     pub(super) fn run(&self, team: &Team, y: &mut [f32], moments: Option<MomentsOfTasks>) {
-        self.images.check_steps(self.kernel_w, self.w.rows());
-        let out_len = self.out.0 * self.out.1 * self.w.cols();
+        self.windows.on(team, OnTeam { job: self, team, y, moments });
+    }
+}
+
+/// A correlation on a team.
+struct OnTeam<'a, 'pool> {
+    job: &'a Correlation<'a>,
+    team: &'a Team<'pool>,
+    y: &'a mut [f32],
+    moments: Option<MomentsOfTasks<'a>>,
+}
+
+impl OnWindows for OnTeam<'_, '_> {
+    fn run<M: Micro>(self, micro: M, windows: &Windows) {
+        let Self { job, team, y, moments } = self;
+        let out_len = job.out.0 * job.out.1 * windows.w.cols();
         if out_len == 0 || y.is_empty() {
             return;
         }
         let images = y.len() / out_len;
-        let floats = self.images.framed_len() + out_len;
+        let floats = windows.images.framed_len() + out_len;
         let images_at_once = match &moments {
             None => images_per_task(team, images, floats),
             Some(moments) => moments.images_per_task,
@@ -52,25 +63,23 @@ impl Correlation<'_> {
                 let y = parts.part(images.start * out_len..images.end * out_len);
                 (y, moments.map(|moments| moments.of_task(task)))
             };
-            isa.run(ImagesOfCorrelation { job: self, images, y, moments, scratch });
+            isa.run(ImagesOfCorrelation { micro, job, windows, images, y, moments, scratch });
         });
-    }
-
-    fn windows(&self) -> Grid {
-        self.images.windows(self.out.0, self.out.1, self.stride)
     }
 }
 
 /// Some images of a correlation.
-struct ImagesOfCorrelation<'a> {
+struct ImagesOfCorrelation<'a, M> {
+    micro: M,
     job: &'a Correlation<'a>,
+    windows: &'a Windows<'a>,
     images: Range<usize>,
     y: &'a mut [f32],
     moments: Option<Moments<'a>>,
     scratch: &'a mut Scratch,
 }
 
-impl Kernel for ImagesOfCorrelation<'_> {
+impl<M: Micro> Kernel for ImagesOfCorrelation<'_, M> {
     type Output = ();
 
     #[inline(always)]
@@ -82,30 +91,30 @@ impl Kernel for ImagesOfCorrelation<'_> {
     }
 }
 
-impl ImagesOfCorrelation<'_> {
+impl<M: Micro> ImagesOfCorrelation<'_, M> {
     /// Panels of the micro-kernel, which run on from image to image.
     #[inline(always)]
     fn by_panels<S: Simd>(self, simd: S) {
-        let Self { job, images, y, mut moments, scratch } = self;
-        let (Correlation { images: framed, w, .. }, tile) = (job, TileShape::of::<S>());
+        let Self { micro, job, windows, images, y, mut moments, scratch } = self;
+        let (Windows { images: framed, w, .. }, tile) = (windows, TileShape::of::<S>());
         let (k, filters) = (w.rows(), w.cols());
         let framed_len = framed.copies_len(images.len());
         let (steps, rest) = scratch.floats(k + filters + framed_len).split_at_mut(k);
         let (spare_row, copies) = rest.split_at_mut(filters);
         let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
-        framed.steps_under_window(job.kernel_w, steps);
-        let x = &job.x[images.start * framed.len()..images.end * framed.len()];
+        windows.write_steps(steps);
+        let x = &windows.x[images.start * framed.len()..images.end * framed.len()];
         let x = framed.framed(x, copies);
         let (x, y) = (x.as_ptr(), y.as_mut_ptr());
         let epilogue = match job.bias {
             None => StripEpilogue::None,
             Some((bias, activation)) => StripEpilogue::Bias { bias: bias.as_ptr(), activation },
         };
-        let windows = job.windows();
-        let pixels = images.len() * windows.pixels_per_image();
+        let places = framed.windows(job.out.0, job.out.1, job.stride);
+        let pixels = images.len() * places.pixels_per_image();
         let height = tile.even_height(pixels);
-        let mut walk = windows.walk(0);
-        let mut panel = Panel::new(steps, *w, &epilogue, spare_row.as_mut_ptr());
+        let mut walk = places.walk(0);
+        let mut panel = Panel::new(windows, steps, &epilogue, spare_row.as_mut_ptr());
         for pixel in (0..pixels).step_by(height) {
             let height = height.min(pixels - pixel);
             walk.place(x, height, panel.windows());
@@ -114,7 +123,7 @@ impl ImagesOfCorrelation<'_> {
             }
             // SAFETY: windows are inside their images or frames, rows of y inside these images',
             // and there is one bias for each filter.
-            unsafe { panel.run(simd, height) };
+            unsafe { panel.run(simd, micro, height) };
             if let Some(moments) = &mut moments {
                 let done = pixel + height;
                 // The number of rows at a time depends on the shape, not on the tile: the bits of the
@@ -137,13 +146,13 @@ impl ImagesOfCorrelation<'_> {
     /// Lines of images of one channel: a whole image at once, or, where moments are taken, a few.
     #[inline(always)]
     fn by_lines<S: Simd>(self, simd: S, weights: OneChannel) {
-        let Self { job, images, y, mut moments, scratch } = self;
-        let (framed, (lines, pixels)) = (job.images, job.out);
+        let Self { job, windows, images, y, mut moments, scratch, .. } = self;
+        let (framed, (lines, pixels)) = (windows.images, job.out);
         let lines_at_once = if moments.is_some() { ROWS_AT_ONCE.div_ceil(pixels) } else { lines };
         let copy = scratch.floats(framed.copies_len(1));
         let (line_len, filters) = (framed.line_len(), weights.filters());
         for (image, y) in images.zip(y.chunks_exact_mut(lines * pixels * filters)) {
-            let x = framed.framed(&job.x[image * framed.len()..][..framed.len()], copy);
+            let x = framed.framed(&windows.x[image * framed.len()..][..framed.len()], copy);
             for (i, y) in y.chunks_mut(lines_at_once * pixels * filters).enumerate() {
                 let x = &x[i * lines_at_once * line_len..];
                 Lines { weights, pixels, x, line_len, y: &mut *y }.compute(simd);
@@ -159,8 +168,10 @@ impl ImagesOfCorrelation<'_> {
 pub(super) struct Panel<'a> {
     input: StripInput<'a>,
     output: StripOutput<'a>,
-    /// How far each element under a window is from its first.
+    /// How far each word under a window is from its first.
     steps: &'a [u32],
+    /// Words of K in a block.
+    kc: usize,
     w: Mat<'a>,
     epilogue: &'a StripEpilogue,
     /// Where the tile's rows beyond those of the panel are written.
@@ -171,11 +182,12 @@ impl<'a> Panel<'a> {
     /// Without windows.
     #[inline(always)]
     pub(super) fn new(
+        windows: &Windows<'a>,
         steps: &'a [u32],
-        w: Mat<'a>,
         epilogue: &'a StripEpilogue,
         spare_row: *mut f32,
     ) -> Self {
+        let (w, kc) = (windows.w, windows.kc());
         let input = StripInput {
             rows: [w.as_ptr(); MAX_MR],
             steps,
@@ -193,7 +205,7 @@ impl<'a> Panel<'a> {
             beta: None,
             epilogue,
         };
-        Self { input, output, steps, w, epilogue, spare_row }
+        Self { input, output, steps, kc, w, epilogue, spare_row }
     }
 
     /// Where the windows begin.
@@ -214,13 +226,13 @@ impl<'a> Panel<'a> {
     /// These windows are readable at every step; their outputs, the spare row and the epilogue's
     /// bias have an element for each column of `w`.
     #[inline(always)]
-    pub(super) unsafe fn run<S: Simd>(&mut self, simd: S, height: usize) {
-        let Self { input, output, steps, w, epilogue, spare_row } = self;
+    pub(super) unsafe fn run<S: Simd>(&mut self, simd: S, micro: impl Micro, height: usize) {
+        let Self { input, output, steps, kc, w, epilogue, spare_row } = self;
+        let kc = *kc;
         output.height = height;
         for i in height..MAX_MR {
             (input.rows[i], output.rows[i]) = (input.rows[height - 1], *spare_row);
         }
-        let kc = Cut::of(steps.len()).kc;
         for (block, block_steps) in steps.chunks(kc).enumerate() {
             let is_last = (block + 1) * kc >= steps.len();
             input.steps = block_steps;
@@ -228,7 +240,7 @@ impl<'a> Panel<'a> {
             output.beta = (block > 0).then_some(1.0);
             output.epilogue = if is_last { epilogue } else { &StripEpilogue::None };
             // SAFETY: by the caller's promise; blocks of w are inside it.
-            unsafe { strip(simd, input, output, 0..w.cols()) };
+            unsafe { strip(simd, micro, input, output, 0..w.cols()) };
         }
     }
 }

@@ -155,6 +155,13 @@ impl Framed {
         Self { height: g.in_h, width: g.in_w, channels: g.channels, frame }
     }
 
+    /// The output of a convolution, pixel by pixel.
+    pub(super) fn output(g: &Geometry, filters: usize) -> Self {
+        let (height, width) = (g.out_h, g.out_w);
+        let frame = Frame { top: 0, left: 0, height, width };
+        Self { height, width, channels: filters, frame }
+    }
+
     /// The gradient of the output of a convolution of stride 1, as the input of the transposed one.
     pub(super) fn output_gradient(g: &Geometry, filters: usize) -> Self {
         let frame = Frame {
@@ -239,25 +246,10 @@ impl Framed {
         }
     }
 
-    /// Checks that steps fit the micro-kernel, where they are 32 bits wide.
-    ///
-    /// # Panics
-    /// If, in a window of so many elements, the last element is too far from the first.
-    #[track_caller]
-    pub(super) fn check_steps(&self, kernel_w: usize, window_len: usize) {
-        let run = kernel_w * self.channels;
-        let lines = window_len.checked_div(run).unwrap_or(0);
-        let reach = lines.saturating_mul(self.line_len());
-        assert!(
-            u32::try_from(reach).is_ok(),
-            "a window reaches over {reach} elements: 2^32 or more"
-        );
-    }
-
-    /// Writes how far each element under a window is from its first. [`Framed::check_steps`] has checked
+    /// Writes how far each element under a window is from its first. `Windows::check_steps` has checked
     /// that it fits.
     pub(super) fn steps_under_window(&self, kernel_w: usize, steps: &mut [u32]) {
-        let run = kernel_w * self.channels;
+        let run = (kernel_w * self.channels).max(1);
         for (row, steps) in steps.chunks_mut(run).enumerate() {
             for (at, step) in steps.iter_mut().enumerate() {
                 *step = (row * self.line_len() + at) as u32;

@@ -11,6 +11,7 @@
 //! - `scatter`: the gradient of the input, tap by tap, where windows cover it unevenly
 //! - `weights`: the gradient of the weights
 //! - `images`: walking pixels, and frames of zeros for padding
+//! - `windows`: what is under a window, as floats or as words of bf16 numbers
 //!
 //! Images are `[n, h, w, channels]`, weights `[kernel_h, kernel_w, channels, filters]`, as in
 //! Keras.
@@ -22,6 +23,7 @@ mod one_channel;
 mod pooled;
 mod scatter;
 mod weights;
+mod windows;
 mod winners;
 
 use crate::gemm::pack::pack_b;
@@ -36,6 +38,7 @@ pub use one_channel::is_one_channel;
 pub use pooled::forward_pooled;
 use scatter::Scatter;
 use weights::WeightGradient;
+use windows::Windows;
 pub use winners::{Winners, backward_weights_pooled, expand_winners};
 
 /// The forward pass of a convolution: `activation(conv(x, w) + bias)`.
@@ -69,15 +72,18 @@ impl<'a> Convolution<'a> {
         OneChannel::of(self.geometry, self.weights(), self.bias, self.activation)
     }
 
+    fn windows(&self) -> Windows<'a> {
+        let g = self.geometry;
+        let kernel = (g.kernel_w, g.kernel_h * g.kernel_w);
+        Windows::new(self.x, Framed::input(g), kernel, self.weights())
+    }
+
     fn correlation(&self) -> Correlation<'a> {
         let g = self.geometry;
         Correlation {
-            x: self.x,
-            images: Framed::input(g),
+            windows: self.windows(),
             out: (g.out_h, g.out_w),
-            kernel_w: g.kernel_w,
             stride: g.stride,
-            w: self.weights(),
             bias: Some((self.bias, self.activation)),
             one_channel: self.one_channel(),
         }
@@ -111,16 +117,17 @@ pub fn backward_data(team: &Team, geometry: &Geometry, dz: &[f32], w: &[f32], dx
     let mut buffer = team.phase_scratch();
     let turned = buffer.floats(w.len());
     turn_weights(team, g, filters, w, order, turned);
+    let taps = g.kernel_h * g.kernel_w;
+    let w = Mat::new(turned, taps * filters, g.channels);
     if !is_even {
-        return Scatter { g, filters, dz, turned }.run(team, dx);
+        let pixels = Windows::of_pixels(dz, Framed::output(g, filters), taps, w);
+        return Scatter { g, pixels }.run(team, dx);
     }
+    let images = Framed::output_gradient(g, filters);
     let correlation = Correlation {
-        x: dz,
-        images: Framed::output_gradient(g, filters),
+        windows: Windows::new(dz, images, (g.kernel_w, taps), w),
         out: (g.in_h, g.in_w),
-        kernel_w: g.kernel_w,
         stride: 1,
-        w: Mat::new(turned, g.kernel_h * g.kernel_w * filters, g.channels),
         bias: None,
         one_channel: None,
     };

@@ -10,9 +10,11 @@ use super::Convolution;
 use super::forward::Panel;
 use super::images::{Framed, Grid};
 use super::one_channel::{Filters, OnFilters, OneChannel, on_filters};
+use super::windows::{OnWindows, Windows};
 use crate::dropout::{Dropout, survivors};
 use crate::gemm::store::StripEpilogue;
 use crate::gemm::tile::{MAX_MR, TileShape};
+use crate::micro::Micro;
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
 use crate::{Geometry, Team};
@@ -46,24 +48,43 @@ pub fn forward_pooled(
     assert_eq!(argmax.len(), y.len(), "argmax and y differ in length");
     let per_sample = g.out_pixels() * filters;
     assert!(u32::try_from(per_sample).is_ok(), "{per_sample} elements cannot be numbered");
-    Framed::input(g).check_steps(g.kernel_w, g.window_len());
     let drops = dropout.map(|dropout| Drops {
         dropout,
         threshold: dropout.threshold(),
         scale: 1.0 / (1.0 - dropout.rate),
     });
-    if y.is_empty() {
-        return;
+    let windows = convolution.windows();
+    windows.on(team, OnTeam { job, team, drops, pooled_len, y, argmax });
+}
+
+/// A pooled convolution on a team.
+struct OnTeam<'a, 'pool> {
+    job: &'a Convolution<'a>,
+    team: &'a Team<'pool>,
+    drops: Option<Drops<'a>>,
+    /// Elements of an image of `y`.
+    pooled_len: usize,
+    y: &'a mut [f32],
+    argmax: &'a mut [u8],
+}
+
+impl OnWindows for OnTeam<'_, '_> {
+    fn run<M: Micro>(self, micro: M, windows: &Windows) {
+        let Self { job, team, drops, pooled_len, y, argmax } = self;
+        if y.is_empty() {
+            return;
+        }
+        let batch = y.len() / pooled_len;
+        // At least eight whole tiles to a task, as without pooling.
+        let images_at_once = (28 / (pooled_len / job.bias.len())).max(1);
+        let (isa, y, argmax) = (team.isa(), Parts::new(y), Parts::new(argmax));
+        team.run_chunks(batch, images_at_once, |images, scratch| {
+            let part = images.start * pooled_len..images.end * pooled_len;
+            // SAFETY: each image's outputs are one task's.
+            let (y, argmax) = unsafe { (y.part(part.clone()), argmax.part(part)) };
+            isa.run(ImagesOfPooled { micro, job, windows, drops, images, y, argmax, scratch });
+        });
     }
-    // At least eight whole tiles to a task, as without pooling.
-    let images_at_once = (28 / (pooled_len / filters)).max(1);
-    let (isa, y, argmax) = (team.isa(), Parts::new(y), Parts::new(argmax));
-    team.run_chunks(batch, images_at_once, |images, scratch| {
-        let part = images.start * pooled_len..images.end * pooled_len;
-        // SAFETY: each image's outputs are one task's.
-        let (y, argmax) = unsafe { (y.part(part.clone()), argmax.part(part)) };
-        isa.run(ImagesOfPooled { job, drops, images, y, argmax, scratch });
-    });
 }
 
 /// Which elements are dropped, and what the others are multiplied by.
@@ -75,8 +96,10 @@ struct Drops<'a> {
 }
 
 /// Some images.
-struct ImagesOfPooled<'a> {
+struct ImagesOfPooled<'a, M> {
+    micro: M,
     job: &'a Convolution<'a>,
+    windows: &'a Windows<'a>,
     drops: Option<Drops<'a>>,
     images: Range<usize>,
     y: &'a mut [f32],
@@ -84,7 +107,7 @@ struct ImagesOfPooled<'a> {
     scratch: &'a mut Scratch,
 }
 
-impl Kernel for ImagesOfPooled<'_> {
+impl<M: Micro> Kernel for ImagesOfPooled<'_, M> {
     type Output = ();
 
     #[inline(always)]
@@ -96,29 +119,30 @@ impl Kernel for ImagesOfPooled<'_> {
     }
 }
 
-impl ImagesOfPooled<'_> {
+impl<M: Micro> ImagesOfPooled<'_, M> {
     /// Panels of the micro-kernel to the first-level cache, and from there to `y`.
     #[inline(always)]
     fn by_panels<S: Simd>(self, simd: S) {
-        let Self { job, drops, images, y, argmax, scratch } = self;
+        let Self { micro, job, windows, drops, images, y, argmax, scratch } = self;
         let (g, filters, tile) = (job.geometry, job.bias.len(), TileShape::of::<S>());
-        let framed = Framed::input(g);
+        let framed = windows.images;
         let framed_len = framed.copies_len(images.len());
         // Two tiles are whole windows of the pool: 28 or 12 rows, 7 KB for 64 filters.
         let rows_at_once = 2 * tile.mr;
         let map_len = rows_at_once * filters;
-        let k = g.window_len();
+        let k = windows.w.rows();
         let (steps, rest) = scratch.floats(k + 2 * map_len + filters + framed_len).split_at_mut(k);
         let (map, rest) = rest.split_at_mut(map_len);
         let (ones, rest) = rest.split_at_mut(map_len);
         let (spare_row, copies) = rest.split_at_mut(filters);
         let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
-        framed.steps_under_window(g.kernel_w, steps);
-        let x = framed.framed(&job.x[images.start * g.in_len()..images.end * g.in_len()], copies);
+        windows.write_steps(steps);
+        let x = &windows.x[images.start * framed.len()..images.end * framed.len()];
+        let x = framed.framed(x, copies);
         let (x, map_start) = (x.as_ptr(), map.as_mut_ptr());
         let epilogue = StripEpilogue::Bias { bias: job.bias.as_ptr(), activation: job.activation };
-        let mut panel = Panel::new(steps, job.weights(), &epilogue, spare_row.as_mut_ptr());
-        let (right, below) = (g.stride * g.channels, g.stride * framed.line_len());
+        let mut panel = Panel::new(windows, steps, &epilogue, spare_row.as_mut_ptr());
+        let (right, below) = (g.stride * framed.channels, g.stride * framed.line_len());
         let corners = [0, right, below, below + right];
         let pools = framed.windows(g.out_h / 2, g.out_w / 2, 2 * g.stride);
         let count = images.len() * pools.pixels_per_image();
@@ -142,7 +166,7 @@ impl ImagesOfPooled<'_> {
                 }
                 // SAFETY: windows are inside their images or frames, rows of the map inside it,
                 // and there is one bias for each filter.
-                unsafe { panel.run(simd, height) };
+                unsafe { panel.run(simd, micro, height) };
             }
             if let Some(Drops { dropout, threshold, .. }) = drops {
                 let pairs = ones[..4 * pools_now * filters].chunks_exact_mut(2 * filters);
@@ -174,7 +198,7 @@ impl ImagesOfPooled<'_> {
     /// Pooled lines of images of one channel, from registers.
     #[inline(always)]
     fn by_lines<S: Simd>(self, simd: S, weights: OneChannel) {
-        let Self { job, drops, images, y, argmax, scratch } = self;
+        let Self { job, drops, images, y, argmax, scratch, .. } = self;
         let (g, filters) = (job.geometry, job.bias.len());
         let framed = Framed::input(g);
         let framed_len = framed.copies_len(1);

@@ -7,6 +7,7 @@ use crate::blocking::Cut;
 use crate::gemm::grid::share;
 use crate::gemm::store::{StripEpilogue, StripOutput};
 use crate::gemm::tile::{MAX_MR, StripInput, TileFacts, TileShape, strip};
+use crate::micro::Floats;
 use crate::simd::{Kernel, Simd};
 use crate::sums::AddTo;
 use crate::team::{Parts, Scratch};
@@ -168,7 +169,7 @@ impl Kernel for RowsOfGradient<'_> {
                 };
                 // SAFETY: windows are inside their images' frames, rows of dz inside its matrix,
                 // rows of dw this task's.
-                unsafe { strip(simd, &input, &output, 0..filters) };
+                unsafe { strip(simd, Floats, &input, &output, 0..filters) };
             }
         }
     }

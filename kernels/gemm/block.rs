@@ -8,6 +8,7 @@ use super::store::StripEpilogue;
 use super::tile::{StripInput, TileShape, strip};
 use crate::Mat;
 use crate::blocking::{Blocking, KC};
+use crate::micro::Micro;
 use crate::simd::{Kernel, Simd};
 use crate::team::Scratch;
 use std::ops::Range;
@@ -23,7 +24,8 @@ pub(super) struct Job<'a> {
 }
 
 /// One task: a block of C, summed over some blocks of K.
-pub(super) struct BlockOfC<'a> {
+pub(super) struct BlockOfC<'a, M> {
+    pub(super) micro: M,
     pub(super) job: &'a Job<'a>,
     pub(super) target: Target<'a>,
     pub(super) rows: Range<usize>,
@@ -32,14 +34,14 @@ pub(super) struct BlockOfC<'a> {
     pub(super) scratch: &'a mut Scratch,
 }
 
-impl Kernel for BlockOfC<'_> {
+impl<M: Micro> Kernel for BlockOfC<'_, M> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { job, target, rows: task_rows, cols, blocks, scratch } = self;
+        let Self { micro, job, target, rows: task_rows, cols, blocks, scratch } = self;
         let (Product { a, b, .. }, tile) = (job.product, TileShape::of::<S>());
-        let (k, kc) = (job.work.k, job.blocking.cut(job.work.k).kc);
+        let Work { k, kc, .. } = job.work;
         let nc = job.blocking.nc.min(cols.len()).next_multiple_of(tile.nr);
         let copies_b = copies_b(&b, task_rows.len(), tile, job.blocking);
         let copy_rs = nc + if is_narrow(tile) { 16 } else { 0 };
@@ -100,7 +102,7 @@ impl Kernel for BlockOfC<'_> {
                     };
                     // SAFETY: the panel is inside A or copied for this height; B is inside its
                     // matrix or copied for these columns; the strip is inside C, bias and y.
-                    unsafe { strip(simd, &input, &output, 0..cols.len()) };
+                    unsafe { strip(simd, micro, &input, &output, 0..cols.len()) };
                 }
             }
         }

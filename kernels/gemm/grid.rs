@@ -49,6 +49,8 @@ pub(crate) struct Work {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
+    /// Steps of K in a block; the last may have fewer.
+    pub(crate) kc: usize,
     /// Blocks of K.
     pub(crate) blocks: usize,
     /// Slices of K, each a task of its own.
@@ -191,9 +193,9 @@ mod tests {
 
     fn work(m: usize, n: usize, k: usize) -> Work {
         let tile = TileShape::WIDEST;
-        let (blocks, slices, copy_b_rows) = (k.div_ceil(KC), 1, 97);
+        let (kc, blocks, slices, copy_b_rows) = (KC, k.div_ceil(KC), 1, 97);
         let (has_half, turns_b, store) = (true, false, Store::ByRow);
-        Work { m, n, k, blocks, slices, tile, has_half, turns_b, store, copy_b_rows }
+        Work { m, n, k, kc, blocks, slices, tile, has_half, turns_b, store, copy_b_rows }
     }
 
     #[test]

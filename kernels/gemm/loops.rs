@@ -4,11 +4,13 @@
 
 use super::block::{BlockOfC, Job};
 use super::dot::DotProduct;
-use super::grid::{Work, share};
-use super::plan::{Method, Plan, Workforce};
+use super::grid::{Grid, Work, share};
+use super::plan::{Method, Packing, Plan, Workforce};
 use super::product::{Epilogue, Product, Target};
 use super::store::{Row, finish_row};
+use super::words::{packed, packed_len};
 use crate::blocking::{Blocking, KC};
+use crate::micro::{Floats, Micro, WithMicro};
 use crate::simd::{Kernel, Simd};
 use crate::sums::AddTo;
 use crate::team::{Parts, Scratch};
@@ -24,27 +26,52 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
     let workforce = Workforce::of(team, blocking);
     let plan = Plan::of(workforce, blocking, &given);
     let product = if plan.is_transposed { given.transposed() } else { given };
-    let (work, grid) = match plan.method {
+    let (work, grid, packing) = match plan.method {
         Method::Dots { tasks } => {
             let Product { a, b, target } = product;
             return DotProduct { a, b, target }.run(team, tasks);
         }
-        Method::Strips { work, grid } => (work, grid),
+        Method::Strips { work, grid, packing } => (work, grid, packing),
     };
-    // A band of columns at a time, so that partial sums stay within the buffer.
-    let band = match work.slices {
-        1 => work.n,
-        slices => (blocking.buffer / (slices * work.m) / work.tile.nr).max(1) * work.tile.nr,
+    let bands = |product| Bands { team, workforce, blocking, product, work, grid };
+    let Some(Packing { terms, words, kernel }) = packing else {
+        return bands(product).run(Floats);
     };
-    for start in (0..work.n).step_by(band) {
-        let cols = start..work.n.min(start + band);
-        // A narrow band has fewer tiles than all of C, and is cut by itself.
-        let grid = if cols.len() == work.n { grid } else { workforce.grid(&work, cols.len()) };
-        Job { product, work, grid, cols, blocking }.run(team);
+    let terms = if plan.is_transposed { terms.transposed() } else { terms };
+    let mut buffer = team.packed_scratch();
+    let buffer = buffer.floats(packed_len(&product, words));
+    kernel.run(bands(packed(team, &product, words, terms, buffer)));
+}
+
+/// A product by strips, on a team: a band of columns at a time, so that partial sums stay within the buffer.
+struct Bands<'a, 'pool> {
+    team: &'a Team<'pool>,
+    workforce: Workforce,
+    blocking: &'a Blocking,
+    product: Product<'a>,
+    work: Work,
+    grid: Grid,
+}
+
+impl WithMicro for Bands<'_, '_> {
+    type Output = ();
+
+    fn run<M: Micro>(self, micro: M) {
+        let Self { team, workforce, blocking, product, work, grid } = self;
+        let band = match work.slices {
+            1 => work.n,
+            slices => (blocking.buffer / (slices * work.m) / work.tile.nr).max(1) * work.tile.nr,
+        };
+        for start in (0..work.n).step_by(band) {
+            let cols = start..work.n.min(start + band);
+            // A narrow band has fewer tiles than all of C, and is cut by itself.
+            let grid = if cols.len() == work.n { grid } else { workforce.grid(&work, cols.len()) };
+            Job { product, work, grid, cols, blocking }.run(team, micro);
+        }
     }
 }
 
-/// Computes a product whose K is one slice on the calling thread alone.
+/// Computes a product whose K is one slice on the calling thread alone, in f32.
 pub(super) fn multiply_in_task(
     isa: Isa,
     blocking: &Blocking,
@@ -61,18 +88,20 @@ pub(super) fn multiply_in_task(
             let Product { a, b, target } = product;
             DotProduct { a, b, target }.run_in_task(isa, scratch);
         }
-        Method::Strips { work, grid } => {
+        Method::Strips { work, grid, packing } => {
+            assert!(packing.is_none(), "products inside a task are f32");
             assert_eq!(work.slices, 1, "slices of K are tasks of their own");
             let (target, rows, cols) = (product.target, 0..work.m, 0..work.n);
             let (job_cols, blocks) = (cols.clone(), 0..work.blocks);
             let job = &Job { product, work, grid, cols: job_cols, blocking };
-            isa.run(BlockOfC { job, target, rows, cols, blocks, scratch });
+            let micro = Floats;
+            isa.run(BlockOfC { micro, job, target, rows, cols, blocks, scratch });
         }
     }
 }
 
 impl Job<'_> {
-    fn run(&self, team: &Team) {
+    fn run(&self, team: &Team, micro: impl Micro) {
         let (isa, Work { m, slices, tile, .. }) = (team.isa(), self.work);
         let n = self.cols.len();
         let sums_len = if slices > 1 { slices * m * n } else { 0 };
@@ -98,7 +127,7 @@ impl Job<'_> {
                 1 => self.product.target,
                 _ => partial.offset(slice * m * n),
             };
-            isa.run(BlockOfC { job: self, target, rows, cols, blocks, scratch });
+            isa.run(BlockOfC { micro, job: self, target, rows, cols, blocks, scratch });
         });
         if slices > 1 {
             self.add_up(team, sums);

@@ -3,6 +3,7 @@
 //!
 //! - `tile`: the micro-kernel; `store`: how its tile is stored (scaling, accumulation, epilogue)
 //! - `pack`: operands as the micro-kernel reads them, in place or copied
+//! - `parts`, `words`: operands as bf16 numbers, rounded or split, and how they are packed along K
 //! - `grid`: what a product costs, and how C is cut into tasks; the sizes of blocks, which each team
 //!   carries, are the crate's [`Blocking`]
 //! - `product`: operands, where C lies, and what is done to it
@@ -33,17 +34,33 @@
 //! cache after every 128 steps cost 3 %, after 64 steps 7 % (for 50 eps), after 32 steps 11 to 15 %,
 //! after 16 steps 14 to 29 % (for 31 eps). For 8 eps with all data at every K, sums would have to be
 //! added to f64 after every 14 steps, at 52 to 59 %, or be compensated, at 83 %.
+//!
+//! **Other precisions.** Operands are packed into words of bf16 numbers (`words`), for all of K, in a phase of their
+//! own; the product of the words is an ordinary product by strips, with the same stores and epilogues.
+//! - `bf16`: a word is a float that was rounded, or a pair of them. Blocks have at most 256 elements, an even
+//!   number. R is as above, and each product is off by `2 u + u^2` more, `u = 2^-8`, because both factors were
+//!   rounded.
+//! - `f32-split`: `a = a1 + a2 + a3` exactly, `|a2| <= 2^-8 |a|`, `|a3| <= 2^-17 |a|` (`parts`). The products
+//!   `a2 b3 + a3 b2 + a3 b3`, at most `(2^-24 + 2^-34) |a b|` or 0.5 eps, are left out. A block has at most 42
+//!   elements: its 252 products are added up in the order 2 2, 3 1, 1 3, 2 1, 1 2, 1 1, each kind for all of the
+//!   block. The first five kinds are at most `2^-7 |a b|`, so their 210 roundings count as 1.7; products of two
+//!   bf16 numbers are exact, so the last kind rounds as often as there are elements. Slices are as long as those
+//!   of f32, 96 blocks. So `R = min(K, 42) + min(ceil(K / 42), 96) - 1 + ceil(K / 4032) - 1 + 2 + 2.8`. Blocks are
+//!   as even as those of f32 (43 elements are 22 + 21), so this is below R of f32 for every K from 43 up to
+//!   300,000. Products of fewer elements stay f32.
 
 mod block;
 mod dot;
 pub(crate) mod grid;
 pub(crate) mod loops;
 pub(crate) mod pack;
+pub(crate) mod parts;
 mod plan;
 mod product;
 mod sgemm;
 pub(crate) mod store;
 pub(crate) mod tile;
+pub(crate) mod words;
 
 pub use crate::blocking::{Blocking, ThreadCosts};
 use crate::team::Scratch;

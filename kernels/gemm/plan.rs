@@ -4,9 +4,12 @@
 
 use super::dot::DotProduct;
 use super::grid::{Grid, Store, Work, thread_costs};
+use super::parts::Terms;
 use super::product::{Epilogue, Product, Target};
 use super::tile::{TileFacts, TileShape};
+use super::words::Words;
 use crate::blocking::{Blocking, Cut, ThreadCosts};
+use crate::precision::{Arithmetic, Bf16Kernel};
 use crate::{Isa, Team};
 use std::cell::RefCell;
 
@@ -23,14 +26,38 @@ pub(super) struct Plan {
 pub(super) enum Method {
     /// Dot products, in so many tasks.
     Dots { tasks: usize },
-    /// Strips of C.
-    Strips { work: Work, grid: Grid },
+    /// Strips of C, of the operands as they are or as they are packed.
+    Strips { work: Work, grid: Grid, packing: Option<Packing> },
+}
+
+/// How operands are packed for a product of bf16 numbers, and by which kernel that is computed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packing {
+    pub(super) terms: Terms,
+    pub(super) words: Words,
+    pub(super) kernel: Bf16Kernel,
+}
+
+impl Packing {
+    /// The packing of a product where that arithmetic is asked for, and the cut of its K; `None` if it is
+    /// computed in f32.
+    fn of(
+        Arithmetic { precision, kernel }: Arithmetic,
+        blocking: &Blocking,
+        (m, n, k): (usize, usize, usize),
+    ) -> Option<(Self, Cut)> {
+        let terms = Terms::of(precision.of_product(m, n, k))?;
+        let cut = blocking.cut_of_parts(k, terms.count());
+        let words = Words::new(k, cut, terms.count(), kernel.unit());
+        Some((Self { terms, words, kernel }, cut))
+    }
 }
 
 /// Who is to compute it.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Workforce {
     isa: Isa,
+    arithmetic: Arithmetic,
     threads: usize,
     costs: ThreadCosts,
 }
@@ -39,7 +66,8 @@ impl Workforce {
     /// All of a team.
     pub(super) fn of(team: &Team, blocking: &Blocking) -> Self {
         let costs = thread_costs(team, blocking);
-        Self { isa: team.isa(), threads: team.threads(), costs }
+        let (isa, arithmetic, threads) = (team.isa(), team.arithmetic(), team.threads());
+        Self { isa, arithmetic, threads, costs }
     }
 
     /// How it cuts a band of so many columns.
@@ -47,9 +75,9 @@ impl Workforce {
         Work { n: cols, ..*work }.grid(self.threads, self.costs).0
     }
 
-    /// One thread.
+    /// One thread, in f32.
     pub(super) fn alone(isa: Isa) -> Self {
-        Self { isa, threads: 1, costs: ThreadCosts::NONE }
+        Self { isa, arithmetic: Arithmetic::F32, threads: 1, costs: ThreadCosts::NONE }
     }
 }
 
@@ -118,10 +146,12 @@ impl Plan {
     }
 
     fn new(workforce: Workforce, blocking: &Blocking, given: &Product) -> Self {
-        let Workforce { isa, threads, costs } = workforce;
+        let Workforce { isa, arithmetic, threads, costs } = workforce;
+        let shape = (given.a.rows(), given.b.cols(), given.a.cols());
+        let packing = Packing::of(arithmetic, blocking, shape);
         let both = [(false, *given), (true, given.transposed())];
         let works = both.map(|(is_transposed, product)| {
-            product.work(isa, blocking).map(|work| (is_transposed, work))
+            product.work(isa, blocking, packing).map(|work| (is_transposed, work))
         });
         let works = works.into_iter().flatten();
         // Dot products sum in another order, which gives other bits. So the choice between them and tiles
@@ -130,18 +160,20 @@ impl Plan {
         let alone = works.clone().map(|(_, work)| {
             Work { tile: TileShape::WIDEST, has_half: true, ..work }.grid(1, ThreadCosts::NONE).1
         });
-        if let Some((is_transposed, cost)) = dot_products(blocking, both)
+        if packing.is_none()
+            && let Some((is_transposed, cost)) = dot_products(blocking, both)
             && cost < alone.fold(f64::INFINITY, f64::min)
         {
             let tasks = ((cost / costs.phase.max(1.0)) as usize).clamp(1, threads);
             return Self { is_transposed, method: Method::Dots { tasks } };
         }
-        let by_blocks = given.work(isa, blocking).and_then(|work| work.by_blocks());
+        let by_blocks = given.work(isa, blocking, packing).and_then(|work| work.by_blocks());
         let by_blocks = by_blocks.filter(|_| threads > 1);
         let works = works.chain(by_blocks.map(|work| (false, work)));
         let plans = works.map(|(is_transposed, work)| {
             let (grid, cost) = work.grid(threads, costs);
-            (cost, Self { is_transposed, method: Method::Strips { work, grid } })
+            let packing = packing.map(|(packing, _)| packing);
+            (cost, Self { is_transposed, method: Method::Strips { work, grid, packing } })
         });
         let best = plans.min_by(|a, b| a.0.total_cmp(&b.0));
         best.expect("the problem as given suits every epilogue").1
@@ -163,7 +195,7 @@ fn dot_products(blocking: &Blocking, both: [(bool, Product); 2]) -> Option<(bool
 impl Product<'_> {
     /// The cost model's view of it, if the kernels can compute it: a bias for each row needs the
     /// store by column.
-    fn work(&self, isa: Isa, blocking: &Blocking) -> Option<Work> {
+    fn work(&self, isa: Isa, blocking: &Blocking, packing: Option<(Packing, Cut)>) -> Option<Work> {
         let (m, n, k) = (self.a.rows(), self.b.cols(), self.a.cols());
         let store = match self.target {
             Target { cs: 1, .. } => Store::ByRow,
@@ -171,7 +203,13 @@ impl Product<'_> {
             _ => Store::Scattered,
         };
         let by_column = store == Store::ByColumn;
-        let Cut { blocks, slices, .. } = blocking.cut(k);
+        // Packed operands have other steps of K, and B lies by row.
+        let (k, Cut { kc, blocks, slices }, turns_b) = match packing {
+            None => (k, blocking.cut(k), self.b.cs() != 1),
+            Some((Packing { words, .. }, cut)) => {
+                (words.count(), Cut { kc: words.per_block(), ..cut }, false)
+            }
+        };
         if by_column && slices > 1 {
             return None;
         }
@@ -181,7 +219,7 @@ impl Product<'_> {
             return None;
         }
         let (tile, has_half) = isa.run(TileFacts);
-        let (turns_b, copy_b_rows) = (self.b.cs() != 1, blocking.copy_b_rows);
-        Some(Work { m, n, k, blocks, slices, tile, has_half, turns_b, store, copy_b_rows })
+        let copy_b_rows = blocking.copy_b_rows;
+        Some(Work { m, n, k, kc, blocks, slices, tile, has_half, turns_b, store, copy_b_rows })
     }
 }

@@ -1,5 +1,6 @@
 //! The micro-kernel: a strip of C, tile by tile in registers, one rank-1 update for every step of
-//! K, and the store with scaling, accumulation and epilogue.
+//! K, and the store with scaling, accumulation and epilogue. A step is a word of each operand: a float, or a
+//! pair of bf16 numbers (see [`Micro`]).
 //!
 //! A is read where it lies, element by element, by broadcasts: element `i, p` of a panel stands at
 //! `rows[i] + steps[p]`. That covers a matrix by row or by column, a packed panel, and the pixels
@@ -7,6 +8,7 @@
 
 pub(crate) use super::pack::MAX_MR;
 use super::store::{StripOutput, store_tile};
+use crate::micro::Micro;
 use crate::simd::{Kernel, SUM_LANES, Simd, Tuning};
 use std::ops::Range;
 
@@ -117,8 +119,9 @@ impl Kernel for TileFacts {
 /// Every row of A is readable at every step, and if they are contiguous, `TileShape::height` of
 /// them. Rows of B are readable for the columns. C, bias and y have `height x cols` elements.
 #[inline(always)]
-pub(crate) unsafe fn strip<S: Simd>(
+pub(crate) unsafe fn strip<S: Simd, M: Micro>(
     simd: S,
+    micro: M,
     input: &StripInput,
     output: &StripOutput,
     cols: Range<usize>,
@@ -132,27 +135,27 @@ pub(crate) unsafe fn strip<S: Simd>(
         let cols = whole(col, THIN_NV * S::LANES);
         col = cols.end;
         if !cols.is_empty() {
-            let part = Part { input, output, cols };
+            let part = Part { micro, input, output, cols };
             match output.height {
-                1 => by_rows::<S, 1, THIN_NV>(simd, part),
-                _ => by_rows::<S, 2, THIN_NV>(simd, part),
+                1 => by_rows::<S, M, 1, THIN_NV>(simd, part),
+                _ => by_rows::<S, M, 2, THIN_NV>(simd, part),
             }
         }
     }
     let mut cols = whole(col, 2 * S::LANES);
     if const { S::TUNING.wide_rows > 0 } && gains_by_wide_tiles::<S>(input, output, &cols, end) {
         cols.end -= 2 * S::LANES;
-        by_wide_tiles(simd, Part { input, output, cols: cols.end..end });
+        by_wide_tiles(simd, Part { micro, input, output, cols: cols.end..end });
         end = cols.end;
     }
     col = cols.end;
     if !cols.is_empty() {
-        by_height::<S, 2>(simd, Part { input, output, cols });
+        by_height::<S, M, 2>(simd, Part { micro, input, output, cols });
     }
     while col < end {
         let cols = col..end.min(col + S::LANES);
         col = cols.end;
-        by_height::<S, 1>(simd, Part { input, output, cols });
+        by_height::<S, M, 1>(simd, Part { micro, input, output, cols });
     }
 }
 
@@ -177,8 +180,8 @@ fn gains_by_wide_tiles<S: Simd>(
 
 /// Computes more than two and at most three vectors of columns, in tiles of some of the strip's rows.
 #[inline(always)]
-fn by_wide_tiles<S: Simd>(simd: S, part: Part) {
-    let Part { input, output, cols } = part;
+fn by_wide_tiles<S: Simd, M: Micro>(simd: S, part: Part<M>) {
+    let Part { micro, input, output, cols } = part;
     let rows = TileShape::of::<S>().height(output.height);
     let mut row = 0;
     while row < output.height {
@@ -190,11 +193,11 @@ fn by_wide_tiles<S: Simd>(simd: S, part: Part) {
         let input = &StripInput { rows: some_rows, ..*input };
         let epilogue = output.epilogue_from(row);
         let output = &output.some_rows(row..row + height, &epilogue);
-        let part = Part { input, output, cols: cols.clone() };
+        let part = Part { micro, input, output, cols: cols.clone() };
         match height {
-            4 => by_rows::<S, 4, WIDE_NV>(simd, part),
-            6 => by_rows::<S, 6, WIDE_NV>(simd, part),
-            8 => by_rows::<S, 8, WIDE_NV>(simd, part),
+            4 => by_rows::<S, M, 4, WIDE_NV>(simd, part),
+            6 => by_rows::<S, M, 6, WIDE_NV>(simd, part),
+            8 => by_rows::<S, M, 8, WIDE_NV>(simd, part),
             rows => unreachable!("no wide tile has {rows} rows"),
         }
         row += height;
@@ -202,75 +205,90 @@ fn by_wide_tiles<S: Simd>(simd: S, part: Part) {
 }
 
 /// Some columns of a strip.
-struct Part<'a> {
+struct Part<'a, M> {
+    micro: M,
     input: &'a StripInput<'a>,
     output: &'a StripOutput<'a>,
     cols: Range<usize>,
 }
 
 #[inline(always)]
-fn by_height<S: Simd, const NV: usize>(simd: S, part: Part) {
+fn by_height<S: Simd, M: Micro, const NV: usize>(simd: S, part: Part<M>) {
     // Kernels are made only for the heights that the instruction set has.
     match TileShape::of::<S>().height(part.output.height) {
-        1 => by_rows::<S, 1, NV>(simd, part),
-        2 => by_rows::<S, 2, NV>(simd, part),
-        4 if const { S::TUNING.has_height(4) } => by_rows::<S, 4, NV>(simd, part),
-        6 if const { S::TUNING.has_height(6) } => by_rows::<S, 6, NV>(simd, part),
-        8 if const { S::TUNING.has_height(8) } => by_rows::<S, 8, NV>(simd, part),
-        10 if const { S::TUNING.has_height(10) } => by_rows::<S, 10, NV>(simd, part),
-        12 if const { S::TUNING.has_height(12) } => by_rows::<S, 12, NV>(simd, part),
-        14 if const { S::TUNING.has_height(14) } => by_rows::<S, 14, NV>(simd, part),
+        1 => by_rows::<S, M, 1, NV>(simd, part),
+        2 => by_rows::<S, M, 2, NV>(simd, part),
+        4 if const { S::TUNING.has_height(4) } => by_rows::<S, M, 4, NV>(simd, part),
+        6 if const { S::TUNING.has_height(6) } => by_rows::<S, M, 6, NV>(simd, part),
+        8 if const { S::TUNING.has_height(8) } => by_rows::<S, M, 8, NV>(simd, part),
+        10 if const { S::TUNING.has_height(10) } => by_rows::<S, M, 10, NV>(simd, part),
+        12 if const { S::TUNING.has_height(12) } => by_rows::<S, M, 12, NV>(simd, part),
+        14 if const { S::TUNING.has_height(14) } => by_rows::<S, M, 14, NV>(simd, part),
         rows => unreachable!("no tile has {rows} rows"),
     }
 }
 
 #[inline(always)]
-fn by_rows<S: Simd, const MR: usize, const NV: usize>(simd: S, part: Part) {
+fn by_rows<S: Simd, M: Micro, const MR: usize, const NV: usize>(simd: S, part: Part<M>) {
+    let micro = part.micro;
     match (NV, part.input.rows_are_contiguous) {
         // Half a vector of columns: where half a vector costs half as much, so does its tile.
-        (1, true) if part.cols.len() <= S::HALF_LANES => simd.call(HalfStrip::<MR, true>(part)),
-        (1, false) if part.cols.len() <= S::HALF_LANES => simd.call(HalfStrip::<MR, false>(part)),
-        (_, true) => simd.call(Strip::<MR, NV, true>(part)),
-        (_, false) => simd.call(Strip::<MR, NV, false>(part)),
+        (1, true) if part.cols.len() <= S::HALF_LANES => {
+            micro.call(simd, HalfStrip::<M, MR, true>(part))
+        }
+        (1, false) if part.cols.len() <= S::HALF_LANES => {
+            micro.call(simd, HalfStrip::<M, MR, false>(part))
+        }
+        (_, true) => micro.call(simd, Strip::<M, MR, NV, true>(part)),
+        (_, false) => micro.call(simd, Strip::<M, MR, NV, false>(part)),
     }
 }
 
 /// Tiles of MR rows by NV vectors. A function of its own for each combination; see [`strip`] for
 /// what it needs.
-struct Strip<'a, const MR: usize, const NV: usize, const CONTIGUOUS: bool>(Part<'a>);
+struct Strip<'a, M, const MR: usize, const NV: usize, const CONTIGUOUS: bool>(Part<'a, M>);
 
-impl<const MR: usize, const NV: usize, const CONTIGUOUS: bool> Kernel
-    for Strip<'_, MR, NV, CONTIGUOUS>
+impl<M: Micro, const MR: usize, const NV: usize, const CONTIGUOUS: bool> Kernel
+    for Strip<'_, M, MR, NV, CONTIGUOUS>
 {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        run_strip::<S, S, MR, NV, CONTIGUOUS>(simd, simd, self.0);
+        run_strip::<S, S, M, MR, NV, CONTIGUOUS>(simd, simd, self.0);
     }
 }
 
 /// A tile of MR rows by half a vector.
-struct HalfStrip<'a, const MR: usize, const CONTIGUOUS: bool>(Part<'a>);
+struct HalfStrip<'a, M, const MR: usize, const CONTIGUOUS: bool>(Part<'a, M>);
 
-impl<const MR: usize, const CONTIGUOUS: bool> Kernel for HalfStrip<'_, MR, CONTIGUOUS> {
+impl<M: Micro, const MR: usize, const CONTIGUOUS: bool> Kernel
+    for HalfStrip<'_, M, MR, CONTIGUOUS>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        run_strip::<S::Half, S, MR, 1, CONTIGUOUS>(simd.half(), simd, self.0);
+        run_strip::<S::Half, S, M, MR, 1, CONTIGUOUS>(simd.half(), simd, self.0);
     }
 }
 
 /// `whole` is the instruction set itself where `simd` is its half: activations are computed on it,
 /// so that their bits do not depend on where a strip ends.
 #[inline(always)]
-fn run_strip<S: Simd, W: Simd, const MR: usize, const NV: usize, const CONTIGUOUS: bool>(
+fn run_strip<
+    S: Simd,
+    W: Simd,
+    M: Micro,
+    const MR: usize,
+    const NV: usize,
+    const CONTIGUOUS: bool,
+>(
     simd: S,
     whole: W,
-    part: Part,
+    part: Part<M>,
 ) {
-    let Part { input, output, cols } = part;
+    let Part { micro, input, output, cols } = part;
     let width = NV * S::LANES;
     let mut col = cols.start;
     while col < cols.end {
@@ -286,7 +304,7 @@ fn run_strip<S: Simd, W: Simd, const MR: usize, const NV: usize, const CONTIGUOU
         let b = input.b.wrapping_add(col);
         // SAFETY: by the promise of `strip`'s caller.
         unsafe {
-            let sums = sums::<S, MR, NV, CONTIGUOUS>(simd, input, b, live);
+            let sums = sums::<S, M, MR, NV, CONTIGUOUS>(simd, micro, input, b, live);
             store_tile::<S, W, MR, NV>(simd, whole, sums, output, col, live);
         }
         col += width;
@@ -298,8 +316,9 @@ fn run_strip<S: Simd, W: Simd, const MR: usize, const NV: usize, const CONTIGUOU
 /// MR x NV independent chains of fused multiply-adds: with 28 of them, their latency of 4 cycles at
 /// two a cycle is hidden.
 #[inline(always)]
-unsafe fn sums<S: Simd, const MR: usize, const NV: usize, const CONTIGUOUS: bool>(
+unsafe fn sums<S: Simd, M: Micro, const MR: usize, const NV: usize, const CONTIGUOUS: bool>(
     simd: S,
+    micro: M,
     input: &StripInput,
     b: *const f32,
     cols: usize,
@@ -336,7 +355,7 @@ unsafe fn sums<S: Simd, const MR: usize, const NV: usize, const CONTIGUOUS: bool
                 };
                 let broadcast = simd.splat(*a);
                 for v in 0..NV {
-                    tile[i][v] = simd.mul_add(broadcast, row_of_b[v], tile[i][v]);
+                    tile[i][v] = micro.multiply_add(simd, broadcast, row_of_b[v], tile[i][v]);
                 }
             }
             b = b.wrapping_add(input.b_rs);

@@ -7,10 +7,14 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 #[cfg_attr(feature = "emulated-avx512", path = "avx512_emulated.rs")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16;
 mod portable;
 
 use crate::Error;
 use crate::simd::Kernel;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512_bf16::Avx512Bf16;
 use std::fmt;
 
 /// Makes [`Isa`] from its rows: how a set is documented, its variant, its name on the command line, the

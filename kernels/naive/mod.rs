@@ -5,6 +5,7 @@
 
 pub mod activation;
 pub mod augment;
+pub mod bf16;
 pub mod conv;
 pub mod dropout;
 pub mod gather;

@@ -7,7 +7,8 @@ mod bandwidth;
 pub use bandwidth::{Level, read_rate};
 
 use crate::Team;
-use crate::simd::{Kernel, Simd};
+use crate::micro::{Chains, Floats, Micro, OfRound, WithMicro};
+use crate::precision::{Arithmetic, Precision};
 use crate::team::Scratch;
 use std::hint::black_box;
 use std::time::Instant;
@@ -19,16 +20,42 @@ const ROUNDS: usize = 100_000;
 /// team's threads together, each addition and multiplication counted. This is one run: take the median of
 /// several, in turn with runs of what it is compared with.
 pub fn fma_rate(team: &Team) -> f64 {
+    rate(team, Floats)
+}
+
+/// The same of a precision's products: of a multiplication and an addition of `f32`, or in its stead of one
+/// product of bf16 numbers, or of six where operands are split.
+pub fn product_rate(team: &Team, arithmetic: Arithmetic) -> f64 {
+    let of_bf16 = || arithmetic.kernel.run(RateOf(team));
+    match arithmetic.precision {
+        Precision::F32 => fma_rate(team),
+        Precision::F32Split => of_bf16() / 6.0,
+        Precision::Bf16 => of_bf16(),
+    }
+}
+
+/// The rate of a way of multiplying, on that team.
+struct RateOf<'a>(&'a Team<'a>);
+
+impl WithMicro for RateOf<'_> {
+    type Output = f64;
+
+    fn run<M: Micro>(self, micro: M) -> f64 {
+        rate(self.0, micro)
+    }
+}
+
+fn rate<M: Micro>(team: &Team, micro: M) -> f64 {
     let isa = team.isa();
     team.call_back();
     let start = Instant::now();
     // Four tasks a thread, so that one held up by another program does not hold up all.
     let tasks = 4 * team.threads();
     team.run(tasks, |_, _| {
-        black_box(isa.run(FmaChains { rounds: ROUNDS / 4 }));
+        black_box(isa.run(Chains { micro, rounds: ROUNDS / 4 }));
     });
     let (_, multiply_adds) = isa.run(OfRound);
-    let flops = 2.0 * (multiply_adds * (ROUNDS / 4) * tasks) as f64;
+    let flops = 2.0 * (M::UNIT * multiply_adds * (ROUNDS / 4) * tasks) as f64;
     flops / start.elapsed().as_secs_f64()
 }
 
@@ -60,7 +87,7 @@ fn phase_share(team: &Team) -> f64 {
     const SAMPLES: usize = 25;
     let isa = team.isa();
     let task = |_: usize, _: &mut Scratch| {
-        black_box(isa.run(FmaChains { rounds: PHASE_TASK }));
+        black_box(isa.run(Chains { micro: Floats, rounds: PHASE_TASK }));
     };
     let (mut alone, mut together) = ([0.0; SAMPLES], [0.0; SAMPLES]);
     for sample in 0..SAMPLES {
@@ -75,60 +102,4 @@ fn phase_share(team: &Team) -> f64 {
         |times: &mut [f64; SAMPLES]| *times.select_nth_unstable_by(SAMPLES / 4, f64::total_cmp).1;
     let (alone, together) = (lower_quartile(&mut alone), lower_quartile(&mut together));
     (together / alone - 1.0).max(0.0)
-}
-
-/// Chains that are independent and fill the registers, as the sums of the highest tile do: more than
-/// the latency needs.
-const fn chains<S: Simd>() -> usize {
-    if S::TUNING.mr() >= 14 { 28 } else { 12 }
-}
-
-/// The multiply-adds of a round, of vectors and of floats.
-struct OfRound;
-
-impl Kernel for OfRound {
-    type Output = (usize, usize);
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> (usize, usize) {
-        (chains::<S>(), chains::<S>() * S::LANES)
-    }
-}
-
-struct FmaChains {
-    rounds: usize,
-}
-
-impl Kernel for FmaChains {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f32 {
-        // Factors that the compiler cannot see through, of values that neither vanish nor overflow.
-        let factor = simd.splat(black_box(0.999));
-        let addend = simd.splat(black_box(1e-3));
-        if const { chains::<S>() == 28 } {
-            run_chains::<S, 28>(simd, factor, addend, self.rounds)
-        } else {
-            run_chains::<S, 12>(simd, factor, addend, self.rounds)
-        }
-    }
-}
-
-#[inline(always)]
-fn run_chains<S: Simd, const N: usize>(simd: S, factor: S::V, addend: S::V, rounds: usize) -> f32 {
-    let mut sums = [simd.splat(0.0); N];
-    for (i, sum) in sums.iter_mut().enumerate() {
-        *sum = simd.splat(i as f32);
-    }
-    for _ in 0..rounds {
-        for sum in &mut sums {
-            *sum = simd.mul_add(*sum, factor, addend);
-        }
-    }
-    let mut total = simd.splat(0.0);
-    for sum in sums {
-        total = simd.add(total, sum);
-    }
-    simd.reduce_add(total)
 }

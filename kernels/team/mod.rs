@@ -27,8 +27,9 @@ mod phase;
 mod place;
 mod sync;
 
-use crate::Isa;
 use crate::blocking::Blocking;
+use crate::precision::{Arithmetic, Precision};
+use crate::{Error, Isa};
 use entry::{Chain, Entry};
 use late_workers::LateWorkers;
 pub(crate) use memory::Parts;
@@ -40,9 +41,11 @@ use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use sync::now;
 
-/// The threads of a process that compute together, and the instruction set they use.
+/// The threads of a process that compute together, the instruction set they use, and the precision of their
+/// products.
 pub struct Pool {
     isa: Isa,
+    arithmetic: Arithmetic,
     threads: usize,
     blocking: Blocking,
     /// `None` for a pool of one thread, which is the caller's.
@@ -68,7 +71,28 @@ impl Pool {
             ),
         };
         let (entry, phase_cost) = (Entry::new(), OnceLock::new());
-        Ok(Self { isa, threads, blocking: *Blocking::of_machine(), rayon, entry, phase_cost })
+        let (arithmetic, blocking) = (Arithmetic::F32, *Blocking::of_machine());
+        Ok(Self { isa, arithmetic, threads, blocking, rayon, entry, phase_cost })
+    }
+
+    /// The same pool, whose teams compute products in that precision, by the fastest kernel of this CPU. A new
+    /// pool computes in f32.
+    ///
+    /// # Errors
+    /// If `THREADCOUNT_BF16` forces a kernel that does not run here.
+    pub fn with_precision(self, precision: Precision) -> Result<Self, Error> {
+        let arithmetic = Arithmetic::of(self.isa, precision)?;
+        Ok(self.with_arithmetic(arithmetic))
+    }
+
+    /// The same with a kernel that is chosen.
+    ///
+    /// # Panics
+    /// If this CPU lacks it.
+    #[must_use]
+    pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        assert_runs(self.isa, arithmetic);
+        Self { arithmetic, ..self }
     }
 
     /// The same with the sizes and costs of another machine: for tests, which find the same bits on
@@ -89,6 +113,11 @@ impl Pool {
         self.isa
     }
 
+    /// What its products are computed in, and how.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
     /// Runs `lead` as the leader of a team of all the pool's threads. Enter once per run, not once
     /// per step: entering wakes every thread.
     ///
@@ -101,12 +130,26 @@ impl Pool {
     /// - Inside a team of the same pool, whose threads are all taken: pass the [`Team`] on instead.
     /// - In the child of a `fork`, where the pool's threads do not exist: make a new pool there.
     pub fn enter<R: Send>(&self, lead: impl FnOnce(&Team) -> R + Send) -> R {
+        self.enter_with(self.arithmetic, lead)
+    }
+
+    /// [`Self::enter`], with a team whose products are computed so.
+    ///
+    /// # Panics
+    /// As [`Self::enter`]; and if this CPU lacks the kernel.
+    pub fn enter_with<R: Send>(
+        &self,
+        arithmetic: Arithmetic,
+        lead: impl FnOnce(&Team) -> R + Send,
+    ) -> R {
+        assert_runs(self.isa, arithmetic);
         let chain = Chain::with(&self.entry);
         let Some(rayon) = &self.rayon else {
-            return chain.hold(|| lead(&Team::alone_with(self.isa, self.blocking)));
+            let team = Team::alone_with(self.isa, arithmetic, self.blocking);
+            return chain.hold(|| lead(&team));
         };
         let _turn = self.entry.wait_for_turn();
-        self.lead(rayon, &chain, lead)
+        self.lead(rayon, &chain, arithmetic, lead)
     }
 
     /// [`Self::enter`] where that needs no wait and cannot be refused; else `lead` runs on the calling
@@ -114,9 +157,9 @@ impl Pool {
     /// child of a fork.
     pub(crate) fn enter_if_free<R: Send>(&self, lead: impl FnOnce(&Team) -> R + Send) -> R {
         if let (Some(rayon), Some(_turn)) = (&self.rayon, self.entry.turn_if_free()) {
-            return self.lead(rayon, &Chain::with(&self.entry), lead);
+            return self.lead(rayon, &Chain::with(&self.entry), self.arithmetic, lead);
         }
-        lead(&Team::alone_with(self.isa, self.blocking))
+        lead(&Team::alone_with(self.isa, self.arithmetic, self.blocking))
     }
 
     /// Takes the threads; the caller has the turn.
@@ -124,6 +167,7 @@ impl Pool {
         &self,
         rayon: &rayon::ThreadPool,
         chain: &Chain,
+        arithmetic: Arithmetic,
         lead: impl FnOnce(&Team) -> R + Send,
     ) -> R {
         let (shared, places) = (Shared::new(self.threads), Places::default());
@@ -137,7 +181,7 @@ impl Pool {
                 }
                 let _dismiss = Dismiss(&shared);
                 let lead = lead.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-                Some(lead(&Team::of_pool(self, &shared)))
+                Some(lead(&Team::of_pool(self, &shared, arithmetic)))
             })
         });
         results.swap_remove(0).expect("rayon runs a broadcast once on each thread")
@@ -148,6 +192,7 @@ impl Pool {
 /// argument.
 pub struct Team<'pool> {
     isa: Isa,
+    arithmetic: Arithmetic,
     blocking: Blocking,
     threads: usize,
     shared: Option<&'pool Shared>,
@@ -159,32 +204,50 @@ pub struct Team<'pool> {
     alone: OnceCell<Box<Team<'static>>>,
     task_scratch: RefCell<Scratch>,
     phase_scratch: RefCell<Scratch>,
+    packed_scratch: RefCell<Scratch>,
 }
 
 impl Team<'static> {
-    /// A team of the calling thread alone.
+    /// A team of the calling thread alone, whose products are f32.
     pub fn solo(isa: Isa) -> Self {
-        Self::alone_with(isa, *Blocking::of_machine())
+        Self::alone_with(isa, Arithmetic::F32, *Blocking::of_machine())
     }
 
-    fn alone_with(isa: Isa, blocking: Blocking) -> Self {
-        Self::new(isa, blocking, 1, None)
+    /// The same team, whose products are computed so.
+    ///
+    /// # Panics
+    /// If this CPU lacks the kernel.
+    #[must_use]
+    pub fn with_arithmetic(self, arithmetic: Arithmetic) -> Self {
+        assert_runs(self.isa, arithmetic);
+        Self::alone_with(self.isa, arithmetic, self.blocking)
+    }
+
+    fn alone_with(isa: Isa, arithmetic: Arithmetic, blocking: Blocking) -> Self {
+        Self::new(isa, arithmetic, blocking, 1, None)
     }
 }
 
+fn assert_runs(isa: Isa, Arithmetic { kernel, .. }: Arithmetic) {
+    assert!(kernel.is_detected(isa), "`{kernel}` does not run beside `{isa}` on this CPU");
+}
+
 impl<'pool> Team<'pool> {
-    fn of_pool(pool: &'pool Pool, shared: &'pool Shared) -> Self {
-        Self::new(pool.isa, pool.blocking, pool.threads, Some((shared, &pool.phase_cost)))
+    fn of_pool(pool: &'pool Pool, shared: &'pool Shared, arithmetic: Arithmetic) -> Self {
+        let others = Some((shared, &pool.phase_cost));
+        Self::new(pool.isa, arithmetic, pool.blocking, pool.threads, others)
     }
 
     fn new(
         isa: Isa,
+        arithmetic: Arithmetic,
         blocking: Blocking,
         threads: usize,
         others: Option<(&'pool Shared, &'pool OnceLock<f64>)>,
     ) -> Self {
         Self {
             isa,
+            arithmetic,
             blocking,
             threads,
             shared: others.map(|(shared, _)| shared),
@@ -194,12 +257,18 @@ impl<'pool> Team<'pool> {
             alone: OnceCell::new(),
             task_scratch: RefCell::default(),
             phase_scratch: RefCell::default(),
+            packed_scratch: RefCell::default(),
         }
     }
 
     /// The instruction set of its kernels.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// What products are computed in, and how.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
     }
 
     /// The number of threads. Kernels may use it to choose how tasks are cut only where the bits do
@@ -210,7 +279,8 @@ impl<'pool> Team<'pool> {
 
     /// The leader as a team of its own, for work that is too small to be shared.
     pub fn alone(&self) -> &Team<'static> {
-        self.alone.get_or_init(|| Box::new(Team::alone_with(self.isa, self.blocking)))
+        self.alone
+            .get_or_init(|| Box::new(Team::alone_with(self.isa, self.arithmetic, self.blocking)))
     }
 
     /// The sizes and costs of the machine. No bit may depend on them.
@@ -237,6 +307,14 @@ impl<'pool> Team<'pool> {
     /// If it is borrowed already: a kernel that holds it may not call another that needs it.
     pub(crate) fn phase_scratch(&self) -> RefMut<'_, Scratch> {
         self.phase_scratch.borrow_mut()
+    }
+
+    /// A buffer of the leader's for the packed operands of a product, beside the other.
+    ///
+    /// # Panics
+    /// As [`Self::phase_scratch`].
+    pub(crate) fn packed_scratch(&self) -> RefMut<'_, Scratch> {
+        self.packed_scratch.borrow_mut()
     }
 
     /// Runs `body(task, scratch)` once for every task in `0..tasks`, in any order, on any of the

@@ -9,7 +9,7 @@ use crate::gemm::{Epilogue, Subnormals, Write, gemm, product_in_task, rows_of_ta
 use crate::simd::flush;
 use crate::sweep::Executor;
 use crate::team::{Parts, Team};
-use crate::{Mat, MatMut};
+use crate::{Mat, MatMut, Precision};
 
 /// Most weights of a task: with gradient and two memories 256 KB.
 const TASK: usize = 16_384;
@@ -38,7 +38,9 @@ pub fn step_by_product(team: &Team, x: Mat, dz: &[f32], room: &mut [f32], moving
     assert_eq!(room.len(), len, "room for {inputs} x {units} gradients");
     assert_eq!(moving.params.len(), len, "parameters are not {inputs} x {units}");
     moving.check(len);
-    if n > MOST_ROWS {
+    // In another precision the operands are packed for the whole product.
+    let is_f32 = team.arithmetic().precision.of_product(inputs, units, n) == Precision::F32;
+    if n > MOST_ROWS || !is_f32 {
         let dw = MatMut::new(room, inputs, units);
         gemm(team, 1.0, x.t(), Mat::new(dz, n, units), Write::Set, dw, Epilogue::None);
         return moving.step(team, room);

@@ -183,6 +183,14 @@ impl Product {
     /// # Panics
     /// If one is beyond the contract, or what lies between the elements of C has changed.
     pub fn worst_error(&self, isa: Isa, operands: &Operands, c: &[f32]) -> f64 {
+        self.worst_error_beyond(0.0, isa, operands, c)
+    }
+
+    /// The same where a product of two numbers may be off by that share of it, because they are rounded first.
+    ///
+    /// # Panics
+    /// As [`Self::worst_error`].
+    pub fn worst_error_beyond(&self, share: f64, isa: Isa, operands: &Operands, c: &[f32]) -> f64 {
         let Self { m, n, k, .. } = *self;
         let Operands { data: [a, b, old], bias, y } = operands;
         let (a, b, y) = (self.a.view(a, m, k), self.b.view(b, k, n), self.c.view(y, m, n));
@@ -210,7 +218,8 @@ impl Product {
                 let unit = f64::from(f32::EPSILON) * (alpha.abs() * size + add.abs());
                 let expected = alpha * sum + add;
                 let (expected, slope, more) = finished(self.finish, expected, bias[j], y.at(i, j));
-                let bound = 0.5001 * self.roundings() * unit * slope;
+                let rounded = share * alpha.abs() * size * slope;
+                let bound = 0.5001 * self.roundings() * unit * slope + rounded;
                 let error = (f64::from(new.at(i, j)) - expected).abs();
                 assert!(
                     error <= bound + more,

@@ -1,15 +1,17 @@
 //! Products, what is made of them, and the steps of optimizers.
 
 use super::{ACTIVATIONS, Regime, Run, Runner, labels, noise, untouched};
-use threadcount_kernels::gemm::{Epilogue, Write, gemm};
+use threadcount_kernels::gemm::{Blocking, Epilogue, Write, gemm};
 use threadcount_kernels::online_sgd::{self, TwoProducts};
+use threadcount_kernels::precision::Arithmetic;
 use threadcount_kernels::recurrent::{self, Gradients, LstmTape, RnnTape, Shape, Weights};
 use threadcount_kernels::update::{self, Adam, Decay, Moving, Nesterov, RmsProp, Rule, Sgd};
-use threadcount_kernels::{Mat, MatMut, naive};
+use threadcount_kernels::{Mat, MatMut, Precision, Team, naive};
 
 /// With every epilogue, layer and rule.
-pub(crate) const KERNELS: [(&str, Run); 9] = [
+pub(crate) const KERNELS: [(&str, Run); 10] = [
     ("gemm::gemm", |runner, regime| products(runner, regime)),
+    ("bf16::gemm", products_in_other_precisions),
     ("online_sgd::descend", |runner, regime| {
         let mut all = Vec::new();
         for function in ACTIVATIONS {
@@ -55,6 +57,31 @@ pub(crate) const KERNELS: [(&str, Run); 9] = [
 ];
 
 const ADAM: Adam = Adam { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, step: 3 };
+
+/// A product in each precision but f32.
+fn products_in_other_precisions(runner: Runner, regime: Regime) -> Vec<Vec<f32>> {
+    let (m, n, k) = (19, 33, 90);
+    let (a, b) = (regime.numbers(1, m * k), regime.numbers(2, k * n));
+    let (a, b) = (Mat::new(&a, m, k), Mat::new(&b, k, n));
+    let product = |precision: Precision| {
+        let mut c = untouched(m * n);
+        let target = MatMut::new(&mut c, m, n);
+        match runner {
+            Some(team) => {
+                let arithmetic = Arithmetic::of(team.isa(), precision).unwrap();
+                let team = Team::solo(team.isa()).with_arithmetic(arithmetic);
+                gemm(&team, 1.0, a, b, Write::Set, target, Epilogue::None);
+            }
+            None => {
+                let blocking = Blocking::of_machine();
+                let write = Write::Set;
+                naive::bf16::gemm(precision, blocking, 1.0, a, b, write, target, Epilogue::None);
+            }
+        }
+        c
+    };
+    [Precision::F32Split, Precision::Bf16].map(product).to_vec()
+}
 
 /// Products by tiles and by dots, by row and transposed, with every epilogue, long and short.
 fn products(runner: Runner, regime: Regime) -> Vec<Vec<f32>> {
