@@ -30,7 +30,7 @@ fn check(c: usize, arrays: &[&[f32]]) {
 
 /// `(x - mean) / sqrt(variance + epsilon) * gamma + beta` with the mean and the biased variance of
 /// the batch, which it writes too (zeros for no rows). `x` and `y` are `[rows, c]`, the others
-/// `[c]`.
+/// `[c]`. It is [`moments`] and then [`eval_forward`].
 ///
 /// # Panics
 /// If the lengths do not fit.
@@ -46,10 +46,19 @@ pub fn train_forward(
     mean: &mut [f32],
     variance: &mut [f32],
 ) {
-    let c = gamma.len();
+    moments(team, x, mean, variance);
+    eval_forward(team, x, gamma, beta, mean, variance, epsilon, y);
+}
+
+/// The mean and the biased variance of each column of `x` (`[rows, c]`): both `[c]`, and zeros for no rows.
+///
+/// # Panics
+/// If the lengths do not fit.
+#[track_caller]
+pub fn moments(team: &Team, x: &[f32], mean: &mut [f32], variance: &mut [f32]) {
+    let c = mean.len();
     let rows = rows(x, c);
-    check(c, &[beta, mean, variance]);
-    assert_eq!(x.len(), y.len(), "x and y differ in length");
+    check(c, &[variance]);
     if rows == 0 {
         mean.fill(0.0);
         return variance.fill(0.0);
@@ -74,9 +83,39 @@ pub fn train_forward(
         let v = square - offset * offset;
         variance[j] = if v < 0.0 { 0.0 } else { flush(v) };
     }
-    let scale = first;
-    scales(gamma, variance, epsilon, scale);
-    map(team, Normalise, [mean, scale, beta], [x], c, y);
+}
+
+/// What [`moments`] has found in some rows.
+#[derive(Clone, Copy, Debug)]
+pub struct RowMoments<'a> {
+    /// How many rows there were.
+    pub rows: usize,
+    /// `[c]`
+    pub mean: &'a [f32],
+    /// `[c]`
+    pub variance: &'a [f32],
+}
+
+/// The moments of these `rows` and of `more` together (Chan, Golub & LeVeque 1979), in f64: the mean and the
+/// variance become those of all of them.
+///
+/// # Panics
+/// If the lengths differ.
+#[track_caller]
+pub fn add_moments(rows: usize, mean: &mut [f32], variance: &mut [f32], more: RowMoments<'_>) {
+    check(mean.len(), &[variance, more.mean, more.variance]);
+    let all = rows + more.rows;
+    if all == 0 {
+        return;
+    }
+    let share = more.rows as f64 / all as f64;
+    for j in 0..mean.len() {
+        let apart = f64::from(more.mean[j]) - f64::from(mean[j]);
+        let (own, other) = (f64::from(variance[j]), f64::from(more.variance[j]));
+        mean[j] = flush((f64::from(mean[j]) + apart * share) as f32);
+        let between = apart * apart * share * (1.0 - share);
+        variance[j] = flush((own * (1.0 - share) + other * share + between) as f32);
+    }
 }
 
 /// `(x - mean) / sqrt(variance + epsilon) * gamma + beta`. `x` and `y` are `[rows, c]`, the others
@@ -109,7 +148,8 @@ pub fn eval_forward(
 /// Gradients of [`train_forward`], through the statistics too. With `h` the normalised `x`:
 /// `dgamma = sum dy h`, `dbeta = sum dy`,
 /// `dx = gamma / sqrt(variance + epsilon) (dy - dbeta / rows - h dgamma / rows)`.
-/// `x`, `dy`, `dx` are `[rows, c]`, the others `[c]`; the last three are overwritten.
+/// `x`, `dy`, `dx` are `[rows, c]`, the others `[c]`; the last three are overwritten. It is
+/// [`gradient_sums`] and then [`backward_of_sums`].
 ///
 /// # Panics
 /// If the lengths do not fit.
@@ -127,19 +167,63 @@ pub fn backward(
     dgamma: &mut [f32],
     dbeta: &mut [f32],
 ) {
+    gradient_sums(team, x, dy, mean, dgamma, dbeta);
+    let rows = rows(x, gamma.len());
+    backward_of_sums(team, x, dy, gamma, mean, variance, epsilon, rows, dx, dgamma, dbeta);
+}
+
+/// The first half of [`backward`]: `products = sum dy (x - mean)` and `sums = sum dy` over the rows, both
+/// `[c]`. Those of several groups of rows may be added up.
+///
+/// # Panics
+/// If the lengths do not fit.
+#[track_caller]
+pub fn gradient_sums(
+    team: &Team,
+    x: &[f32],
+    dy: &[f32],
+    mean: &[f32],
+    products: &mut [f32],
+    sums: &mut [f32],
+) {
+    let c = mean.len();
+    rows(x, c);
+    check(c, &[products, sums]);
+    assert_eq!(x.len(), dy.len(), "x and dy differ in length");
+    let input = Input::dense(c, [x, dy]);
+    let mut scratch = team.phase_scratch();
+    let workspace = scratch.floats(input.workspace(2));
+    reduce(team, Gradients, [mean], input, workspace, [products, sums]);
+}
+
+/// The second half of [`backward`], from the sums over all `rows` of a batch, of which `x` and `dy` may be
+/// some: `dgamma` holds the products, and becomes the gradient of gamma.
+///
+/// # Panics
+/// If the lengths do not fit.
+#[track_caller]
+#[expect(clippy::too_many_arguments, reason = "the arguments of one formula")]
+pub fn backward_of_sums(
+    team: &Team,
+    x: &[f32],
+    dy: &[f32],
+    gamma: &[f32],
+    mean: &[f32],
+    variance: &[f32],
+    epsilon: f32,
+    rows: usize,
+    dx: &mut [f32],
+    dgamma: &mut [f32],
+    dbeta: &[f32],
+) {
     let c = gamma.len();
-    let rows = rows(x, c);
     check(c, &[mean, variance, dgamma, dbeta]);
     assert_eq!(x.len(), dy.len(), "x and dy differ in length");
     assert_eq!(x.len(), dx.len(), "x and dx differ in length");
-    let input = Input::dense(c, [x, dy]);
     let mut scratch = team.phase_scratch();
-    let floats = scratch.floats(3 * c + input.workspace(2));
+    let floats = scratch.floats(3 * c);
     let (scale, floats) = floats.split_at_mut(c);
-    let (slope, floats) = floats.split_at_mut(c);
-    let (offset, workspace) = floats.split_at_mut(c);
-
-    reduce(team, Gradients, [mean], input, workspace, [&mut *dgamma, &mut *dbeta]);
+    let (slope, offset) = floats.split_at_mut(c);
     for j in 0..c {
         let inverse = 1.0 / (variance[j] + epsilon).sqrt();
         dgamma[j] = flush(dgamma[j] * inverse);

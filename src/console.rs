@@ -12,6 +12,9 @@ use terminal_size::{Width, terminal_size_of};
 /// # Errors
 /// [`Error::Io`], with the kind `BrokenPipe` if the reader has gone.
 pub fn print(text: &str) -> Result<()> {
+    if SILENT.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::io("stdout"))
 }
@@ -29,6 +32,20 @@ pub fn is_quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
+/// Whether another process writes for this one.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// From here on nothing is written but what [`insist`] says.
+pub fn be_silent() {
+    SILENT.store(true, Ordering::Relaxed);
+    be_quiet();
+}
+
+/// Writes a line to stderr even if this process is silent.
+pub fn insist(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Writes lines of progress to stderr, unless none are wanted; broken between words where they would run past the
 /// width of a terminal. There is nowhere to report a failure to.
 pub fn note(text: &str) {
@@ -43,7 +60,9 @@ fn for_terminal(text: &str) -> String {
 
 /// Writes a line to stderr that a person has to see, such as an error or a question.
 pub fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    if !SILENT.load(Ordering::Relaxed) {
+        insist(line);
+    }
 }
 
 /// A warning.

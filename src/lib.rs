@@ -52,6 +52,8 @@
 //!    |
 //! data             samples in files and arrays, split, scaled, gathered into batches
 //!    |
+//! distributed      several processes as one: messages, the tree of sums
+//!    |
 //!   nn/model       layer -> plan -> program: what a network is
 //!    |             (nn/loss: what its outputs mean)
 //!   nn/run         layout -> workspace -> predictor: what a run of it needs
@@ -89,6 +91,9 @@
 //!   [`Kind`](tables::models::Kind) and [`Regressor`](tables::models::Regressor).
 //! - **A recipe**: its entry in its report's file; **a setting of a task**: its field, with its value in the
 //!   default of [`Task`](train::Task), and a line in `train/task_file.rs`, without which it does not compile.
+//! - **A layer that mixes the samples of a batch**: besides, [`AcrossShards`](nn::AcrossShards), which says how
+//!   what it sums is summed over shards.
+//! - **A way for ranks to talk**: an implementation of [`Link`](distributed::Link).
 //! - **An instruction set**: its file in `kernels/isa/` and its entry there.
 
 #[cfg(feature = "program")]
@@ -99,6 +104,7 @@ pub mod cli;
 #[cfg(feature = "program")]
 pub mod console;
 pub mod data;
+pub mod distributed;
 pub mod error;
 pub mod evaluate;
 pub mod files;

@@ -5,6 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use threadcount::data::{Augment, Draws, Picks, Samples, Scale, Scaling, TargetBuffer, gather};
+use threadcount::distributed::{Share, World};
 use threadcount::nn::*;
 use threadcount_kernels::gather::Cut;
 use threadcount_kernels::{Isa, Pool};
@@ -127,14 +128,26 @@ fn steady_steps_allocate_nothing() {
                 // All of the samples at once, in one step or in as many as there are.
                 assert_eq!(batch_size * network.steps_at_once(*batch_size), N);
                 network.time_laps();
-                let taken = pool.enter(|team| {
+                let whole = pool.enter(|team| {
                     taken(|epoch| {
                         let key = BatchKey { epoch, first_sample: 0 };
                         network.train_steps(team, x, &labels, *batch_size, key).unwrap();
                         network.evaluate_batch(team, x, &labels).unwrap();
                     })
                 });
-                assert_eq!(taken, 0, "{layers:?} on {isa} at {threads} threads");
+                assert_eq!(whole, 0, "{layers:?} on {isa} at {threads} threads");
+                if *batch_size == 1 {
+                    continue;
+                }
+                let world = World::one();
+                network.cut_batches(Share::new(3, 1, 0).unwrap()).unwrap();
+                let taken = pool.enter(|team| {
+                    taken(|epoch| {
+                        let key = BatchKey { epoch, first_sample: 0 };
+                        network.train_shards(team, &world, N, x, &labels, key).unwrap();
+                    })
+                });
+                assert_eq!(taken, 0, "{layers:?} in shards on {isa} at {threads} threads");
             }
             let taken = batches(&pool);
             assert_eq!(taken, 0, "augmented batches on {isa} at {threads} threads");

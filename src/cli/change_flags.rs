@@ -59,6 +59,10 @@ pub(super) struct ChangeFlags {
     /// all that begin with conv2d), or how many of the first ones
     #[arg(long, value_name = "LAYERS")]
     pub(super) freeze: Option<String>,
+    /// Parts of a batch that are summed apart, in a fixed order: a multiple of the ranks under mpirun
+    /// (another number rounds differently) [default: 1]
+    #[arg(long, value_name = "N")]
+    shards: Option<usize>,
 }
 
 impl From<ChangeFlags> for Changes {
@@ -81,6 +85,7 @@ impl From<ChangeFlags> for Changes {
             dropout: flags.dropout,
             activation: flags.activation,
             freeze: flags.freeze,
+            shards: flags.shards,
         }
     }
 }

@@ -24,6 +24,7 @@ mod predict;
 mod predict_images;
 mod progress;
 mod progress_line;
+mod ranks;
 mod recipe;
 mod record;
 mod regress;
@@ -78,7 +79,8 @@ const REVISION: Option<&str> = option_env!("THREADCOUNT_REVISION");
 
 const AFTER_HELP: &str = "\
 Settings: a flag beats its environment variable (THREADCOUNT_DATA, THREADCOUNT_THREADS, THREADCOUNT_ISA, \
-THREADCOUNT_SEED, THREADCOUNT_RUNS), which beats the key of that name (data, threads, isa, seed, runs) in \
+THREADCOUNT_SEED, THREADCOUNT_RUNS, THREADCOUNT_SHARDS), which beats the key of that name (data, threads, isa, \
+seed, runs, shards) in \
 ./threadcount.toml.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 data missing or bad, 130 interrupted after saving.";
 
@@ -130,6 +132,7 @@ const LONGEST: usize = 900;
 
 /// Runs the command line `args` (the program's name first) and returns its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ranks::silence_others();
     let result = match parse(args) {
         Ok(Cli { command, quiet }) => {
             if quiet {
@@ -146,14 +149,19 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            // What a user typed or wrote into a file may be of any length.
-            let line = shortened_middle(&in_flags(&error), LONGEST);
-            match error {
-                Error::Interrupted(_) => console::say(&format!("threadcount: {line}")),
-                _ => console::say(&format!("threadcount: error: {line}")),
-            }
+            console::say(&line_of(&error));
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// An error as the program tells it.
+fn line_of(error: &Error) -> String {
+    // What a user typed or wrote into a file may be of any length.
+    let line = shortened_middle(&in_flags(error), LONGEST);
+    match error {
+        Error::Interrupted(_) => format!("threadcount: {line}"),
+        _ => format!("threadcount: error: {line}"),
     }
 }
 
@@ -190,6 +198,16 @@ fn takes_number(arg: &Arg) -> bool {
 
 impl Command {
     fn run(self) -> Result<()> {
+        // These would do the same work on every rank.
+        match &self {
+            Self::Reproduce(_) => ranks::refuse("reproduce")?,
+            Self::Record(_) => ranks::refuse("record")?,
+            Self::Compare(_) => ranks::refuse("compare")?,
+            Self::Search(_) => ranks::refuse("search")?,
+            Self::Regress(_) => ranks::refuse("regress")?,
+            Self::Bench(_) => ranks::refuse("bench")?,
+            _ => {}
+        }
         match self {
             Self::Record(args) => record::run(&args),
             Self::Reproduce(args) => reproduce::run(&args),

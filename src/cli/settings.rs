@@ -2,6 +2,7 @@
 //! `./threadcount.toml` > default.
 
 use super::json::JsonFlag;
+use super::ranks;
 use crate::console;
 use crate::names::shortened;
 use crate::toml_file::{Fault, Table, read_text, unknown};
@@ -18,7 +19,7 @@ use threadcount_kernels::{Isa, Pool};
 /// The file in the current folder.
 const FILE: &str = "threadcount.toml";
 /// Its keys. The environment variable of `seed` is `THREADCOUNT_SEED`, and so on.
-pub(super) const KEYS: [&str; 5] = ["data", "threads", "isa", "seed", "runs"];
+pub(super) const KEYS: [&str; 6] = ["data", "threads", "isa", "seed", "runs", "shards"];
 
 /// Where the data are.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -124,10 +125,19 @@ impl Settings {
         Ok(self.parsed("seed", flag.seed, "a whole number from 0 up")?.unwrap_or(0))
     }
 
+    /// The parts of a batch, if they are given anywhere but in the task.
+    pub(super) fn shards(&self, flag: Option<usize>) -> Result<Option<usize>> {
+        self.parsed("shards", flag, "a number of shards")
+    }
+
     /// The threads: as many as were asked for, else as there are physical cores.
     pub(super) fn threads(&self, flags: &ComputeFlags) -> Result<usize> {
         match self.parsed("threads", flags.threads, "a number of threads")? {
-            None => Ok(machine().physical_cores),
+            None => {
+                let physical = machine().physical_cores;
+                let launched = ranks::Launched::of_environment();
+                Ok(launched.map_or(physical, |own| own.threads(physical, ranks::is_bound())))
+            }
             Some(asked) => possible(asked),
         }
     }

@@ -46,6 +46,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if let Some(decay) = task.weight_average {
         how.push(format!("weights averaged with {decay}"));
     }
+    if task.shards != 1 {
+        how.push(format!("batches cut into {} shards", task.shards));
+    }
     if !task.augment.is_none() {
         how.push(format!("images augmented by {}", task.augment));
     }

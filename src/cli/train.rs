@@ -5,6 +5,7 @@ use super::data;
 use super::evaluation::Evaluation;
 use super::network_table::summary;
 use super::progress::Progress;
+use super::ranks;
 use super::report::{self, SessionLog};
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
@@ -12,6 +13,7 @@ use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
 use super::{interrupt, log, table};
 use crate::console;
 use crate::data::Split;
+use crate::distributed::{Share, World};
 use crate::evaluate::plots::{self, Curves, Series};
 use crate::names::shortened;
 use crate::reports;
@@ -24,7 +26,7 @@ use crate::train::{
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use threadcount_kernels::{Pool, Team};
+use threadcount_kernels::{Isa, Pool, Team};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -82,10 +84,17 @@ struct Finished {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let settings = Settings::load()?;
+    ranks::with_world(|world| {
+        let settings = Settings::load()?;
+        if world.is_first() { lead(args, &settings, world) } else { follow(args, &settings, world) }
+    })
+}
+
+/// What rank 0 does, or one process alone.
+fn lead(args: &Args, settings: &Settings, world: &World) -> Result<()> {
     let run = match &args.resume {
-        Some(path) => continue_run(args, &settings, path)?,
-        None => start_run(args, &settings)?,
+        Some(path) => continue_run(args, settings, path, world)?,
+        None => start_run(args, settings, world)?,
     };
     let mut session = Session::new(&run.record.task, &run.split, run.record.seed)?;
     if args.resume.is_some() {
@@ -96,16 +105,22 @@ pub(super) fn run(args: &Args) -> Result<()> {
         // So that a run that is stopped before its first epoch's end resumes from them, too.
         run.folder.save(&session)?;
     }
+    session.join(world.clone())?;
     let (log, folder) = (RunLog::new(settings.runs()?), run.folder.path().to_owned());
     let folder = folder.as_path();
     log::note(&log, if args.resume.is_some() { Event::Resume } else { Event::Start }, folder);
     run.announce(&session);
+    if let Some(launched) = ranks::Launched::of_environment() {
+        let (line, warning) = ranks::threads_of(launched, run.pool.threads());
+        console::note(&line);
+        warning.into_iter().for_each(|warning| console::warn(&warning));
+    }
     if args.verbose {
         console::note(&summary(&run.record.recipe, session.network().plan()));
     }
     interrupt::listen("stopping after this batch, saving the run");
     let mut sessions = SessionLog::begin(folder, &run.pool, &session);
-    let ended = run.pool.enter(|team| run.train(team, &mut session, &mut sessions, args));
+    let ended = run.pool.enter(|team| run.train(team, &mut session, &mut sessions, args, world));
     drop(session);
     let kept = sessions.end(ended.as_ref().err());
     let page = folder.join(report::FILE);
@@ -136,9 +151,39 @@ pub(super) fn run(args: &Args) -> Result<()> {
     ended.curves
 }
 
-fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
+/// What every other rank does: trains what rank 0 trains, on its own data and threads.
+fn follow(args: &Args, settings: &Settings, world: &World) -> Result<()> {
+    let record = Record::of_first(world)?;
+    let data = of_run(&record, &args.data, settings, Other::Refused)?;
+    let pool = settings::pool(Isa::from_name(&record.isa)?, settings.threads(&args.compute)?)?;
+    world.agree(READY, "state", READY_TEXT)?;
+    let mut session = Session::new(&record.task, &data.split, record.seed)?;
+    session.join(world.clone())?;
+    interrupt::listen("stopping after this batch");
+    let mut go_on = |_: &Session<'_>, _| Ok(ControlFlow::Continue(()));
+    pool.enter(|team| session.train(team, &mut go_on)).map(drop)
+}
+
+/// Rank 0 has shared its record, and all others have the same data: from here on the run may begin.
+const READY: u32 = 1;
+const READY_TEXT: &str = "ready";
+
+/// Tells the other ranks what is trained, with `pool`, and waits until they have its data.
+fn share(record: &Record, pool: &Pool, world: &World) -> Result<()> {
+    Share::new(record.task.shards, world.size(), world.rank())?;
+    if world.size() == 1 {
+        return Ok(());
+    }
+    let record = Record { isa: pool.isa().name().to_owned(), ..record.clone() };
+    record.shared(world)?;
+    world.agree(READY, "state", READY_TEXT)
+}
+
+fn start_run(args: &Args, settings: &Settings, world: &World) -> Result<Run> {
     let recipe = reports::recipe(args.recipe.as_deref().unwrap_or_default())?;
-    let task = Changes::from(args.changes.clone()).apply(recipe.task.clone())?;
+    let mut changes = Changes::from(args.changes.clone());
+    changes.shards = settings.shards(changes.shards)?;
+    let task = changes.apply(recipe.task.clone())?;
     let seed = settings.seed(&args.seed)?;
     let pool = settings.pool(&args.compute)?;
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
@@ -159,6 +204,7 @@ fn start_run(args: &Args, settings: &Settings) -> Result<Run> {
         drop(session);
         record.init = Some(init);
     }
+    share(&record, &pool, world)?;
     let folder = match &args.out {
         Some(path) => RunFolder::start(path, &record)?,
         None => RunFolder::start_numbered(&settings.runs()?, &record.recipe, &record)?,
@@ -199,7 +245,7 @@ fn announce_init(weights: &InitialWeights, begun: &Initialised) {
 }
 
 /// Resumes a run: everything but the number of epochs and the threads comes from the folder.
-fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
+fn continue_run(args: &Args, settings: &Settings, path: &Path, world: &World) -> Result<Run> {
     let (folder, mut record) = RunFolder::open_to_train(path)?;
     let shown = path.display();
     let mut beside = None;
@@ -238,6 +284,7 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path) -> Result<Run> {
     let threads = settings.threads(&args.compute)?;
     let isa = settings.resumed_isa(&args.compute.isa, "run", &record.isa)?;
     let pool = settings::pool(isa, threads)?;
+    share(&record, &pool, world)?;
     Ok(Run { record, folder, split: data.split, pool, before, weights: None })
 }
 
@@ -323,6 +370,7 @@ impl Run {
         session: &mut Session<'_>,
         sessions: &mut SessionLog,
         args: &Args,
+        world: &World,
     ) -> Result<Finished> {
         #[cfg(feature = "tensorboard")]
         let mut events = match args.tensorboard {
@@ -331,7 +379,7 @@ impl Run {
         };
         let mut progress = Progress::of(session);
         let mut lookout = Lookout::new(&self.split);
-        // Training pauses once, after its first epoch: the peak needs the threads.
+        // Training pauses once, after its first epoch: the peak needs the threads. Other ranks are not asked to.
         let ended = loop {
             let mut is_paused = false;
             let mut watch = |session: &Session<'_>, moment| {
@@ -349,7 +397,7 @@ impl Run {
                     }
                     self.folder.save(session)?;
                     sessions.epoch(session.progress())?;
-                    is_paused = flow.is_continue() && sessions.lacks_peak();
+                    is_paused = flow.is_continue() && world.size() == 1 && sessions.lacks_peak();
                 } else if flow.is_break() {
                     self.folder.save(session)?;
                 }

@@ -73,6 +73,7 @@ impl Changes {
         option("dropout", Spacing::Linear, Field::Single(|c| &mut c.dropout)),
         option("activation", Spacing::Linear, Field::Name(|c| &mut c.activation)),
         option("freeze", Spacing::Linear, Field::Name(|c| &mut c.freeze)),
+        option("shards", Spacing::Linear, Field::Whole(|c| &mut c.shards)),
     ];
 
     /// The option of that name.
@@ -198,6 +199,8 @@ mod tests {
         assert_eq!(changes.label_smoothing, Some(0.1));
         assert_eq!(changes.freeze.as_deref(), Some("1"));
         assert_eq!((changes.clip_norm, changes.weight_average), (Some(2.0), Some(0.9)));
+        changes.set("shards", "4").unwrap();
+        assert_eq!(changes.shards, Some(4));
         assert_eq!((changes.epochs, changes.batch_size), (Some(4), Some(8)));
         assert_eq!((changes.learning_rate, changes.momentum), (Some(1e-3), Some(0.5)));
         assert_eq!((changes.warm_up, changes.dropout), (Some(1.5), Some(0.25)));

@@ -45,6 +45,8 @@ pub struct Changes {
     pub activation: Option<String>,
     /// Layers that do not learn, as [`Freeze`] is spelt.
     pub freeze: Option<String>,
+    /// Parts of a batch that are summed apart.
+    pub shards: Option<usize>,
 }
 
 impl Changes {
@@ -58,6 +60,9 @@ impl Changes {
         }
         if let Some(size) = self.batch_size {
             task.batch_size = at_least_one("batch-size", size)?;
+        }
+        if let Some(shards) = self.shards {
+            task.shards = at_least_one("shards", shards)?;
         }
         self.change_optimizer(&mut task)?;
         task.l2 = self.l2.unwrap_or(task.l2);

@@ -98,7 +98,11 @@ impl Session<'_> {
 
     /// Like [`Self::resume`], but refuses a checkpoint of another run than `run`.
     pub(super) fn resume_of(&mut self, path: &Path, run: Option<&str>) -> Result<()> {
-        let file = TensorFile::read(path)?;
+        self.resume_from(&TensorFile::read(path)?, run)
+    }
+
+    /// Like [`Self::resume_of`], from a file that has been read.
+    pub(super) fn resume_from(&mut self, file: &TensorFile, run: Option<&str>) -> Result<()> {
         let tensors = file.tensors()?;
         let header = self.header(&tensors)?;
         if run.is_some_and(|run| run != header.run) {

@@ -11,6 +11,7 @@ mod fit;
 mod folder;
 mod folder_contents;
 mod history;
+mod joined;
 mod locked;
 mod log;
 mod needs;

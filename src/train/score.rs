@@ -1,8 +1,10 @@
 //! Evaluating a network on samples, batch by batch.
 
-use crate::Result;
 use crate::data::{Picks, Samples, Scale, TargetBuffer, Targets, gather};
+use crate::distributed::{World, part};
 use crate::nn::{BatchResult, Buffer, Network};
+use crate::{Error, Result};
+use std::ops::Range;
 use threadcount_kernels::Team;
 use threadcount_kernels::gather::Cut;
 
@@ -86,25 +88,82 @@ pub fn score(
     samples: &Samples,
     scale: &Scale,
 ) -> Result<Score> {
-    validate(network, team, samples, scale).map(|(score, _)| score)
+    validate(network, team, samples, scale, &World::one()).map(|(score, _)| score)
 }
 
-/// As [`score`], and which classes were predicted.
+/// As [`score`], and which classes were predicted. Each rank evaluates some of the batches, and each gets the result,
+/// with the same bits as one alone.
 pub(super) fn validate(
     network: &mut Network,
     team: &Team,
     samples: &Samples,
     scale: &Scale,
+    world: &World,
 ) -> Result<(Score, Predicted)> {
-    let mut sum = BatchResult::default();
+    let mut results = Vec::new();
     let mut predicted = Predicted::default();
     let cut = network.plan().input_cut();
-    in_batches(team, samples, scale, cut, |x, n, targets| {
-        sum += network.evaluate_batch(team, x, targets)?;
+    let batches = samples.len().div_ceil(EVALUATION_BATCH);
+    let own = part(batches, world.size(), world.rank());
+    in_these_batches(team, samples, scale, cut, own, |x, n, targets| {
+        results.push(network.evaluate_batch(team, x, targets)?);
         predicted.extend(network.evaluated_classes(n).flatten());
         Ok(())
     })?;
+    let mut sum = BatchResult::default();
+    for (results, more) in exchanged(world, results, predicted)? {
+        results.into_iter().for_each(|result| sum += result);
+        predicted.extend((0..=u8::MAX).filter(|&class| more.has(class)));
+    }
     Ok((Score { loss: sum.loss(), accuracy: sum.accuracy() }, predicted))
+}
+
+/// What one rank has found in its batches.
+type Found = (Vec<BatchResult>, Predicted);
+
+/// What every rank has found, in the order of the ranks.
+fn exchanged(world: &World, own: Vec<BatchResult>, predicted: Predicted) -> Result<Vec<Found>> {
+    if world.size() == 1 {
+        return Ok(vec![(own, predicted)]);
+    }
+    let bytes = written(&own, predicted);
+    for to in world.others() {
+        world.send_bytes(to, VALIDATED, &bytes)?;
+    }
+    let found = |rank| match rank == world.rank() {
+        true => Ok((own.clone(), predicted)),
+        false => read(&world.receive_bytes(rank, VALIDATED)?)
+            .ok_or_else(|| Error::Failed(format!("rank {rank} sent no results of batches"))),
+    };
+    (0..world.size()).map(found).collect()
+}
+
+/// The tag of the results of validation.
+const VALIDATED: u32 = 0x5000_0000;
+/// Bytes of the classes, and of a batch, in a message.
+const CLASSES: usize = 256;
+const BATCH: usize = 24;
+
+fn written(results: &[BatchResult], predicted: Predicted) -> Vec<u8> {
+    let mut bytes: Vec<u8> = predicted.0.iter().map(|&is| u8::from(is)).collect();
+    for result in results {
+        let words = [result.loss_sum.to_bits(), result.correct as u64, result.count as u64];
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    }
+    bytes
+}
+
+fn read(bytes: &[u8]) -> Option<Found> {
+    let (classes, batches) = bytes.split_at_checked(CLASSES)?;
+    let mut predicted = Predicted::default();
+    predicted.0.iter_mut().zip(classes).for_each(|(is, &byte)| *is = byte != 0);
+    let result = |batch: &[u8]| {
+        let word = |i: usize| Some(u64::from_le_bytes(batch[8 * i..][..8].try_into().ok()?));
+        let (loss_sum, correct) = (f64::from_bits(word(0)?), word(1)? as usize);
+        Some(BatchResult { loss_sum, correct, count: word(2)? as usize })
+    };
+    let results = batches.chunks_exact(BATCH).map(result).collect::<Option<_>>()?;
+    batches.len().is_multiple_of(BATCH).then_some((results, predicted))
 }
 
 /// The class that `network` predicts for every sample, by the rule of [`Score::accuracy`]; `None` for a
@@ -135,10 +194,23 @@ pub(super) fn in_batches(
     samples: &Samples,
     scale: &Scale,
     cut: Cut,
+    body: impl FnMut(&[f32], usize, Targets<'_>) -> Result<()>,
+) -> Result<()> {
+    in_these_batches(team, samples, scale, cut, 0..samples.len().div_ceil(EVALUATION_BATCH), body)
+}
+
+/// As [`in_batches`], for some of the batches.
+fn in_these_batches(
+    team: &Team,
+    samples: &Samples,
+    scale: &Scale,
+    cut: Cut,
+    batches: Range<usize>,
     mut body: impl FnMut(&[f32], usize, Targets<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut batch = Batch::new(samples, EVALUATION_BATCH.min(samples.len()))?;
-    let all: Vec<u32> = (0..samples.len() as u32).collect();
+    let bound = |batch: usize| (batch * EVALUATION_BATCH).min(samples.len()) as u32;
+    let all: Vec<u32> = (bound(batches.start)..bound(batches.end)).collect();
     let mut left = &all[..];
     while !left.is_empty() {
         let (now, next) = left.split_at(left.len().min(EVALUATION_BATCH));

@@ -1,6 +1,7 @@
 //! One run: a network, its samples, and how far it has come.
 
 use super::history::Epoch;
+use super::joined::own_picks;
 use super::needs::{checked, largest_batch, memory};
 use super::progress::Progress;
 use super::schedule::Place;
@@ -10,6 +11,7 @@ use super::task::{Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
 use super::weights::Weights;
 use crate::data::{Draws, Picks, Scale, Split};
+use crate::distributed::{Share, World};
 use crate::nn::io::weights::{InitialWeights, Initialised};
 use crate::nn::{BatchKey, Model, Network, Stepping};
 use crate::random::{Key, Purpose};
@@ -38,6 +40,7 @@ pub struct Session<'a> {
     pub(super) last: Option<Weights>,
     batch: Batch,
     thread_choice: ThreadChoice,
+    pub(super) world: World,
 }
 
 /// What has just been finished when a session asks whether to go on.
@@ -79,6 +82,9 @@ impl<'a> Session<'a> {
         if task.weight_average.is_some() {
             network.step_one_by_one();
         }
+        if task.shards > 1 {
+            network.cut_batches(Share::new(task.shards, 1, 0)?)?;
+        }
         Ok(Self {
             task,
             split,
@@ -93,6 +99,7 @@ impl<'a> Session<'a> {
             last: None,
             batch: Batch::new(samples, largest)?,
             thread_choice: ThreadChoice::default(),
+            world: World::one(),
         })
     }
 
@@ -219,7 +226,9 @@ impl<'a> Session<'a> {
                 return Ok(Ended::Interrupted);
             }
             self.end_epoch(team)?;
-            if watch(self, Moment::Epoch)?.is_break() && !self.is_finished() {
+            self.agree_on_weights()?;
+            let flow = watch(self, Moment::Epoch)?;
+            if self.agreed(flow)?.is_break() && !self.is_finished() {
                 return Ok(Ended::Interrupted);
             }
         }
@@ -245,7 +254,9 @@ impl<'a> Session<'a> {
         let size = self.task.batch_size;
         // Batches that are trained together are counted from the epoch's first batch, so a resumed run trains
         // the same ones together.
-        let Stepping { team, at_once, cut } = self.network.stepping(team, size);
+        let share = self.network.share();
+        let shards = share.map_or(1, |share| share.shards);
+        let Stepping { team, at_once, cut } = self.network.stepping(team, size.div_ceil(shards));
         let may_choose = team.threads() > 1;
         while self.progress.batches < self.batches_per_epoch() {
             let team = match self.thread_choice.next() {
@@ -259,10 +270,17 @@ impl<'a> Session<'a> {
             let (now, behind) =
                 order[first * size..].split_at(samples.len().min(next * size) - first * size);
             let picks = Picks { now, next: behind, cut, draws };
+            let picks = share.map_or(picks, |share| own_picks(picks, share, size));
             self.network.set_learning_rate(self.learning_rate())?;
             let (x, targets) = self.batch.gather(team, samples, &self.scale, picks);
             let key = BatchKey { epoch, first_sample: (first * size) as u64 };
-            let result = self.network.train_steps(team, x, targets, size, key)?;
+            let result = match share {
+                None => self.network.train_steps(team, x, targets, size, key)?,
+                Some(_) => {
+                    let world = &self.world;
+                    self.network.train_shards(team, world, now.len(), x, targets, key)?
+                }
+            };
             self.take_average(team);
             if !result.loss_sum.is_finite() {
                 return Err(self.diverged());
@@ -279,7 +297,8 @@ impl<'a> Session<'a> {
             if may_choose && now.len() == at_once * size {
                 self.thread_choice.took(seconds);
             }
-            if watch(self, Moment::Batch)?.is_break() {
+            let flow = watch(self, Moment::Batch)?;
+            if self.agreed(flow)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -291,7 +310,10 @@ impl<'a> Session<'a> {
         let started = Instant::now();
         // The network has the average's weights while it is validated and the best weights are copied.
         self.swap_average();
-        let validated = validate(&mut self.network, team, &self.split.validation, &self.scale);
+        let validated = {
+            let (network, samples) = (&mut self.network, &self.split.validation);
+            validate(network, team, samples, &self.scale, &self.world)
+        };
         let ended = validated.and_then(|(score, predicted)| {
             self.predicted = predicted;
             self.take_in(score)

@@ -46,6 +46,9 @@ pub struct Task {
     pub epochs: usize,
     /// Samples per optimizer step; an epoch's last batch may be smaller.
     pub batch_size: usize,
+    /// Parts of a batch whose gradients, losses and moments are computed apart and summed in a fixed order: several
+    /// processes may then share them, with the bits of one. Another number rounds differently.
+    pub shards: usize,
     /// In which order an epoch goes through the training samples.
     pub order: Order,
     /// Whether to stop before `epochs`.
@@ -80,6 +83,7 @@ impl Default for Task {
             warm_up: 0.0,
             epochs: 10,
             batch_size: 32,
+            shards: 1,
             order: Order::Shuffled,
             early_stopping: None,
             keep: Keep::Last,

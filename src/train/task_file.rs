@@ -76,6 +76,7 @@ impl Task {
             warm_up,
             epochs,
             batch_size,
+            shards,
             order,
             early_stopping,
             keep,
@@ -104,6 +105,7 @@ impl Task {
             ("test-augment", (!test_augment.is_none()).then(|| inline(test_augment))),
             ("freeze", freeze),
             ("weight-average", weight_average.map(|decay| inline(&decay))),
+            ("shards", (*shards != 1).then(|| inline(shards))),
         ];
         values.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
         let mut text = String::new();
@@ -149,6 +151,7 @@ struct Plain {
     clip_norm: Option<f32>,
     epochs: NonZeroUsize,
     batch_size: NonZeroUsize,
+    shards: NonZeroUsize,
     order: Order,
     early_stopping: Option<EarlyStopping>,
     keep: Keep,
@@ -158,7 +161,7 @@ struct Plain {
 impl Default for Plain {
     fn default() -> Self {
         let task = Task::default();
-        let [epochs, batch_size] = [task.epochs, task.batch_size]
+        let [epochs, batch_size, shards] = [task.epochs, task.batch_size, task.shards]
             .map(|n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN));
         Self {
             scaling: task.scaling,
@@ -171,6 +174,7 @@ impl Default for Plain {
             clip_norm: task.clip_norm,
             epochs,
             batch_size,
+            shards,
             order: task.order,
             early_stopping: task.early_stopping,
             keep: task.keep,
@@ -230,6 +234,7 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         warm_up,
         epochs: plain.epochs.get(),
         batch_size: plain.batch_size.get(),
+        shards: plain.shards.get(),
         order: plain.order,
         early_stopping: plain.early_stopping,
         keep: plain.keep,

@@ -31,6 +31,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         warm_up,
         epochs,
         batch_size,
+        shards,
         order,
         early_stopping,
         keep,
@@ -68,6 +69,9 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
     put("warm-up", warm_up);
     put("epochs", epochs);
     put("batch size", batch_size);
+    if *shards != 1 {
+        put("shards", shards);
+    }
     put("order", order);
     put("early stopping", early_stopping);
     put("keep", keep);

@@ -281,6 +281,7 @@ fn an_axis_is_the_option_of_train() {
             ("dropout", "0.4"),
             ("activation", "tanh"),
             ("freeze", "1;"),
+            ("shards", "4"),
             ("epochs", "2"),
             ("batch-size", "40"),
             ("learning-rate", "0.02"),

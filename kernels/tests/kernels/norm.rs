@@ -200,3 +200,83 @@ fn moving_statistics() {
     norm::update_moving(0.75, &[5.0, 2.0], &mut moving);
     assert_eq!(moving, [2.0, -1.0]);
 }
+
+/// The moments and sums of groups of rows, put together, are those of all rows.
+#[test]
+fn parts_together_are_the_whole() {
+    for [rows, c] in SHAPES {
+        for mean in [0.3, 1000.0] {
+            let case = case([rows, c], mean, 0.5);
+            let dy = noise(5, rows * c);
+            let cuts = [0, rows / 5, rows / 5, rows / 2, rows];
+            let results = run_everywhere(|team| {
+                let Case { x, gamma, .. } = &case;
+                let (mut mean, mut variance) = (vec![0.0; c], vec![0.0; c]);
+                let parts = || cuts.windows(2).map(|cut| cut[0] * c..cut[1] * c);
+                for part in parts() {
+                    let (mut more_mean, mut more_variance) = (untouched(c), untouched(c));
+                    norm::moments(team, &x[part.clone()], &mut more_mean, &mut more_variance);
+                    let rows = part.len() / c;
+                    let more =
+                        norm::RowMoments { rows, mean: &more_mean, variance: &more_variance };
+                    norm::add_moments(part.start / c, &mut mean, &mut variance, more);
+                }
+                let (mut dgamma, mut dbeta) = (vec![0.0; c], vec![0.0; c]);
+                for part in parts() {
+                    let (mut products, mut sums) = (untouched(c), untouched(c));
+                    let (x, dy) = (&x[part.clone()], &dy[part]);
+                    norm::gradient_sums(team, x, dy, &mean, &mut products, &mut sums);
+                    dgamma.iter_mut().zip(products).for_each(|(sum, more)| *sum += more);
+                    dbeta.iter_mut().zip(sums).for_each(|(sum, more)| *sum += more);
+                }
+                let products = dgamma.clone();
+                let mut dx = untouched(x.len());
+                for part in parts() {
+                    dgamma.copy_from_slice(&products);
+                    let (x, dy, dx) = (&x[part.clone()], &dy[part.clone()], &mut dx[part]);
+                    norm::backward_of_sums(
+                        team,
+                        x,
+                        dy,
+                        gamma,
+                        &mean,
+                        &variance,
+                        EPSILON,
+                        rows,
+                        dx,
+                        &mut dgamma,
+                        &dbeta,
+                    );
+                }
+                if rows == 0 {
+                    dgamma.fill(0.0);
+                }
+                vec![mean, variance, dx, dgamma, dbeta]
+            });
+            let (mut dx, mut dgamma, mut dbeta) = (untouched(rows * c), untouched(c), untouched(c));
+            for (isa, outputs) in results {
+                let name = format!("{isa} {rows}x{c} mean {mean}");
+                let digit = mean * 6e-8;
+                assert_close(&outputs[0], &case.mean, 1e-7, 2.0 * digit + 2e-7, &name);
+                assert_close(&outputs[1], &case.variance, 1e-5, 1e-7, &name);
+                let Case { x, gamma, .. } = &case;
+                let [mean, variance] = [&outputs[0], &outputs[1]];
+                naive::norm::backward(
+                    x,
+                    &dy,
+                    gamma,
+                    mean,
+                    variance,
+                    EPSILON,
+                    &mut dx,
+                    &mut dgamma,
+                    &mut dbeta,
+                );
+                let much = (rows as f32).sqrt();
+                assert_close(&outputs[3], &dgamma, 1e-5, 1e-5 * much, &name);
+                assert_close(&outputs[4], &dbeta, 1e-5, 1e-6 * much, &name);
+                assert_close(&outputs[2], &dx, 1e-5, 2e-5, &name);
+            }
+        }
+    }
+}

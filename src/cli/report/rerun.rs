@@ -110,6 +110,9 @@ fn options(task: &Task) -> Vec<(&'static str, String)> {
     if !task.freeze.is_none() {
         options.push(("freeze", task.freeze.to_string()));
     }
+    if task.shards != 1 {
+        options.push(("shards", task.shards.to_string()));
+    }
     options
 }
 

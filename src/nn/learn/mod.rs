@@ -5,6 +5,6 @@ mod network;
 mod optimizer;
 mod per_sample;
 
-pub(crate) use network::check_clip_norm;
 pub use network::{Memory, Network, Stepping};
+pub(crate) use network::{check_clip_norm, check_shards};
 pub use optimizer::Optimizer;

@@ -12,6 +12,7 @@ use threadcount_kernels::gather::Cut;
 use threadcount_kernels::update::Moving;
 use threadcount_kernels::{Activation, Team};
 
+use super::across::AcrossShards;
 use super::exchange;
 use super::init::Initializer;
 pub use super::work::{KernelCall, Position, Site, Traffic};
@@ -131,6 +132,12 @@ pub trait LayerKind: fmt::Debug + Send + Sync + Any {
     /// Where the optimizer's step of its parameters is made.
     fn step_is(&self) -> StepIs {
         StepIs::Apart
+    }
+
+    /// The passes over a batch that is cut into shards, for a layer whose result for one sample depends on the
+    /// others. With `None`, each shard is a batch of its own to it.
+    fn across(&self) -> Option<&dyn AcrossShards> {
+        None
     }
 
     /// This layer and some of those after it as one, if a kernel computes them together.

@@ -1,6 +1,7 @@
 //! What a network is: its layers and their parameters. Nothing here depends on a batch or on how the
 //! network is trained.
 
+mod across;
 pub mod exchange;
 mod freeze;
 mod init;
@@ -12,6 +13,7 @@ mod program;
 mod test_augment;
 mod work;
 
+pub use across::{AcrossShards, Whole};
 pub use freeze::Freeze;
 pub use init::Initializer;
 pub use layer::{

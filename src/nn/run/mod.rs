@@ -9,4 +9,4 @@ pub(super) use layout::{InputBuffer, Layout};
 pub use predictor::Predictor;
 pub(super) use predictor::{classify, predict};
 pub use workspace::BatchKey;
-pub(super) use workspace::{Flipped, Workspace, mode};
+pub(super) use workspace::{Flipped, Workspace, mode, of};

@@ -1,5 +1,7 @@
 //! What running a network needs: memory for the forward pass of a batch.
 
+use std::ops::Range;
+
 use threadcount_kernels::Team;
 
 use super::layout::Layout;
@@ -92,24 +94,70 @@ impl Workspace {
         mut laps: Option<&mut Laps>,
     ) {
         let n = x.len() / model.plan().input().len();
-        for (unit, step) in model.program.iter().zip(&self.layout.steps) {
-            let Some(y) = step.y.filter(|_| unit.buffers != Buffers::Reshape) else { continue };
-            let (before, after) = self.arena.split_at_mut(y);
-            unit.layer.forward(Forward {
-                team,
-                mode: mode(model.seed, unit, key),
-                input: unit.input,
-                params: &model.params[unit.params.clone()],
-                state: &mut model.state[unit.state.clone()],
-                x: step.x.map_or(x, |at| &before[at..][..n * unit.input.len()]),
-                y: &mut after[..n * unit.output.len()],
-                kept: &mut self.kept[step.kept..][..unit.kept.floats(n)],
-                winners: &mut self.winners[step.winners..][..n * unit.kept.winners],
-            });
+        for index in 0..model.program.len() {
+            let Some((unit, pass)) = self.forward_of(team, model, index, x, 0..n, key) else {
+                continue;
+            };
+            unit.layer.forward(pass);
             if let Some(laps) = &mut laps {
                 laps.end(Part::Forward(unit.layers.start));
             }
         }
+    }
+
+    /// What the layer at `index` computes forward for these samples of `x`; `None` if it only reshapes. `key` is
+    /// that of the first of the samples.
+    pub(crate) fn forward_of<'a>(
+        &'a mut self,
+        team: &'a Team,
+        model: &'a mut Model,
+        index: usize,
+        x: &'a [f32],
+        samples: Range<usize>,
+        key: Option<BatchKey>,
+    ) -> Option<(&'a Unit, Forward<'a>)> {
+        let Model { program, params, state, seed, .. } = model;
+        let (unit, step) = (&program[index], self.layout.steps[index]);
+        let y = step.y.filter(|_| unit.buffers != Buffers::Reshape)?;
+        let (before, after) = self.arena.split_at_mut(y);
+        let (n, inputs) = (samples.len(), of(&samples, unit.input));
+        let kept = step.kept + samples.start * unit.kept.per_sample;
+        let winners = step.winners + samples.start * unit.kept.winners;
+        let pass = Forward {
+            team,
+            mode: mode(*seed, unit, key),
+            input: unit.input,
+            params: &params[unit.params.clone()],
+            state: &mut state[unit.state.clone()],
+            x: &step.x.map_or(x, |at| &before[at..])[inputs],
+            y: &mut after[of(&samples, unit.output)],
+            kept: &mut self.kept[kept..][..unit.kept.floats(n)],
+            winners: &mut self.winners[winners..][..n * unit.kept.winners],
+        };
+        Some((unit, pass))
+    }
+
+    /// What the layer at `index`, which is `unit`, has left for backward of these samples of `x`: its input and
+    /// output, what it kept, and its winners.
+    pub(crate) fn left_by<'a>(
+        &'a mut self,
+        unit: &Unit,
+        index: usize,
+        x: &'a [f32],
+        samples: Range<usize>,
+    ) -> (&'a [f32], &'a [f32], &'a mut [f32], &'a [u8]) {
+        let step = self.layout.steps[index];
+        let n = samples.len();
+        let slice =
+            |at: Option<usize>, range: Range<usize>| &at.map_or(x, |at| &self.arena[at..])[range];
+        let kept = step.kept + samples.start * unit.kept.per_sample;
+        let winners = step.winners + samples.start * unit.kept.winners;
+        (
+            slice(step.x, of(&samples, unit.input)),
+            slice(step.y, of(&samples, unit.output)),
+            &mut self.kept[kept..][..unit.kept.floats(n)],
+            &self.winners[winners..][..n * unit.kept.winners],
+        )
     }
 
     /// From `x` to the [`Self::outputs`] that are evaluated and predicted from: with dropout off and
@@ -159,6 +207,11 @@ impl Workspace {
         }
         Ok(n)
     }
+}
+
+/// The elements of these samples among those of a batch.
+pub(crate) fn of(samples: &Range<usize>, shape: Shape) -> Range<usize> {
+    samples.start * shape.len()..samples.end * shape.len()
 }
 
 /// The mode of one layer: training with the key of its masks, or evaluating. A frozen layer with moving

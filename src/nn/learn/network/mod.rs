@@ -2,6 +2,7 @@
 //! allocated once, in [`Network::build`]; a training step (`step`) is a list of calls that use it.
 
 mod memory;
+mod shards;
 mod step;
 
 use std::ops::Range;
@@ -9,6 +10,8 @@ use std::ops::Range;
 use threadcount_kernels::Team;
 
 pub use memory::Memory;
+use shards::Shards;
+pub(crate) use shards::check_shards;
 pub use step::Stepping;
 
 use super::optimizer::{Optimizer, OptimizerState};
@@ -41,6 +44,8 @@ pub struct Network {
     moved_apart: Vec<Range<usize>>,
     /// All parameters that are not frozen, in such pieces.
     learning: Vec<Range<usize>>,
+    /// If batches are cut into shards.
+    shards: Option<Shards>,
     laps: Option<Laps>,
 }
 
@@ -117,6 +122,7 @@ impl Network {
             steps: Vec::new(),
             moved_apart: Vec::new(),
             learning: Vec::new(),
+            shards: None,
             laps: None,
             workspace,
             model,

@@ -197,10 +197,9 @@ impl Network {
         let Self { model, workspace, gradients, optimizer, steps, laps, .. } = self;
         let n = x.len() / model.plan().input().len();
         let (mut dy, mut dx) = (&mut gradients.dy, &mut gradients.dx);
-        let units = model.program.iter().zip(&workspace.layout.steps).zip(steps.iter());
-        for ((unit, step), step_is) in units.skip(workspace.layout.first_trainable).rev() {
-            let (inputs, outputs) = (n * unit.input.len(), n * unit.output.len());
-            let slice = |at: Option<usize>, len| at.map_or(x, |at| &workspace.arena[at..][..len]);
+        let units = model.program.iter().enumerate().zip(steps.iter());
+        for ((index, unit), step_is) in units.skip(workspace.layout.first_trainable).rev() {
+            let step = workspace.layout.steps[index];
             let params = match (then, step_is) {
                 _ if unit.frozen => Params::Frozen(&model.params[unit.params.clone()]),
                 (Then::Step, StepIs::PartOfBackward) => {
@@ -208,19 +207,20 @@ impl Network {
                 }
                 _ => Params::Fixed(&model.params[unit.params.clone()]),
             };
+            let (x, y, kept, winners) = workspace.left_by(unit, index, x, 0..n);
             unit.layer.backward(Backward {
                 team,
                 mode: mode(model.seed, unit, Some(key)),
                 input: unit.input,
                 params,
                 grads: &mut gradients.params[unit.params.clone()],
-                x: slice(step.x, inputs),
-                y: slice(step.y, outputs),
-                kept: &mut workspace.kept[step.kept..][..unit.kept.floats(n)],
-                winners: &workspace.winners[step.winners..][..n * unit.kept.winners],
-                dy: &mut dy[..outputs],
+                x,
+                y,
+                kept,
+                winners,
+                dy: &mut dy[..n * unit.output.len()],
                 dy_is: step.dy_is,
-                dx: (step.dx == InputBuffer::Other).then(|| &mut dx[..inputs]),
+                dx: (step.dx == InputBuffer::Other).then(|| &mut dx[..n * unit.input.len()]),
                 below: step.below,
                 laps: UnitLaps { laps: laps.as_mut(), unit: unit.layers.start },
             });
@@ -236,7 +236,7 @@ impl Network {
         }
     }
 
-    fn end_lap(&mut self, part: Part) {
+    pub(super) fn end_lap(&mut self, part: Part) {
         if let Some(laps) = &mut self.laps {
             laps.end(part);
         }

@@ -112,6 +112,10 @@ impl LayerKind for BatchNorm {
         );
     }
 
+    fn across(&self) -> Option<&dyn AcrossShards> {
+        Some(self)
+    }
+
     /// PyTorch's momentum is the share of the new statistics. Its running variance is the unbiased one,
     /// ours and Keras's the biased one; a trained network computes the same with it.
     fn exchange(&self, place: &Place) -> Option<Exchange> {
@@ -164,6 +168,91 @@ impl LayerKind for BatchNorm {
     /// Sums first, then the elements: `x` and `dy` are read twice, `dx` is written.
     fn backward_traffic(&self, input: Shape, _: Shape) -> Traffic {
         Traffic::floats(5 * input.len(), 3 * input.len())
+    }
+}
+
+/// The statistics are those of the whole batch.
+impl AcrossShards for BatchNorm {
+    /// Mean and variance, or the sums of backward.
+    fn summed(&self, input: Shape) -> usize {
+        input.last().saturating_mul(2)
+    }
+
+    fn forward_across(&self, pass: Forward<'_>, whole: &mut Whole<'_>) -> Result<()> {
+        if pass.mode == Mode::Evaluate {
+            self.forward(pass);
+            return Ok(());
+        }
+        let (inputs, channels) = (pass.input.len(), pass.input.last());
+        // Rows of channels in a sample.
+        let rows = inputs / channels;
+        let (team, x) = (pass.team, pass.x);
+        let moments = whole.sum(
+            2 * channels,
+            |samples, moments| {
+                let (mean, variance) = moments.split_at_mut(channels);
+                let x = &x[samples.start * inputs..samples.end * inputs];
+                norm::moments(team, x, mean, variance);
+            },
+            |[left, right], moments, more| {
+                let (mean, variance) = moments.split_at_mut(channels);
+                let (more_mean, more_variance) = more.split_at(channels);
+                let more = norm::RowMoments {
+                    rows: right * rows,
+                    mean: more_mean,
+                    variance: more_variance,
+                };
+                norm::add_moments(left * rows, mean, variance, more);
+            },
+        )?;
+        let (gamma, beta) = pass.params.split_at(channels);
+        let (moving_mean, moving_variance) = pass.state.split_at_mut(channels);
+        let (mean, variance) = pass.kept.split_at_mut(channels);
+        mean.copy_from_slice(&moments[..channels]);
+        variance.copy_from_slice(&moments[channels..]);
+        norm::eval_forward(team, x, gamma, beta, mean, variance, self.epsilon, pass.y);
+        norm::update_moving(self.momentum, mean, moving_mean);
+        norm::update_moving(self.momentum, variance, moving_variance);
+        Ok(())
+    }
+
+    fn backward_across(&self, pass: Backward<'_>, whole: &mut Whole<'_>) -> Result<()> {
+        if pass.mode == Mode::Evaluate {
+            self.backward(pass);
+            return Ok(());
+        }
+        let Some(dx) = pass.dx else { return Ok(()) };
+        let (inputs, channels) = (pass.input.len(), pass.input.last());
+        let rows = whole.samples() * (inputs / channels);
+        let (team, x, dy) = (pass.team, pass.x, &*pass.dy);
+        let (mean, variance) = pass.kept.split_at(channels);
+        let sums = whole.sum(
+            2 * channels,
+            |samples, sums| {
+                let (products, sums) = sums.split_at_mut(channels);
+                let part = samples.start * inputs..samples.end * inputs;
+                norm::gradient_sums(team, &x[part.clone()], &dy[part], mean, products, sums);
+            },
+            |_, sums, more| sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more),
+        )?;
+        let gamma = &pass.params[..channels];
+        let (dgamma, dbeta) = pass.grads.split_at_mut(channels);
+        dgamma.copy_from_slice(&sums[..channels]);
+        dbeta.copy_from_slice(&sums[channels..]);
+        norm::backward_of_sums(
+            team,
+            x,
+            dy,
+            gamma,
+            mean,
+            variance,
+            self.epsilon,
+            rows,
+            dx,
+            dgamma,
+            dbeta,
+        );
+        Ok(())
     }
 }
 

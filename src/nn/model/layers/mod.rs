@@ -4,6 +4,7 @@
 //! A new kind needs a file here with its `mod` line below, and a row of [`KINDS`]; nothing else in the
 //! crate tells the kinds apart.
 
+use super::across::{AcrossShards, Whole};
 use super::exchange::{self, Exchange, Foreign, ForeignTensor, Holds, Place, View, all, bias};
 use super::layer::*;
 use super::work::{ConvolutionSize, Next, WeightMatrix};
