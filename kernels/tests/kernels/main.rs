@@ -17,6 +17,8 @@ mod norm;
 mod online_sgd;
 mod pool;
 mod pooled;
+mod precision;
+mod precision_conv;
 mod products;
 mod recurrent;
 mod refusals;

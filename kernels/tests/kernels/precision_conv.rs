@@ -1,9 +1,7 @@
 //! Convolutions in every precision: the bits of the twin's product with the matrix of im2col, by every kernel of
 //! bf16 numbers that this CPU has, on every instruction set, with 1 to 3 threads.
 
-mod common;
-
-use common::{bits, made_up_machines, noise};
+use crate::common::{bits, made_up_machines, noise};
 use threadcount_kernels::conv::{self, Convolution};
 use threadcount_kernels::gemm::{Blocking, Epilogue, Write};
 use threadcount_kernels::precision::{Arithmetic, Bf16Kernel};

@@ -1,10 +1,10 @@
 //! Products in every precision, by every kernel of bf16 numbers that this CPU has, on every instruction set:
 //! held to the twin's bits, to the bound of their precision, and to f32 where the shape says so.
 
-mod common;
-
-use common::product::{BY_COLUMN, BY_ROW, Data, Finish, LAYOUTS, Operands, Product, SCATTERED};
-use common::{bits, made_up_machines, noise};
+use crate::common::product::{
+    BY_COLUMN, BY_ROW, Data, Finish, LAYOUTS, Operands, Product, SCATTERED,
+};
+use crate::common::{bits, made_up_machines, noise};
 use threadcount_kernels::gemm::{Blocking, Epilogue, Write, gemm};
 use threadcount_kernels::precision::{Arithmetic, Bf16Kernel};
 use threadcount_kernels::update::{Decay, Moving, Nesterov, Rule, Sgd, step_by_product};
@@ -395,7 +395,7 @@ fn weights_move_by_the_product_in_their_precision() {
             let (apart, together) = (step(Some(&dw)), step(None));
             match precision {
                 // There the step is a product with scaled gradients.
-                Precision::F32 => common::assert_close(&together, &apart, 1e-5, 1e-6, "f32"),
+                Precision::F32 => crate::common::assert_close(&together, &apart, 1e-5, 1e-6, "f32"),
                 _ => assert_eq!(bits(&together), bits(&apart), "{precision}"),
             }
         }
