@@ -2,6 +2,7 @@
 //! forward, loss, backward, update.
 
 use super::measure::median;
+use super::profile;
 use super::traffic;
 use crate::Result;
 use crate::data::{Samples, Scale, Split, Targets, naive_gather};
@@ -94,6 +95,12 @@ impl<'a> Training<'a> {
         Ok(twin)
     }
 
+    /// Brings the network into the state of a long training: every second unit is dead, see
+    /// [`Network::kill_units`](crate::nn::Network::kill_units). To be called before the first step.
+    pub fn kill_units(&mut self) {
+        self.session.kill_units();
+    }
+
     /// Trains until all memory has been touched, and brings the optimizer into the state of a long
     /// training: steps must not become slower when momenta decay.
     ///
@@ -115,6 +122,15 @@ impl<'a> Training<'a> {
         mut enough: impl FnMut(Stretch) -> bool + Send,
     ) -> Result<Stretch> {
         self.watch(team, |_, stretch| enough(stretch))
+    }
+
+    /// The phases of a step by name, as `threadcount bench --profile` calls them, with the seconds of each in a step
+    /// with a full batch: medians over steps of about that time. From then on every step is timed phase by phase.
+    ///
+    /// # Errors
+    /// [`Error::Failed`](crate::Error::Failed) if the loss stops being a finite number.
+    pub fn phases(&mut self, team: &Team, time: Duration) -> Result<Vec<(String, f64)>> {
+        profile::seconds(team, self, time)
     }
 
     /// As [`Self::run_until`]; `enough` also gets the session as it is after every step.
