@@ -193,7 +193,7 @@ fn a_cnn_has_the_same_bits_on_any_number_of_ranks() {
 
 #[test]
 fn everything_else_has_the_same_bits_on_any_number_of_ranks() {
-    // Five batches of evaluation, whose sum would show another order.
+    // Five batches of evaluation: some ranks have two, one has none.
     check(&small(), [123, 600], &[2, 3, 6], 2);
 }
 
