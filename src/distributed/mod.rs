@@ -19,6 +19,8 @@ mod shares;
 mod tree;
 mod world;
 
+#[cfg(test)]
+pub(crate) use link::in_world;
 pub use link::{Link, Thread, threads};
 pub use post::{Fault, Limits};
 pub use shares::Share;

@@ -221,3 +221,34 @@ fn in_these_batches(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distributed::in_world;
+
+    /// Sums are rounded, so every rank has to add the results of all in the same order.
+    #[test]
+    fn results_come_in_the_order_of_the_ranks() {
+        let result = |rank: usize, batch: usize| BatchResult {
+            loss_sum: rank as f64 + 0.1,
+            correct: batch,
+            count: 10 + rank,
+        };
+        let of = |rank: usize| -> Found {
+            let mut predicted = Predicted::default();
+            predicted.extend([0, 250 + rank as u8]);
+            ((0..rank).map(|batch| result(rank, batch)).collect(), predicted)
+        };
+        for ranks in [1, 2, 3] {
+            let found = in_world(ranks, |world| {
+                let (results, predicted) = of(world.rank());
+                exchanged(world, results, predicted)
+            });
+            for found in found {
+                assert_eq!(found.unwrap(), (0..ranks).map(of).collect::<Vec<_>>());
+            }
+        }
+        assert!(read(&[0; CLASSES - 1]).is_none() && read(&[0; CLASSES + 1]).is_none());
+    }
+}

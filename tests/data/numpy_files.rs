@@ -102,7 +102,7 @@ const METHODS: [CompressionMethod; 2] = [CompressionMethod::Stored, CompressionM
 
 fn run(scratch: &Scratch, args: &str) -> Assert {
     let mut command = Command::cargo_bin("threadcount").unwrap();
-    for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS"] {
+    for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS", "SHARDS"] {
         command.env_remove(format!("THREADCOUNT_{name}"));
     }
     command.env("THREADCOUNT_CACHE", scratch.cache.root().unwrap());

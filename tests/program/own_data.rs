@@ -72,7 +72,7 @@ impl Made {
     /// The program with this set as `data`, in a folder of its own.
     fn run(&self, args: &str) -> Assert {
         let mut command = Command::cargo_bin("threadcount").unwrap();
-        for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS"] {
+        for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS", "SHARDS"] {
             command.env_remove(format!("THREADCOUNT_{name}"));
         }
         command.env("THREADCOUNT_CACHE", self.scratch.cache.root().unwrap());

@@ -12,7 +12,7 @@ use threadcount_kernels::machine::machine;
 #[test]
 fn outputs_are_those_that_are_kept() {
     let cases = trycmd::TestCases::new();
-    for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS"] {
+    for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS", "SHARDS"] {
         // An empty setting is none.
         cases.env(format!("THREADCOUNT_{name}"), "");
     }

@@ -258,7 +258,8 @@ fn parts_together_are_the_whole() {
                 let name = format!("{isa} {rows}x{c} mean {mean}");
                 let digit = mean * 6e-8;
                 assert_close(&outputs[0], &case.mean, 1e-7, 2.0 * digit + 2e-7, &name);
-                assert_close(&outputs[1], &case.variance, 1e-5, 1e-7, &name);
+                // The means of the parts are floats, and the variance between them is off by as much.
+                assert_close(&outputs[1], &case.variance, 1e-5, digit + 1e-7, &name);
                 let Case { x, gamma, .. } = &case;
                 let [mean, variance] = [&outputs[0], &outputs[1]];
                 naive::norm::backward(

@@ -168,7 +168,7 @@ mod tests {
             &[("schedule", "cosine")],
             &[("schedule", "steps=2,5")],
             &[("freeze", "2"), ("test-augment", "flip")],
-            &[("shards", "2")],
+            &[("shards", "4")],
             &[("optimizer", "adamw"), ("learning-rate", "0.5"), ("weight-decay", "0.5")],
         ];
         // Those that change layers are in a file.
