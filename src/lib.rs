@@ -90,6 +90,8 @@
 //! - **A recipe**: its entry in its report's file; **a setting of a task**: its field, with its value in the
 //!   default of [`Task`](train::Task), and a line in `train/task_file.rs`, without which it does not compile.
 //! - **An instruction set**: its file in `kernels/isa/` and its entry there.
+//! - **An instruction that multiplies other numbers**: an implementation of `Micro` (`kernels/micro.rs`) and a
+//!   variant of [`Bf16Kernel`](threadcount_kernels::precision::Bf16Kernel); the tests walk its list.
 
 #[cfg(feature = "program")]
 pub mod bench;

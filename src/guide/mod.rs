@@ -9,6 +9,7 @@
 //! 7. [`tables`]: models of a column of a CSV file.
 //! 8. [`record`]: how soon a CPU reaches an accuracy.
 //! 9. [`speed`]: measuring it.
+//! 10. [`precision`]: products in bf16, or of split numbers.
 //!
 //! `threadcount COMMAND --help` tells the options of each command, with examples.
 
@@ -18,6 +19,8 @@ pub mod classical {}
 pub mod data {}
 #[doc = include_str!("networks.md")]
 pub mod networks {}
+#[doc = include_str!("precision.md")]
+pub mod precision {}
 #[doc = include_str!("record.md")]
 pub mod record {}
 #[doc = include_str!("runs.md")]

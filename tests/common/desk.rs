@@ -62,7 +62,7 @@ impl Desk {
     }
 
     pub(crate) fn clean(&self, mut remove: impl FnMut(&str)) {
-        for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS"] {
+        for name in ["DATA", "THREADS", "ISA", "PRECISION", "SEED", "RUNS", "BF16"] {
             remove(&format!("THREADCOUNT_{name}"));
         }
     }
