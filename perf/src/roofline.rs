@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     for (isa, threads) in args.selection.conditions()? {
         let pool = cli::pool(Isa::from_name(&isa)?, threads)?;
         warm_up(&pool);
-        panels.push(Panel { isa, limits: pool.enter(Limits::measure), points: Vec::new() });
+        panels.push(Panel { isa, limits: pool.enter(Limits::measure)?, points: Vec::new() });
     }
     let progress = Steps::new(benchmarks.len());
     let mut worker = program.start(0)?;
@@ -255,6 +255,8 @@ mod tests {
         let limits = Limits {
             threads: 2,
             fma_gflops: 200.0,
+            bf16_gflops: 200.0,
+            f32_split_gflops: 33.0,
             l1_gbytes_per_second: Some(400.0),
             l2_gbytes_per_second: Some(200.0),
             l3_gbytes_per_second: None,

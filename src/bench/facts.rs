@@ -3,7 +3,8 @@
 use super::system::hypervisor;
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::machine::machine;
-use threadcount_kernels::{Isa, Pool};
+use threadcount_kernels::precision::Arithmetic;
+use threadcount_kernels::{Isa, Pool, Precision};
 
 /// What a measurement was made on and with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +14,12 @@ pub struct Facts {
     pub machine: Fingerprint,
     /// The instruction set in use.
     pub isa: String,
+    /// The precision of products; documents of older versions, which had one, do not say.
+    #[serde(default = "f32")]
+    pub precision: String,
+    /// The kernel of bf16 products, where products are not in f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bf16_kernel: Option<String>,
     /// The threads in use.
     pub threads: usize,
     /// The version of this program.
@@ -44,12 +51,28 @@ pub struct Fingerprint {
     pub isas: Vec<String>,
 }
 
+fn f32() -> String {
+    Precision::F32.name().to_owned()
+}
+
 impl Facts {
+    /// What computes, as one reads it: the instruction set, and the precision unless it is f32.
+    pub fn computes(&self) -> String {
+        match &self.bf16_kernel {
+            None => self.isa.clone(),
+            Some(kernel) => format!("{}, {} by {kernel}", self.isa, self.precision),
+        }
+    }
+
     /// This machine, and the pool that works on it.
     pub fn of(pool: &Pool) -> Self {
+        let Arithmetic { precision, kernel } = pool.arithmetic();
+        let uses_bf16 = precision != Precision::F32;
         Self {
             machine: Fingerprint::of_machine(),
             isa: pool.isa().name().to_owned(),
+            precision: precision.name().to_owned(),
+            bf16_kernel: uses_bf16.then(|| kernel.name().to_owned()),
             threads: pool.threads(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -2,10 +2,12 @@
 //! compared with.
 
 use super::measure::median;
+use crate::Result;
 use serde::Serialize;
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::peak::{self, Level};
-use threadcount_kernels::{Pool, Team};
+use threadcount_kernels::precision::{Arithmetic, Bf16Kernel};
+use threadcount_kernels::{Pool, Precision, Team};
 
 /// Measurements of the FMA rate, half a millisecond each. During the first of them, cores are still
 /// clocking up and threads are not yet spread over the cores.
@@ -22,6 +24,10 @@ pub struct Limits {
     pub threads: usize,
     /// Floating-point operations of multiply-adds on registers.
     pub fma_gflops: f64,
+    /// Products of bf16 numbers on registers, by the kernel that is in use, an addition and a multiplication each.
+    pub bf16_gflops: f64,
+    /// Products of f32 numbers that are split into bf16 numbers: a sixth of it.
+    pub f32_split_gflops: f64,
     /// Reads from first-level data caches.
     pub l1_gbytes_per_second: Option<f64>,
     /// Reads from second-level caches.
@@ -33,17 +39,24 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Measures the limits of a team, in about half a second.
-    pub fn measure(team: &Team) -> Self {
+    /// Measures the limits of a team, in about a second.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](crate::Error::Usage) if `THREADCOUNT_BF16` forces a kernel that does not run here.
+    pub fn measure(team: &Team) -> Result<Self> {
         let read = |level| Some(read_rate(team, level)? / 1e9);
-        Self {
+        let kernel = Bf16Kernel::active(team.isa())?;
+        let of = |precision| product_gflops(team, Arithmetic { precision, kernel });
+        Ok(Self {
             threads: team.threads(),
             fma_gflops: fma_gflops(team),
+            bf16_gflops: of(Precision::Bf16),
+            f32_split_gflops: of(Precision::F32Split),
             l1_gbytes_per_second: read(Level::L1),
             l2_gbytes_per_second: read(Level::L2),
             l3_gbytes_per_second: read(Level::L3),
             dram_gbytes_per_second: read(Level::Dram),
-        }
+        })
     }
 
     /// The rate of reads from a level.
@@ -73,6 +86,18 @@ pub fn fma_gflops_within(team: &Team, seconds: f64) -> f64 {
         return pool.enter(|team| fma_gflops_within(team, seconds));
     }
     median((0..fma_samples(seconds)).map(|_| peak::fma_rate(team)).collect()) / 1e9
+}
+
+/// The rate of a precision's products on a team's registers, likewise.
+fn product_gflops(team: &Team, arithmetic: Arithmetic) -> f64 {
+    let most = machine().available_threads;
+    if team.threads() > most
+        && let Ok(pool) = Pool::new(team.isa(), most)
+    {
+        return pool.enter(|team| product_gflops(team, arithmetic));
+    }
+    let rates = (0..FMA_SAMPLES).map(|_| peak::product_rate(team, arithmetic));
+    median(rates.collect()) / 1e9
 }
 
 /// How many measurements of the FMA rate there is time for.

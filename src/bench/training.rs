@@ -11,6 +11,7 @@ use crate::oracle::{Batches, NaiveNetwork};
 use crate::train::{Session, Task};
 use std::ops::ControlFlow;
 use std::time::Duration;
+use threadcount_kernels::precision::Arithmetic;
 use threadcount_kernels::{Pool, Team, peak};
 
 /// The minimum time of one sample: three training steps of the slowest recipe on one thread.
@@ -76,7 +77,8 @@ impl<'a> Training<'a> {
         traffic::step(network, self.session.task().batch_size).bytes * steps as f64
     }
 
-    /// Makes the same step with a copy of the network and with its naive twin.
+    /// Makes the same step with a copy of the network and with its naive twin, in f32: the kernels' own tests hold
+    /// other precisions to a twin of theirs.
     ///
     /// # Errors
     /// [`Error::Failed`](crate::Error::Failed) if their results differ.
@@ -91,7 +93,9 @@ impl<'a> Training<'a> {
         twin.step();
         let Twin { x, samples, n, batch_size, .. } = &twin;
         let batches = Batches { x, targets: targets(samples, *n), size: *batch_size, key: KEY };
-        pool.enter(|team| twin.network.check_step(team, &mut network, batches, TOLERANCE))?;
+        pool.enter_with(Arithmetic::F32, |team| {
+            twin.network.check_step(team, &mut network, batches, TOLERANCE)
+        })?;
         Ok(twin)
     }
 

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::tables::{Decimal, Missing, Separator};
     use crate::train::Schedule;
-    use threadcount_kernels::Isa;
+    use threadcount_kernels::{Isa, Precision};
 
     #[test]
     fn names_are_joined_as_in_a_sentence() {
@@ -126,6 +126,8 @@ mod tests {
             ("search", "optimizer", owned(Optimizer::NAMES)),
             ("train", "schedule", owned(Schedule::NAMES)),
             ("search", "metric", owned(Metric::NAMES)),
+            ("train", "precision", owned(Precision::ALL.map(Precision::name))),
+            ("bench", "precision", owned(Precision::ALL.map(Precision::name))),
             ("train", "isa", Isa::ALL.iter().map(|isa| isa.name().to_owned()).collect()),
         ] {
             let help = help(path, argument);

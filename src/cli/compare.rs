@@ -67,7 +67,12 @@ struct Bench<'a> {
 
 pub(super) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load()?;
-    let subjects = select(&args.names)?;
+    let mut subjects = select(&args.names)?;
+    let tasks = subjects.iter_mut().filter_map(|subject| match subject {
+        Subject::Recipe(recipe) => Some(&mut recipe.task),
+        Subject::Model(_) => None,
+    });
+    settings.in_precision(&args.flags.precision, tasks)?;
     let seed = settings.seed(&args.flags.seed)?;
     let of_models = classical::Settings {
         logistic: LogisticSettings { c: args.c, iterations: args.iterations, ..Default::default() },

@@ -9,12 +9,14 @@ use crate::console;
 use serde::Serialize;
 use threadcount_kernels::Pool;
 use threadcount_kernels::peak::Level;
+use threadcount_kernels::precision::Bf16Kernel;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     compute: ComputeFlags,
-    /// Also measure what the CPU can do at most: FMA rate, and read rates of caches and memory
+    /// Also measure what the CPU can do at most: FMA rate, the rates of products in other precisions, and read
+    /// rates of caches and memory
     #[arg(long)]
     peak: bool,
     /// Print one JSON document instead
@@ -44,11 +46,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if args.json {
         return console::print(&table::json(&Document { facts: &facts, peak: peak.as_ref() })?);
     }
-    console::print(&text(&facts))?;
+    let kernels = Bf16Kernel::detected(pool.isa()).map(Bf16Kernel::name).collect::<Vec<_>>();
+    console::print(&text(&facts, &kernels.join(", ")))?;
     peak.map_or(Ok(()), |peak| console::print(&peak.text()))
 }
 
-fn text(facts: &Facts) -> String {
+fn text(facts: &Facts, bf16_kernels: &str) -> String {
     let machine = &facts.machine;
     let size = |bytes: Option<u64>| bytes.map_or("unknown".into(), table::bytes);
     let cache = |bytes: Option<usize>| size(bytes.map(|n| n as u64));
@@ -67,6 +70,7 @@ fn text(facts: &Facts) -> String {
         ("threads in use", facts.threads.to_string()),
         ("instruction sets", machine.isas.join(", ")),
         ("in use", facts.isa.clone()),
+        ("bf16 products", bf16_kernels.to_owned()),
         ("L1 data cache", format!("{} per core", cache(machine.l1d))),
         ("L2 cache", cache(machine.l2)),
         ("L3 cache", cache(machine.l3)),
@@ -77,10 +81,10 @@ fn text(facts: &Facts) -> String {
 
 impl Peak {
     fn measure(pool: &Pool) -> Result<Self> {
-        let one_thread = settings::pool(pool.isa(), 1)?.enter(Limits::measure);
+        let one_thread = settings::pool(pool.isa(), 1)?.enter(Limits::measure)?;
         let all_threads = match pool.threads() {
             1 => one_thread,
-            _ => pool.enter(Limits::measure),
+            _ => pool.enter(Limits::measure)?,
         };
         Ok(Self { one_thread, all_threads })
     }
@@ -98,6 +102,11 @@ impl Peak {
         let mut table = Table::new(&header, &["measured peak"]);
         let fma = columns.iter().map(|rates| format!("{} GFLOP/s", figure(rates.fma_gflops)));
         table.add_row(std::iter::once("FMA, registers only".to_owned()).chain(fma));
+        let split = columns.iter().map(|rates| figure(rates.f32_split_gflops));
+        let bf16 = columns.iter().map(|rates| figure(rates.bf16_gflops));
+        let rate = |rate| format!("{rate} GFLOP/s");
+        table.add_row(std::iter::once("products in f32-split".to_owned()).chain(split.map(rate)));
+        table.add_row(std::iter::once("products in bf16".to_owned()).chain(bf16.map(rate)));
         let mut missing = Vec::new();
         for level in Level::ALL {
             let rates: Option<Vec<f64>> = columns.iter().map(|rates| rates.read(level)).collect();

@@ -79,8 +79,8 @@ const REVISION: Option<&str> = option_env!("THREADCOUNT_REVISION");
 
 const AFTER_HELP: &str = "\
 Settings: a flag beats its environment variable (THREADCOUNT_DATA, THREADCOUNT_THREADS, THREADCOUNT_ISA, \
-THREADCOUNT_SEED, THREADCOUNT_RUNS, THREADCOUNT_SHARDS), which beats the key of that name (data, threads, isa, \
-seed, runs, shards) in \
+THREADCOUNT_PRECISION, THREADCOUNT_SEED, THREADCOUNT_RUNS, THREADCOUNT_SHARDS), which beats the key of that name \
+(data, threads, isa, precision, seed, runs, shards) in \
 ./threadcount.toml.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 data missing or bad, 130 interrupted after saving.";
 

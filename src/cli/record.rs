@@ -50,9 +50,11 @@ struct Summary {
 pub(super) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load()?;
     let repeats = args.repeats.checked()?;
-    let chosen = select(&args.targets)?;
+    let mut chosen = select(&args.targets)?;
+    let tasks = chosen.iter_mut().map(|record| &mut record.recipe.task);
+    settings.in_precision(&args.flags.precision, tasks)?;
     let seed = settings.seed(&args.flags.seed)?;
-    let pool = settings.pool(&args.flags.compute)?;
+    let pool = settings.pool_in(&args.flags.compute, &args.flags.precision)?;
     args.flags.json.check()?;
     let dataset = data::open(settings.data(&args.flags.data)?.as_deref())?;
     let facts = Facts::of(&pool);
@@ -191,6 +193,7 @@ mod tests {
             seed: 0,
             threads: 2,
             isa: "portable",
+            precision: "f32",
             data: "fashion-mnist",
         }
     }

@@ -13,6 +13,7 @@ use crate::{Result, console};
 use serde::Serialize;
 use std::path::{PathBuf, absolute};
 use std::time::Instant;
+use threadcount_kernels::Precision;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -50,9 +51,10 @@ enum Claims {
 pub(super) fn run(args: &Args) -> Result<()> {
     let settings = Settings::load()?;
     let repeats = args.repeats.checked()?;
-    let recipes = reports::select(&args.names)?;
+    let mut recipes = reports::select(&args.names)?;
+    settings.in_precision(&args.flags.precision, recipes.iter_mut().map(|r| &mut r.task))?;
     let seed = settings.seed(&args.flags.seed)?;
-    let pool = settings.pool(&args.flags.compute)?;
+    let pool = settings.pool_in(&args.flags.compute, &args.flags.precision)?;
     args.flags.json.check()?;
     let dataset = data::open(settings.data(&args.flags.data)?.as_deref())?;
     let claims = match dataset.identity {
@@ -96,6 +98,7 @@ impl Args {
     fn words(&self, repeats: usize, seed: u64, bench: &Bench) -> Vec<String> {
         let Runs { pool, dataset } = &bench.runs;
         let data = absolute(&dataset.origin).unwrap_or_else(|_| dataset.origin.clone());
+        let precision = pool.arithmetic().precision;
         let options = [
             ("--repeats", repeats.to_string()),
             ("--seed", seed.to_string()),
@@ -105,6 +108,9 @@ impl Args {
         ];
         let mut words = vec!["threadcount".to_owned(), "reproduce".to_owned()];
         words.extend(self.names.iter().cloned());
+        if precision != Precision::F32 {
+            words.extend(["--precision".to_owned(), precision.name().to_owned()]);
+        }
         words.extend(options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
         words
     }

@@ -20,6 +20,8 @@ pub(super) fn check_task(
     let changes = Changes { epochs: None, ..wanted.clone() };
     // Options that do not fit this task fit `was`, so the two differ anyway.
     let mut task = changes.apply(named.task.clone()).unwrap_or_else(|_| named.task.clone());
+    // Which precision a run goes on in is a setting, checked with the others.
+    task.precision = was.precision;
     // A built-in recipe's epochs were not written for this run.
     if wanted.epochs.is_some() || named.file.is_none() {
         task.epochs = was.epochs;

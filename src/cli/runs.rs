@@ -2,6 +2,7 @@
 
 use super::data;
 use super::progress::Progress;
+use super::settings::note_slow;
 use super::table;
 use crate::bench::fma_gflops;
 use crate::data::Dataset;
@@ -50,6 +51,7 @@ pub(super) struct Measured {
     pub(super) seed: u64,
     pub(super) threads: usize,
     pub(super) isa: &'static str,
+    pub(super) precision: &'static str,
     pub(super) data: &'static str,
 }
 
@@ -90,7 +92,9 @@ impl Runs {
         let name = format!("[{number:>digits$}/{runs}] {:<17} seed {seed}", recipe.id);
         let mut progress = Progress::new();
         progress.begin(&format!("{name}  training ..."));
-        let (peak, ended, score) = self.pool.enter(|team| -> Result<_> {
+        let arithmetic = task.arithmetic(self.pool.isa())?;
+        note_slow(arithmetic);
+        let (peak, ended, score) = self.pool.enter_with(arithmetic, |team| -> Result<_> {
             let peak = fma_gflops(team);
             let mut watch =
                 |session: &Session<'_>, moment| Ok(progress.watch(&name, session, moment));
@@ -121,6 +125,7 @@ impl Runs {
             seed,
             threads: self.pool.threads(),
             isa: self.pool.isa().name(),
+            precision: task.precision.name(),
             data: self.dataset.identity.name(),
         })
     }

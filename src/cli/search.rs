@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some(path) => continue_search(args, &settings, path)?,
         None => start_search(args, &settings)?,
     };
-    ready.announce(args.resume.is_some());
+    ready.announce(args.resume.is_some())?;
     interrupt::listen("stopping after these batches, saving the search");
     ready.train()?;
     ready.conclude(args)
@@ -84,6 +84,7 @@ fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
     let changes = Changes::from(args.changes.clone());
     let (space, metric) = (space(args, &changes)?, metric(args)?.unwrap_or_default());
     let mut task = changes.apply(recipe.task.clone())?;
+    task.precision = settings.precision(&args.flags.precision)?.unwrap_or(task.precision);
     let seed = settings.seed(&args.flags.seed)?;
     let threads = settings.threads(&args.flags.compute)?;
     let isa = settings.isa(&args.flags.compute.isa)?.unwrap_or_else(Isa::best);
@@ -183,6 +184,13 @@ fn continue_search(args: &Args, settings: &Settings, path: &Path) -> Result<Read
     let data = of_run(&record, &args.flags.data, settings, Other::Refused)?;
     let threads = settings.threads(&args.flags.compute)?;
     let isa = settings.resumed_isa(&args.flags.compute.isa, "search", &definition.isa)?;
+    let precision = definition.task.precision;
+    if settings.precision(&args.flags.precision)?.is_some_and(|asked| asked != precision) {
+        return Err(Error::Usage(format!(
+            "--precision: the trials of {} are computed in {precision}; start another search",
+            path.display()
+        )));
+    }
     let needed = definition.check(&data.split)?;
     Ok(Ready { search, split: data.split, resources: resources(isa, threads), needed })
 }
@@ -240,9 +248,10 @@ fn check_resumed(args: &Args, was: &Definition, path: &Path) -> Result<()> {
 }
 
 impl Ready {
-    fn announce(&self, is_resumed: bool) {
+    fn announce(&self, is_resumed: bool) -> Result<()> {
         let Self { search, split, resources, .. } = self;
         let was = search.definition();
+        let arithmetic = was.task.arithmetic(resources.isa)?;
         let axes: Vec<_> = was.space.axes().iter().map(Axis::to_string).collect();
         let rungs: Vec<_> = was.rungs().iter().map(usize::to_string).collect();
         let epochs = match was.halving {
@@ -263,13 +272,15 @@ impl Ready {
             table::grouped(split.test.len() as u64),
             was.seed,
             table::threads(resources.threads),
-            resources.isa,
+            format_args!("{}{}", resources.isa, settings::told(arithmetic)),
         ));
+        settings::note_slow(arithmetic);
         let path = search.path().display();
         console::note(&match is_resumed {
             true => format!("resuming {path}, where {} of trials are in", search.rows().len()),
             false => format!("the search's folder is {path}"),
         });
+        Ok(())
     }
 
     fn train(&mut self) -> Result<()> {
@@ -295,7 +306,8 @@ impl Ready {
     /// Tests the best trial, and writes and prints the results.
     fn conclude(&self, args: &Args) -> Result<()> {
         let Self { search, split, resources, .. } = self;
-        let pool = settings::pool(resources.isa, resources.threads)?;
+        let precision = search.definition().task.precision;
+        let pool = settings::pool(resources.isa, resources.threads)?.with_precision(precision)?;
         let tested = pool.enter(|team| search.conclude(split, team));
         let (tested, fault) = match tested {
             Ok(tested) => (tested, None),

@@ -6,6 +6,7 @@ use super::ranks;
 use crate::console;
 use crate::names::shortened;
 use crate::toml_file::{Fault, Table, read_text, unknown};
+use crate::train::Task;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::env;
@@ -14,12 +15,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use threadcount_kernels::machine::machine;
-use threadcount_kernels::{Isa, Pool};
+use threadcount_kernels::precision::{Arithmetic, Bf16Kernel};
+use threadcount_kernels::{Isa, Pool, Precision};
 
 /// The file in the current folder.
 const FILE: &str = "threadcount.toml";
 /// Its keys. The environment variable of `seed` is `THREADCOUNT_SEED`, and so on.
-pub(super) const KEYS: [&str; 6] = ["data", "threads", "isa", "seed", "runs", "shards"];
+pub(super) const KEYS: [&str; 7] =
+    ["data", "threads", "isa", "precision", "seed", "runs", "shards"];
 
 /// Where the data are.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -48,6 +51,15 @@ pub struct IsaFlag {
     isa: Option<String>,
 }
 
+/// In what precision products are computed.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(super) struct PrecisionFlag {
+    /// Precision of products: f32, f32-split or bf16 [default: the recipe's, which is f32 unless its file says
+    /// otherwise]
+    #[arg(long, value_name = "NAME")]
+    precision: Option<String>,
+}
+
 /// Where the random numbers start.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(super) struct SeedFlag {
@@ -65,6 +77,8 @@ pub(super) struct MeasureFlags {
     pub(super) seed: SeedFlag,
     #[command(flatten)]
     pub(super) compute: ComputeFlags,
+    #[command(flatten)]
+    pub(super) precision: PrecisionFlag,
     #[command(flatten)]
     pub(super) data: DataFlag,
 }
@@ -193,10 +207,70 @@ impl Settings {
         Ok(isa)
     }
 
+    /// The precision that a flag, the environment or the file asks for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for one that does not exist.
+    pub(super) fn precision(&self, flag: &PrecisionFlag) -> Result<Option<Precision>> {
+        let named = match &flag.precision {
+            Some(name) => Some(name.clone()),
+            None => self.parsed::<String>("precision", None, "a name")?,
+        };
+        named.map(|name| Ok(Precision::from_name(&name)?)).transpose()
+    }
+
+    /// The precision that a resumed run goes on with: its own, unless the flag itself asks for
+    /// another one. Then there is a warning, since the result is another one.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] as [`Self::precision`], or if the environment or the file asks for another one: they were
+    /// not written for this run.
+    pub(super) fn resumed_precision(
+        &self,
+        flag: &PrecisionFlag,
+        own: Precision,
+    ) -> Result<Precision> {
+        let Some(asked) = self.precision(flag)?.filter(|&asked| asked != own) else {
+            return Ok(own);
+        };
+        if flag.precision.is_none() {
+            let origin = self.find("precision")?.map_or_else(String::new, |found| found.origin);
+            return Err(Error::Usage(format!(
+                "{origin} asks for {asked}, and the run was started in {own}: go on with --precision {own}, \
+                 or change its precision with --precision {asked}"
+            )));
+        }
+        console::warn(&format!(
+            "the run was started in {own} and goes on in {asked}: its result is another one"
+        ));
+        Ok(asked)
+    }
+
+    /// Recipes in the precision that is asked for, if one is.
+    ///
+    /// # Errors
+    /// As [`Self::precision`].
+    pub(super) fn in_precision<'a>(
+        &self,
+        flag: &PrecisionFlag,
+        tasks: impl IntoIterator<Item = &'a mut Task>,
+    ) -> Result<()> {
+        if let Some(precision) = self.precision(flag)? {
+            tasks.into_iter().for_each(|task| task.precision = precision);
+        }
+        Ok(())
+    }
+
     /// The threads and the instruction set, as a pool.
     pub(super) fn pool(&self, flags: &ComputeFlags) -> Result<Pool> {
         let isa = self.isa(&flags.isa)?.unwrap_or_else(Isa::best);
         pool(isa, self.threads(flags)?)
+    }
+
+    /// The same in the precision that is asked for.
+    pub(super) fn pool_in(&self, flags: &ComputeFlags, precision: &PrecisionFlag) -> Result<Pool> {
+        let precision = self.precision(precision)?.unwrap_or_default();
+        Ok(self.pool(flags)?.with_precision(precision)?)
     }
 
     /// The value of a flag, else of the environment or the file.
@@ -259,6 +333,29 @@ fn possible(asked: usize) -> Result<usize> {
         ));
     }
     Ok(asked)
+}
+
+/// How products are computed, as one reads it beside the instruction set: nothing of f32.
+pub(super) fn told(arithmetic: Arithmetic) -> String {
+    let Arithmetic { precision, kernel } = arithmetic;
+    match precision {
+        Precision::F32 => String::new(),
+        _ => format!(", {precision} by {kernel}"),
+    }
+}
+
+/// Says, once in a process, that no instruction of this CPU multiplies bf16 numbers faster than floats.
+pub(super) fn note_slow(arithmetic: Arithmetic) {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    let Arithmetic { precision, kernel } = arithmetic;
+    if precision != Precision::F32 && kernel == Bf16Kernel::MulAdd {
+        SAID.call_once(|| {
+            console::note(&format!(
+                "{precision}: nothing in use multiplies bf16 faster than f32 here; it is computed with the same bits \
+                 by multiply-adds of f32, not faster than in f32"
+            ));
+        });
+    }
 }
 
 /// A pool, or why the system gives none.

@@ -9,7 +9,7 @@ use super::ranks;
 use super::report::{self, SessionLog};
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
-use super::settings::{self, ComputeFlags, DataFlag, SeedFlag, Settings};
+use super::settings::{self, ComputeFlags, DataFlag, PrecisionFlag, SeedFlag, Settings};
 use super::{interrupt, log, table};
 use crate::console;
 use crate::data::Split;
@@ -38,6 +38,8 @@ pub(super) struct Args {
     seed: SeedFlag,
     #[command(flatten)]
     compute: ComputeFlags,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     #[command(flatten)]
     data: DataFlag,
     /// Folder for the run [default: a new one, runs/RECIPE]
@@ -72,6 +74,8 @@ struct Run {
     pool: Pool,
     /// The number of epochs so far, if `--epochs` changes it.
     before: Option<usize>,
+    /// Whether it goes on in another precision, which its record has to say.
+    is_recorded_anew: bool,
     /// The weights that it begins with, if they are not drawn.
     weights: Option<InitialWeights>,
 }
@@ -156,6 +160,7 @@ fn follow(args: &Args, settings: &Settings, world: &World) -> Result<()> {
     let record = Record::of_first(world)?;
     let data = of_run(&record, &args.data, settings, Other::Refused)?;
     let pool = settings::pool(Isa::from_name(&record.isa)?, settings.threads(&args.compute)?)?;
+    let pool = pool.with_precision(record.task.precision)?;
     world.agree(READY, "state", READY_TEXT)?;
     let mut session = Session::new(&record.task, &data.split, record.seed)?;
     session.join(world.clone())?;
@@ -183,9 +188,10 @@ fn start_run(args: &Args, settings: &Settings, world: &World) -> Result<Run> {
     let recipe = reports::recipe(args.recipe.as_deref().unwrap_or_default())?;
     let mut changes = Changes::from(args.changes.clone());
     changes.shards = settings.shards(changes.shards)?;
-    let task = changes.apply(recipe.task.clone())?;
+    let mut task = changes.apply(recipe.task.clone())?;
+    task.precision = settings.precision(&args.precision)?.unwrap_or(task.precision);
     let seed = settings.seed(&args.seed)?;
-    let pool = settings.pool(&args.compute)?;
+    let pool = settings.pool(&args.compute)?.with_precision(task.precision)?;
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let split = data::split(&task.selection, &dataset, seed);
     let split = split.map_err(|error| recipe.locate(error))?;
@@ -209,7 +215,7 @@ fn start_run(args: &Args, settings: &Settings, world: &World) -> Result<Run> {
         Some(path) => RunFolder::start(path, &record)?,
         None => RunFolder::start_numbered(&settings.runs()?, &record.recipe, &record)?,
     };
-    Ok(Run { record, folder, split, pool, before: None, weights })
+    Ok(Run { record, folder, split, pool, before: None, is_recorded_anew: false, weights })
 }
 
 /// The weights in a run's folder or in a file.
@@ -275,17 +281,22 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path, world: &World) ->
         )));
     }
     let data = of_run(&record, &args.data, settings, Other::Refused)?;
-    let task = wanted.apply(record.task.clone())?;
+    let mut task = wanted.apply(record.task.clone())?;
+    let own = record.task.precision;
+    task.precision = settings.resumed_precision(&args.precision, own)?;
     let mut before = None;
     if task.epochs != record.task.epochs {
         before = Some(record.task.epochs);
+    }
+    let is_recorded_anew = task.precision != own;
+    if before.is_some() || is_recorded_anew {
         record.task = task;
     }
     let threads = settings.threads(&args.compute)?;
     let isa = settings.resumed_isa(&args.compute.isa, "run", &record.isa)?;
-    let pool = settings::pool(isa, threads)?;
+    let pool = settings::pool(isa, threads)?.with_precision(record.task.precision)?;
     share(&record, &pool, world)?;
-    Ok(Run { record, folder, split: data.split, pool, before, weights: None })
+    Ok(Run { record, folder, split: data.split, pool, before, is_recorded_anew, weights: None })
 }
 
 impl Run {
@@ -296,8 +307,18 @@ impl Run {
         if folder.resume(session, record)? == Beginning::NothingSaved {
             console::note("nothing was saved of this run yet: it begins with its first epoch");
         }
+        // No result until the run has finished again: it may be interrupted.
+        let write_anew = || folder.write_record(&Record { result: None, ..record.clone() });
         if self.before.is_none() {
-            return Ok(());
+            return match self.is_recorded_anew {
+                true if session.is_finished() => Err(Error::Usage(format!(
+                    "--precision {}: the run in {} is complete: it trains no more",
+                    record.task.precision,
+                    folder.path().display()
+                ))),
+                true => write_anew(),
+                false => Ok(()),
+            };
         }
         let progress = session.progress();
         let (done, wanted) = (progress.history.epochs.len(), record.task.epochs);
@@ -317,8 +338,7 @@ impl Run {
                 record.task.schedule
             )
         } else {
-            // No result until the longer run has finished: it may be interrupted too.
-            return folder.write_record(&Record { result: None, ..record.clone() });
+            return write_anew();
         };
         Err(Error::Usage(format!("--epochs {wanted}: {fault}")))
     }
@@ -340,8 +360,9 @@ impl Run {
             record.data.identity,
             record.seed,
             table::threads(pool.threads()),
-            pool.isa(),
+            format_args!("{}{}", pool.isa(), settings::told(pool.arithmetic())),
         ));
+        settings::note_slow(pool.arithmetic());
         let done = session.progress().history.epochs.len();
         let path = folder.path().display();
         if session.is_finished() {

@@ -10,6 +10,7 @@
 //! 8. [`record`]: how soon a CPU reaches an accuracy.
 //! 9. [`speed`]: measuring it.
 //! 10. [`ranks`]: several processes, on one machine or many.
+//! 11. [`precision`]: products in bf16, or of split numbers.
 //!
 //! `threadcount COMMAND --help` tells the options of each command, with examples.
 
@@ -19,6 +20,8 @@ pub mod classical {}
 pub mod data {}
 #[doc = include_str!("networks.md")]
 pub mod networks {}
+#[doc = include_str!("precision.md")]
+pub mod precision {}
 #[doc = include_str!("ranks.md")]
 pub mod ranks {}
 #[doc = include_str!("record.md")]

@@ -20,7 +20,8 @@ use crate::nn::io::weights::InitialWeights;
 use crate::nn::{BatchResult, Loss, Model, Plan, Predictor};
 use crate::{Error, Result};
 
-/// What a fit runs on and starts from. Only the seed and the instruction set change the bits of the result.
+/// What a fit runs on and starts from. Only the seed and the instruction set change the bits of the result. (So
+/// does the precision, which is the task's.)
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
     /// The seed of weights, shuffling, dropout and augmentation.
@@ -77,7 +78,7 @@ impl Task {
         weights: Option<&InitialWeights>,
         mut watch: impl FnMut(&Session<'_>, Moment) -> ControlFlow<()> + Send,
     ) -> Result<Trained> {
-        let pool = setup.pool()?;
+        let pool = setup.pool()?.with_precision(self.precision)?;
         let mut session = Session::new(self, split, setup.seed)?;
         if let Some(weights) = weights {
             session.init(weights)?;
@@ -127,6 +128,7 @@ impl Trained {
         classes: Option<usize>,
         pool: Pool,
     ) -> Result<Self> {
+        let pool = pool.with_precision(task.precision)?;
         let file = ModelFile::read(path)?;
         let (tensors, origin) = file.open()?;
         let input = task.input.of(sample)?;

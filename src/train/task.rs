@@ -9,6 +9,8 @@ use crate::nn::{
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use threadcount_kernels::precision::Arithmetic;
+use threadcount_kernels::{Isa, Precision};
 
 /// A network, its data and its schedule.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ pub struct Task {
     /// `(1 + t) / (10 + t)`, so that the first weights are soon forgotten (as TensorFlow's
     /// `ExponentialMovingAverage`). Validation uses the average, and a run keeps it.
     pub weight_average: Option<f32>,
+    /// What the operands of products are rounded to. Weights, optimizer, losses and normalisation are f32.
+    pub precision: Precision,
 }
 
 /// Keras's defaults for everything but the layers: Adam on batches of 32 shuffled samples. Ten epochs, of
@@ -88,6 +92,7 @@ impl Default for Task {
             early_stopping: None,
             keep: Keep::Last,
             weight_average: None,
+            precision: Precision::F32,
         }
     }
 }
@@ -114,6 +119,14 @@ impl Task {
 }
 
 impl Task {
+    /// How its products are computed on that instruction set: in its precision, by the fastest kernel.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if `THREADCOUNT_BF16` forces a kernel that does not run there.
+    pub fn arithmetic(&self, isa: Isa) -> Result<Arithmetic> {
+        Ok(Arithmetic::of(isa, self.precision)?)
+    }
+
     /// What training minimises.
     pub fn objective(&self) -> Objective {
         Objective { loss: self.loss, label_smoothing: self.label_smoothing, l2: self.l2 }

@@ -25,6 +25,7 @@ use crate::data::{Augment, Scaling, Selection};
 use crate::nn::{Freeze, KINDS, Layer, Loss, Optimizer, TestAugment};
 use crate::toml_file::{Fault, Table, Value, inline, read_text, unknown};
 use crate::{Error, Result};
+use threadcount_kernels::Precision;
 
 impl Task {
     /// A task from the text of a file.
@@ -81,6 +82,7 @@ impl Task {
             early_stopping,
             keep,
             weight_average,
+            precision,
         } = self;
         let mut values = vec![
             ("selection", inline(selection)),
@@ -105,6 +107,7 @@ impl Task {
             ("test-augment", (!test_augment.is_none()).then(|| inline(test_augment))),
             ("freeze", freeze),
             ("weight-average", weight_average.map(|decay| inline(&decay))),
+            ("precision", (*precision != Precision::F32).then(|| inline(&precision.name()))),
             ("shards", (*shards != 1).then(|| inline(shards))),
         ];
         values.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
@@ -215,6 +218,10 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         Some(value) => augment(value)?,
         None => Task::default().augment,
     };
+    let precision = match table.take("precision") {
+        Some(value) => precision(&value)?,
+        None => Task::default().precision,
+    };
     let lines = table.lines();
     let plain: Plain = table.rest()?;
     let task = Task {
@@ -239,6 +246,7 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         early_stopping: plain.early_stopping,
         keep: plain.keep,
         weight_average: plain.weight_average,
+        precision,
     };
     task.check().map_err(|error| match error {
         Error::Setting { name, fault } => {
@@ -256,6 +264,13 @@ fn selection(value: Value<'_>) -> std::result::Result<Selection, Fault> {
     let selection = value.read(Selection::deserialize)?;
     selection.check().map_err(|error| Fault::at(line, error.to_string()).of("selection"))?;
     Ok(selection)
+}
+
+/// Reads the name of a precision.
+fn precision(value: &Value<'_>) -> std::result::Result<Precision, Fault> {
+    let text = value.as_str().unwrap_or_default();
+    let names = Precision::ALL.map(Precision::name);
+    Precision::from_name(text).map_err(|_| value.fault(unknown("precision", text, &names)))
 }
 
 /// Reads augmentation, and checks its settings.

@@ -62,7 +62,7 @@ impl Desk {
     }
 
     pub(crate) fn clean(&self, mut remove: impl FnMut(&str)) {
-        for name in ["DATA", "THREADS", "ISA", "SEED", "RUNS", "SHARDS"] {
+        for name in ["DATA", "THREADS", "ISA", "PRECISION", "SEED", "RUNS", "SHARDS", "BF16"] {
             remove(&format!("THREADCOUNT_{name}"));
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Debug, Write};
 use threadcount::reports::{self, Recipe};
 use threadcount::train::Task;
+use threadcount_kernels::Precision;
 
 /// A heading `[recipe]` for each recipe, and `field: value` below it, as `Debug` writes values.
 const RECORDED: &str = include_str!("../golden/recipes.txt");
@@ -36,6 +37,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         early_stopping,
         keep,
         weight_average,
+        precision,
     } = task;
     let reports::Claim { accuracy, seconds, note } = claim;
     let mut fields = Vec::new();
@@ -76,6 +78,10 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
     put("early stopping", early_stopping);
     put("keep", keep);
     put("weight average", weight_average);
+    // None of the reports had another.
+    if *precision != Precision::F32 {
+        put("precision", precision);
+    }
     put("claimed accuracy", accuracy);
     put("claimed seconds", seconds);
     put("claim's note", note);

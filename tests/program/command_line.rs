@@ -320,6 +320,7 @@ fn reproduce_prints_a_table_and_writes_json() {
         "seed",
         "threads",
         "isa",
+        "precision",
         "data",
     ];
     expected.sort_unstable();

@@ -4,7 +4,7 @@ use super::{Args, Conditions};
 use crate::bench::{Attempt, Facts, Outcome, to_accuracy};
 use crate::cli::data;
 use crate::cli::progress::Progress;
-use crate::cli::settings::{self, Settings};
+use crate::cli::settings::{self, Settings, note_slow};
 use crate::cli::table::Table;
 use crate::cli::{interrupt, table};
 use crate::data::{Dataset, Identity};
@@ -21,6 +21,7 @@ struct Row {
     recipe: String,
     threads: usize,
     isa: &'static str,
+    precision: &'static str,
     claimed_accuracy: f64,
     claimed_seconds: Option<f64>,
     /// Time of the median seed, if that one reached the accuracy.
@@ -42,7 +43,8 @@ pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> 
     if args.seeds == 0 {
         return Err(Error::Usage("--seeds 0: at least 1".into()));
     }
-    let selected = reports::select(&args.names)?;
+    let mut selected = reports::select(&args.names)?;
+    settings.in_precision(&args.precision, selected.iter_mut().map(|recipe| &mut recipe.task))?;
     let (recipes, silent): (Vec<Recipe>, Vec<Recipe>) =
         selected.into_iter().partition(|recipe| recipe.claim.accuracy.is_some());
     let silent = silent.iter().map(|recipe| &*recipe.id).collect::<Vec<_>>().join(", ");
@@ -70,7 +72,7 @@ pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> 
     let ended = measure_all(&pools?, &recipes, &dataset, args.seeds, &mut rows);
     // Whatever ended the runs, what they measured until then is not lost.
     if !rows.is_empty() {
-        let facts = Facts::of(&settings::pool(conditions.isa, conditions.most_threads())?);
+        let facts = Facts::of(&conditions.pool_for(&recipes)?);
         let json = table::json(&Document { machine: &facts, recipes: &rows })?;
         args.json.put(&json, &report(&facts, &recipes, &rows, &silent))?;
     }
@@ -97,6 +99,7 @@ fn measure_all(
                 recipe: recipe.id.to_string(),
                 threads: pool.threads(),
                 isa: pool.isa().name(),
+                precision: recipe.task.precision.name(),
                 claimed_accuracy: claimed.middle(),
                 claimed_seconds: recipe.claim.seconds.map(Span::middle),
                 seconds: middle.map(|attempt| attempt.seconds),
@@ -121,7 +124,9 @@ fn attempt(
     let split = data::split(&recipe.task.selection, dataset, seed)?;
     let name = format!("{:<17} {} seed {seed}", recipe.id, table::threads(pool.threads()));
     let mut progress = Progress::new();
-    let attempt = pool.enter(|team| {
+    let arithmetic = recipe.task.arithmetic(pool.isa())?;
+    note_slow(arithmetic);
+    let attempt = pool.enter_with(arithmetic, |team| {
         let mut watch = |session: &Session<'_>, moment| Ok(progress.watch(&name, session, moment));
         to_accuracy(team, &recipe.task, &split, seed, accuracy, &mut watch)
     });

@@ -13,6 +13,9 @@ pub(super) fn bench(conditions: &Conditions, threads: usize) -> Result<Command> 
     let mut command = Command::new(program);
     command.args(["bench", "--json", "-", "--isa", conditions.isa.name()]);
     command.args(["--threads", &threads.to_string(), "--samples", &conditions.samples.to_string()]);
+    if let Some(precision) = conditions.precision {
+        command.args(["--precision", precision.name()]);
+    }
     if console::is_quiet() {
         command.arg("--quiet");
     }

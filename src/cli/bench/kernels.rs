@@ -21,6 +21,7 @@ struct Row {
     shape: String,
     threads: usize,
     isa: String,
+    precision: String,
     gflops: Option<f64>,
     gbytes_per_second: Option<f64>,
     percent_of_peak: Option<f64>,
@@ -43,7 +44,9 @@ struct Part {
 pub(super) fn run(args: &Args, conditions: &Conditions) -> Result<()> {
     let entries = kernels::select(&args.names)?;
     args.json.check()?;
-    let pool = settings::pool(conditions.isa, conditions.most_threads())?;
+    let pool = settings::pool(conditions.isa, conditions.most_threads())?
+        .with_precision(conditions.precision.unwrap_or_default())?;
+    settings::note_slow(pool.arithmetic());
     let rows = match conditions.threads[..] {
         [threads] if env::var(matrixmultiply::THREADS_VARIABLE) == Ok(threads.to_string()) => {
             measure_here(&pool, &entries, conditions.samples)?
@@ -94,6 +97,7 @@ fn measure_here(pool: &Pool, entries: &[Entry], samples: usize) -> Result<Vec<Ro
             shape: entry.shape.clone(),
             threads: pool.threads(),
             isa: pool.isa().name().to_owned(),
+            precision: pool.arithmetic().precision.name().to_owned(),
             gflops: matches!(case.work(), Work::Flops(_)).then_some(measured.rate / 1e9),
             gbytes_per_second: matches!(case.work(), Work::Bytes(_)).then_some(measured.rate / 1e9),
             percent_of_peak: measured.share_of_peak.map(|share| share * 100.0),

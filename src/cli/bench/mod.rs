@@ -11,11 +11,12 @@ mod profile;
 mod recipes;
 
 use super::json::JsonFlag;
-use super::settings::{DataFlag, IsaFlag, Settings};
+use super::settings::{self, DataFlag, IsaFlag, PrecisionFlag, Settings};
 use crate::bench::Baseline;
+use crate::reports::Recipe;
 use crate::{Error, Result};
 use clap::builder::PossibleValue;
-use threadcount_kernels::Isa;
+use threadcount_kernels::{Isa, Pool, Precision};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -38,6 +39,8 @@ pub(super) struct Args {
     threads: Vec<usize>,
     #[command(flatten)]
     isa: IsaFlag,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     /// Also measure what the recipes are compared with
     #[arg(long, value_name = "WHAT")]
     baseline: Option<Baseline>,
@@ -72,6 +75,8 @@ impl clap::ValueEnum for Baseline {
 /// What the options ask for beside the names, checked.
 struct Conditions {
     isa: Isa,
+    /// The precision that is asked for; else recipes have their own.
+    precision: Option<Precision>,
     /// Numbers of threads, each once.
     threads: Vec<usize>,
     samples: usize,
@@ -84,6 +89,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let conditions = Conditions {
         isa: settings.isa(&args.isa)?.unwrap_or_else(Isa::best),
+        precision: settings.precision(&args.precision)?,
         threads: settings.thread_counts(&args.threads)?,
         samples: args.samples,
     };
@@ -95,6 +101,16 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 impl Conditions {
+    /// The pool of the most threads, in the precision of the recipes if they have one in common; else in f32.
+    fn pool_for(&self, recipes: &[Recipe]) -> Result<Pool> {
+        let mut precisions = recipes.iter().map(|recipe| recipe.task.precision);
+        let first = precisions.next().unwrap_or_default();
+        let precision = if precisions.all(|other| other == first) { first } else { Precision::F32 };
+        let pool = settings::pool(self.isa, self.most_threads())?.with_precision(precision)?;
+        settings::note_slow(pool.arithmetic());
+        Ok(pool)
+    }
+
     /// The most threads of any measurement.
     fn most_threads(&self) -> usize {
         self.threads.iter().copied().max().unwrap_or(1)

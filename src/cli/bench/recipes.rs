@@ -6,7 +6,7 @@ use crate::bench::{
     Baseline, Detail, Extent, Facts, TrainingRate, endless, measure_training, warm_up,
 };
 use crate::cli::data;
-use crate::cli::settings::{self, Settings};
+use crate::cli::settings::Settings;
 use crate::cli::table::Table;
 use crate::cli::{Steps, table};
 use crate::data::Dataset;
@@ -23,6 +23,7 @@ struct Row {
     recipe: String,
     threads: usize,
     isa: String,
+    precision: String,
     images_per_second: f64,
     ms_per_step: f64,
     gflops: f64,
@@ -48,10 +49,11 @@ struct Part {
 }
 
 pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> Result<()> {
-    let recipes = reports::select(&args.names)?;
+    let mut recipes = reports::select(&args.names)?;
+    settings.in_precision(&args.precision, recipes.iter_mut().map(|recipe| &mut recipe.task))?;
     args.json.check()?;
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
-    let pool = settings::pool(conditions.isa, conditions.most_threads())?;
+    let pool = conditions.pool_for(&recipes)?;
     let rows = match (&recipes[..], &conditions.threads[..]) {
         ([recipe], [_]) => {
             vec![measure_here(args, &pool, recipe, &dataset)?]
@@ -112,6 +114,7 @@ fn measure_here(args: &Args, pool: &Pool, recipe: &Recipe, dataset: &Arc<Dataset
         recipe: recipe.id.to_string(),
         threads: pool.threads(),
         isa: pool.isa().name().to_owned(),
+        precision: pool.arithmetic().precision.name().to_owned(),
         images_per_second,
         ms_per_step: 1e3 * task.batch_size as f64 / images_per_second,
         gflops: measured.flops_per_second / 1e9,

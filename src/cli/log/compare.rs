@@ -28,7 +28,8 @@ pub(super) struct Args {
 }
 
 /// The fields that are told only if they differ; all others are results.
-const FACTS: [&str; 7] = ["recipe", "seed", "data", "version", "threads", "isa", "cpu"];
+const FACTS: [&str; 8] =
+    ["recipe", "seed", "data", "version", "threads", "isa", "precision", "cpu"];
 
 #[derive(Serialize)]
 struct Document {

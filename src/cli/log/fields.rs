@@ -35,7 +35,7 @@ enum Of {
 }
 
 /// The fields, in the order of columns.
-pub(super) const FIELDS: [Field; 19] = {
+pub(super) const FIELDS: [Field; 20] = {
     use First::{Highest, Lowest};
     use Of::{Listed, Run};
     [
@@ -104,6 +104,13 @@ pub(super) const FIELDS: [Field; 19] = {
         Field::new("data", "data", Lowest, Run(|run| Some((*run.data).into())), words),
         Field::new("threads", "threads", Lowest, Run(|run| Some(run.threads.into())), words),
         Field::new("isa", "isa", Lowest, Run(|run| Some((*run.isa).into())), words),
+        Field::new(
+            "precision",
+            "precision",
+            Lowest,
+            Run(|run| Some((*run.precision).into())),
+            words,
+        ),
         Field::new("cpu", "cpu", Lowest, Run(|run| Some(run.cpu.as_deref()?.into())), words),
         Field::new("version", "version", Lowest, Run(|run| Some((*run.version).into())), words),
     ]

@@ -238,7 +238,7 @@ fn charts(trained: &[(&Recipe, Vec<&Measured>)]) -> Result<Vec<String>> {
 }
 
 fn machine(facts: &Facts) -> Vec<(&'static str, String)> {
-    let Facts { machine, isa, threads: count, .. } = facts;
+    let Facts { machine, threads: count, .. } = facts;
     let size = |size: Option<u64>| size.map_or("unknown".to_owned(), table::bytes);
     let cache = |cache: Option<usize>| size(cache.map(|n| n as u64));
     vec![
@@ -248,7 +248,7 @@ fn machine(facts: &Facts) -> Vec<(&'static str, String)> {
         ("physical cores", machine.physical_cores.to_string()),
         ("L1d, L2, L3", [machine.l1d, machine.l2, machine.l3].map(cache).join(", ")),
         ("memory", size(machine.memory)),
-        ("computes with", format!("{}, {isa}", table::threads(*count))),
+        ("computes with", format!("{}, {}", table::threads(*count), facts.computes())),
         ("threadcount", VERSION.to_owned()),
     ]
 }
@@ -274,6 +274,7 @@ mod tests {
             seed,
             threads: 2,
             isa: "portable",
+            precision: "f32",
             data: "fashion-mnist",
         }
     }

@@ -22,16 +22,22 @@ impl Rerun {
     /// As [`Task::to_toml`].
     pub(super) fn of(record: &Record) -> Result<Self> {
         let known = reports::recipes().into_iter().find(|recipe| recipe.id == record.recipe);
+        // The precision is no change of the recipe, but a setting.
+        let precision = record.task.precision;
         let changes = match &known {
-            Some(recipe) => changes(&recipe.task, &record.task)?,
+            Some(recipe) => changes(&Task { precision, ..recipe.task.clone() }, &record.task)?,
             None => None,
         };
+        let other = known.filter(|recipe| recipe.task.precision != precision);
         let mut words = vec!["threadcount".to_owned(), "train".to_owned()];
         let file = changes.is_none().then(|| format!("{}.toml", record.recipe));
         words.push(file.clone().unwrap_or_else(|| record.recipe.clone()));
-        let is_recipe = changes.as_ref().is_some_and(Vec::is_empty);
+        let is_recipe = changes.as_ref().is_some_and(Vec::is_empty) && other.is_none();
         for (name, value) in changes.unwrap_or_default() {
             words.extend([format!("--{name}"), value]);
+        }
+        if file.is_none() && other.is_some() {
+            words.extend(["--precision".to_owned(), precision.name().to_owned()]);
         }
         let seed = ["--seed".to_owned(), record.seed.to_string()];
         let threads = ["--threads".to_owned(), record.threads.to_string()];

@@ -198,6 +198,7 @@ impl SettingsView {
             ("test samples", grouped(data.test as u64)),
             ("threads", count.to_string()),
             ("instruction set", shortened(isa)),
+            ("precision", record.task.precision.to_string()),
             ("threadcount", shortened(version)),
         ];
         if let Some(init) = init {
@@ -221,7 +222,7 @@ impl SittingRow {
     }
 
     fn of(sitting: &Sitting) -> Self {
-        let Facts { machine, isa, threads: count, version } = &sitting.machine;
+        let Facts { machine, threads: count, version, .. } = &sitting.machine;
         let epochs = match (sitting.epochs.first(), sitting.epochs.last()) {
             (Some(first), Some(last)) if first.epoch < last.epoch => {
                 format!("{} to {}", first.epoch, last.epoch)
@@ -244,7 +245,10 @@ impl SittingRow {
             cpu: shortened_middle(&machine.cpu, FAULT),
             system: shortened_middle(&system, FAULT),
             caches: sizes.collect::<Vec<_>>().join(", "),
-            computes: format!("{threads} on {cores} physical cores, {}", shortened(isa)),
+            computes: format!(
+                "{threads} on {cores} physical cores, {}",
+                shortened(&sitting.machine.computes())
+            ),
             peak: match sitting.fma_gflops {
                 Some(peak) => format!("{peak:.0} GFLOP/s"),
                 None => "not measured: no epoch ended".to_owned(),

@@ -26,15 +26,15 @@ pub fn markdown(header: &[&str], words: &[&str]) -> comfy_table::Table {
 
 /// The first line of a report: the program, the machine, what computes, and the seeds.
 pub(super) fn heading(facts: &Facts, seeds: &str) -> String {
-    let Facts { version, machine, threads: count, isa, .. } = facts;
-    let cpu = &machine.cpu;
-    prose(&format!("threadcount {version}: {cpu}, {}, {isa}, {seeds}\n", threads(*count)))
+    let Facts { version, machine, threads: count, .. } = facts;
+    let (cpu, computes) = (&machine.cpu, facts.computes());
+    prose(&format!("threadcount {version}: {cpu}, {}, {computes}, {seeds}\n", threads(*count)))
 }
 
 /// The first line of a report of several numbers of threads: the program, the machine and what computes.
 pub(super) fn bench_heading(facts: &Facts) -> String {
-    let Facts { version, machine, isa, .. } = facts;
-    prose(&format!("threadcount {version}: {}, {isa}\n", machine.cpu))
+    let Facts { version, machine, .. } = facts;
+    prose(&format!("threadcount {version}: {}, {}\n", machine.cpu, facts.computes()))
 }
 
 /// Names and what they are, a line for each; values that are too long for a line go on below themselves, and those

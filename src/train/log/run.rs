@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use std::path::Path;
+use threadcount_kernels::Precision;
 use threadcount_kernels::machine::machine;
 
 /// A run: what decided it, how far it came, and what came of it.
@@ -29,6 +30,9 @@ pub struct LoggedRun {
     pub threads: usize,
     /// Its instruction set.
     pub isa: String,
+    /// Its precision; older lists, whose runs had one, do not say.
+    #[serde(default = "f32")]
+    pub precision: String,
     /// The epochs that it is to train.
     pub epochs: usize,
     /// The last epoch that was trained.
@@ -41,6 +45,10 @@ pub struct LoggedRun {
     task: Box<RawValue>,
     /// The id that its checkpoint and its model also hold.
     pub id: String,
+}
+
+fn f32() -> String {
+    Precision::F32.name().to_owned()
 }
 
 impl LoggedRun {
@@ -59,6 +67,7 @@ impl LoggedRun {
             data: record.data.identity,
             threads: record.threads,
             isa: record.isa,
+            precision: record.task.precision.name().to_owned(),
             cpu: None,
             epochs: record.task.epochs,
             last: history.epochs.last().copied(),

@@ -204,9 +204,13 @@ impl Lanes<'_> {
             }
             let pool = match pool {
                 Some(pool) => pool,
-                None => pool.insert(Pool::new(self.resources.isa, threads).map_err(|error| {
-                    Error::Failed(format!("cannot start {threads} threads: {error}"))
-                })?),
+                None => pool.insert(
+                    Pool::new(self.resources.isa, threads)
+                        .map_err(|error| {
+                            Error::Failed(format!("cannot start {threads} threads: {error}"))
+                        })?
+                        .with_precision(self.definition.task.precision)?,
+                ),
             };
             let mut watch = |session: &Session<'_>, moment| {
                 let step = match moment {
