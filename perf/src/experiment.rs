@@ -2,6 +2,7 @@
 //! known size in one benchmark, or with nothing.
 
 use crate::check::judge::{Check, any_seed};
+use crate::check::margin::Margins;
 use crate::check::report::Outcome;
 use crate::check::verdict::Verdict;
 use crate::program::{Program, Slowdown, data};
@@ -90,10 +91,11 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
             let report = Check {
                 base: &Program::this("base", data.clone())?,
                 head: &head,
+                anchor: None,
                 benchmarks: &selection.benchmarks()?,
                 selection: &selection,
                 may_go: &[],
-                margins: &[],
+                margins: &Margins::default(),
                 seed,
             }
             .run()?;
@@ -106,16 +108,17 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
             slowed += count;
             for row in &report.rows {
                 let is_slowed = names.contains(&row.benchmark.name);
-                let regressed = row.verdict == Verdict::Regressed;
+                let regressed = row.since_base.verdict == Verdict::Regressed;
                 found += usize::from(is_slowed && regressed);
                 elsewhere += usize::from(!is_slowed && regressed);
                 if is_slowed || regressed {
-                    let (by, change) = (if is_slowed { share } else { 0.0 }, row.change.median);
+                    let (by, change) =
+                        (if is_slowed { share } else { 0.0 }, row.since_base.change.median);
                     console::print(&format!(
                         "{}, slowed by {:.0} %: {} ({:+.1} %)\n",
                         row.benchmark,
                         100.0 * by,
-                        row.verdict,
+                        row.since_base.verdict,
                         100.0 * change
                     ))?;
                 }
@@ -142,10 +145,11 @@ fn false_alarms(args: &FalseAlarmsArgs) -> Result<ExitCode> {
         let check = Check {
             base: &base,
             head: &head,
+            anchor: None,
             benchmarks: &selection.benchmarks()?,
             selection: &selection,
             may_go: &[],
-            margins: &[],
+            margins: &Margins::default(),
             seed: any_seed(),
         };
         let start = Instant::now();
@@ -153,7 +157,8 @@ fn false_alarms(args: &FalseAlarmsArgs) -> Result<ExitCode> {
         let outcome = report.outcome();
         alarms += usize::from(outcome == Outcome::Regressed);
         noisy += usize::from(outcome == Outcome::TooNoisy);
-        let count = |verdict| report.rows.iter().filter(|row| row.verdict == verdict).count();
+        let count =
+            |verdict| report.rows.iter().filter(|row| row.since_base.verdict == verdict).count();
         inconclusive += count(Verdict::Inconclusive);
         rows += report.rows.len();
         console::print(&format!(
@@ -167,7 +172,7 @@ fn false_alarms(args: &FalseAlarmsArgs) -> Result<ExitCode> {
         if report.is_too_noisy() {
             console::print(&report.noise_text())?;
         }
-        for row in report.rows.iter().filter(|row| row.verdict == Verdict::Regressed) {
+        for row in report.rows.iter().filter(|row| row.since_base.verdict == Verdict::Regressed) {
             console::print(&format!("    {}\n", row.benchmark))?;
         }
     }

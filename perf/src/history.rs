@@ -7,6 +7,7 @@ use crate::change_points::{ChangePoint, change_points};
 use crate::picture::{Area, COLOURS, Drawn, GRID, INK, font, svg};
 use crate::protocol::Benchmark;
 use crate::record::{FolderFlag, Line};
+use crate::statistics::median;
 use crate::suite;
 use plotters::prelude::*;
 use std::collections::BTreeMap;
@@ -38,11 +39,18 @@ struct Point {
     time: String,
     revision: String,
     percent: f64,
+    noise: Option<f64>,
 }
 
 impl Series {
     fn percents(&self) -> Vec<f64> {
         self.points.iter().map(|point| point.percent).collect()
+    }
+
+    /// How far a sweep of it against itself is from no change: the median of the runs that say so.
+    fn noise(&self) -> Option<f64> {
+        let known: Vec<f64> = self.points.iter().filter_map(|point| point.noise).collect();
+        (!known.is_empty()).then(|| median(&known))
     }
 
     /// What kind of benchmark it is: the first word.
@@ -84,7 +92,10 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// What lies in a folder, in order of the names; nothing if it does not exist.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be read.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -97,22 +108,33 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
+/// The lines of one run.
+///
+/// # Errors
+/// [`Error::Data`] if there is one that cannot be read.
+pub fn lines(path: &Path) -> Result<Vec<Line>> {
+    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    let parse = |(index, line): (usize, &str)| {
+        serde_json::from_str(line).map_err(|error| {
+            Error::data(path, format!("line {}: {error}; mend or delete it", index + 1))
+        })
+    };
+    text.lines().enumerate().map(parse).collect()
+}
+
 /// All that one machine has recorded. Files begin with the time, so their names give the order.
 fn read(machine: &Path) -> Result<Vec<Series>> {
     let mut all: Vec<Series> = Vec::new();
     for path in
         entries(machine)?.iter().filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
     {
-        let text = fs::read_to_string(path).map_err(Error::io(path))?;
-        for (index, line) in text.lines().enumerate() {
-            let line: Line = serde_json::from_str(line).map_err(|error| {
-                Error::data(path, format!("line {}: {error}; mend or delete it", index + 1))
-            })?;
+        for line in lines(path)? {
             let Some(percent) = line.percent_of_limit else { continue };
-            let point = Point { time: line.time, revision: line.revision, percent };
-            match all.iter_mut().find(|series| series.benchmark == line.benchmark) {
+            let Line { time, revision, benchmark, noise_percent: noise, .. } = line;
+            let point = Point { time, revision, percent, noise };
+            match all.iter_mut().find(|series| series.benchmark == benchmark) {
                 Some(series) => series.points.push(point),
-                None => all.push(Series { benchmark: line.benchmark, points: vec![point] }),
+                None => all.push(Series { benchmark, points: vec![point] }),
             }
         }
     }
@@ -121,7 +143,8 @@ fn read(machine: &Path) -> Result<Vec<Series>> {
 
 /// The trend of each, and where it changed.
 fn text(machine: &str, all: &[Series]) -> String {
-    let header = ["benchmark", "threads", "isa", "runs", "first", "last", "change", "changed at"];
+    let header =
+        ["benchmark", "threads", "isa", "runs", "first", "last", "change", "noise", "changed at"];
     let mut table = markdown(&header, &["benchmark", "isa", "changed at"]);
     for series in all {
         let percents = series.percents();
@@ -135,12 +158,14 @@ fn text(machine: &str, all: &[Series]) -> String {
             format!("{first:.1}"),
             format!("{last:.1}"),
             format!("{:+.1} %", 100.0 * (last / first - 1.0)),
+            series.noise().map_or("-".into(), |percent| format!("{percent:.1} %")),
             changes(series),
         ]);
     }
     format!(
         "{machine}\n\n{table}\n\nFirst and last: % of the FMA peak, or of the rate of reads from the \
-         level of memory that holds\nthe operands, as measured in the same run. Changed at: the \
+         level of memory that holds\nthe operands, as measured in the same run. Noise: how far sweeps of a program against itself were\nfrom no \
+         change. Changed at: the \
          revision from which on it has been\nanother, and by how much.\n\n"
     )
 }
@@ -229,18 +254,14 @@ fn range(all: &[&Series]) -> Range<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Limit, Prepared, Sampled, Size, Work};
 
     /// A line of that run and share.
     fn line(run: usize, threads: usize, percent: f64) -> Line {
         let benchmark = Benchmark { name: "gemm 8x8x8".into(), isa: "avx2".into(), threads };
-        let work = Work { flops: 1e3, bytes: 1e3, limit: Limit::Fma };
-        let prepared = Prepared { size: Size { timings: 1, runs: 1 }, work, images: None };
-        let sample = Sampled { seconds: 1.0, share_of_limit: Some(percent / 100.0) };
         Line {
             time: format!("2026-01-{:02}T00:00:00Z", run + 1),
             revision: format!("{run:07}aaaa"),
-            ..Line::of(&benchmark, &prepared, &[sample; 9])
+            ..Line::example(&benchmark, percent)
         }
     }
 
@@ -258,12 +279,16 @@ mod tests {
     fn a_change_for_good_is_named_and_drawn() {
         let percent = |run| if run < 12 { 80.0 } else { 70.0 } + 0.1 * (run % 3) as f64;
         let runs = (0..24).flat_map(|run| [(run, 1, percent(run)), (run, 2, 60.0)]);
-        let folder = folder(runs.map(|(run, threads, percent)| line(run, threads, percent)));
+        let folder = folder(runs.map(|(run, threads, percent)| Line {
+            noise_percent: (threads == 2 && run > 20).then_some(0.5 + run as f64),
+            ..line(run, threads, percent)
+        }));
         let series = read(folder.path()).unwrap();
         assert_eq!(series.iter().map(|series| series.points.len()).collect::<Vec<_>>(), [24, 24]);
         let text = text("a-machine", &series);
         assert!(text.contains("0000012 (-12.5 %)"), "{text}");
         assert_eq!(text.matches("(-").count(), 1, "{text}");
+        assert_eq!(text.matches("22.5 %").count(), 1, "{text}");
         let svg = picture("gemm", &series.iter().collect::<Vec<_>>()).unwrap();
         assert_eq!(svg.matches("r=\"7\"").count(), 1);
         assert_eq!(svg.matches("r=\"2\"").count(), 48);

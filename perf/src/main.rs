@@ -4,18 +4,20 @@
 //! - [`suite`]: what is timed
 //! - [`protocol`], [`worker`], [`program`]: the processes that time, and how they are asked
 //! - [`builds`]: programs from revisions
-//! - [`mod@check`]: base against head
+//! - [`mod@check`], [`anchor`]: base and anchor against head
 //! - [`bisect`]: the commit that it came with
-//! - [`record`], [`history`], [`change_points`]: how it went over time
+//! - [`record`], [`history`], [`noise`], [`change_points`]: how it went over time, and how noisy that is
 //! - [`roofline`]: how it stands to what the machine can do
 //! - [`experiment`]: what all of this finds, and what it wrongly finds
 
+mod anchor;
 mod bisect;
 mod builds;
 mod change_points;
 mod check;
 mod experiment;
 mod history;
+mod noise;
 mod picture;
 mod program;
 mod protocol;
@@ -50,6 +52,8 @@ enum Command {
     Check(check::Args),
     /// Find the commit that has made a benchmark slower, or faster
     Bisect(bisect::Args),
+    /// Show or move the revision that checks compare with besides their base
+    Anchor(anchor::Args),
     /// Time the working tree's build and append what comes out to the history
     Record(record::Args),
     /// Print the trend of what was recorded, and draw it
@@ -86,6 +90,7 @@ impl Command {
         match self {
             Self::Check(args) => return check::run(&args),
             Self::Bisect(args) => return bisect::run(&args),
+            Self::Anchor(args) => anchor::run(&args)?,
             Self::Record(args) => record::run(&args)?,
             Self::History(args) => history::run(&args)?,
             Self::Roofline(args) => roofline::run(&args)?,

@@ -5,6 +5,7 @@ use crate::builds::Built;
 use crate::protocol::{self, Benchmark, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin};
 use crate::suite::STEP;
 use rand::RngExt;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::env;
 use std::fs::File;
@@ -106,11 +107,20 @@ struct Process {
     stderr: File,
 }
 
-/// A sample of each program, taken one right after the other.
+/// The earlier program that the head is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// That which the change began from.
+    Base,
+    /// That which the repository has pinned.
+    Anchor,
+}
+
+/// A sample of an earlier program and one of the head.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair {
-    /// The base's.
-    pub base: Sampled,
+    /// The earlier program's.
+    pub earlier: Sampled,
     /// The head's.
     pub head: Sampled,
 }
@@ -118,8 +128,35 @@ pub struct Pair {
 impl Pair {
     /// The logarithm of how many times as long the head took.
     pub fn log_ratio(&self) -> f64 {
-        (self.head.seconds / self.base.seconds).ln()
+        (self.head.seconds / self.earlier.seconds).ln()
     }
+}
+
+/// A sample of each program, taken one right after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// The base's.
+    pub base: Sampled,
+    /// The head's.
+    pub head: Sampled,
+    /// The anchor's, if it has the benchmark.
+    pub anchor: Option<Sampled>,
+}
+
+impl Round {
+    /// The head beside an earlier program.
+    pub fn pair(&self, earlier: Earlier) -> Option<Pair> {
+        let sample = match earlier {
+            Earlier::Base => Some(self.base),
+            Earlier::Anchor => self.anchor,
+        };
+        sample.map(|earlier| Pair { earlier, head: self.head })
+    }
+}
+
+/// The head beside an earlier program, in each round that has both.
+pub fn pairs(rounds: &[Round], earlier: Earlier) -> Vec<Pair> {
+    rounds.iter().filter_map(|round| round.pair(earlier)).collect()
 }
 
 /// The folder of the data that steps train on, if one is named. If there are steps among the benchmarks, it is
@@ -301,8 +338,8 @@ impl Worker {
         Error::Failed(match reply {
             Reply::Failed { fault } => format!("{}: {fault}", self.role),
             Reply::Ready { protocol, .. } => format!(
-                "the {}'s worker speaks protocol {protocol}, this runner {PROTOCOL}; compare with a \
-                 newer base",
+                "the {0}'s worker speaks protocol {protocol}, this runner {PROTOCOL}; compare with a \
+                 newer {0}",
                 self.role
             ),
             other => format!("the {}'s worker answers with {other:?}", self.role),
@@ -317,10 +354,13 @@ impl Worker {
     }
 }
 
-/// Two workers that are timed in turn.
+/// Workers that are timed in turn.
 pub struct Workers {
     base: Worker,
     head: Worker,
+    anchor: Option<Worker>,
+    /// Whether the anchor's worker has what was prepared.
+    anchor_is_ready: bool,
 }
 
 impl Workers {
@@ -328,42 +368,64 @@ impl Workers {
     ///
     /// # Errors
     /// As [`Side::start`].
-    pub fn start(base: (&dyn Side, usize), head: (&dyn Side, usize)) -> Result<Self> {
+    pub fn start(
+        base: (&dyn Side, usize),
+        head: (&dyn Side, usize),
+        anchor: Option<(&dyn Side, usize)>,
+    ) -> Result<Self> {
         let start = |(side, order): (&dyn Side, usize)| side.start(order);
-        Ok(Self { base: start(base)?, head: start(head)? })
+        let (base, head) = (start(base)?, start(head)?);
+        Ok(Self { base, head, anchor: anchor.map(start).transpose()?, anchor_is_ready: false })
     }
 
-    /// Lets both prepare a benchmark. Samples of both are to be of the size that the faster one needs.
+    /// Lets all prepare a benchmark; returns what the base's says of it. Samples of all are to be of the size that the
+    /// fastest needs. The anchor has been compared with its twins when it was a head.
     ///
     /// # Errors
     /// [`Error::Failed`] with what a worker says.
-    pub fn prepare(&mut self, benchmark: &Benchmark, twin: Twin) -> Result<Size> {
-        // Both at the same time.
+    pub fn prepare(&mut self, benchmark: &Benchmark, twin: Twin) -> Result<Prepared> {
+        // All at the same time.
         self.base.ask_to_prepare(benchmark, twin)?;
         self.head.ask_to_prepare(benchmark, twin)?;
-        let (base, head) = (self.base.prepared()?.size, self.head.prepared()?.size);
-        Ok(Size { timings: base.timings.max(head.timings), runs: base.runs.max(head.runs) })
+        let has = |anchor: &&mut Worker| anchor.names.contains(&benchmark.name);
+        let mut anchor = self.anchor.as_mut().filter(has);
+        if let Some(anchor) = &mut anchor {
+            anchor.ask_to_prepare(benchmark, Twin::Trusted)?;
+        }
+        let mut prepared = self.base.prepared()?;
+        let mut sizes = vec![self.head.prepared()?.size];
+        self.anchor_is_ready = anchor.is_some();
+        if let Some(anchor) = anchor {
+            sizes.push(anchor.prepared()?.size);
+        }
+        for Size { timings, runs } in sizes {
+            let size = &mut prepared.size;
+            *size = Size { timings: size.timings.max(timings), runs: size.runs.max(runs) };
+        }
+        Ok(prepared)
     }
 
-    /// Takes so many pairs of samples of what was prepared, in random order within each, both at the same
+    /// Takes so many rounds of samples of what was prepared, in random order within each, all at the same
     /// random place.
     ///
     /// # Errors
     /// [`Error::Failed`] with what a worker says.
-    pub fn pairs(&mut self, size: Size, count: usize, rng: &mut ChaCha8Rng) -> Result<Vec<Pair>> {
-        let Self { base, head } = self;
-        let pair = |_| {
+    pub fn rounds(&mut self, size: Size, count: usize, rng: &mut ChaCha8Rng) -> Result<Vec<Round>> {
+        let Self { base, head, anchor, anchor_is_ready } = self;
+        let anchor = anchor.as_mut().filter(|_| *anchor_is_ready);
+        let mut workers: Vec<&mut Worker> = [base, head].into_iter().chain(anchor).collect();
+        let mut order: Vec<usize> = (0..workers.len()).collect();
+        let round = |_| {
             let place = rng.random();
-            let (base, head) = if rng.random() {
-                let base = base.sample(size, place)?;
-                (base, head.sample(size, place)?)
-            } else {
-                let head = head.sample(size, place)?;
-                (base.sample(size, place)?, head)
-            };
-            Ok(Pair { base, head })
+            order.shuffle(rng);
+            let mut samples = [Sampled { seconds: f64::NAN, share_of_limit: None }; 3];
+            for &index in &order {
+                samples[index] = workers[index].sample(size, place)?;
+            }
+            let [base, head, anchor] = samples;
+            Ok(Round { base, head, anchor: (workers.len() > 2).then_some(anchor) })
         };
-        (0..count).map(pair).collect()
+        (0..count).map(round).collect()
     }
 }
 

@@ -1,11 +1,16 @@
-//! `cargo perf record`: what one build does today, as lines that are kept with the sources.
+//! `cargo perf record`: what one build does today, as lines that are kept with the sources. It runs against itself, so
+//! each benchmark's own noise is measured too.
 
 use crate::builds::{PERF, Workshop};
-use crate::check::verdict::ERROR;
-use crate::program::{Program, Side, data};
-use crate::protocol::{self, Benchmark, Limit, Prepared, Sampled};
+use crate::check::judge::any_seed;
+use crate::check::verdict::{ERROR, log_ratios};
+use crate::noise;
+use crate::program::{Earlier, Pair, Program, Side, Workers, data, pairs, shuffled};
+use crate::protocol::{self, Benchmark, Limit, Prepared, Sampled, Twin};
 use crate::statistics::Interval;
 use crate::suite::Selection;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -16,8 +21,11 @@ use threadcount::cli::{DataFlag, Steps};
 use threadcount::files::write_new;
 use threadcount::{Error, Result, console};
 
-/// Samples of each benchmark.
-pub const SAMPLES: usize = 15;
+/// Sweeps of the program against itself, each in fresh processes with other orders of functions.
+const SWEEPS: usize = 4;
+
+/// Pairs of a benchmark in each of them.
+const PAIRS: usize = 4;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,7 +38,7 @@ pub struct Args {
 }
 
 /// Where the history is.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct FolderFlag {
     /// Folder of the history [default: perf/history in the repository]
     #[arg(long, value_name = "DIR")]
@@ -72,6 +80,9 @@ pub struct Line {
     pub percent_of_limit: Option<f64>,
     /// The interval that holds the median with 99 %.
     pub percent_range: Option<[f64; 2]>,
+    /// How far sweeps of the program against itself were from no change. Older runs have not measured it.
+    #[serde(default)]
+    pub noise_percent: Option<f64>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -85,25 +96,26 @@ pub fn run(args: &Args) -> Result<()> {
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let machine = Fingerprint::of_machine();
 
-    let progress = Steps::new(benchmarks.len());
-    let mut worker = program.start(0)?;
+    let measured = against_itself(&program, &benchmarks)?;
     let mut text = String::new();
-    for benchmark in &benchmarks {
-        progress.begin(&benchmark.to_string());
-        let (prepared, samples) = worker.samples(benchmark, SAMPLES)?;
+    for (benchmark, Measured { prepared, sweeps }) in benchmarks.iter().zip(&measured) {
+        let pairs = sweeps.concat();
+        let samples: Vec<Sampled> =
+            pairs.iter().flat_map(|pair| [pair.earlier, pair.head]).collect();
+        let ratios: Vec<Vec<f64>> = sweeps.iter().map(|sweep| log_ratios(sweep)).collect();
         let line = Line {
             time: time.clone(),
             revision: revision.clone(),
             modified,
             toolchain: toolchain.clone(),
             machine: machine.clone(),
-            ..Line::of(benchmark, &prepared, &samples)
+            noise_percent: Some(100.0 * noise::of_sweeps(&ratios)),
+            ..Line::of(benchmark, prepared, &samples)
         };
         text += &protocol::line(&line)?;
     }
-    drop(progress);
 
-    let folder = args.folder.path(workshop.root()).join(machine_name(&machine));
+    let folder = history_of_machine(&args.folder.path(workshop.root()));
     fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     let file = format!("{}-{}.jsonl", time.replace(':', ""), &revision[..9]);
     let path: PathBuf = folder.join(file);
@@ -111,6 +123,34 @@ pub fn run(args: &Args) -> Result<()> {
     write_new(&path, text.as_bytes())?;
     let count = benchmarks.len();
     console::print(&format!("{}: {count} benchmarks, one on each line\n", path.display()))
+}
+
+/// What was measured of a benchmark.
+struct Measured {
+    prepared: Prepared,
+    sweeps: Vec<Vec<Pair>>,
+}
+
+/// A program against itself. Its two processes have their functions in different orders, where there are several.
+fn against_itself(program: &dyn Side, benchmarks: &[Benchmark]) -> Result<Vec<Measured>> {
+    let progress = Steps::new(SWEEPS * benchmarks.len());
+    let mut rng = ChaCha8Rng::seed_from_u64(any_seed());
+    let mut all: Vec<Measured> = Vec::new();
+    for sweep in 0..SWEEPS {
+        let orders = [shuffled(program, sweep), shuffled(program, sweep + 1)];
+        let mut workers = Workers::start((program, orders[0]), (program, orders[1]), None)?;
+        for (index, benchmark) in benchmarks.iter().enumerate() {
+            progress.begin(&benchmark.to_string());
+            let twin = if sweep == 0 { Twin::Compared } else { Twin::Trusted };
+            let prepared = workers.prepare(benchmark, twin)?;
+            let rounds = workers.rounds(prepared.size, PAIRS, &mut rng)?;
+            if sweep == 0 {
+                all.push(Measured { prepared, sweeps: Vec::new() });
+            }
+            all[index].sweeps.push(pairs(&rounds, Earlier::Base));
+        }
+    }
+    Ok(all)
 }
 
 impl Line {
@@ -133,13 +173,19 @@ impl Line {
             limit: prepared.work.limit.clone(),
             percent_of_limit: share_of_limit.map(|share| 100.0 * share),
             percent_range: (low.is_finite() && high.is_finite()).then_some([low, high]),
+            noise_percent: None,
         }
     }
 }
 
+/// Where a history has what was recorded on this machine.
+pub fn history_of_machine(history: &Path) -> PathBuf {
+    history.join(machine_name(&Fingerprint::of_machine()))
+}
+
 /// A folder's name for a machine: words for people, and a number that changes with anything that
 /// figures depend on. Memory is not among it, because systems report some pages more or less.
-pub fn machine_name(machine: &Fingerprint) -> String {
+fn machine_name(machine: &Fingerprint) -> String {
     let Fingerprint { cpu, physical_cores, .. } = machine;
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' };
     let words: String = cpu.chars().map(plain).collect();
@@ -153,7 +199,38 @@ pub fn machine_name(machine: &Fingerprint) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::scripted::Scripted;
     use crate::protocol::{Size, Work};
+
+    impl Line {
+        /// One that says which share of the peak a benchmark has reached.
+        pub fn example(benchmark: &Benchmark, percent: f64) -> Self {
+            let work = Work { flops: 1e3, bytes: 1e3, limit: Limit::Fma };
+            let prepared = Prepared { size: Size { timings: 1, runs: 1 }, work, images: None };
+            let sample = Sampled { seconds: 1.0, share_of_limit: Some(percent / 100.0) };
+            Self::of(benchmark, &prepared, &[sample; 9])
+        }
+    }
+
+    /// Of four orders the third takes 4 % longer: it is in two sweeps of four, once on each side.
+    #[test]
+    fn a_program_beside_itself_shows_its_noise() {
+        let mut program = Scripted::new("head", &["a", "b"], |_, _| 1e-3);
+        program.orders = (4, |order| if order == 3 { 1.04 } else { 1.0 });
+        let on = |name: &str| Benchmark { name: name.into(), isa: "avx2".into(), threads: 1 };
+        let measured = against_itself(&program, &[on("a"), on("b")]).unwrap();
+        for Measured { sweeps, .. } in &measured {
+            let ratios: Vec<Vec<f64>> = sweeps.iter().map(|sweep| log_ratios(sweep)).collect();
+            let far = 1.04_f64.ln();
+            let expected =
+                [vec![0.0; PAIRS], vec![far; PAIRS], vec![-far; PAIRS], vec![0.0; PAIRS]];
+            for (found, expected) in ratios.concat().iter().zip(expected.concat()) {
+                assert!((found - expected).abs() < 1e-12, "{ratios:?}");
+            }
+            assert_eq!(ratios.len(), SWEEPS);
+        }
+        assert_eq!(measured.len(), 2);
+    }
 
     #[test]
     fn a_line_says_what_was_measured() {

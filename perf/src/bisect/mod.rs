@@ -12,7 +12,7 @@ mod yardstick;
 
 use crate::builds::{PERF, Workshop};
 use crate::check::judge::any_seed;
-use crate::check::verdict::Margin;
+use crate::check::margin::{Margin, Margins};
 use crate::program::{Program, data};
 use crate::protocol::Benchmark;
 use crate::suite::Selection;
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let finding = Bisection {
         benchmark: &benchmark,
-        margins: &args.margin,
+        margins: &Margins { given: args.margin.clone(), ..Margins::default() },
         commits: revisions.len() - 1,
         program: &program,
         seed: any_seed(),

@@ -4,8 +4,9 @@
 use super::search::{Answer, Search, Suspects};
 use super::yardstick::Yardstick;
 use crate::check::judge::PAIRS;
-use crate::check::verdict::{Change, ERROR, Margin, log_ratios, margin};
-use crate::program::{Pair, Side, Workers, shuffled};
+use crate::check::margin::Margins;
+use crate::check::verdict::{Change, ERROR, log_ratios};
+use crate::program::{Earlier, Pair, Side, Workers, pairs, shuffled};
 use crate::protocol::{Benchmark, Sampled, Twin};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -24,8 +25,8 @@ pub type Made = std::result::Result<Box<dyn Side>, String>;
 pub struct Bisection<'a> {
     /// What is timed.
     pub benchmark: &'a Benchmark,
-    /// Margins other than the usual.
-    pub margins: &'a [Margin],
+    /// Its margin.
+    pub margins: &'a Margins,
     /// The commits from the base to the head, one at least.
     pub commits: usize,
     /// The program of a revision: 0 is the base, the last is the head.
@@ -104,11 +105,15 @@ impl Bisection<'_> {
         };
         let yardstick = Yardstick::of(&ratios(&same), &ratios(&changed));
         let all = changed.concat();
-        let bases: Vec<Sampled> = all.iter().map(|pair| pair.base).collect();
+        let bases: Vec<Sampled> = all.iter().map(|pair| pair.earlier).collect();
         let mut finding = Finding {
             outcome: Outcome::Unchanged,
             change: Change::of(&log_ratios(&all), ERROR),
-            margin: margin(self.benchmark, Sampled::medians(&bases).seconds, self.margins),
+            margin: self.margins.of(
+                self.benchmark,
+                Sampled::medians(&bases).seconds,
+                Earlier::Base,
+            ),
             error: yardstick.error,
             suspects: None,
             seen: vec![Seen::Nothing; self.commits + 1],
@@ -178,9 +183,10 @@ impl Bisection<'_> {
         rng: &mut ChaCha8Rng,
     ) -> Result<Vec<Pair>> {
         let mut workers =
-            Workers::start((base, shuffled(base, turn)), (other, shuffled(other, turn)))?;
-        let size = workers.prepare(self.benchmark, twin)?;
-        workers.pairs(size, PAIRS, rng)
+            Workers::start((base, shuffled(base, turn)), (other, shuffled(other, turn)), None)?;
+        let prepared = workers.prepare(self.benchmark, twin)?;
+        let rounds = workers.rounds(prepared.size, PAIRS, rng)?;
+        Ok(pairs(&rounds, Earlier::Base))
     }
 }
 
@@ -202,7 +208,9 @@ mod tests {
 
     fn run(commits: usize, program: &dyn Fn(usize) -> Result<Made>) -> Finding {
         let benchmark = benchmark();
-        Bisection { benchmark: &benchmark, margins: &[], commits, program, seed: 5 }.run().unwrap()
+        Bisection { benchmark: &benchmark, margins: &Margins::default(), commits, program, seed: 5 }
+            .run()
+            .unwrap()
     }
 
     /// Revisions that were built, besides the ends.
@@ -273,7 +281,8 @@ mod tests {
         assert_eq!((finding.outcome, built(&finding)), (Outcome::Unchanged, 0));
         assert!(finding.suspects.is_none());
         // What is not beyond the margin that was given is no change either.
-        let (benchmark, margins) = (benchmark(), ["a=20".parse().unwrap()]);
+        let (benchmark, margins) =
+            (benchmark(), Margins { given: vec!["a=20".parse().unwrap()], ..Margins::default() });
         let program: &dyn Fn(usize) -> Result<Made> =
             &|revision| Ok(Ok(program("x", if revision > 3 { |_| 1.1 } else { |_| 1.0 })));
         let wide =
@@ -289,8 +298,9 @@ mod tests {
             let program: &dyn Fn(usize) -> Result<Made> = &|revision| {
                 Ok(if revision == end { Err("broken".into()) } else { Ok(program("x", |_| 1.0)) })
             };
+            let margins = &Margins::default();
             let bisection =
-                Bisection { benchmark: &benchmark, margins: &[], commits: 4, program, seed: 1 };
+                Bisection { benchmark: &benchmark, margins, commits: 4, program, seed: 1 };
             assert!(matches!(bisection.run(), Err(Error::Failed(fault)) if fault == "broken"));
         }
     }

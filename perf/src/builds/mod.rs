@@ -126,6 +126,14 @@ impl Workshop {
         self.repository.between(range)
     }
 
+    /// Git's whole name of a revision that HEAD comes from.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if git knows none of that name, or HEAD does not come from it.
+    pub fn ancestor(&self, name: &str) -> Result<String> {
+        self.repository.ancestor(name)
+    }
+
     /// The root of the workspace.
     pub fn root(&self) -> &Path {
         &self.workspace.root
@@ -161,7 +169,7 @@ impl Workshop {
     /// [`Error::Usage`] if the source does not have it, [`Error::Failed`] if it does not build.
     pub fn build(&self, source: &Source, target: Target) -> Result<Built> {
         self.try_build(source, target)?.map_err(|fault| match fault {
-            Fault::Old => Error::Usage(format!("{} {fault}; name a later base", source.name)),
+            Fault::Old => Error::Usage(format!("{} {fault}; name a later one", source.name)),
             Fault::Broken => Error::Failed(format!("{} {fault}; see above", source.name)),
         })
     }

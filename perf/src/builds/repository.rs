@@ -107,10 +107,13 @@ impl Repository {
             let format = ["log", "--no-show-signature", "--format=%H%x09%T%x09%s"];
             self.git(&[&format, args, &["--"]].concat())
         };
-        let path = ["--first-parent", "--ancestry-path", "--reverse"];
-        let mut text = log(&["--max-count=1", base])? + "\n";
-        text += &log(&[&path[..], &[&format!("{base}..{head}")]].concat())?;
-        let parsed = text.lines().filter_map(|line| {
+        let range = format!("{base}..{head}");
+        // Asked together, git does not see a base that lies on a branch which was merged later.
+        let after = self.git(&["rev-list", "--ancestry-path", &range])?;
+        let first = log(&["--max-count=1", base])?;
+        let path = log(&["--first-parent", "--reverse", &range])?;
+        let path = path.lines().filter(|line| after.lines().any(|hash| line.starts_with(hash)));
+        let parsed = first.lines().chain(path).filter_map(|line| {
             let mut parts = line.splitn(3, '\t').map(str::to_owned);
             let (hash, tree, subject) = (parts.next()?, parts.next()?, parts.next()?);
             let source = Source { name: format!("{} \"{subject}\"", &hash[..9]), tree };
@@ -125,6 +128,19 @@ impl Repository {
         let last = revisions.len() - 1;
         (revisions[0].source, revisions[last].source) = (from, to);
         Ok(revisions)
+    }
+
+    /// Git's whole name of a revision that HEAD comes from: any other can vanish with its branch.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if git knows none of that name, or HEAD does not come from it.
+    pub fn ancestor(&self, name: &str) -> Result<String> {
+        self.revision(name)?;
+        let commit = self.git(&["rev-parse", "--verify", &format!("{name}^{{commit}}")])?;
+        match self.git(&["merge-base", "HEAD", &commit]) {
+            Ok(base) if base == commit => Ok(commit),
+            _ => Err(Error::Usage(format!("HEAD does not come from '{name}'"))),
+        }
     }
 
     /// The commit that is checked out.
@@ -300,4 +316,91 @@ fn feed(command: &mut Command, input: &[u8]) -> Result<()> {
     }
     let status = child.wait().map_err(Error::io("git"))?;
     if status.success() { Ok(()) } else { Err(Error::Failed(format!("git: {status}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// A repository in a folder that is gone after the test.
+    struct Scratch {
+        folder: tempfile::TempDir,
+        commits: Cell<usize>,
+    }
+
+    impl Scratch {
+        fn new() -> Self {
+            let scratch = Self { folder: tempfile::tempdir().unwrap(), commits: Cell::new(0) };
+            scratch.git(&["init", "--quiet", "--initial-branch", "main"]);
+            scratch
+        }
+
+        fn git(&self, args: &[&str]) -> String {
+            let mut command = Command::new("git");
+            command.args(["-c", "user.name=x", "-c", "user.email=x@x"]).args(args);
+            command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+            text(command.current_dir(self.folder.path())).unwrap()
+        }
+
+        /// Each with a file of its own.
+        fn commit(&self, subject: &str) {
+            self.commits.set(self.commits.get() + 1);
+            fs::write(self.folder.path().join(self.commits.get().to_string()), "").unwrap();
+            self.git(&["add", "--all"]);
+            self.git(&["commit", "--quiet", "--message", subject]);
+        }
+
+        fn merge(&self, branch: &str) {
+            self.git(&[
+                "merge",
+                "--quiet",
+                "--no-ff",
+                "--message",
+                &format!("merge {branch}"),
+                branch,
+            ]);
+        }
+
+        fn repository(&self) -> Repository {
+            let objects = self.folder.path().join(".git/perf");
+            fs::create_dir_all(objects.join("objects")).unwrap();
+            Repository::around(self.folder.path(), &objects).unwrap()
+        }
+    }
+
+    /// What main got beside a base that lay on a branch did not come after it, though main leads past it.
+    #[test]
+    fn only_what_came_after_the_base_is_between() {
+        let scratch = Scratch::new();
+        scratch.commit("first");
+        scratch.git(&["checkout", "--quiet", "-b", "side"]);
+        scratch.commit("the base");
+        scratch.git(&["tag", "base"]);
+        scratch.commit("after it on its branch");
+        scratch.git(&["checkout", "--quiet", "main"]);
+        scratch.commit("beside it");
+        scratch.merge("side");
+        scratch.commit("last");
+        let revisions = scratch.repository().between("base..").unwrap();
+        let subjects: Vec<&str> = revisions.iter().map(|commit| &commit.subject[..]).collect();
+        assert_eq!(subjects, ["the base", "merge side", "last"]);
+    }
+
+    #[test]
+    fn an_anchor_is_an_ancestor() {
+        let scratch = Scratch::new();
+        scratch.commit("first");
+        scratch.git(&["checkout", "--quiet", "-b", "side"]);
+        scratch.commit("beside");
+        scratch.git(&["checkout", "--quiet", "main"]);
+        scratch.commit("second");
+        let repository = scratch.repository();
+        let first = scratch.git(&["rev-parse", "HEAD~1"]);
+        assert_eq!(repository.ancestor("HEAD~1").unwrap(), first);
+        assert_eq!(repository.ancestor("HEAD").unwrap(), scratch.git(&["rev-parse", "HEAD"]));
+        for other in ["side", "nowhere"] {
+            assert!(matches!(repository.ancestor(other), Err(Error::Usage(_))), "{other}");
+        }
+    }
 }

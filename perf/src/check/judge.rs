@@ -1,8 +1,10 @@
-//! Base against head: the noise of the day first, then a pass over the suite, then the suspects again.
+//! Base and anchor against head: the noise of the day first, then a pass over the suite, then the suspects again.
 
-use super::report::{Report, Row, too_noisy};
-use super::verdict::{Again, Margin, Sweep, Verdict, confirm, log_ratios};
-use crate::program::{Pair, Side, Workers, shuffled};
+use super::margin::Margins;
+use super::report::{Report, too_noisy};
+use super::row::{Compared, Row};
+use super::verdict::{Again, Sweep, Verdict, confirm, log_ratios};
+use crate::program::{Earlier, Round, Side, Workers, pairs, shuffled};
 use crate::protocol::{Benchmark, Twin};
 use crate::suite::{SENTINELS, Selection};
 use glob::Pattern;
@@ -33,14 +35,16 @@ pub struct Check<'a> {
     pub base: &'a dyn Side,
     /// The program after the change.
     pub head: &'a dyn Side,
+    /// The program that the repository has pinned, if it is another one: many small changes are seen beside it.
+    pub anchor: Option<&'a dyn Side>,
     /// What is timed, of what both have.
     pub benchmarks: &'a [Benchmark],
     /// Where these come from: what only one of them has is named if it is meant.
     pub selection: &'a Selection,
     /// Globs of benchmarks that may have gone.
     pub may_go: &'a [Pattern],
-    /// Margins other than the usual.
-    pub margins: &'a [Margin],
+    /// Their margins.
+    pub margins: &'a Margins,
     /// The seed of the random order within pairs.
     pub seed: u64,
 }
@@ -48,8 +52,8 @@ pub struct Check<'a> {
 /// What was measured of one benchmark.
 struct Series<'a> {
     benchmark: &'a Benchmark,
-    /// The pairs of each sweep, with the orders of functions that base and head were linked in.
-    sweeps: Vec<([usize; 2], Vec<Pair>)>,
+    /// The rounds of each sweep, with the orders of functions that base, head and anchor were linked in.
+    sweeps: Vec<([usize; 3], Vec<Round>)>,
 }
 
 impl<'a> Series<'a> {
@@ -57,9 +61,41 @@ impl<'a> Series<'a> {
         Self { benchmark, sweeps: Vec::new() }
     }
 
-    fn row(&self, margins: &[Margin]) -> Row {
-        let pairs: Vec<Pair> = self.sweeps.iter().flat_map(|(_, pairs)| pairs.clone()).collect();
-        Row::new(self.benchmark, &pairs, margins)
+    fn row(&self, margins: &Margins) -> Row {
+        let rounds: Vec<Round> =
+            self.sweeps.iter().flat_map(|(_, rounds)| rounds.clone()).collect();
+        Row::new(self.benchmark, &rounds, margins)
+    }
+
+    /// What was measured again of a suspect.
+    fn again(&self, suspect: &Compared) -> Again {
+        let sweep = |([base, head, anchor], rounds): &([usize; 3], Vec<Round>)| Sweep {
+            orders: match suspect.earlier {
+                Earlier::Base => [*base, *head],
+                Earlier::Anchor => [*anchor, *head],
+            },
+            log_ratios: log_ratios(&pairs(rounds, suspect.earlier)),
+        };
+        let sweeps = self.sweeps.iter().map(sweep).collect();
+        Again { suspected: suspect.verdict, sweeps, margin: suspect.margin }
+    }
+}
+
+/// A benchmark that has changed, it seems, since these earlier programs.
+struct Suspect<'a> {
+    row: &'a mut Row,
+    since: Vec<Earlier>,
+}
+
+impl<'a> Suspect<'a> {
+    fn of(row: &'a mut Row) -> Option<Self> {
+        let suspects = row.compared().filter(|compared| compared.is_suspect());
+        let since: Vec<Earlier> = suspects.map(|compared| compared.earlier).collect();
+        (!since.is_empty()).then_some(Self { row, since })
+    }
+
+    fn compared(&self) -> impl Iterator<Item = &Compared> {
+        self.since.iter().filter_map(move |&earlier| self.row.beside(earlier))
     }
 }
 
@@ -68,7 +104,8 @@ impl<'a> Series<'a> {
 struct Programs<'a> {
     base: &'a dyn Side,
     head: &'a dyn Side,
-    orders: [usize; 2],
+    anchor: Option<&'a dyn Side>,
+    orders: [usize; 3],
 }
 
 impl Check<'_> {
@@ -102,7 +139,9 @@ impl Check<'_> {
         if report.is_too_noisy() {
             return Ok(report);
         }
-        report.rows = self.first_pass(self.head, known, "", &mut rng)?;
+        let programs =
+            Programs { base: self.base, head: self.head, anchor: self.anchor, orders: [0; 3] };
+        report.rows = self.first_pass(programs, known, "", &mut rng)?;
         self.confirm(&mut report.rows, &mut rng)?;
         Ok(report)
     }
@@ -110,21 +149,16 @@ impl Check<'_> {
     /// Measures all benchmarks; those that are still unclear with more pairs.
     fn first_pass<'a>(
         &self,
-        head: &dyn Side,
+        programs: Programs,
         benchmarks: impl IntoIterator<Item = &'a Benchmark>,
         what: &str,
         rng: &mut ChaCha8Rng,
     ) -> Result<Vec<Row>> {
         let row = |series: &Series| series.row(self.margins);
-        let programs = Programs { base: self.base, head, orders: [0, 0] };
         let mut all: Vec<Series> = benchmarks.into_iter().map(Series::new).collect();
         for pass in 0..MOST_SWEEPS {
-            let is_due = |series: &&mut Series| match pass {
-                0 => true,
-                // All eight pairs within the margins are enough: if the median were on a margin, that
-                // would happen once in 256 times.
-                1 => row(series).could_be_a_change(),
-                _ => row(series).verdict == Verdict::Inconclusive,
+            let is_due = |series: &&mut Series| {
+                pass == 0 || row(series).compared().any(|compared| compared.is_unclear(pass))
             };
             let mut due: Vec<&mut Series> = all.iter_mut().filter(is_due).collect();
             let twin = if pass == 0 { Twin::Compared } else { Twin::Trusted };
@@ -133,29 +167,42 @@ impl Check<'_> {
         Ok(all.iter().map(row).collect())
     }
 
-    /// Measures suspects again, with the functions of both programs in several orders, and writes the results to
-    /// their rows. A change that the first pass only
-    /// leaned to is a suspect too, and counts if two further passes find it.
+    /// Measures suspects again, with the functions of all programs in several orders, and writes the results to
+    /// their rows. A change that the first pass only leaned to is a suspect too, and counts if two further passes
+    /// find it. All comparisons of the suite are corrected together, with the base and with the anchor.
     fn confirm(&self, rows: &mut [Row], rng: &mut ChaCha8Rng) -> Result<()> {
-        let tests = rows.len();
-        let mut suspects: Vec<&mut Row> = rows.iter_mut().filter(|row| row.is_suspect()).collect();
+        let tests: usize = rows.iter().map(|row| row.compared().count()).sum();
+        let mut suspects: Vec<Suspect> = rows.iter_mut().filter_map(Suspect::of).collect();
         while !suspects.is_empty() {
             let benchmarks: Vec<Benchmark> =
-                suspects.iter().map(|row| row.benchmark.clone()).collect();
+                suspects.iter().map(|suspect| suspect.row.benchmark.clone()).collect();
             let mut all: Vec<Series> = benchmarks.iter().map(Series::new).collect();
             for turn in 0..SWEEPS_AGAIN {
                 let mut due: Vec<&mut Series> = all.iter_mut().collect();
                 sweep(self.shuffled(turn), &mut due, Twin::Trusted, "again: ", rng)?;
             }
-            let measured: Vec<Again> =
-                suspects.iter().zip(&all).map(|(row, series)| again(row, series)).collect();
-            let judged = confirm(&measured, tests);
+            let measured: Vec<Again> = suspects
+                .iter()
+                .zip(&all)
+                .flat_map(|(suspect, series)| suspect.compared().map(move |one| series.again(one)))
+                .collect();
+            let mut judged = confirm(&measured, tests).into_iter();
             let mut found_once = Vec::new();
-            for ((row, series), (change, verdict)) in suspects.into_iter().zip(&all).zip(judged) {
-                let leaned = row.verdict == Verdict::Inconclusive;
-                *row = Row { change, verdict, margin: row.margin, ..series.row(self.margins) };
-                if leaned && verdict.is_change() {
-                    found_once.push(row);
+            for (Suspect { row, since }, series) in suspects.into_iter().zip(&all) {
+                let new = series.row(self.margins);
+                let mut once = Vec::new();
+                for (earlier, (change, verdict)) in since.into_iter().zip(&mut judged) {
+                    let (Some(old), Some(new)) = (row.beside(earlier), new.beside(earlier)) else {
+                        continue;
+                    };
+                    if old.verdict == Verdict::Inconclusive && verdict.is_change() {
+                        once.push(earlier);
+                    }
+                    let margin = old.margin;
+                    row.replace(Compared { change, verdict, margin, ..new.clone() });
+                }
+                if !once.is_empty() {
+                    found_once.push(Suspect { row, since: once });
                 }
             }
             suspects = found_once;
@@ -164,12 +211,16 @@ impl Check<'_> {
     }
 
     /// The programs whose turn it is. With four orders of each, eight turns bring each of them twice, once with
-    /// the same order of the other program and once with another.
+    /// the same order of another program and once with another.
     fn shuffled(&self, turn: usize) -> Programs<'_> {
-        let Self { base, head, .. } = *self;
+        let Self { base, head, anchor, .. } = *self;
         let round = turn / base.orders().max(1);
-        let orders = [shuffled(base, turn), shuffled(head, turn + round)];
-        Programs { base, head, orders }
+        let orders = [
+            shuffled(base, turn),
+            shuffled(head, turn + round),
+            anchor.map_or(0, |anchor| shuffled(anchor, turn + 2 * round)),
+        ];
+        Programs { base, head, anchor, orders }
     }
 
     /// The base against itself, on the sentinels among these names: what this machine would take for a
@@ -191,9 +242,10 @@ impl Check<'_> {
                 })
             })
             .collect();
+        let itself = Programs { base: self.base, head: self.base, anchor: None, orders: [0; 3] };
         let mut noise = Vec::new();
         for _ in 0..NOISE_ATTEMPTS {
-            noise = self.first_pass(self.base, &sentinels, "noise: ", rng)?;
+            noise = self.first_pass(itself, &sentinels, "noise: ", rng)?;
             if !too_noisy(&noise) {
                 break;
             }
@@ -214,24 +266,15 @@ fn sweep(
         return Ok(());
     }
     let progress = Steps::new(series.len());
-    let Programs { base, head, orders } = programs;
-    let mut workers = Workers::start((base, orders[0]), (head, orders[1]))?;
+    let Programs { base, head, anchor, orders } = programs;
+    let anchor = anchor.map(|anchor| (anchor, orders[2]));
+    let mut workers = Workers::start((base, orders[0]), (head, orders[1]), anchor)?;
     for Series { benchmark, sweeps } in series.iter_mut().map(|series| &mut **series) {
         progress.begin(&format!("{what}{benchmark}"));
-        let size = workers.prepare(benchmark, twin)?;
-        sweeps.push((orders, workers.pairs(size, PAIRS, rng)?));
+        let prepared = workers.prepare(benchmark, twin)?;
+        sweeps.push((orders, workers.rounds(prepared.size, PAIRS, rng)?));
     }
     Ok(())
-}
-
-/// What was measured again of a row.
-fn again(row: &Row, series: &Series) -> Again {
-    let sweep = |(orders, pairs): &([usize; 2], Vec<Pair>)| Sweep {
-        orders: *orders,
-        log_ratios: log_ratios(pairs),
-    };
-    let sweeps = series.sweeps.iter().map(sweep).collect();
-    Again { suspected: row.verdict, sweeps, margin: row.margin }
 }
 
 /// A seed that nobody has chosen: the clock's.
@@ -251,25 +294,31 @@ mod tests {
             side.orders = (4, |_| 1.0);
             side
         };
-        let (base, head, selection) = (side("base"), side("head"), Selection::default());
+        let (base, head, anchor) = (side("base"), side("head"), side("anchor"));
+        let (selection, margins) = (Selection::default(), Margins::default());
         let check = Check {
             base: &base,
             head: &head,
+            anchor: Some(&anchor),
             benchmarks: &[],
             selection: &selection,
             may_go: &[],
-            margins: &[],
+            margins: &margins,
             seed: 1,
         };
-        let mut orders: Vec<[usize; 2]> =
+        let orders: Vec<[usize; 3]> =
             (0..SWEEPS_AGAIN).map(|turn| check.shuffled(turn).orders).collect();
-        for side in [0, 1] {
+        for side in [0, 1, 2] {
             for order in 1..=4 {
                 assert_eq!(orders.iter().filter(|orders| orders[side] == order).count(), 2);
             }
         }
-        orders.sort_unstable();
-        orders.dedup();
-        assert_eq!(orders.len(), SWEEPS_AGAIN);
+        for earlier in [0, 2] {
+            let mut beside: Vec<[usize; 2]> =
+                orders.iter().map(|orders| [orders[earlier], orders[1]]).collect();
+            beside.sort_unstable();
+            beside.dedup();
+            assert_eq!(beside.len(), SWEEPS_AGAIN);
+        }
     }
 }

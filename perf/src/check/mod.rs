@@ -1,26 +1,37 @@
-//! `cargo perf check`: base against head.
+//! `cargo perf check`: base and anchor against head.
 //!
 //! - [`judge`]: what is measured, in which order
 //! - [`verdict`]: what the pairs of a benchmark say
-//! - [`report`]: what is told
+//! - [`margin`]: which changes count
+//! - [`row`]: what was measured of one benchmark
+//! - [`report`], [`document`]: what is told, to people and to programs
 
+#[cfg(test)]
+mod decay;
+pub mod document;
 pub mod judge;
+pub mod margin;
 pub mod report;
+pub mod row;
 #[cfg(test)]
 pub mod scripted;
 pub mod verdict;
 
+use crate::anchor;
 use crate::builds::{PERF, Workshop};
-use crate::program::{Program, SAMPLE_LIMIT, data};
+use crate::noise::Noise;
+use crate::program::{Program, SAMPLE_LIMIT, Side, data};
+use crate::record::{FolderFlag, history_of_machine};
 use crate::suite::{self, Selection};
+use document::Names;
 use judge::Check;
+use margin::{Margin, Margins};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use threadcount::cli::{DataFlag, JsonFlag};
 use threadcount::files::write_atomically;
 use threadcount::{Result, console};
-use verdict::Margin;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -29,9 +40,15 @@ pub struct Args {
     #[command(flatten)]
     selection: Selection,
     /// Another margin, in per cent, for the benchmarks that a glob matches [default: 2 on one thread,
-    /// 5 on several; 0.1 us of a run at least]
+    /// 5 on several; 0.1 us of a run at least, and each one's own noise, where `record` has measured it]
     #[arg(long, value_name = "GLOB=PERCENT")]
     margin: Vec<Margin>,
+    /// The same for changes since the anchor [default: 4 on one thread, 7 on several]
+    #[arg(long, value_name = "GLOB=PERCENT")]
+    anchor_margin: Vec<Margin>,
+    /// Do not compare with the anchor, `perf/anchor`
+    #[arg(long)]
+    without_anchor: bool,
     /// Benchmarks that may be in the base only; any other that is gone fails the check
     #[arg(long, value_name = "GLOB")]
     gone: Vec<String>,
@@ -65,23 +82,37 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         console::print(&line)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let pinned = if args.without_anchor { None } else { anchor::source(&workshop)? };
+    // What is the base is compared already, with a narrower margin.
+    let pinned = pinned.filter(|pinned| pinned.tree != base.tree && pinned.tree != head.tree);
+    let history = history_of_machine(&FolderFlag::default().path(workshop.root()));
+    let margins = Margins {
+        given: args.margin.clone(),
+        given_since_anchor: args.anchor_margin.clone(),
+        noise: Noise::recorded(&history)?,
+    };
     let (built_base, built_head) = (workshop.build(&base, PERF)?, workshop.build(&head, PERF)?);
+    let built_anchor = pinned.as_ref().map(|pinned| workshop.build(pinned, PERF)).transpose()?;
     let limit = args.sample_limit.map_or(SAMPLE_LIMIT, |limit| Duration::from_secs(limit.into()));
     let side = |role, built| Program { limit, ..Program::new(role, built, data.clone()) };
+    let anchor = built_anchor.map(|built| side("anchor", built));
     let check = Check {
         base: &side("base", built_base),
         head: &side("head", built_head),
+        anchor: anchor.as_ref().map(|anchor| anchor as &dyn Side),
         benchmarks: &benchmarks,
         selection: &args.selection,
         may_go: &may_go,
-        margins: &args.margin,
+        margins: &margins,
         seed: judge::any_seed(),
     };
     let report = check.run()?;
-    let text = report.text(&format!("{} -> {}", base.name, head.name));
+    let names =
+        Names { base: base.name, head: head.name, anchor: pinned.map(|pinned| pinned.name) };
+    let text = report.text(&names);
     if let Some(path) = &args.markdown {
         write_atomically(path, text.as_bytes())?;
     }
-    args.json.put(&report.json(&base.name, &head.name)?, &text)?;
+    args.json.put(&report.json(&names)?, &text)?;
     Ok(report.outcome().exit_code())
 }

@@ -1,7 +1,10 @@
 //! The judge on scripted workers: what it concludes from given timings, to the exit code and the JSON document.
 
+use super::document::Names;
 use super::judge::Check;
+use super::margin::Margins;
 use super::report::{Outcome, Report};
+use super::row::Row;
 use super::verdict::Verdict;
 use crate::program::{Link, SAMPLE_LIMIT, Side, Worker};
 use crate::protocol::{Benchmark, Limit, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Work};
@@ -22,7 +25,7 @@ pub type Script = fn(&str, usize) -> f64;
 #[derive(Clone)]
 pub struct Scripted {
     role: &'static str,
-    names: Vec<String>,
+    pub names: Vec<String>,
     script: Script,
     /// How many orders of functions there are besides its own, and how many times as long each takes.
     pub orders: (usize, fn(usize) -> f64),
@@ -91,7 +94,8 @@ fn steady(_: &str, _: usize) -> f64 {
     1e-3
 }
 
-fn selection() -> Selection {
+/// One thread of the instruction set that every machine has.
+pub fn selection() -> Selection {
     Selection { threads: vec![1], isa: vec!["portable".into()], ..Selection::default() }
 }
 
@@ -102,18 +106,28 @@ fn judged(names: &[&str], head: Script) -> Report {
 }
 
 fn compare(base: &Scripted, head: &Scripted, may_go: &[Pattern]) -> Result<Report> {
-    let selection = selection();
+    let (selection, margins) = (selection(), Margins::default());
     let benchmarks = selection.among(&head.names)?;
     let check = Check {
         base,
         head,
+        anchor: None,
         benchmarks: &benchmarks,
         selection: &selection,
         may_go,
-        margins: &[],
+        margins: &margins,
         seed: 1,
     };
     check.run()
+}
+
+fn names() -> Names {
+    Names { base: "x (1)".into(), head: "y".into(), anchor: None }
+}
+
+/// The verdict beside the base, and from how many pairs.
+fn judgement(row: &Row) -> (Verdict, usize) {
+    (row.since_base.verdict, row.since_base.pairs)
 }
 
 fn assert_outcome(report: &Report, outcome: Outcome, code: u8) {
@@ -126,14 +140,14 @@ fn assert_outcome(report: &Report, outcome: Outcome, code: u8) {
 fn slower_fails_and_faster_passes() {
     let report = judged(&["a", "b"], |name, _| if name == "b" { 1.1e-3 } else { 1e-3 });
     assert_outcome(&report, Outcome::Regressed, 1);
-    let verdicts: Vec<Verdict> = report.rows.iter().map(|row| row.verdict).collect();
+    let verdicts: Vec<Verdict> = report.rows.iter().map(|row| row.since_base.verdict).collect();
     assert_eq!(verdicts, [Verdict::Unchanged, Verdict::Regressed]);
-    assert!(report.text("").ends_with("REGRESSED\n"));
+    assert!(report.text(&names()).ends_with("REGRESSED\n"));
 
     let report = judged(&["a", "b"], |name, _| if name == "b" { 0.9e-3 } else { 1e-3 });
     assert_outcome(&report, Outcome::Passed, 0);
-    assert_eq!(report.rows[1].verdict, Verdict::Improved);
-    assert!(report.rows[1].change.median < 0.0);
+    assert_eq!(report.rows[1].since_base.verdict, Verdict::Improved);
+    assert!(report.rows[1].since_base.change.median < 0.0);
 }
 
 /// Numbers are compared to nine digits.
@@ -161,18 +175,19 @@ fn the_document_holds_it_all() {
         [1.09e-3, 1.09e-3, 1.1e-3, 1.11e-3, 1.11e-3][n % 5]
     });
     let report = compare(&base, &head, &[Pattern::new("mea*").unwrap()]).unwrap();
-    let mut document: Value = serde_json::from_str(&report.json("x (1)", "y").unwrap()).unwrap();
+    let mut document: Value = serde_json::from_str(&report.json(&names()).unwrap()).unwrap();
     let machine = document.as_object_mut().unwrap().remove("machine").unwrap();
     assert!(machine["cpu"].is_string());
     let named = |name: &str| json!({"name": name, "isa": "portable", "threads": 1});
     let expected = json!({
-        "base": "x (1)", "head": "y", "outcome": "regressed", "noise": [],
+        "base": "x (1)", "head": "y", "anchor": null, "outcome": "regressed", "noise": [],
         "benchmarks": [{
             "name": "a", "isa": "portable", "threads": 1,
             "base_seconds": 1e-3, "head_seconds": 1.1e-3,
             "change_percent": 10.0, "low_percent": 9.0, "high_percent": 11.0, "margin_percent": 2.0,
             "verdict": "regressed", "pairs": 64,
             "base_percent_of_limit": 50.0, "head_percent_of_limit": 50.0 / 1.1,
+            "since_anchor": null,
         }],
         "new": [named("young")], "gone": [named("old")], "gone_as_meant": [named("meant")],
     });
@@ -191,7 +206,7 @@ fn the_whole_suite_counts_and_not_the_suspects_alone() {
     let names: Vec<String> = (0..100).map(|i| format!("b{i}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let report = judged(&names, doubtful);
-    assert_eq!((report.rows[0].verdict, report.rows[0].pairs), (Verdict::Inconclusive, 64));
+    assert_eq!(judgement(&report.rows[0]), (Verdict::Inconclusive, 64));
     assert_outcome(&report, Outcome::Passed, 0);
     assert_outcome(&judged(&names[..1], doubtful), Outcome::Regressed, 1);
 }
@@ -201,7 +216,7 @@ fn what_only_leans_is_measured_again() {
     // 32 pairs of which 12 find nothing, and then only such that find something.
     let report = judged(&["a"], |_, n| if n < 32 && n % 8 < 3 { 1e-3 } else { 1.05e-3 });
     assert_outcome(&report, Outcome::Regressed, 1);
-    assert_eq!(report.rows[0].pairs, 64);
+    assert_eq!(report.rows[0].since_base.pairs, 64);
 }
 
 #[test]
@@ -227,7 +242,7 @@ fn what_only_some_orders_of_functions_show_accuses_nobody() {
     assert_outcome(&ordered(|_| 1.1), Outcome::Regressed, 1);
     // As it was built, and nowhere else.
     let report = ordered(|order| if order == 0 { 1.1 } else { 1.0 });
-    assert_eq!((report.rows[0].verdict, report.rows[0].pairs), (Verdict::Unchanged, 64));
+    assert_eq!(judgement(&report.rows[0]), (Verdict::Unchanged, 64));
     let slow_but_in: [fn(usize) -> f64; 4] = [
         |order| if order == 1 { 1.0 } else { 1.1 },
         |order| if order == 2 { 1.0 } else { 1.1 },
@@ -235,7 +250,7 @@ fn what_only_some_orders_of_functions_show_accuses_nobody() {
         |order| if order == 4 { 1.0 } else { 1.1 },
     ];
     for longer in slow_but_in {
-        assert_eq!(ordered(longer).rows[0].verdict, Verdict::Inconclusive);
+        assert_eq!(judgement(&ordered(longer).rows[0]).0, Verdict::Inconclusive);
     }
 }
 
@@ -256,7 +271,7 @@ fn what_has_gone_does_not_pass_unless_it_is_meant() {
     let head = Scripted::new("head", &["a"], steady);
     let report = compare(&base, &head, &[]).unwrap();
     assert_outcome(&report, Outcome::Gone, 1);
-    assert!(report.text("").contains("GONE, in the base only: old on 1 thread of portable."));
+    assert!(report.text(&names()).contains("GONE, in the base only: old on 1 thread of portable."));
     let report = compare(&base, &head, &[Pattern::new("o*").unwrap()]).unwrap();
     assert_outcome(&report, Outcome::Passed, 0);
     let report = compare(&head, &base, &[]).unwrap();

@@ -1,26 +1,13 @@
 //! What pairs of timings say of a benchmark: how much it has changed, and whether that counts.
 
 use crate::program::Pair;
-use crate::protocol::Benchmark;
 use crate::statistics::{Interval, holm_levels, median, sign_test};
-use crate::suite;
 use serde::Serialize;
 use std::fmt;
-use std::str::FromStr;
-use threadcount::{Error, Result};
 
 /// The probability of a wrong verdict: of a single benchmark in the first pass, of any of the suite in
 /// the second, which decides.
 pub const ERROR: f64 = 0.01;
-
-/// Changes up to this share count as none: on one thread, and on several, whose timings depend on
-/// where the system puts them.
-const MARGINS: [f64; 2] = [0.02, 0.05];
-
-/// Changes up to so many seconds of a run count as none either: some hundred cycles, the price of where
-/// code and memory of the two programs happen to lie. (0.57 us of sigmoid became 15 % slower by a commit
-/// that touched no kernel.)
-const GRAIN: f64 = 0.1e-6;
 
 /// The speedup that corresponds to a slowdown of `margin`: twice as fast corresponds to twice as slow.
 fn faster(margin: f64) -> f64 {
@@ -111,7 +98,7 @@ pub struct Again {
 
 /// Pairs of the same two processes.
 pub struct Sweep {
-    /// The orders of functions that base and head were linked in.
+    /// The orders of functions that the earlier program and the head were linked in.
     pub orders: [usize; 2],
     /// The logarithms of their ratios.
     pub log_ratios: Vec<f64>,
@@ -139,8 +126,8 @@ impl Again {
     }
 }
 
-/// Judges what was measured again, among all that were suspected. `tests` is the number of benchmarks of the
-/// suite, of which these are a part. A change counts if it is in the direction in which it was suspected, where
+/// Judges what was measured again, among all that were suspected. `tests` is the number of comparisons of the
+/// suite, with the base and with the anchor together, of which these are a part. A change counts if it is in the direction in which it was suspected, where
 /// that was clear, and if it does not depend on the order of functions.
 pub fn confirm(suspects: &[Again], tests: usize) -> Vec<(Change, Verdict)> {
     let probabilities: Vec<f64> =
@@ -163,34 +150,6 @@ pub fn confirm(suspects: &[Again], tests: usize) -> Vec<(Change, Verdict)> {
 /// The logarithms of how many times as long the head took.
 pub fn log_ratios(pairs: &[Pair]) -> Vec<f64> {
     pairs.iter().map(Pair::log_ratio).collect()
-}
-
-/// A margin for some benchmarks, as the command line gives it: `GLOB=PERCENT`.
-#[derive(Clone, Debug)]
-pub struct Margin {
-    glob: glob::Pattern,
-    share: f64,
-}
-
-impl FromStr for Margin {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::Usage(format!("'{text}' is no margin, such as 'dense-dx*=4'"));
-        let (glob, percent) = text.rsplit_once('=').ok_or_else(wrong)?;
-        let percent: f64 = percent.parse().map_err(|_| wrong())?;
-        if !(percent > 0.0 && percent.is_finite()) {
-            return Err(wrong());
-        }
-        Ok(Self { glob: suite::pattern(glob)?, share: percent / 100.0 })
-    }
-}
-
-/// The margin of a benchmark whose run takes so many seconds: the last that was given for it, or that for
-/// its number of threads, at least [`GRAIN`].
-pub fn margin(of: &Benchmark, seconds: f64, given: &[Margin]) -> f64 {
-    let own = given.iter().rev().find(|margin| margin.glob.matches(&of.name));
-    own.map_or(MARGINS[usize::from(of.threads > 1)].max(GRAIN / seconds), |margin| margin.share)
 }
 
 #[cfg(test)]
@@ -300,20 +259,5 @@ mod tests {
     fn several_orders_protect_the_innocent() {
         assert!((200..300).contains(&accused(1)));
         assert!(accused(4) < 10);
-    }
-
-    #[test]
-    fn margins_are_those_of_the_last_glob() {
-        let on = |name: &str, threads| Benchmark { name: name.into(), isa: "avx2".into(), threads };
-        let given: Vec<Margin> =
-            ["step *=3", "step biu-*=4.5"].iter().map(|text| text.parse().unwrap()).collect();
-        assert_eq!(margin(&on("gemm", 1), 1e-3, &given), 0.02);
-        assert_eq!(margin(&on("gemm", 2), 1e-3, &given), 0.05);
-        assert_eq!(margin(&on("gemm", 1), 1e-6, &given), 0.1);
-        assert_eq!(margin(&on("step nlp-rnn", 2), 1e-3, &given), 0.03);
-        assert_eq!(margin(&on("step biu-adam", 2), 1e-6, &given), 0.045);
-        for bad in ["gemm", "gemm=", "gemm=x", "gemm=0", "gemm=-1", "gemm=inf", "[=1"] {
-            assert!(matches!(bad.parse::<Margin>(), Err(Error::Usage(_))), "{bad}");
-        }
     }
 }

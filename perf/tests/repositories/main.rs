@@ -158,7 +158,7 @@ fn a_base_without_a_worker_is_told() {
     project.git(&["rm", "--quiet", "--cached", "Cargo.toml"]);
     project.git(&["commit", "--quiet", "--message", "no package yet"]);
     project.git(&["checkout", "--quiet", "--force", "main"]);
-    let said = contains("older than the runner").and(contains("name a later base"));
+    let said = contains("older than the runner").and(contains("name a later one"));
     project.check(&["old"]).code(2).stderr(said);
 }
 
@@ -333,4 +333,64 @@ fn bad_data_are_told_before_anything_is_built() {
     check(&["HEAD", "--data", "nowhere"]).code(3).stderr(contains("nowhere"));
     project.write("threadcount.toml", "data = ['x']\n");
     check(&["HEAD"]).code(2).stderr(contains("data is"));
+}
+
+/// The base is as slow as the head, and only the anchor shows it.
+#[test]
+fn the_anchor_is_compared_too() {
+    let project = Project::new("");
+    let first = project.git(&["rev-parse", "HEAD"]);
+    project.anchor(&[]).success().stdout(contains("there is no anchor"));
+    project.anchor(&["HEAD"]).code(2);
+    project.anchor(&["HEAD", "--reason", " "]).code(2).stderr(contains("says why"));
+    project.anchor(&["nowhere", "--reason", "x"]).code(2).stderr(contains("'nowhere'"));
+    project.anchor(&["HEAD", "--reason", "The first."]).success().stdout(contains("commit it"));
+    project.anchor(&[]).success().stdout(format!("{first} The first.\n"));
+    project.write(".cargo/config.toml", &format!("[build]\nrustflags = ['{SLOW}']\n"));
+    project.commit("slow");
+    project.write("src/lib.rs", "//! Changed.\n");
+    let document = project.document(&["HEAD"], 1);
+    assert_eq!(document["outcome"], "decayed", "{document}");
+    assert_eq!(document["anchor"], format!("the anchor ({})", &first[..9]));
+    assert_eq!(project::seconds(&document), [2e-3, 2e-3]);
+    assert_eq!(document["benchmarks"][0]["since_anchor"]["anchor_seconds"], json!(1e-3));
+    let document = project.document(&["HEAD", "--anchor-margin", "gemm *=150"], 0);
+    assert_eq!(document["benchmarks"][0]["since_anchor"]["margin_percent"], json!(150.0));
+    let document = project.document(&["HEAD", "--without-anchor"], 0);
+    assert_eq!((&document["anchor"], &document["outcome"]), (&json!(null), &json!("passed")));
+    // Beside the anchor itself there is one comparison.
+    let document = project.document(&[&first], 1);
+    assert_eq!((&document["anchor"], &document["outcome"]), (&json!(null), &json!("regressed")));
+
+    project.write("perf/anchor", "main\n");
+    project.check(&["HEAD"]).code(3).stderr(contains("perf/anchor").and(contains("whole name")));
+    project.write("perf/anchor", &format!("{} Not here.\n", "1".repeat(40)));
+    let said = contains("perf/anchor").and(contains("1111")).and(contains("--without-anchor"));
+    project.check(&["HEAD"]).code(2).stderr(said);
+}
+
+/// What was recorded on this machine widens margins; what the user says does not wait for it.
+#[test]
+fn a_benchmark_has_its_own_noise() {
+    let project = Project::new("");
+    project
+        .perf(&["record", "--only", "gemm *", "--threads", "1", "--isa", "portable"], &[])
+        .success();
+    let history = project.path("perf/history");
+    let machine = fs::read_dir(&history).unwrap().next().unwrap().unwrap().path();
+    let run = fs::read_dir(&machine).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&run).unwrap();
+    assert_eq!(text.matches("\"noise_percent\":0.0").count(), 3, "{text}");
+    fs::write(&run, text.replacen("\"noise_percent\":0.0", "\"noise_percent\":3.5", 1)).unwrap();
+    project.write("src/lib.rs", "//! Changed.\n");
+    let margins = |args: &[&str]| {
+        let document = project.document(&[&["HEAD"], args].concat(), 0);
+        let rows = document["benchmarks"].as_array().unwrap();
+        let margin = |row: &Value| (10.0 * row["margin_percent"].as_f64().unwrap()).round() / 10.0;
+        rows.iter().map(margin).collect::<Vec<_>>()
+    };
+    assert_eq!(margins(&[]), [3.5, 2.0]);
+    assert_eq!(margins(&["--margin", "gemm *=3"]), [3.0, 3.0]);
+    fs::write(&run, "{}\n").unwrap();
+    project.check(&["HEAD"]).code(3).stderr(contains("line 1"));
 }

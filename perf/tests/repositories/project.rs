@@ -171,6 +171,11 @@ impl Project {
         self.perf(&args, &[])
     }
 
+    /// `cargo perf anchor`.
+    pub fn anchor(&self, args: &[&str]) -> Assert {
+        self.perf(&[&["anchor"], args].concat(), &[])
+    }
+
     /// `cargo perf check` of the products.
     pub fn check(&self, args: &[&str]) -> Assert {
         self.check_with(args, &[], "gemm *")
@@ -193,7 +198,8 @@ impl Project {
         self.perf(&[&["check"], args, &all].concat(), variables)
     }
 
-    fn perf(&self, args: &[&str], variables: &[(&str, &str)]) -> Assert {
+    /// `cargo perf`, in an environment.
+    pub fn perf(&self, args: &[&str], variables: &[(&str, &str)]) -> Assert {
         let program = process::Command::new(assert_cmd::cargo::cargo_bin!("threadcount-perf"));
         let mut command = Command::from_std(self.isolated(program));
         command.args(args).envs(variables.iter().copied()).assert()
