@@ -2,7 +2,9 @@
 //!
 //! - [`statistics`]: what pairs of timings say
 //! - [`suite`]: what is timed
-//! - [`protocol`], [`worker`], [`program`]: the processes that time, and how they are asked
+//! - [`worker`], [`program`]: the processes that time, and how they are asked; both of
+//!   [`threadcount_perf_suite`], which other projects have too
+//! - [`code`], [`symbols`]: the functions of programs
 //! - [`builds`]: programs from revisions
 //! - [`mod@check`], [`anchor`]: base and anchor against head
 //! - [`bisect`]: the commit that it came with
@@ -15,22 +17,24 @@ mod bisect;
 mod builds;
 mod change_points;
 mod check;
+mod code;
 mod experiment;
 mod history;
 mod noise;
 mod picture;
 mod program;
-mod protocol;
 mod record;
 mod roofline;
 mod statistics;
 mod suite;
+mod symbols;
 mod worker;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use suite::Selection;
 use threadcount::{Result, console};
+use threadcount_perf_suite::protocol;
 
 /// Times kernels and training steps: base against head, over time, against the machine's limits.
 #[derive(Parser)]

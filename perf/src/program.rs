@@ -2,21 +2,28 @@
 //! they are asked to, and wait meanwhile.
 
 use crate::builds::Built;
-use crate::protocol::{self, Benchmark, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin};
+use crate::code::Code;
+use crate::protocol::{
+    self, Benchmark, Explained, Listed, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Spots,
+    Timed, Twin,
+};
 use crate::suite::STEP;
+use crate::symbols::Symbols;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::env;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 use threadcount::cli::{DataFlag, Settings, open_data};
 use threadcount::{Error, Result};
+use threadcount_perf_suite::Fault;
+pub use threadcount_perf_suite::Slowdown;
 
 /// How long a worker may take for a sample, unless the user says otherwise. Samples take milliseconds, those of
 /// the longest steps on slow machines seconds.
@@ -36,6 +43,15 @@ pub trait Side {
 
     /// How many orders there are besides its own.
     fn orders(&self) -> usize;
+
+    /// What each function of the program in this order takes of a run.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if its symbols cannot be read.
+    fn functions(&self, order: usize, spots: &Spots) -> Result<Vec<Timed>>;
+
+    /// The code of its functions, if that is known.
+    fn code(&self) -> Option<Code>;
 }
 
 /// The order whose turn it is: one of the others, where there are any.
@@ -76,15 +92,6 @@ pub struct Program {
     pub limit: Duration,
 }
 
-/// A regression that is put in on purpose, to see whether it is found.
-#[derive(Clone, Debug)]
-pub struct Slowdown {
-    /// The benchmarks that have it.
-    pub names: Vec<String>,
-    /// The share of its runs that is repeated.
-    pub share: f64,
-}
-
 /// What times for one side of a comparison.
 pub struct Worker {
     role: &'static str,
@@ -94,6 +101,9 @@ pub struct Worker {
     benchmark: Option<Benchmark>,
     /// The names of what it can time.
     pub names: Vec<String>,
+    /// Each with its conditions, if it is a suite that this program does not know.
+    pub listed: Option<Listed>,
+    explains: bool,
 }
 
 /// A process of a [`Program`].
@@ -159,6 +169,11 @@ pub fn pairs(rounds: &[Round], earlier: Earlier) -> Vec<Pair> {
     rounds.iter().filter_map(|round| round.pair(earlier)).collect()
 }
 
+/// What a worker's crate fails with, as an error of this one.
+pub fn failed(fault: Fault) -> Error {
+    Error::Failed(fault.to_string())
+}
+
 /// The folder of the data that steps train on, if one is named. If there are steps among the benchmarks, it is
 /// opened: what is wrong with it is told at once, and not when the first step is due.
 ///
@@ -184,12 +199,16 @@ impl Program {
     /// [`Error::Io`] if the system does not say where it is.
     pub fn this(role: &'static str, data: Option<PathBuf>) -> Result<Self> {
         let program = env::current_exe().map_err(Error::io("this program"))?;
-        Ok(Self::new(role, Built { program, orders: Vec::new() }, data))
+        Ok(Self::new(role, Built { program, orders: Vec::new(), functions: None }, data))
+    }
+
+    fn path(&self, order: usize) -> &Path {
+        let Built { program, orders, .. } = &self.built;
+        order.checked_sub(1).map_or(program, |order| &orders[order])
     }
 
     fn process(&self, order: usize) -> Result<Process> {
-        let Built { program, orders } = &self.built;
-        let path = order.checked_sub(1).map_or(program, |order| &orders[order]);
+        let path = self.path(order);
         let failed = |error: io::Error| Error::Failed(format!("{}: {error}", path.display()));
         let stderr = tempfile::tempfile().map_err(failed)?;
         let mut command = Command::new(path);
@@ -231,11 +250,19 @@ impl Side for Program {
     fn orders(&self) -> usize {
         self.built.orders.len()
     }
+
+    fn functions(&self, order: usize, spots: &Spots) -> Result<Vec<Timed>> {
+        Ok(Symbols::read(self.path(order))?.timed(spots))
+    }
+
+    fn code(&self) -> Option<Code> {
+        Code::read(self.built.functions.as_ref()?)
+    }
 }
 
 impl Link for Process {
     fn say(&mut self, request: &Request) -> Result<()> {
-        let line = protocol::line(request)?;
+        let line = protocol::line(request).map_err(failed)?;
         let said = self.stdin.write_all(line.as_bytes()).and_then(|()| self.stdin.flush());
         said.map_err(|_| self.died())
     }
@@ -286,9 +313,12 @@ impl Worker {
     /// # Errors
     /// [`Error::Failed`] if it ends, or has another version of the protocol.
     pub fn new(role: &'static str, link: Box<dyn Link>, limit: Duration) -> Result<Self> {
-        let mut worker = Self { role, link, limit, benchmark: None, names: Vec::new() };
+        let (benchmark, names, listed, explains) = (None, Vec::new(), None, false);
+        let mut worker = Self { role, link, limit, benchmark, names, listed, explains };
         match worker.link.hear(READY * limit)? {
-            Reply::Ready { protocol: PROTOCOL, names } => worker.names = names,
+            Reply::Ready { protocol: PROTOCOL, names, listed, explains } => {
+                (worker.names, worker.listed, worker.explains) = (names, listed, explains);
+            }
             other => return Err(worker.unexpected(&other)),
         }
         Ok(worker)
@@ -307,13 +337,39 @@ impl Worker {
         }
     }
 
+    /// Whether it can say where its time goes.
+    pub fn explains(&self) -> bool {
+        self.explains
+    }
+
+    /// Where the time of what it has prepared goes; it looks for so many seconds.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with what the worker says, and the benchmark.
+    pub fn explain(&mut self, seconds: f64, place: u32) -> Result<Explained> {
+        let asked = self.link.say(&Request::Explain { seconds, place });
+        match asked.and_then(|()| self.link.hear(self.limit)) {
+            Ok(Reply::Explained(explained)) => Ok(explained),
+            Ok(other) => Err(self.in_benchmark(&self.unexpected(&other))),
+            Err(error) => Err(self.in_benchmark(&error)),
+        }
+    }
+
+    /// Prepares a benchmark.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] with what the worker says: that the kernel differs from its twin, too.
+    pub fn prepare(&mut self, of: &Benchmark, twin: Twin) -> Result<Prepared> {
+        self.ask_to_prepare(of, twin)?;
+        self.prepared()
+    }
+
     /// Prepares a benchmark and takes so many samples of it.
     ///
     /// # Errors
     /// [`Error::Failed`] with what the worker says: that the kernel differs from its twin, too.
     pub fn samples(&mut self, of: &Benchmark, count: usize) -> Result<(Prepared, Vec<Sampled>)> {
-        self.ask_to_prepare(of, Twin::Compared)?;
-        let prepared = self.prepared()?;
+        let prepared = self.prepare(of, Twin::Compared)?;
         let samples = (0..count as u32)
             .map(|place| self.sample(prepared.size, place))
             .collect::<Result<_>>()?;
@@ -437,7 +493,7 @@ mod tests {
     #[test]
     fn each_order_is_a_program_of_its_own() {
         let orders = vec!["/nowhere/one".into(), "/nowhere/two".into()];
-        let built = Built { program: "/nowhere/own".into(), orders };
+        let built = Built { program: "/nowhere/own".into(), orders, functions: None };
         let program = Program::new("base", built, None);
         for (order, name) in ["/nowhere/own", "/nowhere/one", "/nowhere/two"].iter().enumerate() {
             let error = program.start(order).err().unwrap().to_string();

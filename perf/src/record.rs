@@ -1,13 +1,14 @@
 //! `cargo perf record`: what one build does today, as lines that are kept with the sources. It runs against itself, so
 //! each benchmark's own noise is measured too.
 
-use crate::builds::{PERF, Workshop};
+use crate::builds::{TargetFlag, Workshop};
+use crate::check::foreign;
 use crate::check::judge::any_seed;
 use crate::check::verdict::{ERROR, log_ratios};
 use crate::noise;
-use crate::program::{Earlier, Pair, Program, Side, Workers, data, pairs, shuffled};
+use crate::program::{Earlier, Pair, Program, Side, Workers, data, failed, pairs, shuffled};
 use crate::protocol::{self, Benchmark, Limit, Prepared, Sampled, Twin};
-use crate::statistics::Interval;
+use crate::statistics::{Interval, medians};
 use crate::suite::Selection;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -29,6 +30,8 @@ const PAIRS: usize = 4;
 
 #[derive(clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    target: TargetFlag,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -86,12 +89,19 @@ pub struct Line {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let benchmarks = args.selection.benchmarks()?;
-    let data = data(&args.data, &benchmarks)?;
+    let own = match args.target.is_foreign() {
+        true => None,
+        false => Some(args.selection.benchmarks()?),
+    };
+    let data = data(&args.data, own.as_deref().unwrap_or(&[]))?;
     let workshop = Workshop::open()?;
     let (source, revision) = (workshop.working_tree()?, workshop.commit()?);
     let modified = source.tree != workshop.revision(&revision)?.tree;
-    let program = Program::new("head", workshop.build(&source, PERF)?, data);
+    let program = Program::new("head", workshop.build(&source, &args.target.target())?, data);
+    let benchmarks = match own {
+        Some(own) => own,
+        None => foreign(&program, &args.selection)?.0,
+    };
     let toolchain = workshop.toolchain()?;
     let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let machine = Fingerprint::of_machine();
@@ -112,7 +122,7 @@ pub fn run(args: &Args) -> Result<()> {
             noise_percent: Some(100.0 * noise::of_sweeps(&ratios)),
             ..Line::of(benchmark, prepared, &samples)
         };
-        text += &protocol::line(&line)?;
+        text += &protocol::line(&line).map_err(failed)?;
     }
 
     let folder = history_of_machine(&args.folder.path(workshop.root()));
@@ -156,7 +166,7 @@ fn against_itself(program: &dyn Side, benchmarks: &[Benchmark]) -> Result<Vec<Me
 impl Line {
     /// What was measured; the rest is to be filled in.
     pub fn of(benchmark: &Benchmark, prepared: &Prepared, samples: &[Sampled]) -> Self {
-        let Sampled { seconds, share_of_limit } = Sampled::medians(samples);
+        let Sampled { seconds, share_of_limit } = medians(samples);
         let shares: Vec<f64> =
             samples.iter().filter_map(|sample| Some(100.0 * sample.share_of_limit?)).collect();
         let Interval { low, high } = Interval::of_median(&shares, ERROR);

@@ -4,6 +4,7 @@
 use crate::picture::{Area, COLOURS, Drawn, GRID, INK, font, svg};
 use crate::program::{Program, Side, data};
 use crate::protocol::{Benchmark, Limit, Sampled};
+use crate::statistics::medians;
 use crate::suite::{STEP, Selection};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -98,7 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
     for benchmark in &benchmarks {
         progress.begin(&benchmark.to_string());
         let (prepared, samples) = worker.samples(benchmark, SAMPLES)?;
-        let Sampled { seconds, share_of_limit } = Sampled::medians(&samples);
+        let Sampled { seconds, share_of_limit } = medians(&samples);
         let work = prepared.work;
         let point = Point {
             kind: Kind::of(&benchmark.name, &work.limit),

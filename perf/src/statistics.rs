@@ -2,6 +2,19 @@
 //! distributed: medians, their intervals from order statistics, the sign test, and Holm's correction
 //! for judging many at once.
 
+use crate::protocol::Sampled;
+
+/// The medians of times and of shares of the limit.
+///
+/// # Panics
+/// Without samples.
+pub fn medians(samples: &[Sampled]) -> Sampled {
+    let seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
+    let shares: Vec<f64> = samples.iter().filter_map(|sample| sample.share_of_limit).collect();
+    let share_of_limit = (!shares.is_empty()).then(|| median(&shares));
+    Sampled { seconds: median(&seconds), share_of_limit }
+}
+
 /// The value in the middle; of an even number of values the mean of the two.
 ///
 /// # Panics

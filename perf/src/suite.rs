@@ -2,7 +2,7 @@
 //! those of [`threadcount::bench::kernels`], the recipes those of [`threadcount::reports`]; one that is
 //! added there is timed here.
 
-use crate::protocol::Benchmark;
+use crate::protocol::{Benchmark, Listed};
 use glob::Pattern;
 use threadcount::bench::kernels;
 use threadcount::cli::{IsaFlag, Settings};
@@ -11,6 +11,10 @@ use threadcount_kernels::Isa;
 
 /// How the name of a recipe's step begins.
 pub const STEP: &str = "step ";
+
+/// Steps that are timed on every instruction set of the CPU, on one thread, where neither is chosen: dense layers,
+/// and convolutions.
+const ON_EVERY_ISA: [&str; 2] = ["step cse574-one-hidden", "step nlp-cnn"];
 
 /// How the names of kernels end that are in the list only for comparison: a fused kernel's parts, one
 /// after the other.
@@ -71,7 +75,21 @@ impl Selection {
     /// # Errors
     /// [`Error::Usage`] if something is asked for that does not exist.
     pub fn benchmarks(&self) -> Result<Vec<Benchmark>> {
-        self.under_conditions(&self.names()?)
+        let names = self.names()?;
+        let mut benchmarks = self.under_conditions(&names)?;
+        if self.isa.is_empty() && self.threads.is_empty() && !self.quick {
+            let best = benchmarks.first().map(|one| one.isa.clone()).unwrap_or_default();
+            let others = Isa::detected().filter(|isa| isa.name() != best);
+            for isa in others.map(|isa| isa.name().to_owned()) {
+                let few = names.iter().filter(|name| ON_EVERY_ISA.contains(&&name[..]));
+                benchmarks.extend(few.map(|name| Benchmark {
+                    name: name.clone(),
+                    isa: isa.clone(),
+                    threads: 1,
+                }));
+            }
+        }
+        Ok(benchmarks)
     }
 
     /// Of names that this program does not know those that are meant, quick or not: what another program had in
@@ -86,6 +104,37 @@ impl Selection {
         };
         let meant: Vec<String> = names.iter().filter(is_meant).cloned().collect();
         self.under_conditions(&meant)
+    }
+
+    /// Of a suite that this program does not know those that are meant.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if something is asked for that it does not have.
+    pub fn of_listed(&self, listed: &Listed) -> Result<Vec<Benchmark>> {
+        let quick = |one: &Benchmark| !self.quick || listed.quick.contains(&one.name);
+        let meant: Vec<Benchmark> = self.meant_of(listed)?.into_iter().filter(quick).collect();
+        let idle = |glob: &&Pattern| !listed.benchmarks.iter().any(|one| glob.matches(&one.name));
+        let fault = match self.patterns()?.iter().find(idle) {
+            Some(glob) => format!("--only '{glob}' matches no benchmark"),
+            None if meant.is_empty() => "no benchmark is all that was asked for".to_owned(),
+            None => return Ok(meant),
+        };
+        let names: Vec<&str> = listed.benchmarks.iter().map(|one| &one.name[..]).collect();
+        Err(Error::Usage(format!("{fault}; there are {}", names.join(", "))))
+    }
+
+    /// The same of another revision of it, quick or not.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for what is no glob.
+    pub fn meant_of(&self, listed: &Listed) -> Result<Vec<Benchmark>> {
+        let patterns = self.patterns()?;
+        let is_meant = |one: &&Benchmark| {
+            (patterns.is_empty() || patterns.iter().any(|glob| glob.matches(&one.name)))
+                && (self.threads.is_empty() || self.threads.contains(&one.threads))
+                && (self.isa.is_empty() || self.isa.contains(&one.isa))
+        };
+        Ok(listed.benchmarks.iter().filter(is_meant).cloned().collect())
     }
 
     fn patterns(&self) -> Result<Vec<Pattern>> {
@@ -136,6 +185,19 @@ impl Selection {
     }
 }
 
+/// The sentinels under some conditions.
+pub fn sentinels(conditions: &[(String, usize)]) -> Vec<Benchmark> {
+    let under = |name: &str| {
+        let one = |(isa, threads): &(String, usize)| Benchmark {
+            name: name.into(),
+            isa: isa.clone(),
+            threads: *threads,
+        };
+        conditions.iter().map(one).collect::<Vec<_>>()
+    };
+    SENTINELS.into_iter().flat_map(under).collect()
+}
+
 /// A glob.
 ///
 /// # Errors
@@ -158,6 +220,59 @@ mod tests {
         for quick in QUICK.iter().chain(&SENTINELS) {
             assert!(names.iter().any(|name| name == quick), "{quick} is not in {names:#?}");
         }
+    }
+
+    #[test]
+    fn a_foreign_suite_is_chosen_from() {
+        let on = |name: &str, threads| Benchmark { name: name.into(), isa: "x".into(), threads };
+        let all = [on("sum 8", 1), on("sum 9", 2), on("sort", 1)];
+        let listed =
+            Listed { benchmarks: all.to_vec(), quick: vec!["sort".into()], sentinels: Vec::new() };
+        let select = |only: &[&str], quick, threads: &[usize], isa: &[&str]| Selection {
+            only: only.iter().map(|&glob| glob.to_owned()).collect(),
+            quick,
+            threads: threads.to_vec(),
+            isa: isa.iter().map(|&isa| isa.to_owned()).collect(),
+        };
+        let picked =
+            |selection: &Selection| selection.of_listed(&listed).map_err(|e| e.to_string());
+        assert_eq!(picked(&select(&[], false, &[], &[])).unwrap(), all);
+        assert_eq!(picked(&select(&["sum*"], false, &[1], &["x"])).unwrap(), all[..1]);
+        assert_eq!(picked(&select(&[], true, &[], &[])).unwrap(), all[2..]);
+        let fault = picked(&select(&["sum*", "nothing"], false, &[], &[])).unwrap_err();
+        assert!(fault.contains("'nothing'") && fault.contains("sum 8, sum 9, sort"), "{fault}");
+        assert!(picked(&select(&[], false, &[3], &[])).is_err());
+        assert!(picked(&select(&["sum*"], true, &[], &[])).is_err());
+        assert!(picked(&select(&[], false, &[], &["y"])).is_err());
+        // What has gone is named whether it was quick or not.
+        assert_eq!(select(&["sum*"], true, &[], &[]).meant_of(&listed).unwrap(), all[..2]);
+    }
+
+    #[test]
+    fn every_condition_has_its_sentinels() {
+        let sentinels = sentinels(&[("x".into(), 1), ("x".into(), 2)]);
+        let found: Vec<_> = sentinels.iter().map(|one| (&one.name[..], one.threads)).collect();
+        let expected: Vec<_> = SENTINELS.iter().flat_map(|&name| [(name, 1), (name, 2)]).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_few_steps_are_timed_on_every_instruction_set() {
+        let only = |threads: &[usize], quick| Selection {
+            only: vec!["step cse574-one-hidden".into()],
+            threads: threads.to_vec(),
+            quick,
+            ..Selection::default()
+        };
+        let isas = |selection: Selection| -> Vec<String> {
+            let benchmarks = selection.benchmarks().unwrap().into_iter();
+            benchmarks.filter(|one| one.threads == 1).map(|one| one.isa).collect()
+        };
+        let mut all = isas(only(&[], false));
+        assert_eq!(all.remove(0), isas(only(&[1], false))[0]);
+        assert_eq!(all.len() + 1, Isa::detected().count());
+        // Who chooses threads gets what was chosen, and the quick suite stays short.
+        assert_eq!((isas(only(&[1], false)).len(), isas(only(&[], true)).len()), (1, 1));
     }
 
     #[test]

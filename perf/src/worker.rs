@@ -1,12 +1,9 @@
-//! The process that times: it builds one benchmark at a time, compares it with its naive twin, and times
-//! as many runs of it as it is asked for. `threadcount-perf worker`, started by a runner.
+//! Threadcount's own suite, as a worker serves it: it builds one benchmark at a time, compares it with its naive twin,
+//! and times as many runs of it as it is asked for. `threadcount-perf worker`, started by a judge.
 
-use crate::protocol::{
-    self, Benchmark, Limit, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Twin, Work,
-};
+use crate::program::failed;
+use crate::protocol::{Benchmark, Limit, Timed, Twin, Work};
 use crate::suite::{self, STEP};
-use std::io::{self, BufRead};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +11,11 @@ use threadcount::bench::{self, Case, ReadRates, Training, kernels, untouched};
 use threadcount::cli::open_data;
 use threadcount::data::Dataset;
 use threadcount::nn::Buffer;
-use threadcount::{Error, Result, cli, console, reports};
+use threadcount::{Result, cli, reports};
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::peak::{self, Level};
 use threadcount_kernels::{Isa, Pool, Team};
-
-/// What one sample runs for: short enough for hundreds of benchmarks in minutes.
-const SAMPLE: Duration = Duration::from_millis(6);
-/// What one of its timings runs for, at least: shorter than the time between most interruptions.
-const TIMING: Duration = Duration::from_millis(1);
-/// Timings of a sample; the least for long runs. With the mean of eight timings the ratios of pairs
-/// spread by 1 to 3 %, with the lower quartile by 0.3 to 1.3 (a shared virtual machine).
-const TIMINGS: RangeInclusive<u32> = 3..=6;
+use threadcount_perf_suite::{Fault, Runs, Slowdown, Subject, Suite, serve};
 
 /// Runs before a step is timed: all memory is touched, and caches know the weights. Then the
 /// optimizer is aged: what is timed is a step late in a training.
@@ -46,36 +36,19 @@ pub struct Args {
 
 /// Answers until nobody asks any more.
 pub fn run(args: &Args) -> Result<()> {
-    let mut worker = Worker {
-        slowdown: args.slowdown,
-        slowed: args.slowed.clone(),
+    let mut own = Own {
         data: args.data.clone(),
         dataset: None,
         pools: Vec::new(),
         reads: ReadRates::default(),
         kernels: kernels::all()?,
     };
-    say(&Reply::Ready { protocol: PROTOCOL, names: suite::names()? })?;
-    let mut request = hear()?;
-    while let Some(asked) = request {
-        let answer = match asked {
-            Request::Prepare { benchmark, twin } => worker.serve(&benchmark, twin),
-            Request::Sample { .. } => Err(Error::Failed("a sample of nothing".into())),
-        };
-        request = match answer {
-            Ok(next) => next,
-            Err(error) => {
-                say(&Reply::Failed { fault: error.to_string() })?;
-                hear()?
-            }
-        };
-    }
-    Ok(())
+    let slowdown = Slowdown { names: args.slowed.clone(), share: args.slowdown };
+    serve(&mut own, &slowdown).map_err(failed)
 }
 
-struct Worker {
-    slowdown: f64,
-    slowed: Vec<String>,
+/// The kernels, and the recipes' steps.
+struct Own {
     data: Option<PathBuf>,
     /// Opened when the first step is asked for.
     dataset: Option<Arc<Dataset>>,
@@ -84,227 +57,190 @@ struct Worker {
     kernels: Vec<kernels::Entry>,
 }
 
-/// What can be timed.
-trait Subject: Send {
-    /// Makes it ready, and compares it with its twin.
-    fn prepare(&mut self, pool: &Pool, twin: Twin) -> Result<()>;
+/// What a subject is called with when it is ready.
+type Ready<'a> = &'a mut dyn FnMut(&mut dyn Subject) -> threadcount_perf_suite::Result<()>;
 
-    /// Does so many runs; returns the seconds of one run.
-    fn run(&mut self, team: &Team, runs: u32) -> Result<f64>;
+impl Suite for Own {
+    fn names(&self) -> threadcount_perf_suite::Result<Vec<String>> {
+        suite::names().map_err(Fault::new)
+    }
+
+    fn prepare(
+        &mut self,
+        benchmark: &Benchmark,
+        twin: Twin,
+        ready: Ready,
+    ) -> threadcount_perf_suite::Result<()> {
+        let pool = self.pool(benchmark).map_err(Fault::new)?;
+        match benchmark.name.strip_prefix(STEP) {
+            Some(step) => self.step(step, &pool, twin, ready),
+            None => self.kernel(&benchmark.name, &pool, twin, ready),
+        }
+    }
 }
 
-impl Worker {
-    /// Times a benchmark until something else is asked for, and returns that.
-    fn serve(&mut self, benchmark: &Benchmark, twin: Twin) -> Result<Option<Request>> {
-        let pool = self.pool(&benchmark.isa, benchmark.threads)?;
-        if let Some(id) = benchmark.name.strip_prefix(STEP) {
-            let recipe = reports::recipe(id)?;
-            let dataset = match &self.dataset {
-                Some(dataset) => Arc::clone(dataset),
-                None => Arc::clone(self.dataset.insert(open_data(self.data.as_deref())?)),
-            };
-            let task = bench::endless(&recipe.task);
-            let split = task.selection.apply(&dataset, 0)?;
-            let training = Training::new(&task, &split)?;
-            let images = training.samples_at_once() as f64;
-            let flops = training.flops_per_sample() * images;
-            let work = Work { flops, bytes: training.bytes_at_once(), limit: Limit::Fma };
-            let mut step = Step { training };
-            step.prepare(&pool, twin)?;
-            return self.sample(benchmark, &pool, &mut step, work, Some(images));
+impl Own {
+    fn step(
+        &mut self,
+        step: &str,
+        pool: &Pool,
+        twin: Twin,
+        ready: Ready,
+    ) -> threadcount_perf_suite::Result<()> {
+        let recipe = reports::recipe(step).map_err(Fault::new)?;
+        let dataset = match &self.dataset {
+            Some(dataset) => Arc::clone(dataset),
+            None => {
+                let opened = open_data(self.data.as_deref()).map_err(Fault::new)?;
+                Arc::clone(self.dataset.insert(opened))
+            }
+        };
+        let task = bench::endless(&recipe.task);
+        let split = task.selection.apply(&dataset, 0).map_err(Fault::new)?;
+        let mut training = Training::new(&task, &split).map_err(Fault::new)?;
+        if twin == Twin::Compared {
+            training.check(pool).map_err(Fault::new)?;
         }
-        let entry =
-            self.kernels.iter().find(|entry| entry.name() == benchmark.name).ok_or_else(|| {
-                Error::Usage(format!("no benchmark is named '{}'", benchmark.name))
-            })?;
+        pool.enter(|team| training.warm_up(team, WARM_UP)).map_err(Fault::new)?;
+        let steps = training.samples_at_once() as f64 / task.batch_size as f64;
+        ready(&mut Step { training, pool, steps })
+    }
+
+    fn kernel(
+        &mut self,
+        name: &str,
+        pool: &Pool,
+        twin: Twin,
+        ready: Ready,
+    ) -> threadcount_perf_suite::Result<()> {
+        let entry = self.kernels.iter().find(|entry| entry.name() == name);
+        let entry = entry.ok_or_else(|| Fault::new(format!("no benchmark is named '{name}'")))?;
         let case = entry.case();
         let (read, written) = (case.inputs(), case.outputs());
         let operands = ((read + written) * size_of::<f32>()) as f64;
-        let work = match case.work() {
-            bench::Work::Flops(flops) => Work { flops, bytes: operands, limit: Limit::Fma },
+        let mut out = untouched(written);
+        if twin == Twin::Compared {
+            bench::check(pool, &*case, &mut out).map_err(Fault::new)?;
+        }
+        case.prepare(&mut out);
+        let (work, most) = match case.work() {
+            bench::Work::Flops(flops) => (Work { flops, bytes: operands, limit: Limit::Fma }, None),
             bench::Work::Bytes(bytes) => {
                 let level = Level::holding(operands as usize, machine(), pool.threads());
+                let most = pool.enter(|team| self.reads.of(team, level));
                 let limit = Limit::Read(level.name().to_owned());
-                Work { flops: written as f64, bytes, limit }
+                (Work { flops: written as f64, bytes, limit }, most)
             }
         };
-        let mut kernel = Kernel { case: &*case, out: untouched(case.outputs()) };
-        kernel.prepare(&pool, twin)?;
-        self.sample(benchmark, &pool, &mut kernel, work, None)
-    }
-
-    fn sample(
-        &mut self,
-        benchmark: &Benchmark,
-        pool: &Pool,
-        subject: &mut dyn Subject,
-        work: Work,
-        images: Option<f64>,
-    ) -> Result<Option<Request>> {
-        let reads = &mut self.reads;
-        let most = pool.enter(|team| most(team, reads, &work.limit));
-        let slowdown = if self.slowed.contains(&benchmark.name) { self.slowdown } else { 0.0 };
-        let size = pool.enter(|team| size(team, subject, slowdown))?;
-        say(&Reply::Prepared(Prepared { size, work: work.clone(), images }))?;
-        loop {
-            let (Size { timings, runs }, place) = match hear()? {
-                Some(Request::Sample { size, place }) => (size, place),
-                other => return Ok(other),
-            };
-            let repeated = (slowdown * f64::from(runs)).round() as u32;
-            let _pinned = (pool.threads() == 1).then(|| Pinned::at(place));
-            let sampled = pool.enter(|team| -> Result<Sampled> {
-                // Meanwhile the other program has used the caches, and cores may have slept.
-                subject.run(team, runs)?;
-                let most = match work.limit {
-                    // Clocks move, so this limit is measured beside every sample.
-                    Limit::Fma => Some(peak::fma_rate(team)),
-                    Limit::Read(_) => most,
-                };
-                let longer = f64::from(runs + repeated) / f64::from(runs);
-                let mut times = (0..timings)
-                    .map(|_| Ok(subject.run(team, runs + repeated)? * longer))
-                    .collect::<Result<Vec<f64>>>()?;
-                times.sort_unstable_by(f64::total_cmp);
-                let seconds = times[(times.len() - 1) / 4];
-                let share_of_limit = most.map(|most| work.bounded() / seconds / most);
-                Ok(Sampled { seconds, share_of_limit })
-            })?;
-            say(&Reply::Sampled(sampled))?;
-        }
+        ready(&mut Kernel { case: &*case, out, pool, work, most })
     }
 
     /// The pool of that instruction set and number of threads, started when it is first asked for.
-    fn pool(&mut self, isa: &str, threads: usize) -> Result<Arc<Pool>> {
-        let isa = Isa::from_name(isa)?;
-        let known = |pool: &&Arc<Pool>| pool.isa() == isa && pool.threads() == threads;
+    fn pool(&mut self, benchmark: &Benchmark) -> Result<Arc<Pool>> {
+        let isa = Isa::from_name(&benchmark.isa)?;
+        let known = |pool: &&Arc<Pool>| pool.isa() == isa && pool.threads() == benchmark.threads;
         if let Some(pool) = self.pools.iter().find(known) {
             return Ok(Arc::clone(pool));
         }
-        let pool = cli::pool(isa, threads)?;
+        let pool = cli::pool(isa, benchmark.threads)?;
         bench::warm_up(&pool);
         self.pools.push(Arc::new(pool));
         Ok(Arc::clone(&self.pools[self.pools.len() - 1]))
     }
 }
 
-/// The highest read rate of a team, for benchmarks that are bound by reads.
-fn most(team: &Team, reads: &mut ReadRates, limit: &Limit) -> Option<f64> {
-    let Limit::Read(name) = limit else { return None };
-    reads.of(team, Level::ALL.into_iter().find(|level| level.name() == name)?)
-}
-
-/// The size of a sample of the usual length. A share of the runs that is to be repeated is a whole run at
-/// least.
-fn size(team: &Team, subject: &mut dyn Subject, slowdown: f64) -> Result<Size> {
-    let mut fault = None;
-    let mut run = || {
-        if let Err(error) = subject.run(team, 1) {
-            fault = Some(error);
-        }
-    };
-    let mut runs = bench::runs_for(TIMING, &mut run);
-    let mut least = *TIMINGS.start();
-    if slowdown > 0.0 {
-        (runs, least) = (runs.max((1.0 / slowdown).ceil() as u32), 1);
-    }
-    let timing = bench::seconds(runs, run) * f64::from(runs);
-    let timings = (SAMPLE.as_secs_f64() / timing) as u32;
-    fault.map_or(Ok(Size { timings: timings.clamp(least, *TIMINGS.end()), runs }), Err)
-}
-
 /// A kernel at a size.
 struct Kernel<'a> {
     case: &'a dyn Case,
     out: Buffer,
+    pool: &'a Pool,
+    work: Work,
+    /// The highest rate of reads, if it is bound by those.
+    most: Option<f64>,
 }
 
 impl Subject for Kernel<'_> {
-    fn prepare(&mut self, pool: &Pool, twin: Twin) -> Result<()> {
-        if twin == Twin::Compared {
-            bench::check(pool, self.case, &mut self.out).map_err(Error::Failed)?;
-        }
-        self.case.prepare(&mut self.out);
-        Ok(())
+    fn work(&self) -> Work {
+        self.work.clone()
     }
 
-    fn run(&mut self, team: &Team, runs: u32) -> Result<f64> {
-        Ok(bench::seconds(runs, || self.case.run(team, &mut self.out)))
+    fn enter(&mut self, inside: &mut (dyn FnMut(&mut dyn Runs) + Send)) {
+        let Self { case, out, pool, work, most } = self;
+        pool.enter(|team| {
+            inside(&mut KernelRuns { case: *case, out, team, limit: &work.limit, most: *most })
+        });
+    }
+}
+
+struct KernelRuns<'a> {
+    case: &'a dyn Case,
+    out: &'a mut Buffer,
+    team: &'a Team<'a>,
+    limit: &'a Limit,
+    most: Option<f64>,
+}
+
+impl Runs for KernelRuns<'_> {
+    fn run(&mut self, runs: u32) -> threadcount_perf_suite::Result<f64> {
+        Ok(bench::seconds(runs, || self.case.run(self.team, self.out)))
+    }
+
+    fn most(&mut self) -> Option<f64> {
+        match self.limit {
+            Limit::Fma => Some(peak::fma_rate(self.team)),
+            Limit::Read(_) => self.most,
+        }
     }
 }
 
 /// A recipe's training steps, as a session does them.
 struct Step<'a> {
     training: Training<'a>,
+    pool: &'a Pool,
+    /// Steps of a run.
+    steps: f64,
 }
 
 impl Subject for Step<'_> {
-    fn prepare(&mut self, pool: &Pool, twin: Twin) -> Result<()> {
-        if twin == Twin::Compared {
-            self.training.check(pool)?;
-        }
-        pool.enter(|team| self.training.warm_up(team, WARM_UP))
+    fn work(&self) -> Work {
+        let flops = self.training.flops_per_sample() * self.training.samples_at_once() as f64;
+        Work { flops, bytes: self.training.bytes_at_once(), limit: Limit::Fma }
     }
 
-    fn run(&mut self, team: &Team, runs: u32) -> Result<f64> {
+    fn images(&self) -> Option<f64> {
+        Some(self.training.samples_at_once() as f64)
+    }
+
+    fn enter(&mut self, inside: &mut (dyn FnMut(&mut dyn Runs) + Send)) {
+        let Self { training, pool, .. } = self;
+        pool.enter(|team| inside(&mut StepRuns { training, team }));
+    }
+
+    fn phases(&mut self, seconds: f64) -> threadcount_perf_suite::Result<Vec<Timed>> {
+        let Self { training, pool, steps } = self;
+        let time = Duration::from_secs_f64(seconds);
+        let phases = pool.enter(|team| training.phases(team, time)).map_err(Fault::new)?;
+        let timed = |(name, seconds)| Timed { name, seconds: *steps * seconds };
+        Ok(phases.into_iter().map(timed).collect())
+    }
+}
+
+struct StepRuns<'a, 'b> {
+    training: &'a mut Training<'b>,
+    team: &'a Team<'a>,
+}
+
+impl Runs for StepRuns<'_, '_> {
+    fn run(&mut self, runs: u32) -> threadcount_perf_suite::Result<f64> {
         let images = self.training.samples_at_once() as u64;
         let wanted = images * u64::from(runs);
-        let done = self.training.run_until(team, |done| done.images >= wanted)?;
+        let done = self.training.run_until(self.team, |done| done.images >= wanted);
+        let done = done.map_err(Fault::new)?;
         // An epoch's last batch may be smaller, so it takes a step more at times.
         Ok(done.seconds * images as f64 / done.images as f64)
     }
-}
 
-/// Holds this thread on one CPU until dropped. Cores of a shared machine are not equally fast at a time: with
-/// a program on each, conv-forward seemed to change by 5 to 12 % in five of eight pairs of processes.
-struct Pinned {
-    #[cfg(target_os = "linux")]
-    before: Option<rustix::thread::CpuSet>,
-}
-
-impl Pinned {
-    /// The CPU of that number, of those that this thread may run on.
-    #[cfg(target_os = "linux")]
-    fn at(place: u32) -> Self {
-        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-        let Ok(allowed) = sched_getaffinity(None) else { return Self { before: None } };
-        let count = allowed.count().max(1) as usize;
-        let cpu =
-            (0..CpuSet::MAX_CPU).filter(|&cpu| allowed.is_set(cpu)).nth(place as usize % count);
-        let mut one = CpuSet::new();
-        one.set(cpu.unwrap_or(0));
-        // A system that refuses leaves it where it is.
-        let before = sched_setaffinity(None, &one).is_ok().then_some(allowed);
-        Self { before }
+    fn most(&mut self) -> Option<f64> {
+        Some(peak::fma_rate(self.team))
     }
-
-    /// Elsewhere the system is trusted.
-    #[cfg(not(target_os = "linux"))]
-    fn at(_place: u32) -> Self {
-        Self {}
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            let _ = rustix::thread::sched_setaffinity(None, before);
-        }
-    }
-}
-
-/// The next request; `None` when the runner has gone.
-fn hear() -> Result<Option<Request>> {
-    let mut line = String::new();
-    let length = io::stdin().lock().read_line(&mut line).map_err(Error::io("stdin"))?;
-    if length == 0 {
-        return Ok(None);
-    }
-    let request = serde_json::from_str(&line);
-    request.map(Some).map_err(|error| Error::Failed(format!("cannot read '{line}': {error}")))
-}
-
-fn say(reply: &Reply) -> Result<()> {
-    console::print(&protocol::line(reply)?)
 }

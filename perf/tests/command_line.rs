@@ -94,6 +94,34 @@ fn a_worker_says_what_is_wrong_and_lives_on() {
     assert!(worker.prepare(KERNEL, "portable")["Prepared"].is_object());
 }
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn a_worker_says_where_its_time_goes() {
+    let mut worker = Worker::start(&[]);
+    let isa = threadcount_kernels::Isa::best().name();
+    let explain = json!({"Explain": {"seconds": 0.1, "place": 0}});
+    for (name, has_phases) in [("step colman-scratch", true), (KERNEL, false)] {
+        assert!(worker.prepare(name, isa)["Prepared"].is_object());
+        let explained = worker.ask(&explain)["Explained"].clone();
+        let phases: Vec<&str> = explained["phases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|phase| phase["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(phases.last() == Some(&"rest"), has_phases, "{phases:?}");
+        assert_eq!(phases.iter().any(|name| name.contains("forward")), has_phases, "{phases:?}");
+        assert!(!explained["spots"]["met"].as_array().unwrap().is_empty(), "{explained}");
+        assert!(explained["spots"]["seconds"].as_f64().unwrap() > 0.0);
+        // It goes on as before.
+        let run = worker.seconds(&json!({"timings": 1, "runs": 100}));
+        // A run of the step is many steps of one sample, and phases are those of a run.
+        let timed = explained["phases"].as_array().unwrap().iter();
+        let sum: f64 = timed.map(|phase| phase["seconds"].as_f64().unwrap()).sum();
+        assert!(!has_phases || (0.1..10.0).contains(&(sum / run)), "{run}: {explained}");
+    }
+}
+
 /// A share of 1 repeats all runs.
 #[test]
 fn a_slowdown_is_one() {

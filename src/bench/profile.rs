@@ -9,9 +9,10 @@ use super::training::{SAMPLE, Training, fma_peak};
 use crate::Result;
 use crate::nn::{Flops, Network, Part, PlannedLayer, Traffic};
 use crate::train::Session;
-use threadcount_kernels::Pool;
+use std::time::Duration;
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::peak::Level;
+use threadcount_kernels::{Pool, Team};
 
 /// A phase of a step; figures are medians, of a step with a full batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,71 @@ impl Limit {
 /// Times of one part, per sample of the batch.
 type Times = Vec<f64>;
 
+/// How long steps and their parts take.
+struct Measured {
+    steps: Times,
+    parts: Vec<(Part, Times)>,
+}
+
+impl Measured {
+    /// Nothing yet.
+    fn of(training: &mut Training<'_>) -> Self {
+        training.session.time_laps();
+        let parts = laps(training.session.network()).map(|(part, _)| (part, Times::new()));
+        Self { steps: Times::new(), parts: parts.collect() }
+    }
+
+    /// Adds the steps of about that time.
+    fn sample(&mut self, team: &Team, training: &mut Training<'_>, time: Duration) -> Result<()> {
+        let Self { steps, parts } = self;
+        let mut last = None;
+        training.watch(team, |session, stretch| {
+            let step = last.map_or(stretch, |last| stretch.since(last));
+            last = Some(stretch);
+            // No step precedes the call at the end of an epoch.
+            if step.images > 0 {
+                let images = step.images as f64;
+                steps.push(step.seconds / images);
+                for ((_, times), (_, seconds)) in parts.iter_mut().zip(laps(session.network())) {
+                    times.push(seconds / images);
+                }
+            }
+            stretch.seconds >= time.as_secs_f64()
+        })?;
+        Ok(())
+    }
+
+    /// The seconds of a step with a full batch, and of each of its parts that occur.
+    fn medians(self, batch: f64) -> (f64, Vec<(Part, f64)>) {
+        let parts = self.parts.into_iter().map(|(part, times)| (part, median(times) * batch));
+        (median(self.steps) * batch, parts.filter(|(_, seconds)| *seconds > 0.0).collect())
+    }
+}
+
+/// The name of what a step does besides its parts.
+const REST: &str = "rest";
+
+/// The phases of a step by name, with the seconds of each in a step with a full batch; steps of about that time.
+///
+/// # Errors
+/// [`crate::Error::Failed`] if training diverges.
+pub(super) fn seconds(
+    team: &Team,
+    training: &mut Training<'_>,
+    time: Duration,
+) -> Result<Vec<(String, f64)>> {
+    let mut measured = Measured::of(training);
+    measured.sample(team, training, time)?;
+    let (step, done) = measured.medians(training.session.task().batch_size as f64);
+    let apart = |part| done.iter().any(|(other, _)| *other == part);
+    let name = |part| describe(&training.session, part, apart).0;
+    let mut phases: Vec<(String, f64)> =
+        done.iter().map(|&(part, seconds)| (name(part), seconds)).collect();
+    let rest = step - done.iter().map(|(_, seconds)| seconds).sum::<f64>();
+    phases.push((REST.to_owned(), rest.max(0.0)));
+    Ok(phases)
+}
+
 /// The phases of a session's steps.
 ///
 /// # Errors
@@ -68,38 +134,20 @@ pub(super) fn phases(
     training: &mut Training<'_>,
     samples: usize,
 ) -> Result<Vec<Phase>> {
-    training.session.time_laps();
-    let parts: Vec<Part> = laps(training.session.network()).map(|(part, _)| part).collect();
-    let mut times: Vec<Times> = vec![Vec::new(); parts.len()];
-    let (mut steps, mut peaks) = (Times::new(), Vec::new());
+    let mut measured = Measured::of(training);
+    let mut peaks = Vec::new();
     pool.enter(|team| -> Result<()> {
         for _ in 0..samples {
             peaks.push(fma_peak(team));
-            let mut last = None;
-            training.watch(team, |session, stretch| {
-                let step = last.map_or(stretch, |last| stretch.since(last));
-                last = Some(stretch);
-                // No step precedes the call at the end of an epoch.
-                if step.images > 0 {
-                    let images = step.images as f64;
-                    steps.push(step.seconds / images);
-                    for (times, (_, seconds)) in times.iter_mut().zip(laps(session.network())) {
-                        times.push(seconds / images);
-                    }
-                }
-                stretch.seconds >= SAMPLE.as_secs_f64()
-            })?;
+            measured.sample(team, training, SAMPLE)?;
         }
         Ok(())
     })?;
 
-    let batch = training.session.task().batch_size as f64;
-    let step = median(steps) * batch;
+    let (step, done) = measured.medians(training.session.task().batch_size as f64);
     let mut phases: Vec<Phase> = Vec::new();
     pool.enter(|team| {
         let (fma, mut reads) = (median(peaks), ReadRates::default());
-        let done = parts.iter().zip(times).map(|(part, times)| (*part, median(times) * batch));
-        let done: Vec<_> = done.filter(|(_, seconds)| *seconds > 0.0).collect();
         for &(part, seconds) in &done {
             let apart = |part| done.iter().any(|(other, _)| *other == part);
             let (name, what) = describe(&training.session, part, apart);
@@ -121,7 +169,7 @@ pub(super) fn phases(
     });
     let rest = step - phases.iter().map(|phase| phase.seconds).sum::<f64>();
     phases.push(Phase {
-        name: "rest".to_owned(),
+        name: REST.to_owned(),
         seconds: rest.max(0.0),
         share: rest.max(0.0) / step,
         bound: None,

@@ -2,6 +2,7 @@
 //! forward, loss, backward, update.
 
 use super::measure::median;
+use super::profile;
 use super::traffic;
 use crate::Result;
 use crate::data::{Samples, Scale, Split, Targets, naive_gather};
@@ -115,6 +116,15 @@ impl<'a> Training<'a> {
         mut enough: impl FnMut(Stretch) -> bool + Send,
     ) -> Result<Stretch> {
         self.watch(team, |_, stretch| enough(stretch))
+    }
+
+    /// The phases of a step by name, as `threadcount bench --profile` calls them, with the seconds of each in a step
+    /// with a full batch: medians over steps of about that time. From then on every step is timed phase by phase.
+    ///
+    /// # Errors
+    /// [`Error::Failed`](crate::Error::Failed) if the loss stops being a finite number.
+    pub fn phases(&mut self, team: &Team, time: Duration) -> Result<Vec<(String, f64)>> {
+        profile::seconds(team, self, time)
     }
 
     /// As [`Self::run_until`]; `enough` also gets the session as it is after every step.

@@ -10,7 +10,8 @@ mod search;
 mod trial;
 mod yardstick;
 
-use crate::builds::{PERF, Workshop};
+use crate::builds::{TargetFlag, Workshop};
+use crate::check::foreign;
 use crate::check::judge::any_seed;
 use crate::check::margin::{Margin, Margins};
 use crate::program::{Program, data};
@@ -19,7 +20,6 @@ use crate::suite::Selection;
 use glob::Pattern;
 use report::Report;
 use std::process::ExitCode;
-use std::slice;
 use threadcount::Result;
 use threadcount::cli::{DataFlag, JsonFlag};
 use trial::{Bisection, Made};
@@ -41,30 +41,43 @@ pub struct Args {
     #[arg(long, value_name = "GLOB=PERCENT")]
     margin: Vec<Margin>,
     #[command(flatten)]
+    target: TargetFlag,
+    #[command(flatten)]
     data: DataFlag,
     #[command(flatten)]
     json: JsonFlag,
 }
 
 impl Args {
-    fn benchmark(&self) -> Result<Benchmark> {
-        let selection = Selection {
+    fn selection(&self) -> Selection {
+        Selection {
             only: vec![Pattern::escape(&self.benchmark)],
             threads: vec![self.threads],
             isa: self.isa.iter().cloned().collect(),
             ..Selection::default()
-        };
+        }
+    }
+
+    /// Of threadcount's own suite.
+    fn benchmark(&self) -> Result<Benchmark> {
         // One name, of which there is one, under one condition.
-        Ok(selection.benchmarks()?.swap_remove(0))
+        Ok(self.selection().benchmarks()?.swap_remove(0))
     }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let benchmark = args.benchmark()?;
+    let own = if args.target.is_foreign() { None } else { Some(args.benchmark()?) };
     args.json.check()?;
-    let data = data(&args.data, slice::from_ref(&benchmark))?;
+    let data = data(&args.data, own.as_slice())?;
     let workshop = Workshop::open()?;
-    let revisions = workshop.between(&args.range)?;
+    let (revisions, target) = (workshop.between(&args.range)?, args.target.target());
+    let benchmark = match own {
+        Some(own) => own,
+        None => {
+            let head = workshop.build(&revisions[revisions.len() - 1].source, &target)?;
+            foreign(&Program::new("head", head, data.clone()), &args.selection())?.0.swap_remove(0)
+        }
+    };
     let program = |revision: usize| -> Result<Made> {
         let role = match revision {
             0 => "base",
@@ -72,7 +85,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             _ => "revision",
         };
         let source = &revisions[revision].source;
-        Ok(match workshop.try_build(source, PERF)? {
+        Ok(match workshop.try_build(source, &target)? {
             Ok(built) => Ok(Box::new(Program::new(role, built, data.clone()))),
             Err(fault) => Err(format!("{} {fault}", source.name)),
         })

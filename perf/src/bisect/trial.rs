@@ -8,6 +8,7 @@ use crate::check::margin::Margins;
 use crate::check::verdict::{Change, ERROR, log_ratios};
 use crate::program::{Earlier, Pair, Side, Workers, pairs, shuffled};
 use crate::protocol::{Benchmark, Sampled, Twin};
+use crate::statistics::medians;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
@@ -109,11 +110,7 @@ impl Bisection<'_> {
         let mut finding = Finding {
             outcome: Outcome::Unchanged,
             change: Change::of(&log_ratios(&all), ERROR),
-            margin: self.margins.of(
-                self.benchmark,
-                Sampled::medians(&bases).seconds,
-                Earlier::Base,
-            ),
+            margin: self.margins.of(self.benchmark, medians(&bases).seconds, Earlier::Base),
             error: yardstick.error,
             suspects: None,
             seen: vec![Seen::Nothing; self.commits + 1],

@@ -12,7 +12,7 @@ mod workspace;
 
 pub use repository::{Commit, Source};
 pub use stand_in::stand_in;
-pub use workspace::{Built, Target};
+pub use workspace::{Built, Target, TargetFlag};
 
 use repository::Repository;
 use sha2::{Digest, Sha256};
@@ -25,9 +25,6 @@ use std::process::Command;
 use threadcount::data::Cache;
 use threadcount::{Error, Result, console};
 use workspace::Workspace;
-
-/// This program.
-pub const PERF: Target = Target { package: "threadcount-perf", binary: "threadcount-perf" };
 
 /// The two names that cargo's configuration can have, the one that wins first.
 const CONFIGURATION: [&str; 2] = [".cargo/config", ".cargo/config.toml"];
@@ -167,7 +164,7 @@ impl Workshop {
     ///
     /// # Errors
     /// [`Error::Usage`] if the source does not have it, [`Error::Failed`] if it does not build.
-    pub fn build(&self, source: &Source, target: Target) -> Result<Built> {
+    pub fn build(&self, source: &Source, target: &Target) -> Result<Built> {
         self.try_build(source, target)?.map_err(|fault| match fault {
             Fault::Old => Error::Usage(format!("{} {fault}; name a later one", source.name)),
             Fault::Broken => Error::Failed(format!("{} {fault}; see above", source.name)),
@@ -181,7 +178,7 @@ impl Workshop {
     pub fn try_build(
         &self,
         source: &Source,
-        target: Target,
+        target: &Target,
     ) -> Result<std::result::Result<Built, Fault>> {
         // Sources and builds are in folders that two checks would share.
         let lock = self.folder.join("lock");
@@ -193,14 +190,14 @@ impl Workshop {
         let key = format!("{}-{settings}", &source.tree[..12]);
         let folder = self.folder.join("builds").join(key);
         let (kept, orders) =
-            (folder.join(target.binary), folder.join("orders").join(target.binary));
+            (folder.join(&target.binary), folder.join("orders").join(&target.binary));
         if kept.exists() {
-            return Ok(Ok(Built { program: kept, orders: stand_in::orders(&orders) }));
+            return Ok(Ok(Built::with(kept, &orders)));
         }
         console::note(&format!("building {}", source.name));
         let place = self.lay_out(source, &outer)?;
         let is_there =
-            place.join("Cargo.toml").exists() && Workspace::around(&place)?.has(target.package);
+            place.join("Cargo.toml").exists() && Workspace::around(&place)?.has(&target.package);
         if !is_there {
             return Ok(Err(Fault::Old));
         }
@@ -220,9 +217,12 @@ impl Workshop {
         for (index, order) in built.orders.iter().enumerate() {
             keep(order, &stand_in::path(&orders, index + 1))?;
         }
+        if let Some(functions) = &built.functions {
+            keep(functions, &stand_in::functions(&orders))?;
+        }
         // Last: where it is, the others are.
         keep(&built.program, &kept)?;
-        Ok(Ok(Built { program: kept, orders: stand_in::orders(&orders) }))
+        Ok(Ok(Built::with(kept, &orders)))
     }
 
     /// The configuration that counts here for every revision: that of the folders above the repository, outermost

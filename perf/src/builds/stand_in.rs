@@ -5,6 +5,7 @@
 //! One program is one sample of where code can lie in memory, and that alone makes some loops a tenth slower.
 //! What is slower in all orders is slower.
 
+use crate::code::Code;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::env;
@@ -21,6 +22,9 @@ pub const ALIGNED: &str = "-Cllvm-args=-align-all-functions=6";
 /// Orders of functions that a program is linked in besides its own. If half of all orders were slow, of each
 /// side, a change of nothing would be slow in all of the head's and in none of the base's once in 256 times.
 pub const ORDERS: usize = 4;
+
+/// What is kept beside a program; to be changed where that is.
+pub const KEPT: &str = "orders, functions";
 
 /// Set where this program is called in place of the compiler: the program that is linked in several orders.
 const COMPILES: &str = "THREADCOUNT_PERF_COMPILES";
@@ -48,6 +52,11 @@ pub fn orders(folder: &Path) -> Vec<PathBuf> {
 /// Where an order is in a folder.
 pub fn path(folder: &Path, order: usize) -> PathBuf {
     folder.join(format!("order-{order}"))
+}
+
+/// Where the code of a program's functions is in a folder.
+pub fn functions(folder: &Path) -> PathBuf {
+    folder.join("functions")
 }
 
 /// Does the work of the compiler or the linker, if this program was called in place of one.
@@ -138,6 +147,9 @@ fn link(linker: &OsStr, words: &[OsString]) -> Result<ExitStatus> {
     if !status.success() {
         return Ok(status);
     }
+    let functions = functions(&folder);
+    let code = Code::of_link(words)?;
+    fs::write(&functions, code.text()).map_err(Error::io(&functions))?;
     let map = fs::read(&map).map_err(Error::io(&map))?;
     let map = String::from_utf8_lossy(&map);
     let sections = sections(&map);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use threadcount::{Error, Result};
 
-use super::stand_in::{ALIGNED, ORDERS, orders, wrap};
+use super::stand_in::{self, ALIGNED, KEPT, ORDERS, orders, wrap};
 use super::{short, text};
 
 /// Variables that say how cargo builds. Those that only say where or how fast are not among them.
@@ -20,14 +20,42 @@ const SETTING: [&str; 5] =
 const PLACES: [&str; 4] =
     ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_BUILD_DIR", "CARGO_BUILD_JOBS"];
 
-/// A program of a workspace.
-#[derive(Clone, Copy, Debug)]
+/// A program of a workspace, which is a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The package.
-    pub package: &'static str,
+    pub package: String,
     /// The executable.
-    pub binary: &'static str,
+    pub binary: String,
 }
+
+/// Whose benchmarks are meant.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct TargetFlag {
+    /// Another package of the workspace, with a program that serves a suite of its own [default: threadcount-perf]
+    #[arg(long, value_name = "NAME")]
+    package: Option<String>,
+    /// That program [default: named as the package]
+    #[arg(long, value_name = "NAME", requires = "package")]
+    bin: Option<String>,
+}
+
+impl TargetFlag {
+    /// Whether it is the suite of another package.
+    pub fn is_foreign(&self) -> bool {
+        self.package.is_some()
+    }
+
+    /// The program.
+    pub fn target(&self) -> Target {
+        let package = self.package.clone().unwrap_or_else(|| OWN.to_owned());
+        let binary = self.bin.clone().unwrap_or_else(|| package.clone());
+        Target { package, binary }
+    }
+}
+
+/// This program.
+const OWN: &str = "threadcount-perf";
 
 /// What `cargo metadata` says.
 #[derive(Debug, Deserialize)]
@@ -129,6 +157,16 @@ pub struct Built {
     pub program: PathBuf,
     /// The same with its functions in other orders, where the linker can do that.
     pub orders: Vec<PathBuf>,
+    /// The code of its functions, where it is known: see [`Code`](crate::code::Code).
+    pub functions: Option<PathBuf>,
+}
+
+impl Built {
+    /// A program, and what lies in a folder beside it.
+    pub fn with(program: PathBuf, folder: &Path) -> Self {
+        let functions = Some(stand_in::functions(folder)).filter(|path| path.exists());
+        Self { program, orders: orders(folder), functions }
+    }
 }
 
 /// Builds a program of the workspace in `folder`; nothing if it does not build, and cargo has said why. Cargo is
@@ -141,18 +179,18 @@ pub struct Built {
 ///
 /// # Errors
 /// [`Error::Failed`] if cargo cannot be run, or does not say where the program is.
-pub fn build(folder: &Path, target: Target, into: &Path, this: &Path) -> Result<Option<Built>> {
-    let shuffled = into.join("orders").join(target.binary);
+pub fn build(folder: &Path, target: &Target, into: &Path, this: &Path) -> Result<Option<Built>> {
+    let shuffled = into.join("orders").join(&target.binary);
     fs::create_dir_all(&shuffled).map_err(Error::io(&shuffled))?;
     let mut command = cargo(folder);
     command
         .args(["build", "--release", "--locked", "--quiet"])
         .args(["--message-format", "json-render-diagnostics"])
-        .args(["--package", target.package, "--bin", target.binary])
+        .args(["--package", &target.package, "--bin", &target.binary])
         .arg("--target-dir")
         .arg(into)
         .stderr(Stdio::inherit());
-    wrap(&mut command, this, target.binary, &shuffled);
+    wrap(&mut command, this, &target.binary, &shuffled);
     let output = command.output().map_err(Error::io("cargo"))?;
     if !output.status.success() {
         return Ok(None);
@@ -166,7 +204,7 @@ pub fn build(folder: &Path, target: Target, into: &Path, this: &Path) -> Result<
     let program = found.ok_or_else(|| {
         Error::Failed(format!("cargo does not say where it has put {}", target.binary))
     })?;
-    Ok(Some(Built { program, orders: orders(&shuffled) }))
+    Ok(Some(Built::with(program, &shuffled)))
 }
 
 /// A short name for how programs are built now: by which compiler, with which flags, and what the environment
@@ -179,6 +217,7 @@ pub fn settings(folder: &Path, configuration: &[u8]) -> Result<String> {
     hash.update(text(cargo(folder).arg("-vV"))?);
     hash.update(ALIGNED);
     hash.update(ORDERS.to_le_bytes());
+    hash.update(KEPT);
     let counts = |name: &str| {
         (SETTING.contains(&name) || SETTINGS.iter().any(|begin| name.starts_with(begin)))
             && !PLACES.contains(&name)

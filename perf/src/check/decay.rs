@@ -13,13 +13,14 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Base, head and anchor, each with the benchmarks that it has.
-fn compared(base: &Scripted, head: &Scripted, anchor: &Scripted) -> Report {
+pub fn compared(base: &Scripted, head: &Scripted, anchor: &Scripted) -> Report {
     let (selection, margins) = (selection(), Margins::default());
     let check = Check {
         base,
         head,
         anchor: Some(anchor),
         benchmarks: &selection.among(&head.names).unwrap(),
+        sentinels: &[],
         selection: &selection,
         may_go: &[],
         margins: &margins,

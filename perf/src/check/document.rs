@@ -3,6 +3,8 @@
 use super::report::{Outcome, Report};
 use super::row::{Compared, Row};
 use super::verdict::Verdict;
+use super::why::{Part, Why};
+use crate::code::Fate;
 use crate::protocol::Benchmark;
 use serde::Serialize;
 use threadcount::Result;
@@ -66,6 +68,42 @@ struct JsonRow<'a> {
     base_percent_of_limit: Option<f64>,
     head_percent_of_limit: Option<f64>,
     since_anchor: Option<SinceAnchor>,
+    why: Option<JsonWhy<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonWhy<'a> {
+    phases: Vec<JsonPart<'a>>,
+    functions: Vec<JsonPart<'a>>,
+    has_other_code: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct JsonPart<'a> {
+    name: &'a str,
+    earlier_seconds: f64,
+    head_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<Fate>,
+}
+
+impl<'a> JsonWhy<'a> {
+    fn of(why: &'a Why) -> Self {
+        let part = |part: &'a Part| {
+            let Part { name, seconds: [earlier_seconds, head_seconds], code } = part;
+            JsonPart {
+                name,
+                earlier_seconds: *earlier_seconds,
+                head_seconds: *head_seconds,
+                code: *code,
+            }
+        };
+        Self {
+            phases: why.phases.iter().map(part).collect(),
+            functions: why.functions.iter().map(part).collect(),
+            has_other_code: why.has_other_code,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -101,7 +139,7 @@ impl Judged {
 
 impl<'a> JsonRow<'a> {
     fn of(row: &'a Row) -> Self {
-        let Row { benchmark, since_base, since_anchor } = row;
+        let Row { benchmark, since_base, since_anchor, why } = row;
         let [base_seconds, head_seconds] = since_base.seconds;
         let [base, head] = since_base.shares.map(|share| share.map(|share| 100.0 * share));
         Self {
@@ -115,6 +153,7 @@ impl<'a> JsonRow<'a> {
                 anchor_seconds: since.seconds[0],
                 judged: Judged::of(since),
             }),
+            why: why.as_ref().map(JsonWhy::of),
         }
     }
 }

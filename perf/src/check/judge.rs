@@ -4,9 +4,10 @@ use super::margin::Margins;
 use super::report::{Report, too_noisy};
 use super::row::{Compared, Row};
 use super::verdict::{Again, Sweep, Verdict, confirm, log_ratios};
-use crate::program::{Earlier, Round, Side, Workers, pairs, shuffled};
+use super::why::explain;
+use crate::program::{Earlier, Round, Side, Worker, Workers, pairs, shuffled};
 use crate::protocol::{Benchmark, Twin};
-use crate::suite::{SENTINELS, Selection};
+use crate::suite::Selection;
 use glob::Pattern;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -26,6 +27,9 @@ const MOST_SWEEPS: usize = 4;
 /// Sweeps over suspects: four times as many pairs as in the two that a suspect had at least.
 const SWEEPS_AGAIN: usize = 8;
 
+/// Of so many that have become slower it is asked why: each takes three seconds.
+const EXPLAINED: usize = 8;
+
 /// Measurements of the noise before the machine counts as too noisy: bursts pass.
 const NOISE_ATTEMPTS: usize = 3;
 
@@ -39,6 +43,8 @@ pub struct Check<'a> {
     pub anchor: Option<&'a dyn Side>,
     /// What is timed, of what both have.
     pub benchmarks: &'a [Benchmark],
+    /// By which the noise of the day is measured, of what the base has.
+    pub sentinels: &'a [Benchmark],
     /// Where these come from: what only one of them has is named if it is meant.
     pub selection: &'a Selection,
     /// Globs of benchmarks that may have gone.
@@ -115,7 +121,7 @@ impl Check<'_> {
     /// [`threadcount::Error::Failed`] if a worker dies, or a kernel differs from its twin.
     pub fn run(&self) -> Result<Report> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let names = self.base.start(0)?.names;
+        let Worker { names, listed, .. } = self.base.start(0)?;
         let in_head = self.head.start(0)?.names;
         let (known, new): (Vec<&Benchmark>, Vec<&Benchmark>) = self
             .benchmarks
@@ -124,9 +130,14 @@ impl Check<'_> {
             .partition(|benchmark| names.contains(&benchmark.name));
         let lost: Vec<String> =
             names.iter().filter(|name| !in_head.contains(name)).cloned().collect();
-        let (gone, gone_as_meant) = self
-            .selection
-            .among(&lost)?
+        let lost: Vec<Benchmark> = match listed {
+            None => self.selection.among(&lost)?,
+            Some(listed) => {
+                let meant = self.selection.meant_of(&listed)?.into_iter();
+                meant.filter(|one| lost.contains(&one.name)).collect()
+            }
+        };
+        let (gone, gone_as_meant) = lost
             .into_iter()
             .partition(|lost| !self.may_go.iter().any(|glob| glob.matches(&lost.name)));
         let mut report = Report {
@@ -143,6 +154,7 @@ impl Check<'_> {
             Programs { base: self.base, head: self.head, anchor: self.anchor, orders: [0; 3] };
         report.rows = self.first_pass(programs, known, "", &mut rng)?;
         self.confirm(&mut report.rows, &mut rng)?;
+        self.explain(&mut report.rows, &mut rng)?;
         Ok(report)
     }
 
@@ -210,6 +222,25 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Asks why, of what has become slower; of the worst, if there are many.
+    fn explain(&self, rows: &mut [Row], rng: &mut ChaCha8Rng) -> Result<()> {
+        let slower = |row: &Row| row.regressed().map_or(0.0, |compared| compared.change.median);
+        let mut worst: Vec<&mut Row> = rows.iter_mut().filter(|row| slower(row) > 0.0).collect();
+        worst.sort_by(|a, b| slower(b).total_cmp(&slower(a)));
+        worst.truncate(EXPLAINED);
+        let progress = Steps::new(worst.len());
+        for row in worst {
+            progress.begin(&format!("why: {}", row.benchmark));
+            let earlier = row.regressed().map(|compared| compared.earlier);
+            let earlier = match (earlier, self.anchor) {
+                (Some(Earlier::Anchor), Some(anchor)) => anchor,
+                _ => self.base,
+            };
+            row.why = explain(&row.benchmark, earlier, self.head, rng)?;
+        }
+        Ok(())
+    }
+
     /// The programs whose turn it is. With four orders of each, eight turns bring each of them twice, once with
     /// the same order of another program and once with another.
     fn shuffled(&self, turn: usize) -> Programs<'_> {
@@ -226,26 +257,12 @@ impl Check<'_> {
     /// The base against itself, on the sentinels among these names: what this machine would take for a
     /// change today.
     fn noise(&self, names: &[String], rng: &mut ChaCha8Rng) -> Result<Vec<Row>> {
-        let mut conditions: Vec<(&str, usize)> = Vec::new();
-        for Benchmark { isa, threads, .. } in self.benchmarks {
-            if !conditions.contains(&(isa, *threads)) {
-                conditions.push((isa, *threads));
-            }
-        }
-        let known = SENTINELS.into_iter().filter(|name| names.iter().any(|known| known == name));
-        let sentinels: Vec<Benchmark> = known
-            .flat_map(|name| {
-                conditions.iter().map(move |&(isa, threads)| Benchmark {
-                    name: name.into(),
-                    isa: isa.into(),
-                    threads,
-                })
-            })
-            .collect();
+        let known = |one: &&Benchmark| names.contains(&one.name);
+        let sentinels: Vec<&Benchmark> = self.sentinels.iter().filter(known).collect();
         let itself = Programs { base: self.base, head: self.base, anchor: None, orders: [0; 3] };
         let mut noise = Vec::new();
         for _ in 0..NOISE_ATTEMPTS {
-            noise = self.first_pass(itself, &sentinels, "noise: ", rng)?;
+            noise = self.first_pass(itself, sentinels.iter().copied(), "noise: ", rng)?;
             if !too_noisy(&noise) {
                 break;
             }
@@ -301,6 +318,7 @@ mod tests {
             head: &head,
             anchor: Some(&anchor),
             benchmarks: &[],
+            sentinels: &[],
             selection: &selection,
             may_go: &[],
             margins: &margins,

@@ -4,11 +4,14 @@
 //! - [`verdict`]: what the pairs of a benchmark say
 //! - [`margin`]: which changes count
 //! - [`row`]: what was measured of one benchmark
+//! - [`why`]: where its time has grown
 //! - [`report`], [`document`]: what is told, to people and to programs
 
 #[cfg(test)]
 mod decay;
 pub mod document;
+#[cfg(test)]
+mod explained;
 pub mod judge;
 pub mod margin;
 pub mod report;
@@ -16,11 +19,13 @@ pub mod row;
 #[cfg(test)]
 pub mod scripted;
 pub mod verdict;
+pub mod why;
 
 use crate::anchor;
-use crate::builds::{PERF, Workshop};
+use crate::builds::{Source, TargetFlag, Workshop};
 use crate::noise::Noise;
 use crate::program::{Program, SAMPLE_LIMIT, Side, data};
+use crate::protocol::Benchmark;
 use crate::record::{FolderFlag, history_of_machine};
 use crate::suite::{self, Selection};
 use document::Names;
@@ -31,12 +36,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 use threadcount::cli::{DataFlag, JsonFlag};
 use threadcount::files::write_atomically;
-use threadcount::{Result, console};
+use threadcount::{Error, Result, console};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// A git revision [default: where this branch left main, or the branch that it follows]
     base: Option<String>,
+    #[command(flatten)]
+    target: TargetFlag,
     #[command(flatten)]
     selection: Selection,
     /// Another margin, in per cent, for the benchmarks that a glob matches [default: 2 on one thread,
@@ -67,10 +74,13 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     // Everything that can be wrong, before the builds.
-    let benchmarks = args.selection.benchmarks()?;
+    let own = match args.target.is_foreign() {
+        true => None,
+        false => Some(args.selection.benchmarks()?),
+    };
     let may_go = args.gone.iter().map(|text| suite::pattern(text)).collect::<Result<Vec<_>>>()?;
     args.json.check()?;
-    let data = data(&args.data, &benchmarks)?;
+    let data = data(&args.data, own.as_deref().unwrap_or(&[]))?;
     let workshop = Workshop::open()?;
     let head = workshop.working_tree()?;
     let base = match &args.base {
@@ -91,16 +101,24 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         given_since_anchor: args.anchor_margin.clone(),
         noise: Noise::recorded(&history)?,
     };
-    let (built_base, built_head) = (workshop.build(&base, PERF)?, workshop.build(&head, PERF)?);
-    let built_anchor = pinned.as_ref().map(|pinned| workshop.build(pinned, PERF)).transpose()?;
+    let target = args.target.target();
+    let build = |source: &Source| workshop.build(source, &target);
+    let (built_base, built_head) = (build(&base)?, build(&head)?);
+    let built_anchor = pinned.as_ref().map(build).transpose()?;
     let limit = args.sample_limit.map_or(SAMPLE_LIMIT, |limit| Duration::from_secs(limit.into()));
     let side = |role, built| Program { limit, ..Program::new(role, built, data.clone()) };
-    let anchor = built_anchor.map(|built| side("anchor", built));
+    let (anchor, head_side) =
+        (built_anchor.map(|built| side("anchor", built)), side("head", built_head));
+    let (benchmarks, sentinels) = match own {
+        Some(own) => (own, suite::sentinels(&args.selection.conditions()?)),
+        None => foreign(&head_side, &args.selection)?,
+    };
     let check = Check {
         base: &side("base", built_base),
-        head: &side("head", built_head),
+        head: &head_side,
         anchor: anchor.as_ref().map(|anchor| anchor as &dyn Side),
         benchmarks: &benchmarks,
+        sentinels: &sentinels,
         selection: &args.selection,
         may_go: &may_go,
         margins: &margins,
@@ -115,4 +133,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     args.json.put(&report.json(&names)?, &text)?;
     Ok(report.outcome().exit_code())
+}
+
+/// What is meant of the suite of another package, and its sentinels.
+///
+/// # Errors
+/// [`threadcount::Error::Usage`] if its worker does not say what it has, or what is asked for is not among that.
+pub fn foreign(head: &dyn Side, selection: &Selection) -> Result<(Vec<Benchmark>, Vec<Benchmark>)> {
+    let listed = head.start(0)?.listed.ok_or_else(|| {
+        Error::Usage("--package: this is threadcount's own suite, which needs no --package".into())
+    })?;
+    let is_sentinel = |one: &&Benchmark| listed.sentinels.contains(&one.name);
+    let sentinels = listed.benchmarks.iter().filter(is_sentinel).cloned().collect();
+    Ok((selection.of_listed(&listed)?, sentinels))
 }

@@ -3,6 +3,8 @@
 use super::document::Names;
 use super::row::{Compared, Row};
 use super::verdict::{Change, Verdict};
+use super::why::{Part, Why};
+use crate::code::Fate;
 use crate::program::Earlier;
 use crate::protocol::Benchmark;
 use comfy_table::Table;
@@ -104,6 +106,9 @@ impl Report {
                 100.0 * margin
             );
         }
+        for row in &self.rows {
+            text += &why(row);
+        }
         for (what, which) in [
             ("Not in the base", &self.new),
             ("GONE, in the base only", &self.gone),
@@ -169,7 +174,7 @@ fn table(rows: &[&Row]) -> Table {
     let has_anchor = rows.iter().any(|row| row.since_anchor.is_some());
     header.extend(has_anchor.then_some("since the anchor"));
     let mut table = markdown(&header, &["benchmark", "isa", "verdict"]);
-    for Row { benchmark, since_base, since_anchor } in rows {
+    for Row { benchmark, since_base, since_anchor, .. } in rows {
         let [base, head] = since_base.seconds;
         let shares = since_base
             .shares
@@ -191,6 +196,37 @@ fn table(rows: &[&Row]) -> Table {
         table.add_row(cells);
     }
     table
+}
+
+/// Where the time of a benchmark has grown, if that was seen.
+fn why(row: &Row) -> String {
+    let Some(Why { phases, functions, has_other_code }) = &row.why else { return String::new() };
+    let mut text = format!("\nWhy {}:\n", row.benchmark);
+    let grown = |part: &Part| {
+        let [before, after] = part.seconds;
+        format!("{}: {}", part.name, times(before, after))
+    };
+    for phase in phases {
+        let _ = writeln!(text, "- phase {}", grown(phase));
+    }
+    for function in functions {
+        let code = match function.code {
+            Some(Fate::Same) => ", the same code",
+            Some(Fate::Changed) => ", OTHER CODE",
+            Some(Fate::New) => ", new",
+            Some(Fate::Gone) => ", gone",
+            Some(Fate::Foreign) | None => "",
+        };
+        let _ = writeln!(text, "- function {}{code}", grown(function));
+    }
+    text += match has_other_code {
+        Some(true) => "- some of the code that it spends its time in is another\n",
+        Some(false) => {
+            "- all code that it spends its time in is the same: only its place, or its calls, are others\n"
+        }
+        None => "- whether its code is another is not known\n",
+    };
+    text
 }
 
 /// `+1.2 %`

@@ -2,9 +2,10 @@
 
 use super::margin::Margins;
 use super::verdict::{Change, ERROR, Verdict, log_ratios};
+use super::why::Why;
 use crate::program::{Earlier, Pair, Round, pairs};
 use crate::protocol::{Benchmark, Sampled};
-use crate::statistics::Interval;
+use crate::statistics::{Interval, medians};
 
 /// One benchmark.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Row {
     pub since_base: Compared,
     /// The head beside the anchor, if that has the benchmark.
     pub since_anchor: Option<Compared>,
+    /// Where its time has grown, if it has and that was seen.
+    pub why: Option<Why>,
 }
 
 /// The head beside an earlier program.
@@ -48,7 +51,13 @@ impl Row {
             benchmark: benchmark.clone(),
             since_base: Compared::new(benchmark, &base, Earlier::Base, margins),
             since_anchor: compared(Earlier::Anchor),
+            why: None,
         }
+    }
+
+    /// The comparison in which it has become slower: that with the base, if it has there.
+    pub fn regressed(&self) -> Option<&Compared> {
+        self.compared().find(|compared| compared.verdict == Verdict::Regressed)
     }
 
     /// The head beside each earlier program that has the benchmark.
@@ -72,9 +81,8 @@ impl Row {
 
 impl Compared {
     fn new(benchmark: &Benchmark, pairs: &[Pair], earlier: Earlier, margins: &Margins) -> Self {
-        let medians =
-            |of: fn(&Pair) -> Sampled| Sampled::medians(&pairs.iter().map(of).collect::<Vec<_>>());
-        let sides = [medians(|pair| pair.earlier), medians(|pair| pair.head)];
+        let side = |of: fn(&Pair) -> Sampled| medians(&pairs.iter().map(of).collect::<Vec<_>>());
+        let sides = [side(|pair| pair.earlier), side(|pair| pair.head)];
         let seconds = sides.map(|side| side.seconds);
         let change = Change::of(&log_ratios(pairs), ERROR);
         let margin = margins.of(benchmark, seconds[0], earlier);

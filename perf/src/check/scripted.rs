@@ -6,9 +6,13 @@ use super::margin::Margins;
 use super::report::{Outcome, Report};
 use super::row::Row;
 use super::verdict::Verdict;
+use crate::code::Code;
 use crate::program::{Link, SAMPLE_LIMIT, Side, Worker};
-use crate::protocol::{Benchmark, Limit, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Work};
-use crate::suite::Selection;
+use crate::protocol::{
+    Benchmark, Explained, Limit, PROTOCOL, Prepared, Reply, Request, Sampled, Size, Spots, Timed,
+    Work,
+};
+use crate::suite::{Selection, sentinels};
 use glob::Pattern;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -29,6 +33,10 @@ pub struct Scripted {
     script: Script,
     /// How many orders of functions there are besides its own, and how many times as long each takes.
     pub orders: (usize, fn(usize) -> f64),
+    /// Where the time of a benchmark goes, if its workers tell.
+    pub explained: Option<fn(&str) -> Explained>,
+    /// The code of its functions.
+    pub code: Option<Code>,
     taken: Rc<RefCell<HashMap<String, usize>>>,
 }
 
@@ -42,7 +50,8 @@ struct Answers {
 impl Scripted {
     pub fn new(role: &'static str, names: &[&str], script: Script) -> Self {
         let names = names.iter().map(|&name| name.to_owned()).collect();
-        Self { role, names, script, orders: (0, |_| 1.0), taken: Rc::default() }
+        let (orders, explained, code) = ((0, (|_| 1.0) as fn(usize) -> f64), None, None);
+        Self { role, names, script, orders, explained, code, taken: Rc::default() }
     }
 }
 
@@ -55,6 +64,21 @@ impl Side for Scripted {
     fn orders(&self) -> usize {
         self.orders.0
     }
+
+    /// Addresses are names.
+    fn functions(&self, _order: usize, spots: &Spots) -> Result<Vec<Timed>> {
+        let all: u32 = spots.met.iter().map(|(_, count)| count).sum();
+        let each = spots.seconds / f64::from(all.max(1));
+        let timed = |&(at, count): &(u64, u32)| Timed {
+            name: format!("f{at}"),
+            seconds: each * f64::from(count),
+        };
+        Ok(spots.met.iter().map(timed).collect())
+    }
+
+    fn code(&self) -> Option<Code> {
+        self.code.clone()
+    }
 }
 
 impl Link for Answers {
@@ -65,7 +89,12 @@ impl Link for Answers {
 
     fn hear(&mut self, _within: Duration) -> Result<Reply> {
         Ok(match self.asked.take() {
-            None => Reply::Ready { protocol: PROTOCOL, names: self.side.names.clone() },
+            None => Reply::Ready {
+                protocol: PROTOCOL,
+                names: self.side.names.clone(),
+                listed: None,
+                explains: self.side.explained.is_some(),
+            },
             Some(Request::Prepare { benchmark, .. })
                 if !self.side.names.contains(&benchmark.name) =>
             {
@@ -76,6 +105,10 @@ impl Link for Answers {
                 let size = Size { timings: 1, runs: 1 };
                 let work = Work { flops: 1.0, bytes: 1.0, limit: Limit::Fma };
                 Reply::Prepared(Prepared { size, work, images: None })
+            }
+            Some(Request::Explain { .. }) => {
+                let explained = self.side.explained.expect("asked only if it can");
+                Reply::Explained(explained(&self.name))
             }
             Some(Request::Sample { .. }) => {
                 let mut taken = self.side.taken.borrow_mut();
@@ -113,6 +146,7 @@ fn compare(base: &Scripted, head: &Scripted, may_go: &[Pattern]) -> Result<Repor
         head,
         anchor: None,
         benchmarks: &benchmarks,
+        sentinels: &sentinels(&selection.conditions()?),
         selection: &selection,
         may_go,
         margins: &margins,
@@ -187,7 +221,7 @@ fn the_document_holds_it_all() {
             "change_percent": 10.0, "low_percent": 9.0, "high_percent": 11.0, "margin_percent": 2.0,
             "verdict": "regressed", "pairs": 64,
             "base_percent_of_limit": 50.0, "head_percent_of_limit": 50.0 / 1.1,
-            "since_anchor": null,
+            "since_anchor": null, "why": null,
         }],
         "new": [named("young")], "gone": [named("old")], "gone_as_meant": [named("meant")],
     });
@@ -279,6 +313,10 @@ fn what_has_gone_does_not_pass_unless_it_is_meant() {
     assert_outcome(&report, Outcome::Passed, 0);
 }
 
+fn ready(protocol: u32) -> Reply {
+    Reply::Ready { protocol, names: Vec::new(), listed: None, explains: false }
+}
+
 #[test]
 fn an_older_protocol_is_told() {
     struct Old;
@@ -288,7 +326,7 @@ fn an_older_protocol_is_told() {
         }
 
         fn hear(&mut self, _: Duration) -> Result<Reply> {
-            Ok(Reply::Ready { protocol: PROTOCOL - 1, names: Vec::new() })
+            Ok(ready(PROTOCOL - 1))
         }
     }
     let error = Worker::new("base", Box::new(Old), SAMPLE_LIMIT).err().unwrap().to_string();
@@ -305,7 +343,7 @@ fn a_fault_names_the_benchmark() {
 
         fn hear(&mut self, _: Duration) -> Result<Reply> {
             if std::mem::replace(&mut self.0, false) {
-                return Ok(Reply::Ready { protocol: PROTOCOL, names: Vec::new() });
+                return Ok(ready(PROTOCOL));
             }
             Err(Error::Failed("silence".into()))
         }

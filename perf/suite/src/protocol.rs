@@ -1,11 +1,10 @@
-//! What a runner and its workers say to each other: a JSON document on a line, one line of the worker
-//! for each of the runner's. The two may be of different revisions, so a change of anything here is a
-//! change of [`PROTOCOL`].
+//! What a judge and its workers say to each other: a JSON document on a line, one line of the worker
+//! for each of the judge's. The two may be of different revisions. What a worker may lack has a default in
+//! [`Reply::Ready`], which the judge asks first; any other change is a change of [`PROTOCOL`].
 
-use crate::statistics::median;
+use crate::{Fault, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use threadcount::{Error, Result, cli};
 
 /// The version of this protocol.
 pub const PROTOCOL: u32 = 1;
@@ -24,11 +23,12 @@ pub struct Benchmark {
 impl fmt::Display for Benchmark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, isa, threads } = self;
-        write!(f, "{name} on {} of {isa}", cli::threads(*threads))
+        let plural = if *threads == 1 { "" } else { "s" };
+        write!(f, "{name} on {threads} thread{plural} of {isa}")
     }
 }
 
-/// What a runner asks for.
+/// What a judge asks for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Build this benchmark and find out how long it takes.
@@ -44,6 +44,13 @@ pub enum Request {
         size: Size,
         /// A benchmark on one thread runs on the CPU of this number, modulo the number of CPUs that
         /// the worker may use.
+        place: u32,
+    },
+    /// Say where its time goes. Only of a worker that explains.
+    Explain {
+        /// How long to look at it, in seconds; phases and code one after the other.
+        seconds: f64,
+        /// As of a sample.
         place: u32,
     },
 }
@@ -66,11 +73,19 @@ pub enum Reply {
         protocol: u32,
         /// The names of what it can time.
         names: Vec<String>,
+        /// Each with its conditions, if it is another suite than the judge's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listed: Option<Listed>,
+        /// Whether it answers [`Request::Explain`].
+        #[serde(default)]
+        explains: bool,
     },
     /// To [`Request::Prepare`].
     Prepared(Prepared),
     /// To [`Request::Sample`].
     Sampled(Sampled),
+    /// To [`Request::Explain`].
+    Explained(Explained),
     /// To anything.
     Failed {
         /// What is wrong.
@@ -111,6 +126,11 @@ pub struct Work {
 }
 
 impl Work {
+    /// So many floating-point operations, of which nobody knows the limit.
+    pub fn operations(flops: f64) -> Self {
+        Self { flops, bytes: 0.0, limit: Limit::Fma }
+    }
+
     /// What is counted against the limit.
     pub fn bounded(&self) -> f64 {
         match self.limit {
@@ -147,24 +167,52 @@ pub struct Sampled {
     pub share_of_limit: Option<f64>,
 }
 
-impl Sampled {
-    /// The medians of both.
-    pub fn medians(samples: &[Self]) -> Self {
-        let seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
-        let shares: Vec<f64> = samples.iter().filter_map(|sample| sample.share_of_limit).collect();
-        Self {
-            seconds: median(&seconds),
-            share_of_limit: (!shares.is_empty()).then(|| median(&shares)),
-        }
-    }
+/// Where the time of a benchmark goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explained {
+    /// The phases of a run, if it has such.
+    pub phases: Vec<Timed>,
+    /// Addresses of code where it was met, relative to where the program was loaded.
+    pub spots: Spots,
+}
+
+/// A part of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timed {
+    /// What it is.
+    pub name: String,
+    /// What it takes of a run.
+    pub seconds: f64,
+}
+
+/// Where a thread was met, at equal distances of time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spots {
+    /// Seconds of one run meanwhile.
+    pub seconds: f64,
+    /// Addresses relative to the program's first, and how often it was met there; ascending.
+    pub met: Vec<(u64, u32)>,
+    /// How often it was met elsewhere: in the system's libraries.
+    pub elsewhere: u32,
+}
+
+/// A suite that its judge does not know.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// What can be timed.
+    pub benchmarks: Vec<Benchmark>,
+    /// The names of those that stand for the others.
+    pub quick: Vec<String>,
+    /// The names of those by which the noise of the day is measured.
+    pub sentinels: Vec<String>,
 }
 
 /// A JSON document on a line.
 ///
 /// # Errors
-/// [`Error::Failed`] if it cannot be written, which nothing here is known to cause.
+/// [`Fault`] if it cannot be written, which nothing here is known to cause.
 pub fn line(document: &impl Serialize) -> Result<String> {
     serde_json::to_string(document)
         .map(|text| text + "\n")
-        .map_err(|error| Error::Failed(format!("cannot write JSON: {error}")))
+        .map_err(|error| Fault::new(format!("cannot write JSON: {error}")))
 }
