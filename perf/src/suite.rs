@@ -12,6 +12,47 @@ use threadcount_kernels::Isa;
 /// How the name of a recipe's step begins.
 pub const STEP: &str = "step ";
 
+/// The state that a recipe's network is in when its steps are timed. An axis of the suite: another one, such as the
+/// precision, is another such list, with an arm in [`worker`](crate::worker).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its optimizer is as after a long training.
+    Usual,
+    /// Half of its units are dead as well, as after a longer one.
+    Worn,
+}
+
+impl State {
+    const ALL: [Self; 2] = [Self::Usual, Self::Worn];
+
+    /// How the name of a step ends.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Usual => "",
+            Self::Worn => ", worn",
+        }
+    }
+
+    /// The recipes whose steps are timed in this state; of the second only those that stand for sigmoids, for ReLU
+    /// with each optimizer, and for convolutions.
+    fn has(self, recipe: &str) -> bool {
+        match self {
+            Self::Usual => true,
+            Self::Worn => {
+                ["biu-base", "biu-adam", "cse574-one-hidden", "cse574-cnn"].contains(&recipe)
+            }
+        }
+    }
+
+    /// The recipe of a step and its state, from the name without [`STEP`].
+    pub fn of(step: &str) -> (&str, Self) {
+        match step.strip_suffix(Self::Worn.ending()) {
+            Some(recipe) => (recipe, Self::Worn),
+            None => (step, Self::Usual),
+        }
+    }
+}
+
 /// Steps that are timed on every instruction set of the CPU, on one thread, where neither is chosen: dense layers,
 /// and convolutions.
 const ON_EVERY_ISA: [&str; 2] = ["step cse574-one-hidden", "step nlp-cnn"];
@@ -65,7 +106,10 @@ pub struct Selection {
 pub fn names() -> Result<Vec<String>> {
     let kernels = kernels::all()?.into_iter().filter(|entry| !entry.kernel.ends_with(APART));
     let mut names: Vec<String> = kernels.map(|entry| entry.name()).collect();
-    names.extend(reports::select(&[])?.iter().map(|recipe| format!("{STEP}{}", recipe.id)));
+    for recipe in reports::select(&[])? {
+        let states = State::ALL.into_iter().filter(|state| state.has(&recipe.id));
+        names.extend(states.map(|state| format!("{STEP}{}{}", recipe.id, state.ending())));
+    }
     Ok(names)
 }
 
@@ -257,7 +301,14 @@ mod tests {
     }
 
     #[test]
-    fn a_few_steps_are_timed_on_every_instruction_set() {
+    fn states_and_instruction_sets_are_axes() {
+        let names = names().unwrap();
+        for recipe in ["biu-base", "biu-adam", "cse574-one-hidden", "cse574-cnn"] {
+            assert!(names.contains(&format!("step {recipe}, worn")));
+        }
+        assert_eq!(names.iter().filter(|name| name.ends_with(", worn")).count(), 4);
+        assert_eq!(State::of("biu-base, worn"), ("biu-base", State::Worn));
+        assert_eq!(State::of("biu-base"), ("biu-base", State::Usual));
         let only = |threads: &[usize], quick| Selection {
             only: vec!["step cse574-one-hidden".into()],
             threads: threads.to_vec(),
@@ -283,7 +334,7 @@ mod tests {
             threads: vec![1],
             ..Selection::default()
         };
-        assert_eq!(picked(only(&["step biu-*"])).unwrap(), 4);
+        assert_eq!(picked(only(&["step biu-*"])).unwrap(), 6);
         assert_eq!(picked(only(&["gemm 512*", "step nlp-rnn"])).unwrap(), 2);
         let quick = Selection { quick: true, threads: vec![1], ..Selection::default() };
         assert_eq!(picked(quick.clone()).unwrap(), QUICK.len());

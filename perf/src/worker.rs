@@ -3,7 +3,7 @@
 
 use crate::program::failed;
 use crate::protocol::{Benchmark, Limit, Timed, Twin, Work};
-use crate::suite::{self, STEP};
+use crate::suite::{self, STEP, State};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,8 @@ impl Own {
         twin: Twin,
         ready: Ready,
     ) -> threadcount_perf_suite::Result<()> {
-        let recipe = reports::recipe(step).map_err(Fault::new)?;
+        let (recipe, state) = State::of(step);
+        let recipe = reports::recipe(recipe).map_err(Fault::new)?;
         let dataset = match &self.dataset {
             Some(dataset) => Arc::clone(dataset),
             None => {
@@ -98,6 +99,9 @@ impl Own {
         let task = bench::endless(&recipe.task);
         let split = task.selection.apply(&dataset, 0).map_err(Fault::new)?;
         let mut training = Training::new(&task, &split).map_err(Fault::new)?;
+        if state == State::Worn {
+            training.kill_units();
+        }
         if twin == Twin::Compared {
             training.check(pool).map_err(Fault::new)?;
         }
@@ -242,5 +246,32 @@ impl Runs for StepRuns<'_, '_> {
 
     fn most(&mut self) -> Option<f64> {
         Some(peak::fma_rate(self.team))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use threadcount::data::Shape;
+    use threadcount::nn::{Activation, Loss, Network, Optimizer, dense};
+
+    #[test]
+    fn every_second_unit_dies_but_no_class() {
+        let layers = [
+            dense(5, Activation::Relu),
+            dense(3, Activation::Sigmoid),
+            dense(2, Activation::Linear),
+        ];
+        let loss = Loss::SoftmaxCrossEntropy;
+        let input = Shape::Flat(4);
+        let mut network = Network::build(input, &layers, loss, Optimizer::adam(), 8, 0).unwrap();
+        let weights = network.params()[..20].to_vec();
+        network.kill_units();
+        assert_eq!(network.params()[..20], weights);
+        let biases = network.plan().params().iter().filter(|tensor| tensor.name.ends_with("/bias"));
+        let biases: Vec<&[f32]> =
+            biases.map(|tensor| &network.params()[tensor.range.clone()]).collect();
+        let expected: [&[f32]; 3] =
+            [&[-90.0, 0.0, -90.0, 0.0, -90.0], &[-90.0, 0.0, -90.0], &[0.0, 0.0]];
+        assert_eq!(biases, expected);
     }
 }

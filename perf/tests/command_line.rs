@@ -122,6 +122,20 @@ fn a_worker_says_where_its_time_goes() {
     }
 }
 
+/// Half of the units are dead, and the step is still that of its twin.
+#[test]
+fn a_worn_network_is_timed() {
+    let mut worker = Worker::start(&[]);
+    let isa = threadcount_kernels::Isa::best().name();
+    for name in ["step biu-base, worn", "step cse574-one-hidden, worn"] {
+        let prepared = worker.prepare(name, isa);
+        assert!(prepared["Prepared"].is_object(), "{prepared}");
+        assert!(worker.seconds(&json!({"timings": 1, "runs": 1})) > 0.0);
+    }
+    assert!(worker.prepare("step nlp-rnn, worn", isa)["Prepared"].is_object());
+    assert!(worker.prepare("step biu-base, torn", isa)["Failed"].is_object());
+}
+
 /// A share of 1 repeats all runs.
 #[test]
 fn a_slowdown_is_one() {

@@ -95,6 +95,12 @@ impl<'a> Training<'a> {
         Ok(twin)
     }
 
+    /// Brings the network into the state of a long training: every second unit is dead, see
+    /// [`Network::kill_units`](crate::nn::Network::kill_units). To be called before the first step.
+    pub fn kill_units(&mut self) {
+        self.session.kill_units();
+    }
+
     /// Trains until all memory has been touched, and brings the optimizer into the state of a long
     /// training: steps must not become slower when momenta decay.
     ///

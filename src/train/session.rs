@@ -356,6 +356,11 @@ impl<'a> Session<'a> {
         self.network.age_optimizer(team, steps);
     }
 
+    /// [`Network::kill_units`] of the session's network.
+    pub fn kill_units(&mut self) {
+        self.network.kill_units();
+    }
+
     /// Loss and accuracy on the test samples.
     ///
     /// # Errors
