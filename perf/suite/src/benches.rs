@@ -167,8 +167,9 @@ mod tests {
         let found: Vec<_> = benchmarks.iter().map(|one| (&one.name[..], one.threads)).collect();
         assert_eq!(found, [("a", 1), ("b", 2), ("c", 1), ("d", 1)]);
         assert_eq!((quick.len(), &sentinels[..]), (4, &["a", "b", "c"].map(String::from)[..]));
-        let Listed { quick, sentinels, .. } =
-            suite.quick(&["b"]).sentinels(&["d"]).listed().unwrap();
+        let suite = suite.quick(&["b"]);
+        assert_eq!(suite.listed().unwrap().sentinels.len(), 3);
+        let Listed { quick, sentinels, .. } = suite.sentinels(&["d"]).listed().unwrap();
         assert_eq!((&quick[..], &sentinels[..]), (&["b".to_owned()][..], &["d".to_owned()][..]));
     }
 
