@@ -1,6 +1,5 @@
-//! Whether the code of a function is another: what the linker is given, function by function, without what depends
-//! on where things lie. Object files say themselves which bytes those are, because the linker fills them in, so no
-//! instruction has to be understood.
+//! Whether the code of a function is another: what the linker is given, function by function. There what depends on
+//! where things lie is still empty, because the linker fills it in, so no instruction has to be understood.
 
 use crate::symbols::readable;
 use object::read::archive::ArchiveFile;
@@ -67,15 +66,10 @@ impl Code {
         let Ok(file) = File::parse(object) else { return };
         for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
             let Ok(data) = section.data() else { continue };
-            let mut data = data.to_vec();
-            let mut calls = Vec::new();
-            for (offset, relocation) in section.relocations() {
-                let length = if relocation.size() == 64 { 8 } else { 4 };
-                let start = (offset as usize).min(data.len());
-                let end = (start + length).min(data.len());
-                data[start..end].fill(0);
-                calls.push((offset, called(&file, relocation.target())));
-            }
+            let calls: Vec<(u64, String)> = section
+                .relocations()
+                .map(|(offset, relocation)| (offset, called(&file, relocation.target())))
+                .collect();
             let functions = file.symbols().filter(|symbol| {
                 symbol.kind() == SymbolKind::Text && symbol.section_index() == Some(section.index())
             });

@@ -143,3 +143,53 @@ impl Runs for Bench {
         Ok(start.elapsed().as_secs_f64() / f64::from(runs))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bench(name: &str, fault: Option<&'static str>) -> Bench {
+        Bench::new(
+            name,
+            Work::operations(8.0),
+            move || fault.map_or(Ok(()), |f| Err(f.into())),
+            || (),
+        )
+    }
+
+    #[test]
+    fn a_suite_says_what_it_has() {
+        let suite = ["a", "b", "c", "d"].into_iter().fold(Benches::new(), |suite, name| {
+            suite.bench(bench(name, None).threads(if name == "b" { 2 } else { 1 }))
+        });
+        assert_eq!(suite.names().unwrap(), ["a", "b", "c", "d"]);
+        let Listed { benchmarks, quick, sentinels } = suite.listed().unwrap();
+        let found: Vec<_> = benchmarks.iter().map(|one| (&one.name[..], one.threads)).collect();
+        assert_eq!(found, [("a", 1), ("b", 2), ("c", 1), ("d", 1)]);
+        assert_eq!((quick.len(), &sentinels[..]), (4, &["a", "b", "c"].map(String::from)[..]));
+        let suite = suite.quick(&["b"]);
+        assert_eq!(suite.listed().unwrap().sentinels.len(), 3);
+        let Listed { quick, sentinels, .. } = suite.sentinels(&["d"]).listed().unwrap();
+        assert_eq!((&quick[..], &sentinels[..]), (&["b".to_owned()][..], &["d".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_twin_is_compared_where_that_is_asked_for() {
+        let mut suite = Benches::new().bench(bench("a", None)).bench(bench("b", Some("differs")));
+        let mut prepare = |name: &str, twin| {
+            let one = Benchmark { name: name.into(), isa: AS_BUILT.into(), threads: 1 };
+            let mut work = None;
+            let mut ready = |subject: &mut dyn Subject| {
+                work = Some(subject.work());
+                Ok(())
+            };
+            let done = suite.prepare(&one, twin, &mut ready);
+            (done.map_err(|fault| fault.to_string()), work)
+        };
+        assert_eq!(prepare("a", Twin::Compared), (Ok(()), Some(Work::operations(8.0))));
+        assert_eq!(prepare("b", Twin::Trusted).0, Ok(()));
+        assert_eq!(prepare("b", Twin::Compared), (Err("differs".into()), None));
+        let (fault, work) = prepare("c", Twin::Trusted);
+        assert!(fault.unwrap_err().contains("'c on 1 thread of as-built'") && work.is_none());
+    }
+}

@@ -132,3 +132,16 @@ fn say(reply: &Reply) -> Result<()> {
     let said = stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush());
     said.map_err(|error| Fault::new(format!("stdout: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_is_slowed_down() {
+        let slowdown = Slowdown { names: vec!["a".into(), "b".into()], share: 0.1 };
+        let of =
+            |name: &str| slowdown.of(&Benchmark { name: name.into(), isa: "x".into(), threads: 1 });
+        assert_eq!((of("a"), of("b"), of("ab")), (0.1, 0.1, 0.0));
+    }
+}

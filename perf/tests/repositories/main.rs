@@ -386,7 +386,8 @@ fn a_benchmark_has_its_own_noise() {
     let margins = |args: &[&str]| {
         let document = project.document(&[&["HEAD"], args].concat(), 0);
         let rows = document["benchmarks"].as_array().unwrap();
-        rows.iter().map(|row| row["margin_percent"].as_f64().unwrap()).collect::<Vec<_>>()
+        let margin = |row: &Value| (10.0 * row["margin_percent"].as_f64().unwrap()).round() / 10.0;
+        rows.iter().map(margin).collect::<Vec<_>>()
     };
     assert_eq!(margins(&[]), [3.5, 2.0]);
     assert_eq!(margins(&["--margin", "gemm *=3"]), [3.0, 3.0]);

@@ -156,7 +156,8 @@ impl Project {
             asked.args(["metadata", "--no-deps", "--format-version", "1"]).output().unwrap();
         let metadata: Value = serde_json::from_slice(&answer.stdout).unwrap();
         let target = Path::new(metadata["target_directory"].as_str().unwrap());
-        programs(&target.join("perf/builds")).into_iter().map(order).collect()
+        let kept = programs(&target.join("perf/builds")).into_iter();
+        kept.filter(|path| !path.ends_with("functions")).map(order).collect()
     }
 
     /// Where the sources of revisions are laid out.
