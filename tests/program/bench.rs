@@ -59,6 +59,7 @@ fn one_row_for_each_recipe_and_number_of_threads() {
         assert_eq!(row["recipe"], recipe);
         assert_eq!(row["threads"], threads);
         assert_eq!(row["isa"], document["machine"]["isa"]);
+        assert_eq!(row["precision"], "f32");
         for field in ["images_per_second", "ms_per_step", "gflops", "percent_of_peak"] {
             assert!(row[field].as_f64().unwrap() > 0.0, "{recipe}: {field}");
         }
@@ -70,7 +71,7 @@ fn one_row_for_each_recipe_and_number_of_threads() {
         if cfg!(target_os = "linux") {
             assert!(row["peak_rss_mib"].as_f64().unwrap() > 1.0);
         }
-        assert_eq!(row.as_object().unwrap().len(), 10);
+        assert_eq!(row.as_object().unwrap().len(), 11);
     }
 }
 
@@ -188,6 +189,7 @@ fn one_row_for_each_kernel_and_number_of_threads() {
     for row in rows {
         let (kernel, shape) = (row["kernel"].as_str().unwrap(), row["shape"].as_str().unwrap());
         assert_eq!(row["isa"], *isa);
+        assert_eq!(row["precision"], "f32");
         assert!([1, machine().physical_cores].map(Value::from).contains(&row["threads"]));
         for field in ["gflops", "percent_of_peak", "naive_ratio"] {
             assert!(row[field].as_f64().unwrap() > 0.0, "{kernel} {shape}: {field}");
@@ -199,7 +201,7 @@ fn one_row_for_each_kernel_and_number_of_threads() {
             false => assert!(shape.contains("256x10") && ratio.as_f64().unwrap() > 0.0),
         }
         assert!(row["gbytes_per_second"].is_null(), "{kernel} {shape}");
-        assert_eq!(row.as_object().unwrap().len(), 9);
+        assert_eq!(row.as_object().unwrap().len(), 10);
     }
 }
 
