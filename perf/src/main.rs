@@ -2,7 +2,7 @@
 //!
 //! - [`statistics`]: what pairs of timings say
 //! - [`suite`]: what is timed
-//! - [`worker`], [`program`]: the processes that time, and how they are asked; both of
+//! - [`worker`], [`program`], [`rounds`]: the processes that time, and how they are asked; both of
 //!   [`threadcount_perf_suite`], which other projects have too
 //! - [`code`], [`symbols`]: the functions of programs
 //! - [`builds`]: programs from revisions
@@ -25,6 +25,7 @@ mod picture;
 mod program;
 mod record;
 mod roofline;
+mod rounds;
 mod statistics;
 mod suite;
 mod symbols;

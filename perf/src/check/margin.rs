@@ -1,8 +1,8 @@
 //! Margins: the changes of a benchmark that count as none.
 
 use crate::noise::Noise;
-use crate::program::Earlier;
 use crate::protocol::Benchmark;
+use crate::rounds::Earlier;
 use crate::suite;
 use std::str::FromStr;
 use threadcount::{Error, Result};

@@ -3,8 +3,8 @@
 use super::margin::Margins;
 use super::verdict::{Change, ERROR, Verdict, log_ratios};
 use super::why::Why;
-use crate::program::{Earlier, Pair, Round, pairs};
 use crate::protocol::{Benchmark, Sampled};
+use crate::rounds::{Earlier, Pair, Round, pairs};
 use crate::statistics::{Interval, medians};
 
 /// One benchmark.

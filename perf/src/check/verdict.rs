@@ -1,6 +1,6 @@
 //! What pairs of timings say of a benchmark: how much it has changed, and whether that counts.
 
-use crate::program::Pair;
+use crate::rounds::Pair;
 use crate::statistics::{Interval, holm_levels, median, sign_test};
 use serde::Serialize;
 use std::fmt;
