@@ -20,6 +20,7 @@ mod exits;
 mod fine_tuning;
 mod own_data;
 mod own_networks;
+mod precision;
 #[cfg(all(feature = "numpy", feature = "pictures"))]
 mod predict_images;
 mod record;

@@ -18,4 +18,5 @@ mod run_files;
 mod search;
 mod session_clock;
 mod session_parts;
+mod shards;
 mod task_files;

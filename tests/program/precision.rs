@@ -1,10 +1,7 @@
 //! The precision of products as a setting: where it comes from, what it changes, what says it, and what a run is
 //! gone on with.
 
-#[path = "common/desk.rs"]
-mod desk;
-
-use desk::Desk;
+use crate::common::desk::{self, Desk};
 use predicates::str::contains;
 use std::fs;
 use threadcount_kernels::precision::Bf16Kernel;
