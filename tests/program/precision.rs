@@ -2,6 +2,8 @@
 //! gone on with.
 
 use crate::common::desk::{self, Desk};
+#[cfg(unix)]
+use crate::common::process::{Running, program, wait_for, wait_until};
 use predicates::str::contains;
 use std::fs;
 use threadcount_kernels::precision::Bf16Kernel;
@@ -124,6 +126,28 @@ fn a_run_goes_on_in_its_own_precision() {
     let refusal = desk.refusal("train --resume part --precision f32", 2);
     assert!(refusal.contains("the run in part is complete"), "{refusal}");
     assert!(desk.read("part/run.toml").contains("precision = \"bf16\""));
+}
+
+/// A run that goes on in another precision says so before its first step: it may be ended at any time.
+#[cfg(unix)]
+#[test]
+fn another_precision_is_on_record_before_the_first_step() {
+    let desk = Desk::new();
+    let mut first = Running::start(&mut program(
+        &desk,
+        "train nlp-mlp80 --epochs 5000 --out run --precision bf16 -q",
+    ));
+    wait_for(&desk.path("run/checkpoint.safetensors"));
+    first.send("KILL");
+    first.end();
+    let history = desk.path("run/history.csv");
+    let epochs = || fs::read_to_string(&history).map_or(0, |text| text.lines().count());
+    let before = epochs();
+    let mut second = Running::start(&mut program(&desk, "train --resume run --precision f32 -q"));
+    wait_until("another epoch", || epochs() > before + 1);
+    second.send("KILL");
+    second.end();
+    assert!(!desk.read("run/run.toml").contains("precision"));
 }
 
 #[test]
