@@ -164,7 +164,8 @@ fn time_to_accuracy() {
     assert!(row["best_accuracy"].as_f64() >= row["claimed_accuracy"].as_f64());
     assert!((1..=10).contains(&row["epochs"].as_u64().unwrap()));
     assert!(row["seconds"].as_f64().unwrap() > 0.0 && row["claimed_seconds"].is_null());
-    assert_eq!(row.as_object().unwrap().len(), 10);
+    assert_eq!(row["precision"], "f32");
+    assert_eq!(row.as_object().unwrap().len(), 11);
 }
 
 #[test]
