@@ -26,15 +26,16 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
     let workforce = Workforce::of(team, blocking);
     let plan = Plan::of(workforce, blocking, &given);
     let product = if plan.is_transposed { given.transposed() } else { given };
-    let (work, grid, packing) = match plan.method {
+    let (work, grid) = match plan.method {
         Method::Dots { tasks } => {
             let Product { a, b, target } = product;
             return DotProduct { a, b, target }.run(team, tasks);
         }
-        Method::Strips { work, grid, packing } => (work, grid, packing),
+        Method::Strips { work, grid } => (work, grid),
     };
     let bands = |product| Bands { team, workforce, blocking, product, work, grid };
-    let Some(Packing { terms, words, kernel }) = packing else {
+    let Some((Packing { terms, words, kernel }, _)) = Packing::of(&workforce, blocking, &given)
+    else {
         return bands(product).run(Floats);
     };
     let terms = if plan.is_transposed { terms.transposed() } else { terms };
@@ -56,6 +57,7 @@ struct Bands<'a, 'pool> {
 impl WithMicro for Bands<'_, '_> {
     type Output = ();
 
+    #[inline(always)]
     fn run<M: Micro>(self, micro: M) {
         let Self { team, workforce, blocking, product, work, grid } = self;
         let band = match work.slices {
@@ -88,8 +90,7 @@ pub(super) fn multiply_in_task(
             let Product { a, b, target } = product;
             DotProduct { a, b, target }.run_in_task(isa, scratch);
         }
-        Method::Strips { work, grid, packing } => {
-            assert!(packing.is_none(), "products inside a task are f32");
+        Method::Strips { work, grid } => {
             assert_eq!(work.slices, 1, "slices of K are tasks of their own");
             let (target, rows, cols) = (product.target, 0..work.m, 0..work.n);
             let (job_cols, blocks) = (cols.clone(), 0..work.blocks);

@@ -26,8 +26,9 @@ pub(super) struct Plan {
 pub(super) enum Method {
     /// Dot products, in so many tasks.
     Dots { tasks: usize },
-    /// Strips of C, of the operands as they are or as they are packed.
-    Strips { work: Work, grid: Grid, packing: Option<Packing> },
+    /// Strips of C, of the operands as they are or as they are packed. How they are packed is not kept here: a plan
+    /// is copied for each product, and a tenth of the time of the smallest ones was that of a larger plan.
+    Strips { work: Work, grid: Grid },
 }
 
 /// How operands are packed for a product of bf16 numbers, and by which kernel that is computed.
@@ -39,13 +40,15 @@ pub(super) struct Packing {
 }
 
 impl Packing {
-    /// The packing of a product where that arithmetic is asked for, and the cut of its K; `None` if it is
-    /// computed in f32.
-    fn of(
-        Arithmetic { precision, kernel }: Arithmetic,
+    /// The packing of a product for that workforce, and the cut of its K; `None` if it is computed in f32.
+    #[inline]
+    pub(super) fn of(
+        workforce: &Workforce,
         blocking: &Blocking,
-        (m, n, k): (usize, usize, usize),
+        given: &Product,
     ) -> Option<(Self, Cut)> {
+        let Arithmetic { precision, kernel } = workforce.arithmetic;
+        let (m, n, k) = (given.a.rows(), given.b.cols(), given.a.cols());
         let terms = Terms::of(precision.of_product(m, n, k))?;
         let cut = blocking.cut_of_parts(k, terms.count());
         let words = Words::new(k, cut, terms.count(), kernel.unit());
@@ -146,9 +149,8 @@ impl Plan {
     }
 
     fn new(workforce: Workforce, blocking: &Blocking, given: &Product) -> Self {
-        let Workforce { isa, arithmetic, threads, costs } = workforce;
-        let shape = (given.a.rows(), given.b.cols(), given.a.cols());
-        let packing = Packing::of(arithmetic, blocking, shape);
+        let Workforce { isa, threads, costs, .. } = workforce;
+        let packing = Packing::of(&workforce, blocking, given);
         let both = [(false, *given), (true, given.transposed())];
         let works = both.map(|(is_transposed, product)| {
             product.work(isa, blocking, packing).map(|work| (is_transposed, work))
@@ -172,8 +174,7 @@ impl Plan {
         let works = works.chain(by_blocks.map(|work| (false, work)));
         let plans = works.map(|(is_transposed, work)| {
             let (grid, cost) = work.grid(threads, costs);
-            let packing = packing.map(|(packing, _)| packing);
-            (cost, Self { is_transposed, method: Method::Strips { work, grid, packing } })
+            (cost, Self { is_transposed, method: Method::Strips { work, grid } })
         });
         let best = plans.min_by(|a, b| a.0.total_cmp(&b.0));
         best.expect("the problem as given suits every epilogue").1
