@@ -27,7 +27,7 @@ pub(super) enum Method {
     /// Dot products, in so many tasks.
     Dots { tasks: usize },
     /// Strips of C, of the operands as they are or as they are packed. How they are packed is not kept here: a plan
-    /// is copied for each product, and a tenth of the time of the smallest ones was that of a larger plan.
+    /// is copied for each product, and with it products of 0.2 us took 0.01 us longer (Xeon).
     Strips { work: Work, grid: Grid },
 }
 

@@ -1,7 +1,6 @@
 //! bf16 numbers in plain Rust: the rounding, the split of an f32 into three, the arithmetic of the instruction
 //! `vdpbf16ps`, and products of matrices by it. A bf16 is the upper half of an f32.
 
-use super::activation;
 use crate::blocking::Cut;
 use crate::gemm::{Blocking, Epilogue, Write};
 use crate::simd::flush;
@@ -142,18 +141,7 @@ pub fn gemm(
             {
                 x = c.as_ref().at(i, j).mul_add(beta, x);
             }
-            let mut x = [x];
-            match epilogue {
-                Epilogue::None => {}
-                Epilogue::Bias { bias, activation } => {
-                    x[0] += bias[j];
-                    activation::forward_in_place(activation, &mut x);
-                }
-                Epilogue::Derivative { y, activation } => {
-                    activation::backward(activation, &[y.at(i, j)], &mut x);
-                }
-            }
-            c.set(i, j, flush(x[0]));
+            super::gemm::store(&mut c, [i, j], x, epilogue);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::env;
 
 use threadcount_kernels::machine::machine;
 
+use super::table::count;
 use crate::distributed::World;
 use crate::{Error, Result, console};
 
@@ -78,26 +79,25 @@ fn told(
     online: usize,
 ) -> (String, Option<String>) {
     let Launched { ranks, here, .. } = launched;
-    let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let line = format!(
         "{} of {}; {} on this machine, of whose {} each may use {available}",
-        plural(ranks, "rank"),
-        plural(threads, "thread"),
-        plural(here.max(1), "rank"),
-        plural(online, "CPU"),
+        count(ranks, "rank"),
+        count(threads, "thread"),
+        count(here.max(1), "rank"),
+        count(online, "CPU"),
     );
     let warning = if threads > available {
         Some(format!(
             "{} of a rank take turns on {}: start it with 'mpirun --map-by slot:PE={threads}', or with --threads {available}",
-            plural(threads, "thread"),
-            plural(available, "CPU")
+            count(threads, "thread"),
+            count(available, "CPU")
         ))
     } else if here * threads > online {
         Some(format!(
             "{} of {} take turns on {}: the result is the same, but late",
-            plural(here, "rank"),
-            plural(threads, "thread"),
-            plural(online, "CPU")
+            count(here, "rank"),
+            count(threads, "thread"),
+            count(online, "CPU")
         ))
     } else {
         None
