@@ -46,7 +46,7 @@ fn model(threads: usize, preemptions: usize, lead: impl Fn(&Team) + Sync + Send 
             .collect();
         let dismiss = Dismiss(&shared);
         let (blocking, cost) = (*Blocking::of_machine(), OnceLock::new());
-        lead(&Team::new(Isa::Portable, blocking, threads, Some((&shared, &cost))));
+        lead(&Team::new(Isa::Portable, Arithmetic::F32, blocking, threads, Some((&shared, &cost))));
         drop(dismiss);
         workers.into_iter().for_each(|worker| worker.join().unwrap());
     });
