@@ -71,14 +71,11 @@ pub fn dpbf16ps(sum: f32, a: [u16; 2], b: [u16; 2]) -> f32 {
     add(add(sum, a[1], b[1]), a[0], b[0])
 }
 
-/// The part of a float with that number: 0 the first, 1 the second, 2 the third; 3 the first if the float is
+/// What a product takes of a float: its first, second and third part, and then the first once more, if the float is
 /// finite, else zero.
-fn part(x: f32, number: usize) -> u16 {
-    match number {
-        3 if !x.is_finite() => 0,
-        3 => split(x)[0],
-        number => split(x)[number],
-    }
+fn parts(x: f32) -> [u16; 4] {
+    let [high, middle, low] = split(x);
+    [high, middle, low, if x.is_finite() { high } else { 0 }]
 }
 
 /// The products of parts of A and B that a product is the sum of, in the order in which they are added up.
@@ -103,10 +100,12 @@ pub fn gemm(
         Precision::F32Split => (a.cols(), &SPLIT[..]),
         Precision::Bf16 => (a.cols(), &[(0, 0)][..]),
     };
-    let number = |x: f32, which: usize| match precision {
-        Precision::Bf16 => round(x),
-        _ => part(x, which),
+    let parts = |x: f32| if precision == Precision::Bf16 { [round(x); 4] } else { parts(x) };
+    let of_all = |x: Mat| -> Vec<[u16; 4]> {
+        let at = |i| (0..x.cols()).map(move |j| parts(x.at(i, j)));
+        (0..x.rows()).flat_map(at).collect()
     };
+    let (rows, columns) = (of_all(a), of_all(b));
     let Cut { kc, blocks, slices } = blocking.cut_of_parts(k, products.len());
     for i in 0..a.rows() {
         for j in 0..b.cols() {
@@ -117,8 +116,8 @@ pub fn gemm(
                         let pair = |number: &dyn Fn(usize) -> u16| {
                             [if p + 1 < end { number(p + 1) } else { 0 }, number(p)]
                         };
-                        let of_a = pair(&|p| number(a.at(i, p), of_a));
-                        let of_b = pair(&|p| number(b.at(p, j), of_b));
+                        let of_a = pair(&|p| rows[i * k + p][of_a]);
+                        let of_b = pair(&|p| columns[p * b.cols() + j][of_b]);
                         sum = dpbf16ps(sum, of_a, of_b);
                     }
                 }
@@ -182,7 +181,7 @@ mod tests {
             let x = f32::from_bits(bits);
             let expected = [(Part::Rounded, round(x))].into_iter();
             let kinds = [Part::High, Part::Middle, Part::Low, Part::FiniteHigh];
-            let split = kinds.into_iter().enumerate().map(|(number, kind)| (kind, part(x, number)));
+            let split = kinds.into_iter().zip(parts(x));
             for (kind, expected) in expected.chain(split) {
                 assert_eq!(kind.bits(bits), u32::from(expected) << 16, "{kind:?} of {bits:08x}");
             }

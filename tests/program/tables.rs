@@ -323,7 +323,7 @@ fn no_table_makes_reading_panic() {
     let mut rng = Key::new(1, Purpose::Synthetic).rng();
     let mut below = move |n: usize| (rng.next_u64() % n as u64) as usize;
     let (mut read, mut refused) = (0, 0);
-    for _ in 0..20_000 {
+    for _ in 0..5_000 {
         let mut text = headers[below(headers.len())].to_vec();
         // Half of them nearly tables, half of them anything.
         let columns = 1 + text.iter().filter(|b| b",;\t".contains(b)).count();
@@ -355,13 +355,13 @@ fn no_table_makes_reading_panic() {
             }
         }
     }
-    assert!(read > 200 && refused > 2_000, "{read} {refused}");
+    assert!(read > 20 && refused > 2_000, "{read} {refused}");
 }
 
 #[test]
 fn the_same_figures_at_any_thread_count() {
     let desk = Desk::new();
-    desk.bare("data flights --rows 1500 --out f.csv").assert().success();
+    desk.bare("data flights --rows 400 --out f.csv").assert().success();
     let of = |threads: usize| {
         let args = format!("f.csv --target price --epochs 2 --seed 3 --threads {threads}");
         let document = compared(&desk, &format!("{args} --out m{threads}"));
@@ -383,7 +383,7 @@ fn saved_models_predict_a_column() {
     let desk = Desk::new();
     desk.bare("data flights --rows 2000 --seed 1 --out f.csv").assert().success();
     let claimed = contains("claimed MSE").and(contains("515,482,303")).and(contains("root MAE"));
-    let train = "regress f.csv --target price --epochs 3 --out models";
+    let train = "regress f.csv --target price --leave-out flight --epochs 3 --out models";
     desk.bare(train).assert().success().stdout(claimed);
     desk.refuses(train, 1, "already holds models");
     for name in ["comparison.svg", "predicted.svg"] {

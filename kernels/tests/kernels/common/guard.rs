@@ -9,6 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_void;
 use std::io::Write;
 use std::ptr;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 /// The environment variable that tells on which side of a slice the page is.
@@ -126,34 +127,81 @@ unsafe impl GlobalAlloc for Guarded {
             }
         }
         // SAFETY: the mapping that `map` made; nobody uses it any more.
-        let failed = unsafe { libc::munmap(slice.sub(place.offset).cast(), place.mapping) } != 0;
-        if failed {
-            die(format_args!("munmap failed"));
+        unsafe {
+            let start = slice.sub(place.offset);
+            if !keep(start, place.mapping) && libc::munmap(start.cast(), place.mapping) != 0 {
+                die(format_args!("munmap failed"));
+            }
         }
+    }
+}
+
+/// The most pages between guards, and the most mappings of as many, that are kept for another slice.
+const KEPT_PAGES: usize = 16;
+const KEPT_MAPPINGS: usize = 64;
+
+/// Mappings that nobody uses, by the pages between their guards. Unmapping each of them at once was a third of the
+/// tests' CPU time (2-core Xeon), as it interrupts every thread of the process.
+static KEPT: Mutex<[Vec<usize>; KEPT_PAGES + 1]> =
+    Mutex::new([const { Vec::new() }; KEPT_PAGES + 1]);
+
+/// The shelf of [`KEPT`] for mappings of so many bytes. Its vectors are no operands: they come from the system.
+fn with_kept<R>(mapping: usize, f: impl FnOnce(&mut Vec<usize>) -> R) -> Option<R> {
+    let pages = mapping / page() - 2;
+    let mut kept =
+        KEPT.lock().unwrap_or_else(|_| die(format_args!("a thread died in the allocator")));
+    kept.get_mut(pages).map(f)
+}
+
+/// Whether a mapping is kept for another slice.
+fn keep(start: *mut u8, mapping: usize) -> bool {
+    let put = |kept: &mut Vec<usize>| {
+        let has_room = kept.len() < KEPT_MAPPINGS;
+        if has_room {
+            kept.push(start.expose_provenance());
+        }
+        has_room
+    };
+    with_kept(mapping, put).unwrap_or(false)
+}
+
+/// A mapping of so many bytes between its guards, all of them zero; null where there is none.
+fn pages(mapping: usize) -> *mut u8 {
+    let inside = mapping - 2 * page();
+    if let Some(start) = with_kept(mapping, Vec::pop).flatten() {
+        let start = ptr::with_exposed_provenance_mut::<u8>(start);
+        // SAFETY: a mapping of this size that nobody uses.
+        unsafe { ptr::write_bytes(start.add(page()), 0, inside) };
+        return start;
+    }
+    // SAFETY: new pages, then access to those that are no guards.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        let start = libc::mmap(ptr::null_mut(), mapping, libc::PROT_NONE, flags, -1, 0);
+        if start == libc::MAP_FAILED {
+            return ptr::null_mut();
+        }
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        if libc::mprotect(start.add(page()), inside, access) != 0 {
+            die(format_args!("mprotect failed: more mappings than vm.max_map_count?"));
+        }
+        start.cast()
     }
 }
 
 /// A mapping for this layout, its slice zero.
 fn map(layout: Layout) -> *mut u8 {
     let place = Place::of(layout);
-    // SAFETY: new pages, then access to those that are no guards.
-    unsafe {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        let start = libc::mmap(ptr::null_mut(), place.mapping, libc::PROT_NONE, flags, -1, 0);
-        if start == libc::MAP_FAILED {
-            return ptr::null_mut();
-        }
-        let inside = place.mapping - 2 * page();
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        if libc::mprotect(start.add(page()), inside, access) != 0 {
-            die(format_args!("mprotect failed: more mappings than vm.max_map_count?"));
-        }
-        let slice = start.cast::<u8>().add(place.offset);
-        for (start, len) in place.rest(slice, layout.size()) {
-            ptr::write_bytes(start, CANARY, len);
-        }
-        slice
+    let start = pages(place.mapping);
+    if start.is_null() {
+        return start;
     }
+    let slice = start.wrapping_add(place.offset);
+    for (start, len) in place.rest(slice, layout.size()) {
+        // SAFETY: these are the slice's own pages.
+        unsafe { ptr::write_bytes(start, CANARY, len) };
+    }
+    slice
 }
 
 /// Runs before the runtime, which installs a handler of its own only where there is none.
