@@ -164,6 +164,7 @@ impl Work {
 
 impl Grid {
     /// The rows and columns of one task, as ranges of elements.
+    #[inline]
     pub(crate) fn block(
         &self,
         task: usize,

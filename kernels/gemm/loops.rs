@@ -33,15 +33,11 @@ pub(super) fn multiply(team: &Team, blocking: &Blocking, given: Product) {
         }
         Method::Strips { work, grid } => (work, grid),
     };
-    let bands = |product| Bands { team, workforce, blocking, product, work, grid };
-    let Some((Packing { terms, words, kernel }, _)) = Packing::of(&workforce, blocking, &given)
-    else {
-        return bands(product).run(Floats);
-    };
-    let terms = if plan.is_transposed { terms.transposed() } else { terms };
-    let mut buffer = team.packed_scratch();
-    let buffer = buffer.floats(packed_len(&product, words));
-    kernel.run(bands(packed(team, &product, words, terms, buffer)));
+    let bands = Bands { team, workforce, blocking, product, work, grid };
+    match Packing::of(&workforce, blocking, &given) {
+        None => bands.run(Floats),
+        Some((packing, _)) => bands.run_packed(packing, plan.is_transposed),
+    }
 }
 
 /// A product by strips, on a team: a band of columns at a time, so that partial sums stay within the buffer.
@@ -52,6 +48,19 @@ struct Bands<'a, 'pool> {
     product: Product<'a>,
     work: Work,
     grid: Grid,
+}
+
+impl Bands<'_, '_> {
+    /// The product of the packed operands. A function of its own: beside it, products of floats that take 0.2 us took
+    /// 5 % longer (Xeon).
+    #[inline(never)]
+    fn run_packed(self, Packing { terms, words, kernel }: Packing, is_transposed: bool) {
+        let terms = if is_transposed { terms.transposed() } else { terms };
+        let mut buffer = self.team.packed_scratch();
+        let buffer = buffer.floats(packed_len(&self.product, words));
+        let product = packed(self.team, &self.product, words, terms, buffer);
+        kernel.run(Bands { product, ..self });
+    }
 }
 
 impl WithMicro for Bands<'_, '_> {

@@ -7,13 +7,12 @@ use glob::Pattern;
 use threadcount::bench::kernels;
 use threadcount::cli::{IsaFlag, Settings};
 use threadcount::{Error, Result, reports};
-use threadcount_kernels::Isa;
+use threadcount_kernels::{Isa, Precision};
 
 /// How the name of a recipe's step begins.
 pub const STEP: &str = "step ";
 
-/// The state that a recipe's network is in when its steps are timed. An axis of the suite: another one, such as the
-/// precision, is another such list, with an arm in [`worker`](crate::worker).
+/// The state that a recipe's network is in when its steps are timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Its optimizer is as after a long training.
@@ -56,6 +55,25 @@ impl State {
 /// Steps that are timed on every instruction set of the CPU, on one thread, where neither is chosen: dense layers,
 /// and convolutions.
 const ON_EVERY_ISA: [&str; 2] = ["step cse574-one-hidden", "step nlp-cnn"];
+
+/// What is timed in every precision of products.
+const IN_EVERY_PRECISION: [&str; 3] =
+    ["gemm 512x512x512", "step cse574-one-hidden", "step nlp-cnn"];
+
+/// How the name of a benchmark ends in that precision.
+fn ending(precision: Precision) -> String {
+    match precision {
+        Precision::F32 => String::new(),
+        other => format!(", {other}"),
+    }
+}
+
+/// What a benchmark times, and in which precision, from its name.
+pub fn in_precision(name: &str) -> (&str, Precision) {
+    let others = Precision::ALL.into_iter().filter(|&precision| precision != Precision::F32);
+    let found = others.filter_map(|one| Some((name.strip_suffix(&*ending(one))?, one))).next();
+    found.unwrap_or((name, Precision::F32))
+}
 
 /// How the names of kernels end that are in the list only for comparison: a fused kernel's parts, one
 /// after the other.
@@ -109,6 +127,10 @@ pub fn names() -> Result<Vec<String>> {
     for recipe in reports::select(&[])? {
         let states = State::ALL.into_iter().filter(|state| state.has(&recipe.id));
         names.extend(states.map(|state| format!("{STEP}{}{}", recipe.id, state.ending())));
+    }
+    for name in IN_EVERY_PRECISION {
+        let others = Precision::ALL.into_iter().filter(|&precision| precision != Precision::F32);
+        names.extend(others.map(|precision| format!("{name}{}", ending(precision))));
     }
     Ok(names)
 }
@@ -327,6 +349,25 @@ mod tests {
     }
 
     #[test]
+    fn the_precision_is_an_axis() {
+        let names = names().unwrap();
+        for name in IN_EVERY_PRECISION {
+            for precision in Precision::ALL {
+                let whole = format!("{name}{}", ending(precision));
+                assert!(names.contains(&whole), "{whole}");
+                assert_eq!(in_precision(&whole), (name, precision));
+            }
+        }
+        let others = names.iter().filter(|name| in_precision(name).1 != Precision::F32);
+        assert_eq!(others.count(), 2 * IN_EVERY_PRECISION.len());
+        assert_eq!(in_precision("step a, worn, f32-split"), ("step a, worn", Precision::F32Split));
+        assert_eq!(
+            in_precision("dense-dw 8x8, batch 16"),
+            ("dense-dw 8x8, batch 16", Precision::F32)
+        );
+    }
+
+    #[test]
     fn globs_pick() {
         let picked = |selection: Selection| selection.benchmarks().map(|picked| picked.len());
         let only = |globs: &[&str]| Selection {
@@ -335,7 +376,7 @@ mod tests {
             ..Selection::default()
         };
         assert_eq!(picked(only(&["step biu-*"])).unwrap(), 6);
-        assert_eq!(picked(only(&["gemm 512*", "step nlp-rnn"])).unwrap(), 2);
+        assert_eq!(picked(only(&["gemm 512*", "step nlp-rnn"])).unwrap(), 4);
         let quick = Selection { quick: true, threads: vec![1], ..Selection::default() };
         assert_eq!(picked(quick.clone()).unwrap(), QUICK.len());
         assert_eq!(picked(Selection { only: vec!["step *".into()], ..quick }).unwrap(), 3);

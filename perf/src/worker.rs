@@ -14,7 +14,7 @@ use threadcount::nn::Buffer;
 use threadcount::{Result, cli, reports};
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::peak::{self, Level};
-use threadcount_kernels::{Isa, Pool, Team};
+use threadcount_kernels::{Isa, Pool, Precision, Team};
 use threadcount_perf_suite::{Fault, Runs, Slowdown, Subject, Suite, serve};
 
 /// Runs before a step is timed: all memory is touched, and caches know the weights. Then the
@@ -71,10 +71,11 @@ impl Suite for Own {
         twin: Twin,
         ready: Ready,
     ) -> threadcount_perf_suite::Result<()> {
-        let pool = self.pool(benchmark).map_err(Fault::new)?;
-        match benchmark.name.strip_prefix(STEP) {
+        let (name, precision) = suite::in_precision(&benchmark.name);
+        let pool = self.pool(benchmark, precision).map_err(Fault::new)?;
+        match name.strip_prefix(STEP) {
             Some(step) => self.step(step, &pool, twin, ready),
-            None => self.kernel(&benchmark.name, &pool, twin, ready),
+            None => self.kernel(name, &pool, twin, ready),
         }
     }
 }
@@ -139,14 +140,16 @@ impl Own {
         ready(&mut Kernel { case: &*case, out, pool, work, most })
     }
 
-    /// The pool of that instruction set and number of threads, started when it is first asked for.
-    fn pool(&mut self, benchmark: &Benchmark) -> Result<Arc<Pool>> {
+    /// The pool of that instruction set, number of threads and precision, started when it is first asked for.
+    fn pool(&mut self, benchmark: &Benchmark, precision: Precision) -> Result<Arc<Pool>> {
         let isa = Isa::from_name(&benchmark.isa)?;
-        let known = |pool: &&Arc<Pool>| pool.isa() == isa && pool.threads() == benchmark.threads;
+        let conditions = (isa, benchmark.threads, precision);
+        let of = |pool: &Pool| (pool.isa(), pool.threads(), pool.arithmetic().precision);
+        let known = |pool: &&Arc<Pool>| of(pool) == conditions;
         if let Some(pool) = self.pools.iter().find(known) {
             return Ok(Arc::clone(pool));
         }
-        let pool = cli::pool(isa, benchmark.threads)?;
+        let pool = cli::pool(isa, benchmark.threads)?.with_precision(precision)?;
         bench::warm_up(&pool);
         self.pools.push(Arc::new(pool));
         Ok(Arc::clone(&self.pools[self.pools.len() - 1]))
@@ -191,7 +194,7 @@ impl Runs for KernelRuns<'_> {
 
     fn most(&mut self) -> Option<f64> {
         match self.limit {
-            Limit::Fma => Some(peak::fma_rate(self.team)),
+            Limit::Fma => Some(peak::product_rate(self.team, self.team.arithmetic())),
             Limit::Read(_) => self.most,
         }
     }
@@ -245,12 +248,13 @@ impl Runs for StepRuns<'_, '_> {
     }
 
     fn most(&mut self) -> Option<f64> {
-        Some(peak::fma_rate(self.team))
+        Some(peak::product_rate(self.team, self.team.arithmetic()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use threadcount::data::Shape;
     use threadcount::nn::{Activation, Loss, Network, Optimizer, dense};
 
@@ -273,5 +277,30 @@ mod tests {
         let expected: [&[f32]; 3] =
             [&[-90.0, 0.0, -90.0, 0.0, -90.0], &[-90.0, 0.0, -90.0], &[0.0, 0.0]];
         assert_eq!(biases, expected);
+    }
+
+    /// What is timed is computed in the precision that its name says, on a pool that is started once.
+    #[test]
+    fn the_name_says_the_precision() {
+        let mut own = Own {
+            data: None,
+            dataset: None,
+            pools: Vec::new(),
+            reads: ReadRates::default(),
+            kernels: kernels::all().unwrap(),
+        };
+        for name in ["gemm 512x512x512, bf16", "gemm 512x512x512", "gemm 512x512x512, bf16"] {
+            let isa = Isa::best().name().to_owned();
+            let benchmark = Benchmark { name: name.into(), isa, threads: 1 };
+            let mut flops = 0.0;
+            let mut ready = |subject: &mut dyn Subject| {
+                flops = subject.work().flops;
+                Ok(())
+            };
+            own.prepare(&benchmark, Twin::Trusted, &mut ready).unwrap();
+            assert_eq!(flops, 2.0 * 512.0_f64.powi(3), "{name}");
+        }
+        let precisions = own.pools.iter().map(|pool| pool.arithmetic().precision);
+        assert!(precisions.eq([Precision::Bf16, Precision::F32]));
     }
 }
