@@ -203,7 +203,6 @@ impl Command {
             Self::Reproduce(_) => ranks::refuse("reproduce")?,
             Self::Record(_) => ranks::refuse("record")?,
             Self::Compare(_) => ranks::refuse("compare")?,
-            Self::Search(_) => ranks::refuse("search")?,
             Self::Regress(_) => ranks::refuse("regress")?,
             _ => {}
         }

@@ -14,6 +14,8 @@ mod dying;
 #[cfg(feature = "mpi")]
 mod mpirun;
 #[cfg(feature = "mpi")]
+mod search;
+#[cfg(feature = "mpi")]
 mod training;
 
 use std::fs;
