@@ -22,8 +22,9 @@ fn bench_measures_what_ranks_reach_together() {
         assert_eq!(row[key], value, "{row}");
     }
     let number = |key: &str| row[key].as_f64().unwrap();
-    let rate = number("images_per_second") * number("ms_per_step");
-    assert!((rate / 32e3 - 1.0).abs() < 0.1, "{row}");
+    // The last batch of an epoch is smaller.
+    let images = number("images_per_second") * number("ms_per_step") / 1e3;
+    assert!((9.0..32.01).contains(&images), "{row}");
     assert!((0.0..=100.001).contains(&number("percent_waiting")), "{row}");
     assert!((0.0..=100.0).contains(&number("percent_overlapped")), "{row}");
     assert!(number("exchange_ms") > 0.0);

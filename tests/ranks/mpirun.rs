@@ -1,7 +1,6 @@
 //! The program under `mpirun`, and its ranks' processes.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -122,7 +121,8 @@ pub(crate) fn signal(id: u32, name: &str) {
 pub(crate) fn wait_for_all(mut mpirun: Running, ids: &[u32]) -> (Option<i32>, Duration) {
     let began = Instant::now();
     let status = mpirun.end();
-    let is_there = |id: &&u32| Path::new(&format!("/proc/{id}")).exists();
+    // One that has ended may wait for its parent, and is nothing but a number then.
+    let is_there = |id: &&u32| fs::read_link(format!("/proc/{id}/exe")).is_ok();
     while ids.iter().any(|id| is_there(&id)) {
         assert!(began.elapsed() < GONE, "still there: {ids:?}");
         thread::sleep(Duration::from_millis(20));
