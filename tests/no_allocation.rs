@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use threadcount::data::{Augment, Draws, Picks, Samples, Scale, Scaling, TargetBuffer, gather};
-use threadcount::distributed::{Share, World};
+use threadcount::distributed::{Share, World, in_world};
 use threadcount::nn::*;
 use threadcount_kernels::gather::Cut;
 use threadcount_kernels::{Isa, Pool};
@@ -140,7 +140,7 @@ fn steady_steps_allocate_nothing() {
                     continue;
                 }
                 let world = World::one();
-                network.cut_batches(Share::new(3, 1, 0).unwrap()).unwrap();
+                network.cut_batches(Share::new(3, 1, 0).unwrap(), BatchNormOver::Batch).unwrap();
                 let taken = pool.enter(|team| {
                     taken(|epoch| {
                         let key = BatchKey { epoch, first_sample: 0 };
@@ -153,6 +153,45 @@ fn steady_steps_allocate_nothing() {
             assert_eq!(taken, 0, "augmented batches on {isa} at {threads} threads");
         }
     }
+    for over in [BatchNormOver::Batch, BatchNormOver::Shard] {
+        assert_eq!(shared(&cases[1], over, &x, &labels), 0, "two ranks, {over:?}");
+    }
+}
+
+/// What ten steps of two ranks together allocate, once they are steady.
+fn shared(case: &Case, over: BatchNormOver, x: &[f32], labels: &[u8]) -> usize {
+    let Case { input, layers, objective, optimizer, batch_size, .. } = case;
+    let inputs = input.len();
+    let taken = in_world(2, |world| {
+        let share = Share::new(4, 2, world.rank())?;
+        let mut network = Network::build(*input, layers, *objective, *optimizer, *batch_size, 1)?;
+        network.cut_batches(share, over)?;
+        let own = batch_size / 2 * world.rank()..batch_size / 2 * (world.rank() + 1);
+        let (x, labels) = (&x[own.start * inputs..own.end * inputs], &labels[own]);
+        let pool = Pool::new(Isa::best(), 1).unwrap();
+        pool.enter(|team| {
+            let mut least = usize::MAX;
+            for round in 0..30 {
+                // Neither is ahead of the other one.
+                let mut word = [0.0];
+                world.spread(1, &mut word)?;
+                let before = ALLOCATIONS.load(Relaxed);
+                for epoch in 10 * round..10 * (round + 1) {
+                    let key = BatchKey { epoch, first_sample: 0 };
+                    network.train_shards(team, world, *batch_size, x, labels, key)?;
+                    world.spread(2, &mut word)?;
+                }
+                least = least.min(ALLOCATIONS.load(Relaxed) - before);
+                word = [least as f32];
+                world.spread(3, &mut word)?;
+                if word == [0.0] {
+                    break;
+                }
+            }
+            Ok(least)
+        })
+    });
+    taken.into_iter().next().unwrap().unwrap()
 }
 
 /// What ten steps allocate, once they are steady.

@@ -4,6 +4,7 @@
 //!   the FMA peak, and [`Plan::flops`](crate::nn::Plan::flops) counts their operations
 //! - [`Phase`]: a phase of a step, compared with what bounds it
 //! - [`to_accuracy`]: how long a recipe trains until its report's accuracy
+//! - [`ranks`]: steps of several ranks together, and what more of them would reach over other networks
 //! - [`shapes`]: the sizes that kernels are measured at, taken from the recipes
 //! - [`kernels`]: the one list of what `threadcount bench --kernels` measures
 //! - [`Facts`], [`Limits`]: the machine, and what it can do at most
@@ -26,6 +27,7 @@ pub mod matrixmultiply;
 mod measure;
 mod product;
 mod profile;
+pub mod ranks;
 mod rate;
 pub mod shapes;
 mod system;

@@ -113,9 +113,7 @@ pub(super) fn seconds(
     training: &mut Training<'_>,
     time: Duration,
 ) -> Result<Vec<(String, f64)>> {
-    let mut measured = Measured::of(training);
-    measured.sample(team, training, time)?;
-    let (step, done) = measured.medians(training.session.task().batch_size as f64);
+    let (step, done) = parts(team, training, time)?;
     let apart = |part| done.iter().any(|(other, _)| *other == part);
     let name = |part| describe(&training.session, part, apart).0;
     let mut phases: Vec<(String, f64)> =
@@ -123,6 +121,20 @@ pub(super) fn seconds(
     let rest = step - done.iter().map(|(_, seconds)| seconds).sum::<f64>();
     phases.push((REST.to_owned(), rest.max(0.0)));
     Ok(phases)
+}
+
+/// The seconds of a step with a full batch, and of each of its parts, in their order; steps of about that time.
+///
+/// # Errors
+/// [`crate::Error::Failed`] if training diverges.
+pub(super) fn parts(
+    team: &Team,
+    training: &mut Training<'_>,
+    time: Duration,
+) -> Result<(f64, Vec<(Part, f64)>)> {
+    let mut measured = Measured::of(training);
+    measured.sample(team, training, time)?;
+    Ok(measured.medians(training.session.task().batch_size as f64))
 }
 
 /// The phases of a session's steps.

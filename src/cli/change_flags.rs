@@ -63,6 +63,10 @@ pub(super) struct ChangeFlags {
     /// (another number rounds differently) [default: 1]
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
+    /// What batch normalisation takes its statistics over, if there are several shards: batch or shard (forward
+    /// then waits for no other rank) [default: batch]
+    #[arg(long, value_name = "NAME")]
+    batch_norm_over: Option<String>,
 }
 
 impl From<ChangeFlags> for Changes {
@@ -86,6 +90,7 @@ impl From<ChangeFlags> for Changes {
             activation: flags.activation,
             freeze: flags.freeze,
             shards: flags.shards,
+            batch_norm_over: flags.batch_norm_over,
         }
     }
 }

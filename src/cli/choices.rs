@@ -67,6 +67,7 @@ pub(super) fn metrics() -> String {
 mod tests {
     use super::super::{definition, settings};
     use super::*;
+    use crate::nn::BatchNormOver;
     use crate::tables::{Decimal, Missing, Separator};
     use crate::train::Schedule;
     use threadcount_kernels::{Isa, Precision};
@@ -108,7 +109,8 @@ mod tests {
         }
         let reports: Vec<String> = reports::ALL.iter().map(|report| report.id.to_owned()).collect();
         let counted = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight"];
-        let keys = settings::KEYS.map(|key| format!("THREADCOUNT_{}", key.to_uppercase())).to_vec();
+        let variable = |key: &str| format!("THREADCOUNT_{}", key.to_uppercase().replace('-', "_"));
+        let keys = settings::KEYS.map(variable).to_vec();
         for (path, argument, names) in [
             ("", "", vec![counted[reports.len()].to_owned()]),
             ("", "after", keys),
@@ -126,6 +128,8 @@ mod tests {
             ("search", "optimizer", owned(Optimizer::NAMES)),
             ("train", "schedule", owned(Schedule::NAMES)),
             ("search", "metric", owned(Metric::NAMES)),
+            ("train", "batch-norm-over", owned(BatchNormOver::NAMES)),
+            ("bench", "batch-norm-over", owned(BatchNormOver::NAMES)),
             ("train", "precision", owned(Precision::ALL.map(Precision::name))),
             ("bench", "precision", owned(Precision::ALL.map(Precision::name))),
             ("train", "isa", Isa::ALL.iter().map(|isa| isa.name().to_owned()).collect()),

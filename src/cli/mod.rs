@@ -79,8 +79,8 @@ const REVISION: Option<&str> = option_env!("THREADCOUNT_REVISION");
 
 const AFTER_HELP: &str = "\
 Settings: a flag beats its environment variable (THREADCOUNT_DATA, THREADCOUNT_THREADS, THREADCOUNT_ISA, \
-THREADCOUNT_PRECISION, THREADCOUNT_SEED, THREADCOUNT_RUNS, THREADCOUNT_SHARDS), which beats the key of that name \
-(data, threads, isa, precision, seed, runs, shards) in \
+THREADCOUNT_PRECISION, THREADCOUNT_SEED, THREADCOUNT_RUNS, THREADCOUNT_SHARDS, THREADCOUNT_BATCH_NORM_OVER), which \
+beats the key of that name (data, threads, isa, precision, seed, runs, shards, batch-norm-over) in \
 ./threadcount.toml.
 Exit codes: 0 ok, 1 failed, 2 usage, 3 data missing or bad, 130 interrupted after saving.";
 
@@ -203,9 +203,7 @@ impl Command {
             Self::Reproduce(_) => ranks::refuse("reproduce")?,
             Self::Record(_) => ranks::refuse("record")?,
             Self::Compare(_) => ranks::refuse("compare")?,
-            Self::Search(_) => ranks::refuse("search")?,
             Self::Regress(_) => ranks::refuse("regress")?,
-            Self::Bench(_) => ranks::refuse("bench")?,
             _ => {}
         }
         match self {

@@ -67,9 +67,18 @@ fn online() -> usize {
 
 /// What is to be said of the threads of so many ranks, and a warning if they take turns on the cores that the
 /// launcher has given them.
-pub(super) fn threads_of(launched: Launched, threads: usize) -> (String, Option<String>) {
+fn threads_of(launched: Launched, threads: usize) -> (String, Option<String>) {
     let (available, online) = (machine().available_threads, online().max(1));
     told(launched, threads, available, online)
+}
+
+/// Under a launcher, says how many ranks and threads there are, and warns if they take turns.
+pub(super) fn announce(threads: usize) {
+    if let Some(launched) = Launched::of_environment() {
+        let (line, warning) = threads_of(launched, threads);
+        console::note(&line);
+        warning.into_iter().for_each(|warning| console::warn(&warning));
+    }
 }
 
 fn told(

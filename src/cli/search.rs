@@ -7,11 +7,14 @@ use super::run_task::check_task;
 use super::search_progress::Progress;
 use super::search_report::{picture, report};
 use super::settings::{self, MeasureFlags, Settings};
-use super::{choices, interrupt, table};
+use super::{choices, interrupt, ranks, table};
 use crate::console;
 use crate::data::Split;
+use crate::distributed::World;
 use crate::reports;
-use crate::train::search::{Axis, Definition, Metric, Resources, Search, Space, Step};
+use crate::train::search::{
+    Axis, Definition, Metric, Resources, Search, Space, Step, train_for_first,
+};
 use crate::train::{Changes, DataRecord, Ended};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -67,17 +70,54 @@ struct Ready {
 }
 
 pub(super) fn run(args: &Args) -> Result<()> {
-    let settings = Settings::load()?;
+    ranks::with_world(|world| {
+        let settings = Settings::load()?;
+        if world.is_first() { lead(args, &settings, world) } else { follow(args, &settings, world) }
+    })
+}
+
+/// What rank 0 does, or one process alone.
+fn lead(args: &Args, settings: &Settings, world: &World) -> Result<()> {
     args.flags.json.check()?;
     let mut ready = match &args.resume {
-        Some(path) => continue_search(args, &settings, path)?,
-        None => start_search(args, &settings)?,
+        Some(path) => continue_search(args, settings, path)?,
+        None => start_search(args, settings)?,
     };
+    ready.share(world)?;
     ready.announce(args.resume.is_some())?;
+    ranks::announce(ready.resources.threads);
     interrupt::listen("stopping after these batches, saving the search");
-    ready.train()?;
+    ready.train(world)?;
     ready.conclude(args)
 }
+
+/// What every other rank does: trains the trials that rank 0 gives it.
+fn follow(args: &Args, settings: &Settings, world: &World) -> Result<()> {
+    let shared = world.shared(SEARCH, Vec::new())?;
+    let shared = String::from_utf8_lossy(&shared).into_owned();
+    let mut parts = shared.splitn(3, '\n');
+    let [isa, path, text] = [(); 3].map(|()| parts.next().unwrap_or_default());
+    let (isa, path) = (Isa::from_name(isa)?, Path::new(path));
+    let definition = Definition::of_first(text)?;
+    let record = definition.record(definition.task.clone(), 1);
+    let data = of_run(&record, &args.flags.data, settings, Other::Refused)?;
+    let resources = resources(isa, settings.threads(&args.flags.compute)?);
+    if !path.is_dir() {
+        return Err(Error::Failed(format!(
+            "rank {} does not see {}: give a folder that all machines share, with --out",
+            world.rank(),
+            path.display()
+        )));
+    }
+    world.agree(READY, "state", READY_TEXT)?;
+    interrupt::listen("stopping after this batch");
+    train_for_first(world, &definition, path, &data.split, &resources)
+}
+
+/// The tags of the messages here: rank 0 shares the search, and all others have its data and its folder.
+const SEARCH: u32 = 2;
+const READY: u32 = 3;
+const READY_TEXT: &str = "ready";
 
 fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
     let recipe = reports::recipe(args.recipe.as_deref().unwrap_or_default())?;
@@ -248,6 +288,19 @@ fn check_resumed(args: &Args, was: &Definition, path: &Path) -> Result<()> {
 }
 
 impl Ready {
+    /// Tells the other ranks what is searched, and waits until they are ready.
+    fn share(&self, world: &World) -> Result<()> {
+        if world.size() == 1 {
+            return Ok(());
+        }
+        let Self { search, resources, .. } = self;
+        let path = std::path::absolute(search.path()).map_err(Error::io(search.path()))?;
+        let text = search.definition_text()?;
+        let text = format!("{}\n{}\n{text}", resources.isa.name(), path.display());
+        world.shared(SEARCH, text.into_bytes())?;
+        world.agree(READY, "state", READY_TEXT)
+    }
+
     fn announce(&self, is_resumed: bool) -> Result<()> {
         let Self { search, split, resources, .. } = self;
         let was = search.definition();
@@ -283,7 +336,7 @@ impl Ready {
         Ok(())
     }
 
-    fn train(&mut self) -> Result<()> {
+    fn train(&mut self, world: &World) -> Result<()> {
         let Self { search, split, resources, needed } = self;
         let progress = Progress::new(search);
         let watch = |step: Step<'_>| {
@@ -292,7 +345,7 @@ impl Ready {
             }
             interrupt::go_on()
         };
-        let ended = search.run(split, needed, resources, &watch);
+        let ended = search.run(split, needed, resources, world, &watch);
         drop(progress);
         match ended? {
             Ended::Finished => Ok(()),

@@ -21,8 +21,8 @@ use threadcount_kernels::{Isa, Pool, Precision};
 /// The file in the current folder.
 const FILE: &str = "threadcount.toml";
 /// Its keys. The environment variable of `seed` is `THREADCOUNT_SEED`, and so on.
-pub(super) const KEYS: [&str; 7] =
-    ["data", "threads", "isa", "precision", "seed", "runs", "shards"];
+pub(super) const KEYS: [&str; 8] =
+    ["data", "threads", "isa", "precision", "seed", "runs", "shards", "batch-norm-over"];
 
 /// Where the data are.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -144,6 +144,11 @@ impl Settings {
         self.parsed("shards", flag, "a number of shards")
     }
 
+    /// What batch normalisation takes its statistics over, if that is given anywhere but in the task.
+    pub(super) fn batch_norm_over(&self, flag: Option<String>) -> Result<Option<String>> {
+        self.parsed("batch-norm-over", flag, "a name")
+    }
+
     /// The threads: as many as were asked for, else as there are physical cores.
     pub(super) fn threads(&self, flags: &ComputeFlags) -> Result<usize> {
         match self.parsed("threads", flags.threads, "a number of threads")? {
@@ -151,6 +156,19 @@ impl Settings {
                 let physical = machine().physical_cores;
                 let launched = ranks::Launched::of_environment();
                 Ok(launched.map_or(physical, |own| own.threads(physical, ranks::is_bound())))
+            }
+            Some(asked) => possible(asked),
+        }
+    }
+
+    /// The threads of each rank of a measurement: as many as were asked for; else those that the launcher has left it,
+    /// or one if the ranks are of this process.
+    pub(super) fn rank_threads(&self, flag: Option<usize>) -> Result<usize> {
+        match self.parsed("threads", flag, "a number of threads")? {
+            None => {
+                let physical = machine().physical_cores;
+                let launched = ranks::Launched::of_environment();
+                Ok(launched.map_or(1, |own| own.threads(physical, ranks::is_bound())))
             }
             Some(asked) => possible(asked),
         }
@@ -289,7 +307,7 @@ impl Settings {
 
     /// The environment variable of `key` (an empty one counts as unset), or the file's key.
     fn find(&self, key: &str) -> Result<Option<Found>> {
-        let variable = format!("THREADCOUNT_{}", key.to_uppercase());
+        let variable = format!("THREADCOUNT_{}", key.to_uppercase().replace('-', "_"));
         if let Some(value) = env::var_os(&variable).filter(|value| !value.is_empty()) {
             return Ok(Some(Found { value, origin: variable }));
         }

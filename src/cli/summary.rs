@@ -4,6 +4,7 @@ use super::data;
 use super::network_table::summary;
 use crate::Result;
 use crate::console;
+use crate::nn::BatchNormOver;
 use crate::reports;
 use crate::train::Schedule;
 use std::path::PathBuf;
@@ -47,7 +48,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
         how.push(format!("weights averaged with {decay}"));
     }
     if task.shards != 1 {
-        how.push(format!("batches cut into {} shards", task.shards));
+        let over = match task.batch_norm_over {
+            BatchNormOver::Batch => "",
+            BatchNormOver::Shard => ", each normalised by itself",
+        };
+        how.push(format!("batches cut into {} shards{over}", task.shards));
     }
     if !task.augment.is_none() {
         how.push(format!("images augmented by {}", task.augment));

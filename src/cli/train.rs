@@ -114,11 +114,7 @@ fn lead(args: &Args, settings: &Settings, world: &World) -> Result<()> {
     let folder = folder.as_path();
     log::note(&log, if args.resume.is_some() { Event::Resume } else { Event::Start }, folder);
     run.announce(&session);
-    if let Some(launched) = ranks::Launched::of_environment() {
-        let (line, warning) = ranks::threads_of(launched, run.pool.threads());
-        console::note(&line);
-        warning.into_iter().for_each(|warning| console::warn(&warning));
-    }
+    ranks::announce(run.pool.threads());
     if args.verbose {
         console::note(&summary(&run.record.recipe, session.network().plan()));
     }
@@ -166,7 +162,10 @@ fn follow(args: &Args, settings: &Settings, world: &World) -> Result<()> {
     session.join(world.clone())?;
     interrupt::listen("stopping after this batch");
     let mut go_on = |_: &Session<'_>, _| Ok(ControlFlow::Continue(()));
-    pool.enter(|team| session.train(team, &mut go_on)).map(drop)
+    pool.enter(|team| match session.train(team, &mut go_on)? {
+        Ended::Interrupted => Ok(()),
+        Ended::Finished => session.share_conclusion(team),
+    })
 }
 
 /// Rank 0 has shared its record, and all others have the same data: from here on the run may begin.
@@ -188,6 +187,7 @@ fn start_run(args: &Args, settings: &Settings, world: &World) -> Result<Run> {
     let recipe = reports::recipe(args.recipe.as_deref().unwrap_or_default())?;
     let mut changes = Changes::from(args.changes.clone());
     changes.shards = settings.shards(changes.shards)?;
+    changes.batch_norm_over = settings.batch_norm_over(changes.batch_norm_over)?;
     let mut task = changes.apply(recipe.task.clone())?;
     task.precision = settings.precision(&args.precision)?.unwrap_or(task.precision);
     let seed = settings.seed(&args.seed)?;

@@ -1,7 +1,8 @@
 //! How frames travel between the ranks: [`Link`], and the one between threads of one process, with which tests run
 //! several ranks without MPI.
 
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::Result;
 
@@ -36,15 +37,28 @@ pub trait Link {
 /// A rank that is a thread of this process.
 pub struct Thread {
     rank: usize,
-    to: Vec<Sender<(usize, Frame)>>,
-    from: Receiver<(usize, Frame)>,
+    desks: Arc<Vec<Mutex<Desk>>>,
+}
+
+/// What lies ready for a rank.
+#[derive(Default)]
+struct Desk {
+    /// Frames from others.
+    arrived: VecDeque<(usize, Frame)>,
+    /// The memory of its own frames that others have read.
+    read: Vec<Frame>,
 }
 
 /// The links of so many ranks in one process.
 pub fn threads(ranks: usize) -> Vec<Thread> {
-    let (to, from): (Vec<_>, Vec<_>) = (0..ranks).map(|_| channel()).unzip();
-    let thread = |(rank, from)| Thread { rank, to: to.clone(), from };
-    from.into_iter().enumerate().map(thread).collect()
+    let desks: Arc<Vec<_>> = Arc::new((0..ranks).map(|_| Mutex::default()).collect());
+    (0..ranks).map(|rank| Thread { rank, desks: Arc::clone(&desks) }).collect()
+}
+
+impl Thread {
+    fn desk(&self, rank: usize) -> MutexGuard<'_, Desk> {
+        self.desks[rank].lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Link for Thread {
@@ -53,21 +67,26 @@ impl Link for Thread {
     }
 
     fn size(&self) -> usize {
-        self.to.len()
+        self.desks.len()
     }
 
     fn send(&mut self, to: usize, frame: Frame) -> Result<()> {
         // A rank that has gone is noticed by its silence, as it would be elsewhere.
-        _ = self.to[to].send((self.rank, frame));
+        self.desk(to).arrived.push_back((self.rank, frame));
         Ok(())
     }
 
-    fn receive(&mut self, _: &mut Vec<Frame>) -> Result<Option<(usize, Frame)>> {
-        match self.from.try_recv() {
-            Ok(arrived) => Ok(Some(arrived)),
-            // Each link has a sender to itself, so there always is one.
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => Ok(None),
-        }
+    fn receive(&mut self, spare: &mut Vec<Frame>) -> Result<Option<(usize, Frame)>> {
+        let mut own = self.desk(self.rank);
+        spare.append(&mut own.read);
+        let Some((from, frame)) = own.arrived.pop_front() else { return Ok(None) };
+        drop(own);
+        // Copied, as it would be on its way elsewhere: so the sender keeps its memory.
+        let mut copy = spare.pop().unwrap_or_default();
+        copy.clear();
+        copy.extend_from_slice(&frame);
+        self.desk(from).read.push(frame);
+        Ok(Some((from, copy)))
     }
 
     fn is_idle(&self) -> bool {
@@ -76,8 +95,7 @@ impl Link for Thread {
 }
 
 /// Runs `work` on so many ranks in this process, and returns what each came to.
-#[cfg(test)]
-pub(crate) fn in_world<T: Send>(
+pub fn in_world<T: Send>(
     ranks: usize,
     work: impl Fn(&super::World) -> Result<T> + Sync,
 ) -> Vec<Result<T>> {
@@ -88,6 +106,7 @@ pub(crate) fn in_world<T: Send>(
     std::thread::scope(|scope| {
         let ranks: Vec<_> =
             threads(ranks).into_iter().map(|link| scope.spawn(move || run(link))).collect();
-        ranks.into_iter().map(|rank| rank.join().unwrap()).collect()
+        let panicked = |_| Err(crate::Error::Failed("a panic".into()));
+        ranks.into_iter().map(|rank| rank.join().unwrap_or_else(panicked)).collect()
     })
 }

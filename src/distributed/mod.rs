@@ -5,6 +5,7 @@
 //! - `tree`: the one order in which shards are summed, whichever process holds them
 //! - `world`: [`World`], the processes of a run: messages from one to another, and the end of all when one fails
 //! - `post`: the mailbox of a process, and the service that carries its messages and watches over the others
+//! - `traffic`: what a process has said, and how long it has waited
 //! - `link`: how messages travel: [`Link`], and between threads of one process; `mpi` (feature `mpi`): over MPI
 //!
 //! A batch is cut into a fixed number of shards, which is a setting of the task. Everything that is summed over a
@@ -16,14 +17,16 @@ mod link;
 pub mod mpi;
 mod post;
 mod shares;
+mod traffic;
 mod tree;
 mod world;
 
-#[cfg(test)]
-pub(crate) use link::in_world;
-pub use link::{Link, Thread, threads};
+pub use link::{Link, Thread, in_world, threads};
 pub use post::{Fault, Limits};
 pub use shares::Share;
 pub(crate) use shares::part;
+pub use traffic::Traffic;
+#[cfg(feature = "program")]
+pub(crate) use tree::{Hop, hops};
 pub(crate) use tree::{Slots, Tree, Wait, add};
 pub use world::{World, sha256};

@@ -179,7 +179,7 @@ impl Mpi {
         // SAFETY: the status is that of a message.
         check(unsafe { ffi::MPI_Get_count(&status, ffi::RSMPI_UINT32_T, &mut words) })?;
         let mut frame = spare.pop().unwrap_or_default();
-        frame.clear();
+        // What it held before is overwritten.
         frame.resize(usize::try_from(words).unwrap_or(0), 0);
         let mut request = MaybeUninit::uninit();
         // SAFETY: the frame has room for as many words as the message has, and stays where it is until the request

@@ -6,13 +6,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use super::link::{Frame, Link};
+use super::link::Frame;
+use super::traffic::Traffic;
 use crate::{Error, Result};
+
+mod service;
+
+pub(super) use service::serve;
 
 /// Tags from here on are the service's own.
 const OWN_TAGS: u32 = u32::MAX - 2;
@@ -22,9 +25,6 @@ const BEAT: u32 = OWN_TAGS;
 const BYE: u32 = OWN_TAGS + 1;
 /// A rank has failed: which, and a text.
 const FAULT: u32 = OWN_TAGS + 2;
-
-/// How long the service sleeps where nothing happens: a message waits that long at most while its rank computes.
-const NAP: Duration = Duration::from_micros(100);
 /// Frames kept for later messages.
 const MOST_SPARE: usize = 256;
 
@@ -89,9 +89,10 @@ struct Held {
     /// Which ranks have said that they send nothing more.
     gone: Vec<bool>,
     spare: Vec<Frame>,
+    traffic: Traffic,
     fault: Option<Fault>,
-    /// Whether the working thread waits for a message.
-    is_awaited: bool,
+    /// Since when a working thread waits for a message.
+    awaited: Option<Instant>,
     /// Whether the work has ended, and with which fault.
     ended: Option<Option<String>>,
 }
@@ -103,8 +104,9 @@ impl Post {
             inbox: (0..ranks).map(|_| VecDeque::new()).collect(),
             gone: (0..ranks).map(|other| other == rank).collect(),
             spare: Vec::new(),
+            traffic: Traffic::default(),
             fault: None,
-            is_awaited: false,
+            awaited: None,
             ended: None,
         };
         Self { rank, held: Mutex::new(held), arrived: Condvar::new(), asked: Condvar::new() }
@@ -116,12 +118,18 @@ impl Post {
 
     /// Leaves a message.
     pub(super) fn send(&self, to: usize, tag: u32, words: &[u32]) -> Result<()> {
-        let mut held = self.held();
-        held.check()?;
-        let mut frame = held.spare.pop().unwrap_or_default();
+        let mut frame = {
+            let mut held = self.held();
+            held.check()?;
+            held.spare.pop().unwrap_or_default()
+        };
+        // The service goes on meanwhile.
         frame.clear();
         frame.push(tag);
         frame.extend_from_slice(words);
+        let mut held = self.held();
+        held.traffic.messages += 1;
+        held.traffic.bytes += size_of_val(&frame[..]) as u64;
         held.outbox.push((to, frame));
         drop(held);
         self.asked.notify_one();
@@ -136,14 +144,15 @@ impl Post {
         read: impl FnOnce(&[u32]) -> Result<T>,
     ) -> Result<T> {
         let mut held = self.held();
+        let mut waiting = None;
         loop {
-            if let Some(place) = held.inbox[from].iter().position(|frame| frame[0] == tag) {
-                held.is_awaited = false;
-                let frame = held.inbox[from].remove(place).unwrap_or_default();
+            if let Some(frame) = held.take(from, tag) {
+                if let Some(began) = waiting {
+                    held.awaited = None;
+                    held.traffic.waited += Instant::elapsed(&began);
+                }
                 drop(held);
-                let result = read(&frame[1..]);
-                self.held().keep(frame);
-                return result;
+                return self.read(frame, read);
             }
             held.check()?;
             if held.gone[from] {
@@ -152,11 +161,37 @@ impl Post {
                     self.rank
                 )));
             }
-            if !mem::replace(&mut held.is_awaited, true) {
+            let since = *waiting.get_or_insert_with(Instant::now);
+            if held.awaited.replace(since).is_none() {
                 self.asked.notify_one();
             }
             held = self.arrived.wait(held).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// If the message has come, reads it.
+    pub(super) fn receive_if_here<T>(
+        &self,
+        from: usize,
+        tag: u32,
+        read: impl FnOnce(&[u32]) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let mut held = self.held();
+        held.check()?;
+        let Some(frame) = held.take(from, tag) else { return Ok(None) };
+        drop(held);
+        self.read(frame, read).map(Some)
+    }
+
+    fn read<T>(&self, frame: Frame, read: impl FnOnce(&[u32]) -> Result<T>) -> Result<T> {
+        let result = read(&frame[1..]);
+        self.held().keep(frame);
+        result
+    }
+
+    /// What has been said and waited for so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.held().traffic
     }
 
     /// The work has ended.
@@ -179,214 +214,15 @@ impl Held {
         }
     }
 
+    /// The first message of that rank and tag, if it has come.
+    fn take(&mut self, from: usize, tag: u32) -> Option<Frame> {
+        let place = self.inbox[from].iter().position(|frame| frame[0] == tag)?;
+        self.inbox[from].remove(place)
+    }
+
     fn keep(&mut self, frame: Frame) {
         if self.spare.len() < MOST_SPARE {
             self.spare.push(frame);
-        }
-    }
-}
-
-/// Carries the messages of a mailbox over `link` until the work has ended on all ranks, or one has failed. Returns
-/// the fault that ended it; the work may still be going on then.
-pub(super) fn serve(post: &Post, link: &mut dyn Link, limits: Limits) -> Option<Fault> {
-    let result = Service::new(post, link, limits).run();
-    let fault = result.unwrap_or_else(|error| {
-        let said = Some(error.to_string());
-        Some(Fault { rank: post.rank, said, silence: limits.silence })
-    });
-    // Whatever ended the service, nobody may wait for it.
-    if let Some(fault) = &fault {
-        post.fail(fault);
-    }
-    fault
-}
-
-struct Service<'a> {
-    post: &'a Post,
-    link: &'a mut dyn Link,
-    limits: Limits,
-    outbox: Vec<(usize, Frame)>,
-    spare: Vec<Frame>,
-    /// When each rank was heard of last.
-    heard: Vec<Instant>,
-    /// When all were sent a beat last.
-    beaten: Option<Instant>,
-    /// The last time that the service was awake.
-    awake: Instant,
-    fault: Option<(Fault, Instant)>,
-    /// Since when all others know that the work here has ended.
-    said_bye: Option<Instant>,
-}
-
-impl<'a> Service<'a> {
-    fn new(post: &'a Post, link: &'a mut dyn Link, limits: Limits) -> Self {
-        let now = Instant::now();
-        let heard = vec![now; link.size()];
-        let (outbox, spare) = (Vec::new(), Vec::new());
-        let (beaten, fault, said_bye) = (None, None, None);
-        Self { post, link, limits, outbox, spare, heard, beaten, awake: now, fault, said_bye }
-    }
-
-    fn run(&mut self) -> Result<Option<Fault>> {
-        loop {
-            let now = Instant::now();
-            self.forgive(now);
-            let mut has_moved = self.carry_out()?;
-            has_moved |= self.carry_in(now)?;
-            self.beat(now)?;
-            self.look_for_silence(now)?;
-            self.take_end(now)?;
-            if self.is_over(now) {
-                return Ok(self.fault.take().map(|(fault, _)| fault));
-            }
-            if !has_moved {
-                self.nap();
-            }
-        }
-    }
-
-    /// If this process itself was stopped for a while, the silence of the others means nothing.
-    fn forgive(&mut self, now: Instant) {
-        let pause = now - mem::replace(&mut self.awake, now);
-        if pause > 2 * self.limits.beat {
-            for heard in &mut self.heard {
-                *heard = (*heard + pause).min(now);
-            }
-        }
-    }
-
-    fn carry_out(&mut self) -> Result<bool> {
-        {
-            let mut held = self.post.held();
-            mem::swap(&mut self.outbox, &mut held.outbox);
-            while let Some(frame) = self.spare.pop() {
-                held.keep(frame);
-            }
-        }
-        let has_some = !self.outbox.is_empty();
-        for (to, frame) in self.outbox.drain(..) {
-            self.link.send(to, frame)?;
-        }
-        Ok(has_some)
-    }
-
-    fn carry_in(&mut self, now: Instant) -> Result<bool> {
-        let mut has_some = false;
-        while let Some((from, frame)) = self.link.receive(&mut self.spare)? {
-            self.heard[from] = now;
-            match frame[0] {
-                BEAT => self.spare.push(frame),
-                BYE => {
-                    self.post.held().gone[from] = true;
-                    self.post.arrived.notify_all();
-                }
-                FAULT => {
-                    let rank = frame.get(1).map_or(from, |&rank| rank as usize);
-                    let said = unpacked(frame.get(2..).unwrap_or_default());
-                    let said = said.map(|text| String::from_utf8_lossy(&text).into_owned());
-                    let said = said.filter(|text| !text.is_empty());
-                    // A rank that has failed by itself says nothing more.
-                    self.post.held().gone[from] |= rank == from;
-                    self.set_fault(Fault { rank, said, silence: self.limits.silence }, now)?;
-                }
-                _ => {
-                    has_some = true;
-                    self.post.held().inbox[from].push_back(frame);
-                    self.post.arrived.notify_all();
-                }
-            }
-        }
-        Ok(has_some)
-    }
-
-    fn beat(&mut self, now: Instant) -> Result<()> {
-        if self.said_bye.is_some()
-            || self.beaten.is_some_and(|beaten| now - beaten < self.limits.beat)
-        {
-            return Ok(());
-        }
-        self.beaten = Some(now);
-        self.tell(&[BEAT])
-    }
-
-    /// Sends a frame to all others: those that are gone stay until all are.
-    fn tell(&mut self, frame: &[u32]) -> Result<()> {
-        let own = self.post.rank;
-        for to in (0..self.heard.len()).filter(|&rank| rank != own) {
-            let mut copy = self.spare.pop().unwrap_or_default();
-            copy.clear();
-            copy.extend_from_slice(frame);
-            self.link.send(to, copy)?;
-        }
-        Ok(())
-    }
-
-    fn look_for_silence(&mut self, now: Instant) -> Result<()> {
-        if self.fault.is_some() {
-            return Ok(());
-        }
-        let gone = self.post.held().gone.clone();
-        let is_silent = |&rank: &usize| {
-            !gone[rank] && now.saturating_duration_since(self.heard[rank]) > self.limits.silence
-        };
-        match (0..gone.len()).find(is_silent) {
-            None => Ok(()),
-            Some(rank) => {
-                self.set_fault(Fault { rank, said: None, silence: self.limits.silence }, now)
-            }
-        }
-    }
-
-    /// A rank has failed: the work here learns of it at its next message, and all others are told.
-    fn set_fault(&mut self, fault: Fault, now: Instant) -> Result<()> {
-        if self.fault.is_some() {
-            return Ok(());
-        }
-        self.post.fail(&fault);
-        let mut frame = vec![FAULT, fault.rank as u32];
-        frame.extend(packed(fault.said.as_deref().unwrap_or_default().as_bytes()));
-        self.fault = Some((fault, now));
-        self.tell(&frame)
-    }
-
-    /// If the work has just ended, says so.
-    fn take_end(&mut self, now: Instant) -> Result<()> {
-        if self.said_bye.is_some() {
-            return Ok(());
-        }
-        let Some(ended) = self.post.held().ended.clone() else { return Ok(()) };
-        // What was left in the mailbox goes first.
-        self.carry_out()?;
-        self.said_bye = Some(now);
-        match ended {
-            None => self.tell(&[BYE]),
-            Some(said) => {
-                let (rank, said) = (self.post.rank, Some(said));
-                self.set_fault(Fault { rank, said, silence: self.limits.silence }, now)
-            }
-        }
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        let has_ended = self.said_bye.is_some();
-        match &self.fault {
-            Some((_, since)) => {
-                has_ended && self.link.is_idle() || now - *since > self.limits.grace
-            }
-            None => has_ended && self.link.is_idle() && self.post.held().gone.iter().all(|&x| x),
-        }
-    }
-
-    /// Sleeps until there is something to send, or for a moment. Where the work waits for a message, only lets
-    /// other threads go first.
-    fn nap(&self) {
-        let held = self.post.held();
-        if held.is_awaited {
-            drop(held);
-            return thread::yield_now();
-        }
-        if held.outbox.is_empty() {
-            drop(self.post.asked.wait_timeout(held, NAP));
         }
     }
 }

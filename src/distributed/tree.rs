@@ -83,7 +83,7 @@ impl Slots<'_> {
 /// Whether to wait for other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// Stop where a message is needed.
+    /// Stop where a message is needed that has not come yet.
     No,
     /// Go on to the end.
     Yes,
@@ -106,8 +106,8 @@ impl Tree {
         self.turns.len()
     }
 
-    /// Goes on with a sum, from act `at` on; in the end the sum is in the first slot of every process. `room` has
-    /// as many elements as a slot; `join` adds its second values to its first.
+    /// Goes on with a sum, from act `at` on; in the end the sum is in the first slot of every process. `join` adds
+    /// its second values to its first.
     ///
     /// # Errors
     /// [`crate::Error::Failed`] if another process has failed.
@@ -120,32 +120,43 @@ impl Tree {
         world: &World,
         tag: u32,
         slots: &mut Slots<'_>,
-        room: &mut [f32],
         mut join: impl FnMut(Join, &mut [f32], &[f32]),
     ) -> Result<()> {
         for act in &self.turns[turn][*at..] {
             match *act {
-                Act::Receive { .. } | Act::Take { .. } if wait == Wait::No => return Ok(()),
                 Act::Add { join: groups, into, from } => {
                     let (into, from) = slots.two(into, from);
                     join(groups, into, from);
                 }
                 Act::Send { slot, to } => world.send(to, tag, slots.one(slot))?,
                 Act::Receive { join: groups, into, from } => {
-                    let room = &mut room[..slots.range.len()];
-                    world.receive(from, tag, room)?;
-                    join(groups, slots.one(into), room);
+                    let (len, into) = (slots.range.len(), slots.one(into));
+                    let add = |from: &[f32]| join(groups, into, from);
+                    if !world.read((from, tag), len, wait == Wait::Yes, add)? {
+                        return Ok(());
+                    }
                 }
                 Act::Settle { slot } => {
                     let (first, from) = slots.two(0, slot);
                     first.copy_from_slice(from);
                 }
                 Act::Give { to } => world.send(to, tag, slots.one(0))?,
-                Act::Take { from } => world.receive(from, tag, slots.one(0))?,
+                Act::Take { from } => {
+                    let (len, first) = (slots.range.len(), slots.one(0));
+                    let copy = |sum: &[f32]| first.copy_from_slice(sum);
+                    if !world.read((from, tag), len, wait == Wait::Yes, copy)? {
+                        return Ok(());
+                    }
+                }
             }
             *at += 1;
         }
         Ok(())
+    }
+
+    /// Whether a sum has come to its end with this act.
+    pub(crate) fn is_done(&self, turn: usize, at: usize) -> bool {
+        at == self.turns[turn].len()
     }
 
     /// A whole sum at once, in the first of [`Self::turns`].
@@ -157,10 +168,9 @@ impl Tree {
         world: &World,
         tag: u32,
         slots: &mut Slots<'_>,
-        room: &mut [f32],
         join: impl FnMut(Join, &mut [f32], &[f32]),
     ) -> Result<()> {
-        self.go_on(0, &mut 0, Wait::Yes, world, tag, slots, room, join)
+        self.go_on(0, &mut 0, Wait::Yes, world, tag, slots, join)
     }
 }
 
@@ -211,6 +221,27 @@ fn acts(share: Share, turn: usize) -> Vec<Act> {
     }
     acts.extend(spread(share, root));
     acts
+}
+
+/// A message of a sum across processes, as one of them sees it.
+#[cfg(feature = "program")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hop {
+    /// To another process; nothing is waited for.
+    To(usize),
+    /// From another process.
+    From(usize),
+}
+
+/// The messages of the process of this share in a sum, in their order.
+#[cfg(feature = "program")]
+pub(crate) fn hops(share: Share, turn: usize) -> Vec<Hop> {
+    let hop = |act: Act| match act {
+        Act::Send { to, .. } | Act::Give { to } => Some(Hop::To(to)),
+        Act::Receive { from, .. } | Act::Take { from } => Some(Hop::From(from)),
+        Act::Add { .. } | Act::Settle { .. } => None,
+    };
+    acts(share, turn).into_iter().filter_map(hop).collect()
 }
 
 /// From one process to all: those that have the sum double in number with each message.
@@ -272,7 +303,7 @@ mod tests {
                     let mut held: Vec<f32> = own.flat_map(|shard| values(shard, len)).collect();
                     let (first, others) = held.split_at_mut(len);
                     let mut slots = Slots { first, others, stride: len, range: 2..len };
-                    let (mut at, mut room) = (0, vec![0.0; len]);
+                    let mut at = 0;
                     for wait in [Wait::No, Wait::Yes] {
                         tree.go_on(
                             turn,
@@ -281,7 +312,6 @@ mod tests {
                             world,
                             turn as u32,
                             &mut slots,
-                            &mut room,
                             |_, into, from| into.iter_mut().zip(from).for_each(|(x, y)| *x += y),
                         )?;
                     }
@@ -311,17 +341,11 @@ mod tests {
                     own.flat_map(|shard| [shard as f32, shard as f32 + 1.0]).collect();
                 let (first, others) = held.split_at_mut(2);
                 let mut slots = Slots { first, others, stride: 2, range: 0..2 };
-                Tree::new(share).sum(
-                    world,
-                    0,
-                    &mut slots,
-                    &mut [0.0; 2],
-                    |join, left, right| {
-                        assert_eq!([left[0], left[1]], [join.left, join.right].map(|x| x as f32));
-                        assert_eq!([right[0], right[1]], [join.right, join.end].map(|x| x as f32));
-                        left[1] = right[1];
-                    },
-                )?;
+                Tree::new(share).sum(world, 0, &mut slots, |join, left, right| {
+                    assert_eq!([left[0], left[1]], [join.left, join.right].map(|x| x as f32));
+                    assert_eq!([right[0], right[1]], [join.right, join.end].map(|x| x as f32));
+                    left[1] = right[1];
+                })?;
                 Ok(held[..2].to_vec())
             });
             for sum in joined {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::link::Link;
 use super::post::{self, Fault, Limits, Post};
+use super::traffic::Traffic;
 use crate::files::hex;
 use crate::{Error, Result};
 
@@ -106,18 +107,59 @@ impl World {
     /// # Errors
     /// [`Error::Failed`] if a rank has failed, or others were sent.
     pub fn receive(&self, from: usize, tag: u32, values: &mut [f32]) -> Result<()> {
-        let values: &mut [u32] = bytemuck::cast_slice_mut(values);
-        self.post()?.receive(from, tag, |words| {
-            if words.len() != values.len() {
-                return Err(Error::Failed(format!(
-                    "rank {from} sent {} numbers where {} belong: do all ranks run the same program?",
-                    words.len(),
-                    values.len()
-                )));
+        self.post()?.receive(from, tag, |words| take_in(from, words, values))
+    }
+
+    /// As [`Self::receive`], if the numbers have come already; whether they had.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn receive_if_here(&self, from: usize, tag: u32, values: &mut [f32]) -> Result<bool> {
+        let read = |words: &[u32]| take_in(from, words, values);
+        Ok(self.post()?.receive_if_here(from, tag, read)?.is_some())
+    }
+
+    /// Passes numbers from another rank to `read` as they lie in the message: `len` of them. Waits for them if `waits`
+    /// says so; whether they have come.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub(super) fn read(
+        &self,
+        (from, tag): (usize, u32),
+        len: usize,
+        waits: bool,
+        read: impl FnOnce(&[f32]),
+    ) -> Result<bool> {
+        let read = |words: &[u32]| checked(from, words, len).map(read);
+        match waits {
+            true => self.post()?.receive(from, tag, read).map(|()| true),
+            false => Ok(self.post()?.receive_if_here(from, tag, read)?.is_some()),
+        }
+    }
+
+    /// The numbers of rank 0, on every rank: those that have them double in number with each message.
+    ///
+    /// # Errors
+    /// As [`Self::send`] and [`Self::receive`].
+    pub fn spread(&self, tag: u32, values: &mut [f32]) -> Result<()> {
+        let mut have = 1;
+        while have < self.size {
+            if self.rank < have {
+                if self.rank + have < self.size {
+                    self.send(self.rank + have, tag, values)?;
+                }
+            } else if self.rank < 2 * have {
+                self.receive(self.rank - have, tag, values)?;
             }
-            values.copy_from_slice(words);
-            Ok(())
-        })
+            have *= 2;
+        }
+        Ok(())
+    }
+
+    /// What this rank has said so far, and how long it has waited.
+    pub fn traffic(&self) -> Traffic {
+        self.post.as_ref().map_or_else(Traffic::default, |post| post.traffic())
     }
 
     /// Sends any bytes to another rank.
@@ -180,6 +222,23 @@ impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rank {} of {}", self.rank, self.size)
     }
+}
+
+/// Reads numbers of a message.
+fn take_in(from: usize, words: &[u32], values: &mut [f32]) -> Result<()> {
+    values.copy_from_slice(checked(from, words, values.len())?);
+    Ok(())
+}
+
+/// The numbers of a message, if there are so many.
+fn checked(from: usize, words: &[u32], len: usize) -> Result<&[f32]> {
+    if words.len() != len {
+        return Err(Error::Failed(format!(
+            "rank {from} sent {} numbers where {len} belong: do all ranks run the same program?",
+            words.len(),
+        )));
+    }
+    Ok(bytemuck::cast_slice(words))
 }
 
 /// As the main thread's on Linux: what runs here would otherwise run there.

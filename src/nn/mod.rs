@@ -45,7 +45,7 @@ pub use crate::data::{Shape, Targets};
 pub use buffer::Buffer;
 pub(crate) use buffer::bytes;
 pub use laps::{Laps, Part};
-pub use learn::{Memory, Network, Optimizer, Stepping};
+pub use learn::{BatchNormOver, Memory, Network, Optimizer, StepSum, Stepping, When};
 pub(crate) use learn::{check_clip_norm, check_shards};
 pub(crate) use loss::fill_targets;
 pub use loss::{BatchResult, Loss};

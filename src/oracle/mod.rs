@@ -91,6 +91,16 @@ impl NaiveNetwork {
         })
     }
 
+    /// All parameters, in the order of [`Network::params`].
+    pub fn params(&self) -> &[f32] {
+        &self.params
+    }
+
+    /// All moving statistics, in the order of [`Network::state`].
+    pub fn state(&self) -> &[f32] {
+        &self.state
+    }
+
     /// One step of the optimizer on the mean loss of a batch: `x` is `[n, input]`, with `n` targets. The
     /// result is for the parameters before the step.
     ///

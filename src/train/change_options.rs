@@ -74,6 +74,7 @@ impl Changes {
         option("activation", Spacing::Linear, Field::Name(|c| &mut c.activation)),
         option("freeze", Spacing::Linear, Field::Name(|c| &mut c.freeze)),
         option("shards", Spacing::Linear, Field::Whole(|c| &mut c.shards)),
+        option("batch-norm-over", Spacing::Linear, Field::Name(|c| &mut c.batch_norm_over)),
     ];
 
     /// The option of that name.
@@ -200,7 +201,8 @@ mod tests {
         assert_eq!(changes.freeze.as_deref(), Some("1"));
         assert_eq!((changes.clip_norm, changes.weight_average), (Some(2.0), Some(0.9)));
         changes.set("shards", "4").unwrap();
-        assert_eq!(changes.shards, Some(4));
+        changes.set("batch-norm-over", "shard").unwrap();
+        assert_eq!((changes.shards, changes.batch_norm_over.as_deref()), (Some(4), Some("shard")));
         assert_eq!((changes.epochs, changes.batch_size), (Some(4), Some(8)));
         assert_eq!((changes.learning_rate, changes.momentum), (Some(1e-3), Some(0.5)));
         assert_eq!((changes.warm_up, changes.dropout), (Some(1.5), Some(0.25)));

@@ -47,6 +47,8 @@ pub struct Changes {
     pub freeze: Option<String>,
     /// Parts of a batch that are summed apart.
     pub shards: Option<usize>,
+    /// What batch normalisation takes its statistics over, by name.
+    pub batch_norm_over: Option<String>,
 }
 
 impl Changes {
@@ -63,6 +65,9 @@ impl Changes {
         }
         if let Some(shards) = self.shards {
             task.shards = at_least_one("shards", shards)?;
+        }
+        if let Some(over) = &self.batch_norm_over {
+            task.batch_norm_over = over.parse()?;
         }
         self.change_optimizer(&mut task)?;
         task.l2 = self.l2.unwrap_or(task.l2);

@@ -4,6 +4,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use threadcount_kernels::Team;
+
 use super::record::Record;
 use super::session::Session;
 use crate::data::Picks;
@@ -35,7 +37,7 @@ impl Session<'_> {
         if !world.is_first() {
             self.resume_from(&TensorFile::of(Path::new("the checkpoint of rank 0"), bytes), None)?;
         }
-        self.network.cut_batches(share)?;
+        self.network.cut_batches(share, self.task().batch_norm_over)?;
         self.world = world;
         self.agree_on_weights()
     }
@@ -56,14 +58,37 @@ impl Session<'_> {
             return Ok(flow);
         }
         let mut is_break = [f32::from(u8::from(flow.is_break()))];
-        if self.world.is_first() {
-            for to in self.world.others() {
-                self.world.send(to, FLOW, &is_break)?;
-            }
-        } else {
-            self.world.receive(0, FLOW, &mut is_break)?;
-        }
+        self.world.spread(FLOW, &mut is_break)?;
         Ok(if is_break == [0.0] { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    }
+}
+
+impl Session<'_> {
+    /// What the other ranks do while rank 0 concludes the run, as [`RunFolder::conclude`](super::RunFolder::conclude) and
+    /// [`Session::test_predictions`] after it: evaluate their parts of the test samples.
+    ///
+    /// # Errors
+    /// As [`Session::test`].
+    pub fn share_conclusion(&mut self, team: &Team) -> Result<()> {
+        self.test(team)?;
+        self.test_predictions(team).map(drop)
+    }
+
+    /// Says all that the ranks say to each other in a step, with nothing computed between; for benchmarks.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if a rank has failed, [`Error::Mismatch`] if batches are not cut into shards.
+    pub fn exchange(&mut self, team: &Team) -> Result<()> {
+        self.network.exchange(team, &self.world)?;
+        self.agreed(ControlFlow::Continue(())).map(drop)
+    }
+
+    /// Makes steps as a rank does that has one shard, which is the whole batch; for benchmarks.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the memory cannot be had.
+    pub fn cut_in_one(&mut self) -> Result<()> {
+        self.network.cut_batches(Share::new(1, 1, 0)?, self.task().batch_norm_over)
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) fn checked(task: &Task, split: &Split) -> Result<Plan> {
     let samples = &split.train;
     task.augment.check_shape(samples.shape())?;
     let plan = task.plan(task.input.of(samples.shape())?, samples.classes())?;
-    check_shards(task.shards, task.batch_size, &plan)?;
+    check_shards(task.shards, task.batch_norm_over, task.batch_size, &plan)?;
     crate::memory::check(memory(task, &plan, samples))?;
     task.loss.check(&plan)?;
     task.optimizer.check()?;
@@ -29,7 +29,7 @@ pub(super) fn largest_batch(task: &Task, samples: &Samples) -> usize {
 pub(super) fn memory(task: &Task, plan: &Plan, samples: &Samples) -> u64 {
     let largest = largest_batch(task, samples);
     let network = Network::memory(plan, task.objective(), task.optimizer, largest);
-    let shards = Network::shard_memory(plan, task.shards);
+    let shards = Network::shard_memory(plan, task.shards, task.batch_norm_over);
     let best = if task.keep == Keep::Last { 0 } else { network.model };
     let average = if task.weight_average.is_none() { 0 } else { network.model };
     let checkpoint = [network.model, network.optimizer, best, average];

@@ -140,6 +140,8 @@ fn exchanged(world: &World, own: Vec<BatchResult>, predicted: Predicted) -> Resu
 
 /// The tag of the results of validation.
 const VALIDATED: u32 = 0x5000_0000;
+/// The tag of predicted classes.
+const PREDICTED: u32 = 0x5000_0001;
 /// Bytes of the classes, and of a batch, in a message.
 const CLASSES: usize = 256;
 const BATCH: usize = 24;
@@ -166,6 +168,52 @@ fn read(bytes: &[u8]) -> Option<Found> {
     batches.len().is_multiple_of(BATCH).then_some((results, predicted))
 }
 
+/// As [`predictions`]. Each rank predicts some of the batches, and each gets all of the classes.
+pub(super) fn shared_predictions(
+    network: &mut Network,
+    team: &Team,
+    samples: &Samples,
+    scale: &Scale,
+    world: &World,
+) -> Result<Vec<Option<u8>>> {
+    let batches = samples.len().div_ceil(EVALUATION_BATCH);
+    let own = part(batches, world.size(), world.rank());
+    let cut = network.plan().input_cut();
+    let mut classes: Vec<Option<u8>> = Vec::new();
+    in_these_batches(team, samples, scale, cut, own, |x, n, _| {
+        let start = classes.len();
+        classes.resize(start + n, None);
+        network.classify(team, x, &mut classes[start..])
+    })?;
+    if world.size() == 1 {
+        return Ok(classes);
+    }
+    let bytes: Vec<u8> = classes.iter().flat_map(|&class| told(class)).collect();
+    for to in world.others() {
+        world.send_bytes(to, PREDICTED, &bytes)?;
+    }
+    let mut all = Vec::with_capacity(samples.len());
+    for rank in 0..world.size() {
+        match rank == world.rank() {
+            true => all.extend_from_slice(&classes),
+            false => {
+                let bytes = world.receive_bytes(rank, PREDICTED)?;
+                let (pairs, rest) = bytes.as_chunks();
+                if !rest.is_empty() {
+                    return Err(Error::Failed(format!("rank {rank} sent no classes")));
+                }
+                all.extend(pairs.iter().map(|&[is_some, class]| (is_some != 0).then_some(class)));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// A class, or none, in a message.
+fn told(class: Option<u8>) -> [u8; 2] {
+    class.map_or([0, 0], |class| [1, class])
+}
+
 /// The class that `network` predicts for every sample, by the rule of [`Score::accuracy`]; `None` for a
 /// sample whose outputs are NaN or belong to no class.
 ///
@@ -177,14 +225,7 @@ pub fn predictions(
     samples: &Samples,
     scale: &Scale,
 ) -> Result<Vec<Option<u8>>> {
-    let mut all = Vec::with_capacity(samples.len());
-    let cut = network.plan().input_cut();
-    in_batches(team, samples, scale, cut, |x, n, _| {
-        let start = all.len();
-        all.resize(start + n, None);
-        network.classify(team, x, &mut all[start..])
-    })?;
-    Ok(all)
+    shared_predictions(network, team, samples, scale, &World::one())
 }
 
 /// Passes all samples, in order, to `body`: the inputs of a batch, how many samples they are, and their

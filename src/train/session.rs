@@ -5,13 +5,13 @@ use super::joined::own_picks;
 use super::needs::{checked, largest_batch, memory};
 use super::progress::Progress;
 use super::schedule::Place;
-use super::score::{Batch, Predicted, Score, score, validate};
+use super::score::{Batch, Predicted, Score, shared_predictions, validate};
 use super::stopping::improves;
 use super::task::{Order, Task};
 use super::thread_choice::{ThreadChoice, Threads};
 use super::weights::Weights;
 use crate::data::{Draws, Picks, Scale, Split};
-use crate::distributed::{Share, World};
+use crate::distributed::{Share, Traffic, World};
 use crate::nn::io::weights::{InitialWeights, Initialised};
 use crate::nn::{BatchKey, Model, Network, Stepping};
 use crate::random::{Key, Purpose};
@@ -41,6 +41,7 @@ pub struct Session<'a> {
     batch: Batch,
     thread_choice: ThreadChoice,
     pub(super) world: World,
+    traffic: Traffic,
 }
 
 /// What has just been finished when a session asks whether to go on.
@@ -83,7 +84,7 @@ impl<'a> Session<'a> {
             network.step_one_by_one();
         }
         if task.shards > 1 {
-            network.cut_batches(Share::new(task.shards, 1, 0)?)?;
+            network.cut_batches(Share::new(task.shards, 1, 0)?, task.batch_norm_over)?;
         }
         Ok(Self {
             task,
@@ -100,6 +101,7 @@ impl<'a> Session<'a> {
             batch: Batch::new(samples, largest)?,
             thread_choice: ThreadChoice::default(),
             world: World::one(),
+            traffic: Traffic::default(),
         })
     }
 
@@ -156,6 +158,11 @@ impl<'a> Session<'a> {
     /// How far the run has come.
     pub fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// What this rank has said to the others in all steps here, and how long it has waited for them.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// The classes that were predicted for any validation sample after the last epoch; none of them before this
@@ -264,6 +271,7 @@ impl<'a> Session<'a> {
                 _ => team,
             };
             let started = Instant::now();
+            let traffic = self.world.traffic();
             self.network.begin_laps();
             let first = self.progress.batches;
             let next = (first - first % at_once + at_once).min(self.batches_per_epoch());
@@ -298,7 +306,15 @@ impl<'a> Session<'a> {
                 self.thread_choice.took(seconds);
             }
             let flow = watch(self, Moment::Batch)?;
-            if self.agreed(flow)?.is_break() {
+            let started = Instant::now();
+            let flow = self.agreed(flow)?;
+            self.traffic += self.world.traffic() - traffic;
+            if self.world.size() > 1 {
+                let seconds = started.elapsed().as_secs_f64();
+                self.progress.step_seconds += seconds;
+                self.progress.train_seconds += seconds;
+            }
+            if flow.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -383,12 +399,13 @@ impl<'a> Session<'a> {
         self.network.kill_units();
     }
 
-    /// Loss and accuracy on the test samples.
+    /// Loss and accuracy on the test samples; ranks that train together share them out, and all call this.
     ///
     /// # Errors
     /// [`Error::Mismatch`] if a label is not a class of the network.
     pub fn test(&mut self, team: &Team) -> Result<Score> {
-        score(&mut self.network, team, &self.split.test, &self.scale)
+        let (network, samples) = (&mut self.network, &self.split.test);
+        validate(network, team, samples, &self.scale, &self.world).map(|(score, _)| score)
     }
 
     /// The class that the network predicts for every test sample; `None` for a sample whose outputs are NaN
@@ -397,6 +414,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`Session::test`].
     pub fn test_predictions(&mut self, team: &Team) -> Result<Vec<Option<u8>>> {
-        super::score::predictions(&mut self.network, team, &self.split.test, &self.scale)
+        let (network, samples) = (&mut self.network, &self.split.test);
+        shared_predictions(network, team, samples, &self.scale, &self.world)
     }
 }

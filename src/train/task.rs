@@ -4,8 +4,8 @@
 use super::schedule::Schedule;
 use crate::data::{Augment, Samples, Scaling, Selection};
 use crate::nn::{
-    Freeze, Layer, LayerOption, Loss, Objective, Optimizer, Plan, Shape, TestAugment,
-    check_clip_norm,
+    BatchNormOver, Freeze, Layer, LayerOption, Loss, Objective, Optimizer, Plan, Shape,
+    TestAugment, check_clip_norm,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,8 @@ pub struct Task {
     /// Parts of a batch whose gradients, losses and moments are computed apart and summed in a fixed order: several
     /// processes may then share them, with the bits of one. Another number rounds differently.
     pub shards: usize,
+    /// What batch normalisation takes its statistics over, if there are several shards.
+    pub batch_norm_over: BatchNormOver,
     /// In which order an epoch goes through the training samples.
     pub order: Order,
     /// Whether to stop before `epochs`.
@@ -88,6 +90,7 @@ impl Default for Task {
             epochs: 10,
             batch_size: 32,
             shards: 1,
+            batch_norm_over: BatchNormOver::Batch,
             order: Order::Shuffled,
             early_stopping: None,
             keep: Keep::Last,

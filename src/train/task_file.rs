@@ -22,7 +22,7 @@ use serde::Deserialize;
 use super::schedule::Schedule;
 use super::task::{EarlyStopping, Input, Keep, Order, Task};
 use crate::data::{Augment, Scaling, Selection};
-use crate::nn::{Freeze, KINDS, Layer, Loss, Optimizer, TestAugment};
+use crate::nn::{BatchNormOver, Freeze, KINDS, Layer, Loss, Optimizer, TestAugment};
 use crate::toml_file::{Fault, Table, Value, inline, read_text, unknown};
 use crate::{Error, Result};
 use threadcount_kernels::Precision;
@@ -78,6 +78,7 @@ impl Task {
             epochs,
             batch_size,
             shards,
+            batch_norm_over,
             order,
             early_stopping,
             keep,
@@ -99,6 +100,7 @@ impl Task {
             ("order", inline(order)),
             ("keep", inline(keep)),
         ];
+        let over = *batch_norm_over != BatchNormOver::Batch;
         let freeze = (!freeze.is_none()).then(|| inline(freeze));
         let optional = [
             ("clip-norm", clip_norm.map(|norm| inline(&norm))),
@@ -109,6 +111,7 @@ impl Task {
             ("weight-average", weight_average.map(|decay| inline(&decay))),
             ("precision", (*precision != Precision::F32).then(|| inline(&precision.name()))),
             ("shards", (*shards != 1).then(|| inline(shards))),
+            ("batch-norm-over", over.then(|| inline(batch_norm_over))),
         ];
         values.extend(optional.into_iter().filter_map(|(key, value)| Some((key, value?))));
         let mut text = String::new();
@@ -155,6 +158,7 @@ struct Plain {
     epochs: NonZeroUsize,
     batch_size: NonZeroUsize,
     shards: NonZeroUsize,
+    batch_norm_over: BatchNormOver,
     order: Order,
     early_stopping: Option<EarlyStopping>,
     keep: Keep,
@@ -178,6 +182,7 @@ impl Default for Plain {
             epochs,
             batch_size,
             shards,
+            batch_norm_over: task.batch_norm_over,
             order: task.order,
             early_stopping: task.early_stopping,
             keep: task.keep,
@@ -242,6 +247,7 @@ pub(super) fn read(mut table: Table<'_>) -> std::result::Result<Task, Fault> {
         epochs: plain.epochs.get(),
         batch_size: plain.batch_size.get(),
         shards: plain.shards.get(),
+        batch_norm_over: plain.batch_norm_over,
         order: plain.order,
         early_stopping: plain.early_stopping,
         keep: plain.keep,

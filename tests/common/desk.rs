@@ -62,7 +62,17 @@ impl Desk {
     }
 
     pub(crate) fn clean(&self, mut remove: impl FnMut(&str)) {
-        for name in ["DATA", "THREADS", "ISA", "PRECISION", "SEED", "RUNS", "SHARDS", "BF16"] {
+        for name in [
+            "DATA",
+            "THREADS",
+            "ISA",
+            "PRECISION",
+            "SEED",
+            "RUNS",
+            "SHARDS",
+            "BF16",
+            "BATCH_NORM_OVER",
+        ] {
             remove(&format!("THREADCOUNT_{name}"));
         }
     }

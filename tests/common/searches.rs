@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use threadcount::data::{Cache, Dataset, Split};
+use threadcount::distributed::World;
 use threadcount::train::search::{Axis, Definition, Metric, Resources, Search, Space, Step};
 use threadcount::train::{DataRecord, Ended, Task};
 use threadcount_kernels::Isa;
@@ -77,6 +78,7 @@ pub(crate) fn searched(
 ) -> Search {
     let needed = definition.check(split).unwrap();
     let mut search = Search::start(path, definition).unwrap();
-    assert_eq!(search.run(split, &needed, &resources(threads), &go_on).unwrap(), Ended::Finished);
+    let ended = search.run(split, &needed, &resources(threads), &World::one(), &go_on).unwrap();
+    assert_eq!(ended, Ended::Finished);
     search
 }

@@ -33,6 +33,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
         epochs,
         batch_size,
         shards,
+        batch_norm_over,
         order,
         early_stopping,
         keep,
@@ -73,6 +74,7 @@ fn fields(recipe: &Recipe) -> Vec<(String, String)> {
     put("batch size", batch_size);
     if *shards != 1 {
         put("shards", shards);
+        put("batch norm over", batch_norm_over);
     }
     put("order", order);
     put("early stopping", early_stopping);

@@ -282,6 +282,7 @@ fn an_axis_is_the_option_of_train() {
             ("activation", "tanh"),
             ("freeze", "1;"),
             ("shards", "4"),
+            ("batch-norm-over", "shard"),
             ("epochs", "2"),
             ("batch-size", "40"),
             ("learning-rate", "0.02"),

@@ -10,8 +10,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use threadcount::data::{Samples, Split};
+use threadcount::distributed::{World, in_world};
 use threadcount::reports;
-use threadcount::train::search::{Metric, Row, Search, Step, halving};
+use threadcount::train::search::{Definition, Metric, Row, Search, Step, halving, train_for_first};
 use threadcount::train::{Ended, Session, Task};
 use threadcount_kernels::{Isa, Pool};
 
@@ -116,7 +117,7 @@ fn a_search_that_was_stopped_anywhere_comes_to_the_same_end() {
                     }
                 };
                 rounds += 1;
-                if search.run(&split, &needed, &resources(threads), &watch).unwrap()
+                if search.run(&split, &needed, &resources(threads), &World::one(), &watch).unwrap()
                     == Ended::Finished
                 {
                     break;
@@ -127,6 +128,86 @@ fn a_search_that_was_stopped_anywhere_comes_to_the_same_end() {
             assert!(ended(&path) == whole, "after {stride} epochs on {threads} threads");
         }
     }
+}
+
+/// One process of a search that several ranks train, which rank 0 stops after so many epochs and rungs that it sees.
+fn shared(
+    path: &Path,
+    (definition, split): (&Definition, &Split),
+    ranks: usize,
+    stop: Option<usize>,
+) -> Ended {
+    let needed = definition.check(split).unwrap();
+    let seen = AtomicUsize::new(0);
+    let elsewhere = AtomicUsize::new(0);
+    let watch = |step: Step<'_>| match step {
+        Step::Batch => ControlFlow::Continue(()),
+        Step::Epoch { .. } | Step::Rung(_) => {
+            match Some(seen.fetch_add(1, Ordering::Relaxed) + 1) == stop {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    };
+    let ended = in_world(ranks, |world| {
+        if !world.is_first() {
+            train_for_first(world, definition, path, split, &resources(1))?;
+            elsewhere.fetch_add(1, Ordering::Relaxed);
+            return Ok(None);
+        }
+        let mut search = Search::open(path)?;
+        search.run(split, &needed, &resources(2), world, &watch).map(Some)
+    });
+    let ended: Vec<_> = ended.into_iter().map(|ended| ended.unwrap()).collect();
+    assert_eq!(elsewhere.into_inner(), ranks - 1);
+    ended[0].unwrap()
+}
+
+/// On two and on three ranks, and taken up with another number of them after a stop at any place.
+#[test]
+fn a_search_comes_to_the_same_end_on_any_number_of_ranks() {
+    let desk = Desk::new();
+    let (definition, split) = definition(&AXES, None, Some(3));
+    drop(searched(&desk.path("whole"), &definition, &split, 2));
+    let whole = ended(&desk.path("whole"));
+    let of = (&definition, &split);
+    for ranks in [2, 3] {
+        let path = desk.path(&format!("r{ranks}"));
+        drop(Search::start(&path, &definition).unwrap());
+        assert_eq!(shared(&path, of, ranks, None), Ended::Finished);
+        assert!(ended(&path) == whole, "{ranks} ranks");
+    }
+    for stop in [1, 2, 4, 7] {
+        let path = desk.path(&format!("s{stop}"));
+        drop(Search::start(&path, &definition).unwrap());
+        let mut rounds = 0;
+        while shared(&path, of, [2, 3, 1][rounds % 3], Some(stop)) == Ended::Interrupted {
+            rounds += 1;
+            assert!(rounds < 100, "it comes no further");
+        }
+        assert!(rounds > 0 && ended(&path) == whole, "stopped after {stop}");
+    }
+}
+
+/// Whatever ends a trial of one rank ends the search of all.
+#[test]
+fn a_fault_of_a_trial_ends_all_ranks() {
+    let desk = Desk::new();
+    let (definition, split) = definition(&AXES, None, Some(3));
+    let needed = definition.check(&split).unwrap();
+    let path = desk.path("search");
+    drop(Search::start(&path, &definition).unwrap());
+    // No trial can be saved.
+    for trial in 1..=6 {
+        fs::write(path.join(format!("trial-{trial:02}")), "").unwrap();
+    }
+    let ended = in_world(3, |world| match world.is_first() {
+        true => Search::open(&path)?
+            .run(&split, &needed, &resources(1), world, &|_| ControlFlow::Continue(()))
+            .map(drop),
+        false => train_for_first(world, &definition, &path, &split, &resources(1)),
+    });
+    assert!(ended.iter().all(Result::is_err), "{ended:?}");
 }
 
 /// A trial that diverges has no scores, is behind all others, and ends nothing but itself.
@@ -150,7 +231,7 @@ fn what_diverges_is_a_result() {
     // It is not tried again.
     let needed = definition.check(&split).unwrap();
     let nothing = |step: Step<'_>| panic!("{step:?}");
-    let ended = search.run(&split, &needed, &resources(1), &nothing).unwrap();
+    let ended = search.run(&split, &needed, &resources(1), &World::one(), &nothing).unwrap();
     assert_eq!(ended, Ended::Finished);
 }
 

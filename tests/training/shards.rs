@@ -11,13 +11,14 @@ use threadcount::data::{
     Augment, Cache, Classes, Dataset, Partition, Samples, Scaling, Selection, Shape, Split,
     Validation, synthetic,
 };
-use threadcount::distributed::{Limits, Thread, World, threads};
+use threadcount::distributed::{Limits, Share, Thread, World, threads};
 use threadcount::nn::{
-    Activation, Loss, Optimizer, Padding, batch_norm, conv2d, dense, dropout, flatten, layer_norm,
-    max_pool,
+    Activation, BatchKey, BatchNormOver, Loss, Network, Optimizer, Padding, Part, StepSum, When,
+    batch_norm, conv2d, dense, dropout, flatten, layer_norm, max_pool,
 };
+use threadcount::oracle::NaiveNetwork;
 use threadcount::reports;
-use threadcount::train::{EarlyStopping, Ended, Input, Keep, Moment, Order, Session, Task};
+use threadcount::train::{EarlyStopping, Ended, Input, Keep, Moment, Order, Score, Session, Task};
 use threadcount::{Error, Result};
 use threadcount_kernels::{Isa, Pool};
 
@@ -87,9 +88,11 @@ fn small() -> Task {
 struct Outcome {
     weights: Vec<u32>,
     history: Vec<[u64; 4]>,
+    /// Loss and accuracy on the test samples, and the class of each; none before the end.
+    tested: Option<([u64; 2], Vec<Option<u8>>)>,
 }
 
-fn outcome(session: &Session<'_>) -> Outcome {
+fn outcome(session: &Session<'_>, tested: Option<(Score, Vec<Option<u8>>)>) -> Outcome {
     let network = session.network();
     let weights = network.params().iter().chain(network.state());
     let epochs = session.progress().history.epochs.iter();
@@ -98,6 +101,8 @@ fn outcome(session: &Session<'_>) -> Outcome {
         history: epochs
             .map(|e| [e.loss, e.accuracy, e.val_loss, e.val_accuracy].map(f64::to_bits))
             .collect(),
+        tested: tested
+            .map(|(score, classes)| ([score.loss, score.accuracy].map(f64::to_bits), classes)),
     }
 }
 
@@ -130,7 +135,13 @@ fn work(task: &Task, split: &Split, team: usize, way: Way<'_>, world: &World) ->
     if let Some((_, path)) = way.until.filter(|_| world.is_first()) {
         std::fs::write(path, session.checkpoint()?).unwrap();
     }
-    Ok(outcome(&session))
+    let tested = match ended {
+        Ended::Interrupted => None,
+        Ended::Finished => Some(pool.enter(|team| {
+            Ok::<_, Error>((session.test(team)?, session.test_predictions(team)?))
+        })?),
+    };
+    Ok(outcome(&session, tested))
 }
 
 /// A run on so many ranks, each with so many threads; all ranks end with the same.
@@ -195,6 +206,93 @@ fn a_cnn_has_the_same_bits_on_any_number_of_ranks() {
 fn everything_else_has_the_same_bits_on_any_number_of_ranks() {
     // Five batches of evaluation: some ranks have two, one has none.
     check(&small(), [123, 600], &[2, 3, 6], 2);
+}
+
+/// Batch normalisation over each shard: no rank knows the statistics of another one in forward.
+#[test]
+fn shards_that_are_normalised_apart_have_the_same_bits_on_any_number_of_ranks() {
+    let apart = |task: Task| Task { batch_norm_over: BatchNormOver::Shard, ..task };
+    check(&apart(small()), [123, 600], &[2, 3, 6], 2);
+    check(&apart(recipe("nlp-cnn")), [TRAINING, TEST], &[2, 4], 3);
+}
+
+/// One step in shards that are normalised apart, beside the plain twin's steps on each shard alone: gradients and moving
+/// statistics are their means by samples.
+#[test]
+fn shards_that_are_normalised_apart_are_batches_of_their_own() {
+    let layers = [
+        dense(12, Activation::Relu),
+        batch_norm(),
+        dense(9, Activation::Tanh),
+        batch_norm(),
+        dense(3, Activation::Linear),
+    ];
+    let optimizer = Optimizer::sgd().with_learning_rate(0.5);
+    let objective = Loss::SoftmaxCrossEntropy;
+    const INPUTS: usize = 7;
+    for (n, shards) in [(13, 3), (8, 2), (9, 4), (3, 4)] {
+        let x: Vec<f32> = (0..n * INPUTS).map(|i| (i as f32 * 1.37).sin()).collect();
+        let labels: Vec<u8> = (0..n).map(|i| (i * i % 3) as u8).collect();
+        let mut network =
+            Network::build(Shape::Flat(INPUTS), &layers, objective, optimizer, n.max(4), 3)
+                .unwrap();
+        let key = BatchKey { epoch: 0, first_sample: 0 };
+        let (mut params, mut state) =
+            (vec![0.0; network.params().len()], vec![0.0; network.state().len()]);
+        let mut loss = 0.0;
+        for shard in 0..shards {
+            let part = shard * n / shards..(shard + 1) * n / shards;
+            if part.is_empty() {
+                continue;
+            }
+            let weight = part.len() as f64 / n as f64;
+            let mut twin = NaiveNetwork::of(&network, 3).unwrap();
+            let x = &x[part.start * INPUTS..part.end * INPUTS];
+            loss += twin.train_batch(x, &labels[part], key).loss_sum;
+            let add = |sums: &mut [f64], of: &[f32]| {
+                sums.iter_mut().zip(of).for_each(|(sum, &value)| *sum += weight * f64::from(value));
+            };
+            add(&mut params, twin.params());
+            add(&mut state, twin.state());
+        }
+        let before = network.params().to_vec();
+        network.cut_batches(Share::new(shards, 1, 0).unwrap(), BatchNormOver::Shard).unwrap();
+        let pool = Pool::new(Isa::best(), 2).unwrap();
+        let result = pool
+            .enter(|team| network.train_shards(team, &World::one(), n, &x, &labels, key))
+            .unwrap();
+        let far = |found: &[f32], expected: &[f64]| {
+            let apart = found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs());
+            apart.fold(0.0, f64::max)
+        };
+        let moved = before.iter().zip(network.params()).any(|(a, b)| (a - b).abs() > 1e-2);
+        assert!(moved, "{n} in {shards}");
+        assert!(far(network.params(), &params) < 1e-5, "{n} in {shards}");
+        assert!(far(network.state(), &state) < 1e-5, "{n} in {shards}");
+        assert!((result.loss_sum - loss).abs() < 1e-4, "{n} in {shards}");
+    }
+}
+
+/// Nothing of one shard reaches another one in forward: no message is waited for before the losses are known.
+#[test]
+fn shards_that_are_normalised_apart_say_nothing_in_forward() {
+    let folder = TempDir::new().unwrap();
+    let dataset = data(folder.path(), TRAINING, TEST);
+    let sums = |over| {
+        let task = Task { batch_norm_over: over, ..recipe("nlp-cnn") };
+        let split = task.selection.apply(&dataset, SEED).unwrap();
+        let session = Session::new(&task, &split, SEED).unwrap();
+        session.network().step_sums()
+    };
+    let at_once = |sums: &[StepSum]| sums.iter().filter(|sum| sum.when == When::AtOnce).count();
+    let [batch, shard] = [BatchNormOver::Batch, BatchNormOver::Shard].map(sums);
+    assert!(at_once(&batch) > 0 && at_once(&batch).is_multiple_of(2), "{batch:?}");
+    assert_eq!(at_once(&shard), 0, "{shard:?}");
+    // Moving statistics travel with the results, and the layers' own parameters as all others do.
+    let floats = |sums: &[StepSum], part| -> usize {
+        sums.iter().filter(|sum| sum.part == part).map(|sum| sum.floats).sum()
+    };
+    assert!(floats(&shard, Part::Loss) > floats(&batch, Part::Loss));
 }
 
 /// One step of plain gradient descent, without shards and with them: the weights move by the same, but for

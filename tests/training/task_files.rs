@@ -93,6 +93,7 @@ fn variants() -> Vec<Task> {
         Task { epochs: 77, ..plain() },
         Task { batch_size: 77, ..plain() },
         Task { shards: 5, ..plain() },
+        Task { batch_norm_over: BatchNormOver::Shard, ..plain() },
         Task { order: Order::AsSplit, ..plain() },
         Task { early_stopping: Some(EarlyStopping { patience: 0 }), ..plain() },
         Task { early_stopping: Some(EarlyStopping { patience: 9 }), ..plain() },

@@ -8,6 +8,7 @@ mod accuracy;
 mod again;
 mod kernels;
 mod profile;
+mod ranks;
 mod recipes;
 
 use super::json::JsonFlag;
@@ -50,6 +51,17 @@ pub(super) struct Args {
     /// Samples of each recipe or kernel, alternating with as many of the peak
     #[arg(long, value_name = "N", default_value_t = 15)]
     samples: usize,
+    /// Measure the ranks that mpirun has started, or ranks in this process, and foretell the rate of 1 to 1,024 of
+    /// them over three networks
+    #[arg(long, conflicts_with_all = ["kernels", "to_accuracy", "baseline", "profile"])]
+    ranks: bool,
+    /// Parts of a batch that are summed apart, as for 'train' [default: the recipe's; with several ranks, as many]
+    #[arg(long, value_name = "N", conflicts_with_all = ["kernels", "to_accuracy"])]
+    shards: Option<usize>,
+    /// What batch normalisation takes its statistics over, if there are several shards: batch or shard [default: the
+    /// recipe's]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["kernels", "to_accuracy"])]
+    batch_norm_over: Option<String>,
     #[command(flatten)]
     json: JsonFlag,
     #[command(flatten)]
@@ -87,6 +99,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
     if args.samples == 0 {
         return Err(Error::Usage("--samples 0: at least 1".into()));
     }
+    let is_alone = args.kernels || args.to_accuracy || args.profile || args.baseline.is_some();
+    if is_alone {
+        super::ranks::refuse("this kind of bench")?;
+    } else if args.ranks || super::ranks::Launched::of_environment().is_some() {
+        return ranks::run(args, &settings);
+    }
     let conditions = Conditions {
         isa: settings.isa(&args.isa)?.unwrap_or_else(Isa::best),
         precision: settings.precision(&args.precision)?,
@@ -98,6 +116,17 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Args { to_accuracy: true, .. } => accuracy::run(args, &settings, &conditions),
         _ => recipes::run(args, &settings, &conditions),
     }
+}
+
+/// A recipe with its batches cut as the options ask for.
+fn cut(args: &Args, settings: &Settings, recipe: &mut Recipe) -> Result<()> {
+    if let Some(shards) = settings.shards(args.shards)? {
+        recipe.task.shards = shards;
+    }
+    if let Some(over) = settings.batch_norm_over(args.batch_norm_over.clone())? {
+        recipe.task.batch_norm_over = over.parse()?;
+    }
+    Ok(())
 }
 
 impl Conditions {

@@ -1,6 +1,6 @@
 //! `threadcount bench [RECIPE ...]`: whole training steps.
 
-use super::{Args, Conditions, again, figure, milliseconds, profile};
+use super::{Args, Conditions, again, cut, figure, milliseconds, profile};
 use crate::Result;
 use crate::bench::{
     Baseline, Detail, Extent, Facts, TrainingRate, endless, measure_training, warm_up,
@@ -51,6 +51,7 @@ struct Part {
 pub(super) fn run(args: &Args, settings: &Settings, conditions: &Conditions) -> Result<()> {
     let mut recipes = reports::select(&args.names)?;
     settings.in_precision(&args.precision, recipes.iter_mut().map(|recipe| &mut recipe.task))?;
+    recipes.iter_mut().try_for_each(|recipe| cut(args, settings, recipe))?;
     args.json.check()?;
     let dataset = data::open(settings.data(&args.data)?.as_deref())?;
     let pool = conditions.pool_for(&recipes)?;
@@ -86,6 +87,12 @@ fn measure_elsewhere(
                 None => {}
                 Some(Baseline::Naive) => _ = command.args(["--baseline", "naive"]),
                 Some(Baseline::Early) => _ = command.args(["--baseline", "early"]),
+            }
+            if let Some(shards) = args.shards {
+                command.args(["--shards", &shards.to_string()]);
+            }
+            if let Some(over) = &args.batch_norm_over {
+                command.args(["--batch-norm-over", over]);
             }
             if args.profile {
                 command.arg("--profile");

@@ -1,5 +1,6 @@
 //! The command that trains a run again.
 
+use crate::nn::BatchNormOver;
 use crate::reports;
 use crate::train::{Changes, Record, Schedule, Task};
 use crate::{Error, Result};
@@ -119,6 +120,9 @@ fn options(task: &Task) -> Vec<(&'static str, String)> {
     if task.shards != 1 {
         options.push(("shards", task.shards.to_string()));
     }
+    if task.batch_norm_over != BatchNormOver::Batch {
+        options.push(("batch-norm-over", task.batch_norm_over.name().to_owned()));
+    }
     options
 }
 
@@ -175,6 +179,7 @@ mod tests {
             &[("schedule", "steps=2,5")],
             &[("freeze", "2"), ("test-augment", "flip")],
             &[("shards", "4")],
+            &[("shards", "2"), ("batch-norm-over", "shard")],
             &[("optimizer", "adamw"), ("learning-rate", "0.5"), ("weight-decay", "0.5")],
         ];
         // Those that change layers are in a file.

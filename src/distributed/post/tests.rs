@@ -1,5 +1,7 @@
 //! Messages, and the end of all ranks with one of them.
 
+use std::thread;
+
 use super::super::link::{in_world, threads};
 use super::super::world::World;
 use super::*;
@@ -159,4 +161,70 @@ fn work_that_does_not_end_is_told_of() {
     });
     let fault = stuck.into_inner().unwrap().unwrap();
     assert_eq!((fault.rank, fault.said.as_deref()), (1, Some("early")));
+}
+
+#[test]
+fn what_the_first_has_is_spread_to_all() {
+    for ranks in [1, 2, 3, 4, 5, 7, 8, 9] {
+        let spread = in_world(ranks, |world| {
+            let mut values = [world.rank() as f32 + 3.0, 1.0];
+            world.spread(TAG, &mut values)?;
+            Ok((values, world.traffic().messages))
+        });
+        let spread: Vec<_> = spread.into_iter().map(Result::unwrap).collect();
+        assert!(spread.iter().all(|(values, _)| *values == [3.0, 1.0]), "{ranks}: {spread:?}");
+        // One to each but the first, and nobody sends more than there are doublings.
+        let sent: u64 = spread.iter().map(|(_, sent)| sent).sum();
+        assert_eq!(sent, ranks as u64 - 1);
+        let most = u64::from(ranks.next_power_of_two().trailing_zeros());
+        assert!(spread.iter().all(|(_, sent)| *sent <= most), "{ranks}: {spread:?}");
+    }
+}
+
+#[test]
+fn what_is_said_and_waited_for_is_counted() {
+    const LATE: Duration = Duration::from_millis(60);
+    let traffic = in_world(2, |world| {
+        if world.rank() == 1 {
+            thread::sleep(LATE);
+            world.send(0, TAG, &[1.0; 9])?;
+            world.send_bytes(0, TAG, b"four")?;
+        } else {
+            let mut values = [0.0; 9];
+            assert!(!world.receive_if_here(1, TAG, &mut values)?);
+            world.receive(1, TAG, &mut values)?;
+            assert_eq!((values, world.receive_bytes(1, TAG)?), ([1.0; 9], b"four".to_vec()));
+        }
+        Ok(world.traffic())
+    });
+    let [first, second] = [0, 1].map(|rank| *traffic[rank].as_ref().unwrap());
+    assert_eq!((first.messages, first.bytes), (0, 0));
+    assert!(first.waited > LATE / 2, "{first:?}");
+    // A tag before each; and the number of the bytes.
+    assert_eq!((second.messages, second.bytes), (2, 4 * (10 + 3)));
+    assert_eq!(second.waited, Duration::ZERO);
+    let more = super::super::traffic::Traffic { messages: 5, bytes: 60, waited: LATE };
+    let mut sum = second;
+    sum += more;
+    assert_eq!(sum - more, second);
+}
+
+/// What has come is taken at once, and only under its tag.
+#[test]
+fn what_has_come_is_not_waited_for() {
+    let taken = in_world(2, |world| {
+        let mut values = [0.0];
+        if world.is_first() {
+            world.send(1, TAG, &[5.0])?;
+            world.send(1, TAG + 1, &[6.0])?;
+            return Ok(values);
+        }
+        // The second one comes after the first.
+        world.receive(0, TAG + 1, &mut values)?;
+        assert_eq!(values, [6.0]);
+        assert!(world.receive_if_here(0, TAG, &mut values)?);
+        assert!(!world.receive_if_here(0, TAG, &mut [0.0])?);
+        Ok(values)
+    });
+    assert_eq!(*taken[1].as_ref().unwrap(), [5.0]);
 }

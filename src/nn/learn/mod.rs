@@ -5,6 +5,6 @@ mod network;
 mod optimizer;
 mod per_sample;
 
-pub use network::{Memory, Network, Stepping};
+pub use network::{BatchNormOver, Memory, Network, StepSum, Stepping, When};
 pub(crate) use network::{check_clip_norm, check_shards};
 pub use optimizer::Optimizer;

@@ -34,7 +34,7 @@ pub struct Whole<'a> {
     /// Of this layer's sums in this pass.
     pub(crate) tag: u32,
     pub(crate) samples: usize,
-    /// Room for the sums of each shard here, and of one elsewhere.
+    /// Room for the sums of each shard here.
     pub(crate) memory: &'a mut [f32],
 }
 
@@ -58,14 +58,14 @@ impl Whole<'_> {
         mut join: impl FnMut([usize; 2], &mut [f32], &[f32]),
     ) -> Result<&[f32]> {
         let share = self.tree.share();
-        let (own, room) = self.memory.split_at_mut(share.own() * len);
+        let own = &mut self.memory[..share.own() * len];
         for (index, values) in own.chunks_exact_mut(len.max(1)).enumerate() {
             measure(share.own_part(self.samples, index), values);
         }
         let (first, others) = own.split_at_mut(len);
         let mut slots = Slots { first, others, stride: len, range: 0..len };
         let samples = self.samples;
-        self.tree.sum(self.world, self.tag, &mut slots, room, |groups, into, from| {
+        self.tree.sum(self.world, self.tag, &mut slots, |groups, into, from| {
             let left = share.samples(samples, groups.left..groups.right).len();
             let right = share.samples(samples, groups.right..groups.end).len();
             join([left, right], into, from);

@@ -3,9 +3,11 @@
 
 use super::halving::{ranked, survivors};
 use super::lanes::{Lanes, Resources, Watch, resumed};
+use super::ranks;
 use super::space::Settings;
 use super::state::{Definition, Row, Scores};
 use crate::data::Split;
+use crate::distributed::World;
 use crate::files::write_atomically;
 use crate::toml_file::read_text;
 use crate::train::locked::{Lock, begin, numbered};
@@ -99,6 +101,14 @@ impl Search {
         &self.path
     }
 
+    /// What decides the search, for the other ranks.
+    ///
+    /// # Errors
+    /// As [`Search::start`].
+    pub fn definition_text(&self) -> Result<String> {
+        self.definition.text(&[])
+    }
+
     /// What decides the search.
     pub fn definition(&self) -> &Definition {
         &self.definition
@@ -131,7 +141,8 @@ impl Search {
 
     /// Trains the trials of the search from where it was saved, until all rungs are decided or `watch`
     /// returns `Break`. `watch` is called after every batch, epoch and rung of every trial. `needed` is the
-    /// result of [`Definition::check`].
+    /// result of [`Definition::check`]. This is rank 0 of `world`, whose other ranks call
+    /// [`train_for_first`](super::train_for_first); `watch` sees only the rungs of theirs.
     ///
     /// # Errors
     /// Whatever a trial fails with, other than [`Error::Diverged`], which is a result.
@@ -140,6 +151,20 @@ impl Search {
         split: &Split,
         needed: &[u64],
         resources: &Resources,
+        world: &World,
+        watch: &Watch<'_>,
+    ) -> Result<Ended> {
+        let ended = self.run_rungs(split, needed, resources, world, watch)?;
+        ranks::end(world)?;
+        Ok(ended)
+    }
+
+    fn run_rungs(
+        &mut self,
+        split: &Split,
+        needed: &[u64],
+        resources: &Resources,
+        world: &World,
         watch: &Watch<'_>,
     ) -> Result<Ended> {
         let Self { path, definition, tasks, rows, .. } = self;
@@ -178,6 +203,7 @@ impl Search {
                 resources,
                 put: &put,
                 watch,
+                world,
                 rung,
                 epochs,
             };
@@ -258,7 +284,7 @@ impl Search {
     }
 }
 
-fn trial_path(folder: &Path, trial: usize, trials: usize) -> PathBuf {
+pub(super) fn trial_path(folder: &Path, trial: usize, trials: usize) -> PathBuf {
     let digits = trials.to_string().len().max(2);
     folder.join(format!("trial-{trial:0digits$}"))
 }

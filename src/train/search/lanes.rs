@@ -4,6 +4,7 @@
 
 use super::state::{Definition, Row, Scores};
 use crate::data::Split;
+use crate::distributed::World;
 use crate::train::{Ended, Moment, RunFolder, Session, Task};
 use crate::{Error, Result};
 use std::collections::VecDeque;
@@ -53,6 +54,8 @@ pub(super) struct Lanes<'a> {
     /// Records a row, and saves it.
     pub(super) put: &'a (dyn Fn(Row) -> Result<()> + Sync),
     pub(super) watch: &'a Watch<'a>,
+    /// The ranks that train trials too, each one at a time.
+    pub(super) world: &'a World,
     /// The rung, from 1.
     pub(super) rung: usize,
     /// The epochs at which the rung ends.
@@ -60,7 +63,7 @@ pub(super) struct Lanes<'a> {
 }
 
 /// What lanes share.
-struct Shared {
+pub(super) struct Shared {
     stop: AtomicBool,
     /// How many lanes have ended.
     ended: AtomicUsize,
@@ -74,6 +77,11 @@ struct State {
 }
 
 impl Shared {
+    fn new(trials: Vec<usize>, lanes: usize) -> Self {
+        let state = State { queue: trials.into(), is_active: vec![true; lanes], failure: None };
+        Self { stop: AtomicBool::new(false), ended: AtomicUsize::new(0), state: Mutex::new(state) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A lane that panics ends all of them anyway.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,12 +89,6 @@ impl Shared {
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
-    }
-
-    fn obey(&self, flow: ControlFlow<()>) {
-        if flow.is_break() {
-            self.stop.store(true, Ordering::Relaxed);
-        }
     }
 
     /// The next trial of this lane; after `None`, the lane has ended.
@@ -100,9 +102,9 @@ impl Shared {
         next
     }
 
-    fn fail(&self, error: Error) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.state().failure.get_or_insert(error);
+    /// The next trial for another rank.
+    pub(super) fn next_elsewhere(&self) -> Option<usize> {
+        if self.is_stopped() { None } else { self.state().queue.pop_front() }
     }
 }
 
@@ -134,18 +136,18 @@ impl Lanes<'_> {
     /// The first failure of any, other than that a trial diverged.
     pub(super) fn run(&self, trials: Vec<usize>, needed: &[u64]) -> Result<Ended> {
         let Resources { threads, memory, .. } = *self.resources;
-        let lanes = at_once(needed, threads, memory);
-        let shared = Shared {
-            stop: AtomicBool::new(false),
-            ended: AtomicUsize::new(0),
-            state: Mutex::new(State {
-                queue: trials.into(),
-                is_active: vec![true; lanes],
-                failure: None,
-            }),
-        };
+        let alone = self.world.size() == 1;
+        let lanes = if alone { at_once(needed, threads, memory) } else { 1 };
+        let shared = Shared::new(trials, lanes);
         std::thread::scope(|scope| {
             let shared = &shared;
+            for rank in self.world.others() {
+                scope.spawn(move || {
+                    if let Err(error) = self.serve(rank, shared) {
+                        self.fail(shared, error);
+                    }
+                });
+            }
             for lane in 1..lanes {
                 scope.spawn(move || self.lane(lane, shared));
             }
@@ -164,16 +166,37 @@ impl Lanes<'_> {
         let mut pool = None;
         while let Some(trial) = shared.next(lane) {
             let row = self.train(lane, shared, trial, &mut pool);
-            let done = row.and_then(|row| {
-                let Some(row) = row else { return Ok(()) };
-                (self.put)(row)?;
-                shared.obey((self.watch)(Step::Rung(&row)));
-                Ok(())
-            });
+            let done = row.and_then(|row| row.map_or(Ok(()), |row| self.take_in(row, shared)));
             if let Err(error) = done {
-                shared.fail(error);
+                self.fail(shared, error);
             }
         }
+    }
+
+    /// A trial has come to the end of the rung.
+    pub(super) fn take_in(&self, row: Row, shared: &Shared) -> Result<()> {
+        (self.put)(row)?;
+        self.obey(shared, (self.watch)(Step::Rung(&row)))
+    }
+
+    /// Stops all lanes, here and elsewhere, if the watcher says so.
+    fn obey(&self, shared: &Shared, flow: ControlFlow<()>) -> Result<()> {
+        if flow.is_break() && !shared.stop.swap(true, Ordering::Relaxed) {
+            self.stop_others()?;
+        }
+        Ok(())
+    }
+
+    fn fail(&self, shared: &Shared, error: Error) {
+        let told = self.obey(shared, ControlFlow::Break(()));
+        // The first failure counts; that others cannot be told is a later one.
+        shared.state().failure.get_or_insert(error);
+        drop(told);
+    }
+
+    /// Trains one trial with all threads; `None` if it was stopped before the end of the rung.
+    pub(super) fn train_one(&self, trial: usize) -> Result<Option<Row>> {
+        self.train(0, &Shared::new(Vec::new(), 1), trial, &mut None)
     }
 
     /// Trains a trial from where it was saved to the end of the rung; `None` if it was stopped before that.
@@ -220,7 +243,7 @@ impl Lanes<'_> {
                         Step::Epoch { trial, epochs: done(session) }
                     }
                 };
-                shared.obey((self.watch)(step));
+                self.obey(shared, (self.watch)(step))?;
                 if shared.is_stopped() && moment == Moment::Batch {
                     folder.save(session)?;
                 }

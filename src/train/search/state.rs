@@ -217,6 +217,16 @@ impl Definition {
         Ok(sealed(about, FORMAT, &body))
     }
 
+    /// From [`Search::definition_text`](super::Search::definition_text) of rank 0.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if it is none.
+    pub fn of_first(text: &str) -> Result<Self> {
+        let parsed = Self::parse(text);
+        let (definition, _) = parsed.map_err(|fault| Error::data("the search of rank 0", fault))?;
+        Ok(definition)
+    }
+
     /// Parses the text of a file.
     pub(super) fn parse(text: &str) -> std::result::Result<(Self, Vec<Row>), String> {
         let broken = |fault: Fault| format!("not the file of a search: {fault}");

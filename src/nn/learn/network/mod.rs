@@ -1,18 +1,23 @@
 //! A network that learns: a model, the memory of its passes, a loss and an optimizer. All memory is
 //! allocated once, in [`Network::build`]; a training step (`step`) is a list of calls that use it.
 
+mod apart;
+mod cut;
 mod memory;
 mod shards;
 mod step;
+mod sums;
 
 use std::ops::Range;
 
 use threadcount_kernels::Team;
 
+pub use apart::BatchNormOver;
+use cut::Shards;
+pub(crate) use cut::check_shards;
 pub use memory::Memory;
-use shards::Shards;
-pub(crate) use shards::check_shards;
 pub use step::Stepping;
+pub use sums::{StepSum, When};
 
 use super::optimizer::{Optimizer, OptimizerState};
 use super::per_sample::PerSample;
