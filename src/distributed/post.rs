@@ -178,8 +178,13 @@ impl Post {
     ) -> Result<Option<T>> {
         let mut held = self.held();
         held.check()?;
-        let Some(frame) = held.take(from, tag) else { return Ok(None) };
+        let frame = held.take(from, tag);
         drop(held);
+        let Some(frame) = frame else {
+            // The service looks for it now, and it may be here the next time.
+            self.asked.notify_one();
+            return Ok(None);
+        };
         self.read(frame, read).map(Some)
     }
 

@@ -7,8 +7,11 @@ use super::super::link::{Frame, Link};
 use super::{BEAT, BYE, FAULT, Fault, Limits, MOST_SPARE, Post, packed, unpacked};
 use crate::Result;
 
-/// How long the service sleeps where nothing happens: a message waits that long at most while its rank computes.
-const NAP: Duration = Duration::from_micros(100);
+/// How long the service sleeps where nothing is under way and nobody waits. It is woken for what is to be sent, and
+/// whenever the work looks for a message. Looking every 100 us by itself took 13 % of the core that computes (Xeon).
+const REST: Duration = Duration::from_millis(5);
+/// The same while something is being sent, which may need its help.
+const NAP: Duration = Duration::from_micros(500);
 /// How long the service looks for a message that is waited for without a pause: as long as one takes within a machine.
 const SPIN: Duration = Duration::from_micros(50);
 /// Its naps after that, for the time that a message takes from another machine, and a little more.
@@ -244,6 +247,7 @@ impl<'a> Service<'a> {
                 return std::hint::spin_loop();
             }
             Some(time) if time < WAKEFUL => SHORT_NAP,
+            _ if self.link.is_idle() => REST,
             _ => NAP,
         };
         if held.outbox.is_empty() {
