@@ -163,9 +163,10 @@ mod mpi {
 #[cfg(feature = "mpi")]
 mod mpi {
     use std::thread;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::{Error, Launched, Result, World};
+    use crate::cli::interrupt;
     use crate::console;
     use crate::distributed::mpi::Mpi;
     use crate::distributed::{Fault, Limits};
@@ -196,6 +197,15 @@ mod mpi {
         }
     }
 
+    /// Waits for the rank that tells of a fault to end this process. Whether it is about to: a signal comes first.
+    fn has_been_ended() -> bool {
+        let (since, before) = (Instant::now(), interrupt::asked());
+        while since.elapsed() < END && interrupt::asked() == before {
+            thread::sleep(Duration::from_millis(20));
+        }
+        interrupt::asked() != before
+    }
+
     impl crate::distributed::mpi::Abort {
         /// Ends all ranks, with one line that says which has failed and why. Does not come back.
         fn at(self, fault: &Fault, Launched { rank, .. }: Launched, own: Option<Error>) {
@@ -205,10 +215,9 @@ mod mpi {
                 Some(own) if fault.rank == rank => own,
                 _ => Error::Failed(fault.to_string()),
             };
-            if rank != teller {
-                thread::sleep(END);
+            if rank == teller || !has_been_ended() {
+                console::insist(&super::super::line_of(&error));
             }
-            console::insist(&super::super::line_of(&error));
             self.all(i32::from(error.exit_code()));
         }
     }
