@@ -58,6 +58,16 @@ impl Tuning {
         store_by_column: 10.0,
     };
 
+    /// What there is of a tuning for a tile unit: one or two tiles of rows, and the store.
+    pub(crate) const TILES: Self = Self {
+        heights: &[16, 32],
+        wide_rows: 0,
+        dot_cols: 1,
+        filter_vectors: 1,
+        turn_b: 0.0,
+        store_by_column: 10.0,
+    };
+
     /// Rows of the largest tile.
     pub(crate) const fn mr(&self) -> usize {
         self.heights[self.heights.len() - 1]
