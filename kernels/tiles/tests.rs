@@ -86,6 +86,22 @@ fn assert_formula<T: TileUnit>(unit: T, isa: Isa) {
 fn the_twin_is_the_formula() {
     for isa in Isa::detected() {
         assert_formula(Twin, isa);
+        assert_edge(Twin, isa);
+    }
+}
+
+/// The smallest normal number, less so much that 24 bits of it would be subnormal, and less half of that, which is
+/// rounded back. f32's own rounding would give that number in both.
+fn assert_edge<T: TileUnit>(unit: T, isa: Isa) {
+    for (other, expected) in [(0x9A00, 0.0), (0x9980, f32::MIN_POSITIVE)] {
+        // 2^-126 and 2^-75 along K, times 1 and -2^-75, or -2^-76.
+        let (mut a, mut b) = ([0; WORDS], [0; WORDS]);
+        for i in 0..SIDE {
+            (a[i * SIDE], a[i * SIDE + 1]) = (0x0080, 0x1A00);
+            (b[i], b[SIDE + i]) = (0x3F80, other);
+        }
+        let found = isa.run(OnIsa { unit, sums: &[0.0; WORDS], operands: &[[a, b]] });
+        assert_eq!(found, [expected; WORDS], "{isa}, {other:x}");
     }
 }
 
@@ -95,6 +111,7 @@ fn the_instructions_are_the_formula() {
         Ok(unit) => {
             assert!(has_the_twins_bits(unit));
             assert_formula(unit, Isa::Avx512);
+            assert_edge(unit, Isa::Avx512);
         }
         Err(refusal) => println!("left out, the instructions have not been run: {refusal}"),
     }
