@@ -56,9 +56,6 @@ pub(crate) struct Work {
     /// Slices of K, each a task of its own.
     pub(crate) slices: usize,
     pub(crate) tile: TileShape,
-    /// What a step of K costs for each vector of sums: 1, or on a tile unit a sixteenth (16 cycles for a tile of 16
-    /// vectors and 16 steps: Intel's optimization manual).
-    pub(crate) step: f64,
     /// Whether half a vector of columns costs half.
     pub(crate) has_half: bool,
     /// Whether B does not lie by row, so that its copy must be transposed.
@@ -85,7 +82,7 @@ impl Work {
         };
         let vectors = (cols / lanes) as f64 + tail;
         let k = self.k as f64 / self.slices as f64;
-        let multiply = rows_done as f64 * vectors * k * self.step;
+        let multiply = rows_done as f64 * vectors * k * tuning.multiply;
         let copy_b = match (self.turns_b, rows >= self.copy_b_rows) {
             (true, _) => tuning.turn_b,
             (false, true) => 0.12,
@@ -197,8 +194,8 @@ mod tests {
     fn work(m: usize, n: usize, k: usize) -> Work {
         let tile = TileShape::WIDEST;
         let (kc, blocks, slices, copy_b_rows) = (KC, k.div_ceil(KC), 1, 97);
-        let (step, has_half, turns_b, store) = (1.0, true, false, Store::ByRow);
-        Work { m, n, k, kc, blocks, slices, tile, step, has_half, turns_b, store, copy_b_rows }
+        let (has_half, turns_b, store) = (true, false, Store::ByRow);
+        Work { m, n, k, kc, blocks, slices, tile, has_half, turns_b, store, copy_b_rows }
     }
 
     #[test]

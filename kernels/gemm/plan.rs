@@ -227,25 +227,12 @@ impl Product<'_> {
         }
         // Tiles are loaded from where they were packed.
         let is_on_tiles = packing.is_some_and(|(packing, _)| packing.kernel.is_on_tiles());
-        let (tile, step, has_half, copy_b_rows) = if is_on_tiles {
-            (TileShape::SQUARE, 1.0 / 16.0, false, usize::MAX)
+        let (tile, has_half, copy_b_rows) = if is_on_tiles {
+            (TileShape::SQUARE, false, usize::MAX)
         } else {
             let (tile, has_half) = isa.run(TileFacts);
-            (tile, 1.0, has_half, blocking.copy_b_rows)
+            (tile, has_half, blocking.copy_b_rows)
         };
-        Some(Work {
-            m,
-            n,
-            k,
-            kc,
-            blocks,
-            slices,
-            tile,
-            step,
-            has_half,
-            turns_b,
-            store,
-            copy_b_rows,
-        })
+        Some(Work { m, n, k, kc, blocks, slices, tile, has_half, turns_b, store, copy_b_rows })
     }
 }
