@@ -2,6 +2,7 @@
 //! its kernels.
 
 use crate::machine::{Machine, machine};
+use crate::tiles::DEPTH;
 use std::sync::OnceLock;
 
 /// Steps of K summed in registers. 256 x 14 floats of A are 14 KB: they stay in a first-level cache
@@ -64,6 +65,13 @@ impl Blocking {
         let pairs = (self.kc / 2 / parts).max(1);
         Cut::in_pairs(k, pairs, self.slice_blocks * parts)
     }
+
+    /// The same on tiles: blocks are whole tiles, with no more words of all parts than others have steps. Such sums
+    /// have fewer roundings (`gemm`), so blocks have more elements: 512, or 64 of six parts.
+    pub(crate) fn cut_of_tiles(&self, k: usize, parts: usize) -> Cut {
+        let tiles = (self.kc / (DEPTH / 2) / parts).max(1);
+        Cut::in_units(k, DEPTH, tiles, self.slice_blocks * parts)
+    }
 }
 
 /// How a sum over K is cut, by K alone.
@@ -86,8 +94,13 @@ impl Cut {
 
     /// The cut of a sum of `k` products into blocks of whole pairs, at most so many.
     pub(crate) fn in_pairs(k: usize, most: usize, slice_blocks: usize) -> Self {
-        let Self { kc, blocks, slices } = Self::new(k.div_ceil(2), most, slice_blocks);
-        Self { kc: 2 * kc, blocks, slices }
+        Self::in_units(k, 2, most, slice_blocks)
+    }
+
+    /// The same into blocks of whole units of so many elements.
+    fn in_units(k: usize, unit: usize, most: usize, slice_blocks: usize) -> Self {
+        let Self { kc, blocks, slices } = Self::new(k.div_ceil(unit), most, slice_blocks);
+        Self { kc: unit * kc, blocks, slices }
     }
 
     fn new(k: usize, most: usize, slice_blocks: usize) -> Self {
@@ -157,6 +170,30 @@ mod tests {
             assert!(of_split <= of_f32, "K = {k}: {of_split} and {of_f32}");
             let of_bf16 = roundings(k, blocking.cut_of_parts(k, 1), blocking.slice_blocks);
             assert!(of_bf16 as f64 <= of_f32 + 1.0);
+        }
+    }
+
+    /// On tiles: the two sums of a tile, the one added to the other, and one addition for each tile of K.
+    #[test]
+    fn sums_on_tiles_have_fewer_roundings_than_those_of_f32() {
+        let blocking = Blocking::of_machine();
+        for k in 16..300_000_usize {
+            let of_f32 = (k.min(256) + k.div_ceil(256).min(16) - 1 + k.div_ceil(4096) + 1) as f64;
+            for (parts, first) in [(1, 16), (6, 43)] {
+                if k < first {
+                    continue;
+                }
+                let cut = blocking.cut_of_tiles(k, parts);
+                assert!(cut.kc.is_multiple_of(DEPTH) && parts * cut.kc / 2 <= KC);
+                let tiles = k.min(cut.kc).div_ceil(DEPTH);
+                let in_block = k.div_ceil(2).min(16) + 1 + tiles;
+                let in_slice = parts * blocking.slice_blocks;
+                let of_blocks = cut.blocks.min(in_slice) - 1 + cut.slices - 1 + 2;
+                // The smaller parts: five sums of 2^-7 of the whole, and what is left out.
+                let more = if parts == 6 { 5.0 * (17 + tiles) as f64 / 128.0 + 1.02 } else { 0.0 };
+                let of_tiles = (in_block + of_blocks) as f64 + more;
+                assert!(of_tiles <= of_f32, "K = {k}, {parts} parts: {of_tiles} and {of_f32}");
+            }
         }
     }
 

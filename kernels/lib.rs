@@ -27,6 +27,7 @@
 //! - [`geometry`], [`matrix`]: the only places where shapes are checked
 //! - [`simd`], [`isa`]: the vector operations that kernels are written on, and the list of
 //!   instruction sets they run on; `math`: elementary functions of vectors
+//! - `tiles`: the unit that multiplies tiles of bf16 numbers, and its twin
 //! - `micro`: how the micro-kernel of products multiplies, floats or pairs of bf16; [`precision`]: the precisions
 //!   of products, and by which instructions
 //! - [`machine`]: what CPU this is; `blocking`: the sizes and costs that follow from it
@@ -72,10 +73,15 @@
 //!     lost. Of convolutions, R is that of f32 with blocks of 42 in place of 256, plus 3: less than f32's, but
 //!     for a gradient of the data that is scattered over more than nine taps.
 //!   - **Bits** are the same at any thread count and on every machine with the same kernel of bf16 numbers
-//!     ([`precision::Bf16Kernel`]). All kernels add the products of pairs one by one in the order of K, so all of
-//!     them, with AVX2 and AVX-512, give the same bits, as long as no partial sum is subnormal: `vdpbf16ps`
+//!     ([`precision::Bf16Kernel`]). The kernels on vectors add the products of pairs one by one in the order of K, so
+//!     all of them, with AVX2 and AVX-512, give the same bits, as long as no partial sum is subnormal: `vdpbf16ps`
 //!     makes such a sum zero, multiply-adds keep it. Where it is one, they may differ by [`f32::MIN_POSITIVE`]
 //!     at each step.
+//!   - **On tiles** (AMX, or its twin in plain Rust with the same bits) products have an order of their own: within 32
+//!     elements of K, those with an even number and those with an odd one are two sums from zero, which are added to
+//!     each other and then to the sum. Blocks of K have 512 elements, or 64 where operands are split. Their
+//!     bits differ from those on vectors; their bounds are the same, and are kept with fewer roundings.
+//!     Convolutions have no kernel on tiles: with AMX they have the bits of multiply-adds.
 //!   - **Subnormal operands are zero** in both, as the instructions have it: an infinity times one is NaN.
 //!   - **NaN and infinity** come out where IEEE arithmetic has them. bf16 rounds numbers from 3.396e38 up to
 //!     an infinity. A split leaves them finite; of an infinity or a NaN it multiplies the first part alone, and
@@ -135,6 +141,7 @@ pub mod simd;
 pub mod sums;
 mod sweep;
 pub mod team;
+mod tiles;
 pub mod update;
 pub mod vectors;
 

@@ -6,6 +6,7 @@
 pub(crate) use crate::isa::Avx512Bf16;
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
+use crate::tiles::TileUnit;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -64,6 +65,12 @@ pub(crate) trait WithMicro {
 
     /// Does it.
     fn run<M: Micro>(self, micro: M) -> Self::Output;
+}
+
+/// The same, and besides for a unit that multiplies tiles.
+pub(crate) trait WithKernel: WithMicro {
+    /// Does it.
+    fn on_tiles<T: TileUnit>(self, unit: T) -> Self::Output;
 }
 
 /// Multiply-adds on registers alone, in chains that are independent and fill the registers, as the sums of the

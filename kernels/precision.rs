@@ -3,7 +3,8 @@
 
 #[cfg(target_arch = "x86_64")]
 use crate::micro::Avx512Bf16;
-use crate::micro::{Floats, WithMicro, rate};
+use crate::micro::{Floats, OfRound, WithKernel, WithMicro, rate};
+use crate::tiles::{self, Refusal, TileUnit, Twin, amx};
 use crate::{Error, Isa};
 use std::fmt;
 use std::sync::OnceLock;
@@ -93,19 +94,25 @@ impl fmt::Display for Precision {
     }
 }
 
-/// By which instructions products of bf16 numbers are computed. All of them add the products one by one, in the
-/// order of K, so all give the same bits unless a partial sum is subnormal: see "the numeric contract".
+/// By which instructions products of bf16 numbers are computed. Those on vectors add the products one by one, in the
+/// order of K, so they give the same bits unless a partial sum is subnormal. Those on tiles have another order, and
+/// bits of their own: see "the numeric contract".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bf16Kernel {
+    /// `tdpbf16ps` of AMX, beside the set AVX-512: tiles of 16 x 32 by 32 x 16. Convolutions are by [`Self::MulAdd`].
+    Amx,
     /// `vdpbf16ps` of AVX512-BF16, beside the set AVX-512: two products in each lane.
     Avx512Bf16,
     /// The multiply-adds of the instruction set, on floats that are rounded to bf16.
     MulAdd,
+    /// The arithmetic of [`Self::Amx`] in plain Rust, with its bits, on every CPU. It is slow: for tests, and to see
+    /// again what a CPU with AMX computed. Nothing but its name chooses it.
+    AmxTwin,
 }
 
 impl Bf16Kernel {
-    /// Every kernel.
-    pub const ALL: [Self; 2] = [Self::Avx512Bf16, Self::MulAdd];
+    /// Every kernel that is there for its speed.
+    pub const ALL: [Self; 3] = [Self::Amx, Self::Avx512Bf16, Self::MulAdd];
 
     /// The environment variable that forces one.
     pub const ENV: &'static str = "THREADCOUNT_BF16";
@@ -113,15 +120,38 @@ impl Bf16Kernel {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Amx => "amx-bf16",
             Self::Avx512Bf16 => "avx512-bf16",
             Self::MulAdd => "mul-add",
+            Self::AmxTwin => "amx-twin",
         }
+    }
+
+    /// Whether it multiplies tiles (`crate::tiles`), not vectors.
+    pub fn is_on_tiles(self) -> bool {
+        matches!(self, Self::Amx | Self::AmxTwin)
+    }
+
+    /// The one that convolutions are computed by where this is chosen. There are no convolutions on tiles, and CPUs
+    /// with AMX have `vdpbf16ps` at half the rate of multiply-adds. Always the same one, so that results do not depend
+    /// on what else a CPU has.
+    #[must_use]
+    pub fn of_convolution(self) -> Self {
+        if self.is_on_tiles() { Self::MulAdd } else { self }
+    }
+
+    /// Why AMX is not used on this CPU, though it has the instructions.
+    pub fn refusal_of_amx() -> Option<String> {
+        amx()
+            .err()
+            .filter(|refusal| *refusal != Refusal::Missing)
+            .map(|refusal| refusal.to_string())
     }
 
     /// Elements of K in a word of a packed operand (`micro::Micro::UNIT`).
     pub(crate) fn unit(self) -> usize {
         match self {
-            Self::Avx512Bf16 => 2,
+            Self::Amx | Self::AmxTwin | Self::Avx512Bf16 => 2,
             Self::MulAdd => 1,
         }
     }
@@ -129,15 +159,16 @@ impl Bf16Kernel {
     /// Whether it runs beside that instruction set on this CPU.
     pub fn is_detected(self, isa: Isa) -> bool {
         match self {
+            Self::Amx => isa == Isa::Avx512 && amx().is_ok(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => isa == Isa::Avx512 && Avx512Bf16::new().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512Bf16 => false,
-            Self::MulAdd => true,
+            Self::MulAdd | Self::AmxTwin => true,
         }
     }
 
-    /// Those that run beside that instruction set on this CPU.
+    /// Those of [`Self::ALL`] that run beside that instruction set on this CPU.
     pub fn detected(isa: Isa) -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(move |kernel| kernel.is_detected(isa))
     }
@@ -146,12 +177,13 @@ impl Bf16Kernel {
     /// of pairs are slower than two multiply-adds.
     pub fn fastest(isa: Isa) -> Self {
         static OF_AVX512: OnceLock<Bf16Kernel> = OnceLock::new();
-        if !Self::Avx512Bf16.is_detected(isa) {
+        if isa != Isa::Avx512 || Self::detected(isa).count() == 1 {
             return Self::MulAdd;
         }
         *OF_AVX512.get_or_init(|| {
-            let rates = Self::ALL.map(|kernel| kernel.run(Rate(isa)));
-            if rates[0] > rates[1] { Self::Avx512Bf16 } else { Self::MulAdd }
+            let rates = Self::detected(isa).map(|kernel| (kernel, kernel.run(Rate(isa))));
+            let fastest = rates.max_by(|one, other| one.1.total_cmp(&other.1));
+            fastest.map_or(Self::MulAdd, |(kernel, _)| kernel)
         })
     }
 
@@ -163,7 +195,8 @@ impl Bf16Kernel {
         let Some(name) = std::env::var(Self::ENV).ok().filter(|name| !name.is_empty()) else {
             return Ok(Self::fastest(isa));
         };
-        let forced = Self::detected(isa).find(|kernel| kernel.name() == name);
+        let forced =
+            Self::detected(isa).chain([Self::AmxTwin]).find(|kernel| kernel.name() == name);
         forced.ok_or_else(|| {
             let detected = Self::detected(isa).map(Self::name).collect::<Vec<_>>().join(", ");
             Error::MissingBf16Kernel { name, isa: isa.name(), detected }
@@ -174,7 +207,19 @@ impl Bf16Kernel {
     ///
     /// # Panics
     /// If this CPU lacks it.
-    pub(crate) fn run<W: WithMicro>(self, work: W) -> W::Output {
+    pub(crate) fn run<W: WithKernel>(self, work: W) -> W::Output {
+        match self {
+            Self::Amx => work.on_tiles(amx().expect("a CPU with AMX, which was detected")),
+            Self::AmxTwin => work.on_tiles(Twin),
+            _ => self.run_in_registers(work),
+        }
+    }
+
+    /// Does work that is there for vectors alone.
+    ///
+    /// # Panics
+    /// If this CPU lacks the kernel, or it multiplies tiles.
+    pub(crate) fn run_in_registers<W: WithMicro>(self, work: W) -> W::Output {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => {
@@ -183,6 +228,7 @@ impl Bf16Kernel {
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512Bf16 => panic!("this CPU lacks AVX512-BF16"),
             Self::MulAdd => work.run(Floats),
+            Self::Amx | Self::AmxTwin => unreachable!("`{self}` multiplies tiles"),
         }
     }
 }
@@ -201,6 +247,14 @@ impl WithMicro for Rate {
 
     fn run<M: crate::micro::Micro>(self, micro: M) -> f64 {
         rate(self.0, micro)
+    }
+}
+
+impl WithKernel for Rate {
+    fn on_tiles<T: TileUnit>(self, unit: T) -> f64 {
+        // In all lanes of all the sums that registers have.
+        let (_, lanes) = self.0.run(OfRound);
+        tiles::rate(self.0, unit) / lanes as f64
     }
 }
 

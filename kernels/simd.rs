@@ -44,6 +44,9 @@ pub struct Tuning {
     /// 64 rows of C a vector costs twice as much as this, with 256, where C is larger than the
     /// second-level cache, a quarter of it.
     pub store_by_column: f64,
+    /// Multiplying a step of K with a vector of a tile and adding it: 1, or on a tile unit a sixteenth (16 cycles for a
+    /// tile of 16 vectors and 16 steps: Intel's optimization manual).
+    pub multiply: f64,
 }
 
 impl Tuning {
@@ -56,6 +59,18 @@ impl Tuning {
         filter_vectors: 2,
         turn_b: 0.45,
         store_by_column: 10.0,
+        multiply: 1.0,
+    };
+
+    /// What there is of a tuning for a tile unit: one or two tiles of rows, and the store.
+    pub(crate) const TILES: Self = Self {
+        heights: &[16, 32],
+        wide_rows: 0,
+        dot_cols: 1,
+        filter_vectors: 1,
+        turn_b: 0.0,
+        store_by_column: 10.0,
+        multiply: 1.0 / 16.0,
     };
 
     /// Rows of the largest tile.

@@ -95,8 +95,9 @@
 //!   what it sums is summed over shards.
 //! - **A way for ranks to talk**: an implementation of [`Link`](distributed::Link).
 //! - **An instruction set**: its file in `kernels/isa/` and its entry there.
-//! - **An instruction that multiplies other numbers**: an implementation of `Micro` (`kernels/micro.rs`) and a
-//!   variant of [`Bf16Kernel`](threadcount_kernels::precision::Bf16Kernel); the tests walk its list.
+//! - **An instruction that multiplies other numbers**: an implementation of `Micro` (`kernels/micro.rs`), or of
+//!   `TileUnit` (`kernels/tiles`) for one that multiplies tiles, and a variant of
+//!   [`Bf16Kernel`](threadcount_kernels::precision::Bf16Kernel); the tests walk its list.
 
 #[cfg(feature = "program")]
 pub mod bench;

@@ -126,12 +126,13 @@ impl<'a> Windows<'a> {
             self.check_steps();
             return work.run(Floats, self);
         };
-        let (k, unit) = (self.depth(), arithmetic.kernel.unit());
+        let kernel = arithmetic.kernel.of_convolution();
+        let (k, unit) = (self.depth(), kernel.unit());
         // Not of this machine: the cut is the same on all.
         let cut = Blocking::of_machine().cut_of_parts(k, terms.count());
         let words = Words::new(k, cut, terms.count(), unit);
         let kept = kept(terms);
-        let pixel = Words { k: channels, kc: channels, parts: kept.len(), unit };
+        let pixel = Words { k: channels, kc: channels, parts: kept.len(), unit, pad: 2 };
         let pixels = Mat::new(self.x, self.x.len() / channels, channels);
         let x_len = pixels.rows() * pixel.count();
         let mut buffer = team.packed_scratch();
@@ -155,7 +156,7 @@ impl<'a> Windows<'a> {
             ..*self
         };
         packed.check_steps();
-        arithmetic.kernel.run(OnPacked { work, windows: packed });
+        kernel.run_in_registers(OnPacked { work, windows: packed });
     }
 }
 

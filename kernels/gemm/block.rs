@@ -24,8 +24,7 @@ pub(super) struct Job<'a> {
 }
 
 /// One task: a block of C, summed over some blocks of K.
-pub(super) struct BlockOfC<'a, M> {
-    pub(super) micro: M,
+pub(super) struct BlockOfC<'a> {
     pub(super) job: &'a Job<'a>,
     pub(super) target: Target<'a>,
     pub(super) rows: Range<usize>,
@@ -34,12 +33,36 @@ pub(super) struct BlockOfC<'a, M> {
     pub(super) scratch: &'a mut Scratch,
 }
 
-impl<M: Micro> Kernel for BlockOfC<'_, M> {
+/// How blocks of C are computed.
+pub(super) trait ByBlock: Copy + Send + Sync {
+    /// Computes one. Mark it `#[inline(always)]`.
+    fn compute<S: Simd>(self, simd: S, block: BlockOfC);
+}
+
+/// A task, and how it is done.
+pub(super) struct Task<'a, B> {
+    pub(super) by: B,
+    pub(super) block: BlockOfC<'a>,
+}
+
+impl<B: ByBlock> Kernel for Task<'_, B> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { micro, job, target, rows: task_rows, cols, blocks, scratch } = self;
+        self.by.compute(simd, self.block);
+    }
+}
+
+/// In registers, strip by strip.
+#[derive(Clone, Copy)]
+pub(super) struct InRegisters<M>(pub(super) M);
+
+impl<M: Micro> ByBlock for InRegisters<M> {
+    #[inline(always)]
+    fn compute<S: Simd>(self, simd: S, block: BlockOfC) {
+        let Self(micro) = self;
+        let BlockOfC { job, target, rows: task_rows, cols, blocks, scratch } = block;
         let (Product { a, b, .. }, tile) = (job.product, TileShape::of::<S>());
         let Work { k, kc, .. } = job.work;
         let nc = job.blocking.nc.min(cols.len()).next_multiple_of(tile.nr);

@@ -82,7 +82,7 @@ impl Work {
         };
         let vectors = (cols / lanes) as f64 + tail;
         let k = self.k as f64 / self.slices as f64;
-        let multiply = rows_done as f64 * vectors * k;
+        let multiply = rows_done as f64 * vectors * k * tuning.multiply;
         let copy_b = match (self.turns_b, rows >= self.copy_b_rows) {
             (true, _) => tuning.turn_b,
             (false, true) => 0.12,

@@ -4,6 +4,7 @@
 //! - `tile`: the micro-kernel; `store`: how its tile is stored (scaling, accumulation, epilogue)
 //! - `pack`: operands as the micro-kernel reads them, in place or copied
 //! - `parts`, `words`: operands as bf16 numbers, rounded or split, and how they are packed along K
+//! - `packed_tiles`: the same as tiles; `on_tiles`: a block of C on a unit that multiplies them
 //! - `grid`: what a product costs, and how C is cut into tasks; the sizes of blocks, which each team
 //!   carries, are the crate's [`Blocking`]
 //! - `product`: operands, where C lies, and what is done to it
@@ -48,12 +49,19 @@
 //!   of f32, 96 blocks. So `R = min(K, 42) + min(ceil(K / 42), 96) - 1 + ceil(K / 4032) - 1 + 2 + 2.8`. Blocks are
 //!   as even as those of f32 (43 elements are 22 + 21), so this is below R of f32 for every K from 43 up to
 //!   300,000. Products of fewer elements stay f32.
+//! - On tiles a block of `bf16` has at most 512 elements, and one of `f32-split` 64, whole tiles of 32 except the last.
+//!   A product takes part in at most 16 roundings of one of a tile's two sums, one where they are added to each other,
+//!   and one for each tile of its block. So `R = min(ceil(K / 2), 16) + 1 + ceil(min(K, 512) / 32)`, and what follows
+//!   for blocks and slices as above; for `f32-split` with 64, 96 blocks to a slice, and 1.8 for the smaller parts and
+//!   what is left out. Both are below R of f32 for every K from 16, and from 43, up to 300,000.
 
 mod block;
 mod dot;
 pub(crate) mod grid;
 pub(crate) mod loops;
+mod on_tiles;
 pub(crate) mod pack;
+mod packed_tiles;
 pub(crate) mod parts;
 mod plan;
 mod product;

@@ -146,7 +146,7 @@ impl Part {
 }
 
 /// Packs numbers that follow each other along K, in words of `unit` numbers. A word that is not full is filled up
-/// with zero.
+/// with zero, and words behind the last number are zero.
 pub(crate) struct Along<'a> {
     pub(crate) from: &'a [f32],
     pub(crate) to: &'a mut [u32],
@@ -159,13 +159,14 @@ impl OnPart for Along<'_> {
         let Self { from, to, unit } = self;
         let (pairs, last) = from.as_chunks::<2>();
         if unit == 2 {
-            assert_eq!(to.len(), from.len().div_ceil(2));
+            assert!(to.len() >= from.len().div_ceil(2));
             for (to, [first, second]) in to.iter_mut().zip(pairs) {
                 *to = bits(first.to_bits()) | bits(second.to_bits()) >> 16;
             }
             if let [last] = last {
                 to[pairs.len()] = bits(last.to_bits());
             }
+            to[from.len().div_ceil(2)..].fill(0);
         } else {
             assert_eq!(to.len(), from.len().next_multiple_of(2));
             for (to, from) in to.iter_mut().zip(from) {

@@ -50,8 +50,14 @@ impl Packing {
         let Arithmetic { precision, kernel } = workforce.arithmetic;
         let (m, n, k) = (given.a.rows(), given.b.cols(), given.a.cols());
         let terms = Terms::of(precision.of_product(m, n, k))?;
-        let cut = blocking.cut_of_parts(k, terms.count());
-        let words = Words::new(k, cut, terms.count(), kernel.unit());
+        let count = terms.count();
+        let (cut, words) = if kernel.is_on_tiles() {
+            let cut = blocking.cut_of_tiles(k, count);
+            (cut, Words::in_tiles(k, cut, count))
+        } else {
+            let cut = blocking.cut_of_parts(k, count);
+            (cut, Words::new(k, cut, count, kernel.unit()))
+        };
         Some((Self { terms, words, kernel }, cut))
     }
 }
@@ -219,8 +225,14 @@ impl Product<'_> {
         {
             return None;
         }
-        let (tile, has_half) = isa.run(TileFacts);
-        let copy_b_rows = blocking.copy_b_rows;
+        // Tiles are loaded from where they were packed.
+        let is_on_tiles = packing.is_some_and(|(packing, _)| packing.kernel.is_on_tiles());
+        let (tile, has_half, copy_b_rows) = if is_on_tiles {
+            (TileShape::SQUARE, false, usize::MAX)
+        } else {
+            let (tile, has_half) = isa.run(TileFacts);
+            (tile, has_half, blocking.copy_b_rows)
+        };
         Some(Work { m, n, k, kc, blocks, slices, tile, has_half, turns_b, store, copy_b_rows })
     }
 }

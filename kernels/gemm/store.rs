@@ -197,6 +197,36 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
     whole.call(FinishTile { sums, rs: NV * S::LANES, output, col, live });
 }
 
+/// The same of sums in memory, row by row, `rs` floats apart.
+///
+/// # Safety
+/// As [`store_tile`]; and there are `live` sums in each of the strip's rows, rounded up to four, and in as many rows
+/// from its first as a vector has lanes.
+#[inline(always)]
+pub(super) unsafe fn store_sums<S: Simd>(
+    simd: S,
+    sums: *mut f32,
+    rs: usize,
+    output: &StripOutput,
+    col: usize,
+    live: usize,
+) {
+    if let Some(rows) = &output.partial {
+        for (i, row) in rows[..output.height].iter().enumerate() {
+            for first in (0..live).step_by(S::LANES) {
+                let n = S::LANES.min(live - first);
+                // SAFETY: by the caller's promise.
+                unsafe {
+                    let (sums, old) = (sums.add(i * rs + first), row.add(col + first));
+                    let sum = simd.add(simd.load_first(sums, n), simd.load_first(old, n));
+                    simd.store_first(sums, sum, n);
+                }
+            }
+        }
+    }
+    simd.call(FinishTile { sums, rs, output, col, live });
+}
+
 /// Applies the epilogue if it takes only a few instructions, and flushes. If it is another one, does
 /// nothing and returns false.
 #[inline(always)]

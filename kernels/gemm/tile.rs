@@ -56,6 +56,9 @@ impl TileShape {
     pub(crate) const WIDEST: Self =
         Self { mr: Tuning::WIDEST.mr(), nr: 2 * SUM_LANES, tuning: &Tuning::WIDEST };
 
+    /// The shape on a tile unit (`on_tiles`).
+    pub(crate) const SQUARE: Self = Self { mr: 32, nr: 32, tuning: &Tuning::TILES };
+
     /// The shape for an instruction set, whose tuning must fit the kernels.
     pub(crate) const fn of<S: Simd>() -> Self {
         const { assert_fits::<S>() };

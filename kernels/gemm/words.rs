@@ -11,11 +11,12 @@ use super::product::Product;
 use crate::blocking::Cut;
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
+use crate::tiles::DEPTH;
 use crate::{Isa, Mat, Team};
 use std::ops::Range;
 
 /// Elements of an operand that a task packs: 64 KB.
-const TASK: usize = 1 << 14;
+pub(super) const TASK: usize = 1 << 14;
 
 /// Columns that are turned at once, where an operand lies along K but is packed across it.
 const TURNED_COLS: usize = 512;
@@ -31,18 +32,26 @@ pub(crate) struct Words {
     pub(crate) parts: usize,
     /// Elements of a word.
     pub(crate) unit: usize,
+    /// What a part's elements in a block are filled up to a multiple of: pairs, or the depth of a tile.
+    pub(crate) pad: usize,
 }
 
 impl Words {
     /// The words of K cut so.
     pub(crate) fn new(k: usize, cut: Cut, parts: usize, unit: usize) -> Self {
         assert!(cut.kc.is_multiple_of(2), "blocks of whole pairs");
-        Self { k, kc: cut.kc, parts, unit }
+        Self { k, kc: cut.kc, parts, unit, pad: 2 }
+    }
+
+    /// Those of K cut for tiles: pairs.
+    pub(crate) fn in_tiles(k: usize, cut: Cut, parts: usize) -> Self {
+        assert!(cut.kc.is_multiple_of(DEPTH), "blocks of whole tiles");
+        Self { k, kc: cut.kc, parts, unit: 2, pad: DEPTH }
     }
 
     /// Words of a part of so many elements.
     pub(crate) fn of_part(&self, elements: usize) -> usize {
-        elements.next_multiple_of(2) / self.unit
+        elements.next_multiple_of(self.pad) / self.unit
     }
 
     /// Words of a whole block.
@@ -88,11 +97,6 @@ impl Operand<'_> {
         (TASK / other.max(1)).max(1)
     }
 
-    fn tasks(&self) -> usize {
-        let all = if self.is_along { self.lines() } else { self.words.k.div_ceil(2) };
-        all.div_ceil(self.at_once())
-    }
-
     /// The view of what is packed, `lines x words` or `words x lines`.
     fn shape(&self) -> (usize, usize) {
         let (lines, words) = (self.lines(), self.words.count());
@@ -100,11 +104,23 @@ impl Operand<'_> {
     }
 }
 
+/// An operand that is packed by tasks.
+pub(crate) trait PackOperand: Sync {
+    /// Tasks it takes.
+    fn tasks(&self) -> usize;
+
+    /// Elements it has.
+    fn elements(&self) -> usize;
+
+    /// Does a task.
+    fn pack(&self, isa: Isa, task: usize, scratch: &mut Scratch);
+}
+
 /// Packs operands, all at once.
-pub(crate) fn pack(team: &Team, operands: &[Operand]) {
+pub(crate) fn pack(team: &Team, operands: &[impl PackOperand]) {
     let isa = team.isa();
-    let tasks: usize = operands.iter().map(Operand::tasks).sum();
-    let elements: usize = operands.iter().map(|o| o.lines() * o.words.k).sum();
+    let tasks: usize = operands.iter().map(PackOperand::tasks).sum();
+    let elements: usize = operands.iter().map(PackOperand::elements).sum();
     let body = |task: usize, scratch: &mut Scratch| {
         let mut task = task;
         for operand in operands {
@@ -119,7 +135,16 @@ pub(crate) fn pack(team: &Team, operands: &[Operand]) {
     team.run(tasks, body);
 }
 
-impl Operand<'_> {
+impl PackOperand for Operand<'_> {
+    fn tasks(&self) -> usize {
+        let all = if self.is_along { self.lines() } else { self.words.k.div_ceil(2) };
+        all.div_ceil(self.at_once())
+    }
+
+    fn elements(&self) -> usize {
+        self.lines() * self.words.k
+    }
+
     fn pack(&self, isa: Isa, task: usize, scratch: &mut Scratch) {
         let at_once = self.at_once();
         let range = |all: usize| task * at_once..all.min((task + 1) * at_once);
@@ -130,7 +155,9 @@ impl Operand<'_> {
             isa.run(PairsAcross { operand: self, pairs, scratch });
         }
     }
+}
 
+impl Operand<'_> {
     /// Words in memory.
     ///
     /// # Safety

@@ -59,6 +59,7 @@ unsafe impl Simd for Avx2 {
         filter_vectors: 1,
         turn_b: 0.8,
         store_by_column: 22.0,
+        multiply: 1.0,
     };
     type Half = Self;
     const HALF_LANES: usize = 0;

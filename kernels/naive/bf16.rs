@@ -1,9 +1,11 @@
-//! bf16 numbers in plain Rust: the rounding, the split of an f32 into three, the arithmetic of the instruction
-//! `vdpbf16ps`, and products of matrices by it. A bf16 is the upper half of an f32.
+//! bf16 numbers in plain Rust: the rounding, the split of an f32 into three, the arithmetic of the instructions
+//! `vdpbf16ps` and `tdpbf16ps`, and products of matrices by either. A bf16 is the upper half of an f32.
 
 use crate::blocking::Cut;
 use crate::gemm::{Blocking, Epilogue, Write};
+use crate::precision::Arithmetic;
 use crate::simd::flush;
+use crate::tiles::{DEPTH, fused};
 use crate::{Mat, MatMut, Precision};
 
 /// A float rounded to bf16: the nearer of the two bf16 beside it, of two as near the one whose last bit is zero.
@@ -64,11 +66,19 @@ fn without_subnormal(x: f32) -> f32 {
 /// zero; there are no exceptions, and the control register is not asked. (Intel, "64 and IA-32 Architectures
 /// Software Developer's Manual", volume 2, VDPBF16PS.)
 pub fn dpbf16ps(sum: f32, a: [u16; 2], b: [u16; 2]) -> f32 {
-    let add = |sum: f32, a: u16, b: u16| {
-        let [a, b, sum] = [widen(a), widen(b), sum].map(without_subnormal);
-        without_subnormal(a.mul_add(b, sum))
-    };
+    let add = |sum: f32, a: u16, b: u16| fused(widen(a), widen(b), sum);
     add(add(sum, a[1], b[1]), a[0], b[0])
+}
+
+/// One element of `tdpbf16ps`: a row of pairs of A and a column of pairs of B. The first halves are multiplied and
+/// added up from zero, and so are the second; then the one sum is added to the other, and both to `sum`. (Intel, as
+/// [`dpbf16ps`], TDPBF16PS.)
+pub fn tdpbf16ps(sum: f32, a: &[[u16; 2]], b: &[[u16; 2]]) -> f32 {
+    let chain = |half: usize| {
+        a.iter().zip(b).fold(0.0, |sum, (a, b)| fused(widen(a[half]), widen(b[half]), sum))
+    };
+    let add = |one: f32, other: f32| without_subnormal(without_subnormal(one) + other);
+    add(sum, add(chain(0), chain(1)))
 }
 
 /// What a product takes of a float: its first, second and third part, and then the first once more, if the float is
@@ -81,12 +91,12 @@ fn parts(x: f32) -> [u16; 4] {
 /// The products of parts of A and B that a product is the sum of, in the order in which they are added up.
 const SPLIT: [(usize, usize); 6] = [(1, 1), (2, 3), (3, 2), (1, 3), (3, 1), (0, 0)];
 
-/// [`super::gemm::gemm`] in another precision, by `vdpbf16ps`, with the sums of [`crate::gemm`] cut as `blocking`
-/// cuts them: so with the same bits, if the activation is one of a few instructions. (In f32 it is an ordinary
-/// product, in another order.)
+/// [`super::gemm::gemm`] in another precision, in the order of a kernel: by `vdpbf16ps`, or on tiles by `tdpbf16ps`,
+/// with the sums of [`crate::gemm`] cut as `blocking` cuts them: so with the same bits, if the activation is one of a
+/// few instructions. (In f32 it is an ordinary product, in another order.)
 #[expect(clippy::too_many_arguments, reason = "gemm's own seven, and how it is computed")]
 pub fn gemm(
-    precision: Precision,
+    arithmetic: Arithmetic,
     blocking: &Blocking,
     alpha: f32,
     a: Mat,
@@ -95,6 +105,7 @@ pub fn gemm(
     mut c: MatMut,
     epilogue: Epilogue,
 ) {
+    let Arithmetic { precision, kernel } = arithmetic;
     let (k, products) = match precision {
         Precision::F32 => return super::gemm::gemm(alpha, a, b, write, c, epilogue),
         Precision::F32Split => (a.cols(), &SPLIT[..]),
@@ -106,19 +117,33 @@ pub fn gemm(
         (0..x.rows()).flat_map(at).collect()
     };
     let (rows, columns) = (of_all(a), of_all(b));
-    let Cut { kc, blocks, slices } = blocking.cut_of_parts(k, products.len());
+    let (Cut { kc, blocks, slices }, unit) = if kernel.is_on_tiles() {
+        (blocking.cut_of_tiles(k, products.len()), DEPTH)
+    } else {
+        (blocking.cut_of_parts(k, products.len()), 2)
+    };
     for i in 0..a.rows() {
         for j in 0..b.cols() {
             let block = |first: usize, end: usize| {
                 let mut sum = 0.0;
                 for &(of_a, of_b) in products {
-                    for p in (first..end).step_by(2) {
-                        let pair = |number: &dyn Fn(usize) -> u16| {
-                            [if p + 1 < end { number(p + 1) } else { 0 }, number(p)]
+                    for start in (first..end).step_by(unit) {
+                        // The second number of a pair is its lower half.
+                        let pairs = |number: &dyn Fn(usize) -> u16| {
+                            let number = |p: usize| if p < end { number(p) } else { 0 };
+                            let mut pairs = [[0_u16; 2]; DEPTH / 2];
+                            for (i, p) in (start..end.min(start + unit)).step_by(2).enumerate() {
+                                pairs[i] = [number(p + 1), number(p)];
+                            }
+                            pairs
                         };
-                        let of_a = pair(&|p| rows[i * k + p][of_a]);
-                        let of_b = pair(&|p| columns[p * b.cols() + j][of_b]);
-                        sum = dpbf16ps(sum, of_a, of_b);
+                        let of_a = pairs(&|p| rows[i * k + p][of_a]);
+                        let of_b = pairs(&|p| columns[p * b.cols() + j][of_b]);
+                        sum = if kernel.is_on_tiles() {
+                            tdpbf16ps(sum, &of_a, &of_b)
+                        } else {
+                            dpbf16ps(sum, of_a[0], of_b[0])
+                        };
                     }
                 }
                 sum
@@ -208,5 +233,42 @@ mod tests {
         assert!(dpbf16ps(widen(big), [minus, big], [one, one]).is_infinite());
         let tiny = round(f32::MIN_POSITIVE);
         assert_eq!(dpbf16ps(0.0, [tiny, 0], [round(0.5), 0]), 0.0);
+    }
+
+    /// Whether a result is subnormal is asked after it was rounded to 24 bits, as seen on a CPU: just below the
+    /// smallest normal number f32 has fewer bits, and would round up.
+    #[test]
+    fn a_result_is_zero_if_it_is_subnormal_when_rounded_to_24_bits() {
+        let (small, one) = (round(2.0_f32.powi(-75)), round(-1.0));
+        for (exponent, more, is_zero) in
+            [(-149, 0, true), (-150, 0, true), (-151, 1, true), (-151, 0, false), (-152, 0, false)]
+        {
+            let other = round(-2.0_f32.powi(exponent + 75)) + more;
+            let found = dpbf16ps(f32::MIN_POSITIVE, [0, small], [one, other]);
+            let expected = if is_zero { 0.0 } else { f32::MIN_POSITIVE };
+            assert_eq!(found, expected, "2^-126 - 2^{exponent}, {more}");
+        }
+    }
+
+    #[test]
+    fn a_tile_adds_two_sums_from_zero() {
+        let [one, two_24] = [1.0, 2.0_f32.powi(-24)].map(round);
+        // 2^-24 + 2^-24 alone is enough for the last place of 1: they are added to each other first.
+        assert_eq!(dpbf16ps(1.0, [two_24, two_24], [one, one]), 1.0);
+        let sum = tdpbf16ps(1.0, &[[two_24, two_24]], &[[one, one]]);
+        assert_eq!(sum, 1.0 + 2.0_f32.powi(-23));
+        let big = round(3e38);
+        let minus = big | 0x8000;
+        // Each sum alone is infinite, and their sum is a NaN; one after the other would be finite.
+        let ones = [[one, one]; 2];
+        assert!(tdpbf16ps(0.0, &[[big, minus]; 2], &ones).is_nan());
+        assert_eq!(tdpbf16ps(0.0, &[[big, big], [minus, minus]], &ones), 0.0);
+        // Subnormal sums are zero before they are added.
+        let tiny = round(1.5 * f32::MIN_POSITIVE);
+        let halves = [[round(0.5), round(0.5)]];
+        assert_eq!(tdpbf16ps(0.0, &[[tiny, tiny]], &halves), 0.0);
+        let largest = f32::from_bits(f32::MIN_POSITIVE.to_bits() - 1);
+        assert_eq!(tdpbf16ps(largest, &[[0, 0]], &halves).to_bits(), 0);
+        assert_eq!(tdpbf16ps(-f32::MIN_POSITIVE, &[[tiny, 0]], &[[one, 0]]), 0.0);
     }
 }

@@ -7,9 +7,11 @@ mod bandwidth;
 pub use bandwidth::{Level, read_rate};
 
 use crate::Team;
-use crate::micro::{Chains, Floats, Micro, OfRound, WithMicro};
+use crate::micro::{Chains, Floats, Micro, OfRound, WithKernel, WithMicro};
 use crate::precision::{Arithmetic, Precision};
+use crate::simd::Kernel;
 use crate::team::Scratch;
+use crate::tiles::{Squares, TileUnit};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -45,17 +47,31 @@ impl WithMicro for RateOf<'_> {
     }
 }
 
+impl WithKernel for RateOf<'_> {
+    fn on_tiles<T: TileUnit>(self, unit: T) -> f64 {
+        // A round is as many multiply-adds as fifty of those on registers, and takes two or three times as long.
+        let rounds = ROUNDS / 4 / 8;
+        rate_of(self.0, Squares::<T>::OF_ROUND * rounds, || Squares { unit, rounds })
+    }
+}
+
 fn rate<M: Micro>(team: &Team, micro: M) -> f64 {
+    let (_, multiply_adds) = team.isa().run(OfRound);
+    let rounds = ROUNDS / 4;
+    rate_of(team, M::UNIT * multiply_adds * rounds, || Chains { micro, rounds })
+}
+
+/// The rate of a kernel that does so many multiply-adds.
+fn rate_of<K: Kernel>(team: &Team, multiply_adds: usize, kernel: impl Fn() -> K + Sync) -> f64 {
     let isa = team.isa();
     team.call_back();
     let start = Instant::now();
     // Four tasks a thread, so that one held up by another program does not hold up all.
     let tasks = 4 * team.threads();
     team.run(tasks, |_, _| {
-        black_box(isa.run(Chains { micro, rounds: ROUNDS / 4 }));
+        black_box(isa.run(kernel()));
     });
-    let (_, multiply_adds) = isa.run(OfRound);
-    let flops = 2.0 * (M::UNIT * multiply_adds * (ROUNDS / 4) * tasks) as f64;
+    let flops = 2.0 * (multiply_adds * tasks) as f64;
     flops / start.elapsed().as_secs_f64()
 }
 

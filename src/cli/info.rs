@@ -47,7 +47,11 @@ pub(super) fn run(args: &Args) -> Result<()> {
         return console::print(&table::json(&Document { facts: &facts, peak: peak.as_ref() })?);
     }
     let kernels = Bf16Kernel::detected(pool.isa()).map(Bf16Kernel::name).collect::<Vec<_>>();
-    console::print(&text(&facts, &kernels.join(", ")))?;
+    let mut kernels = kernels.join(", ");
+    if let Some(why) = Bf16Kernel::refusal_of_amx() {
+        kernels = format!("{kernels} ({} is not used: {why})", Bf16Kernel::Amx);
+    }
+    console::print(&text(&facts, &kernels))?;
     peak.map_or(Ok(()), |peak| console::print(&peak.text()))
 }
 

@@ -362,18 +362,22 @@ pub(super) fn told(arithmetic: Arithmetic) -> String {
     }
 }
 
-/// Says, once in a process, that no instruction of this CPU multiplies bf16 numbers faster than floats.
+/// Says, once in a process, that no instruction in use multiplies bf16 numbers faster than floats.
 pub(super) fn note_slow(arithmetic: Arithmetic) {
     static SAID: std::sync::Once = std::sync::Once::new();
     let Arithmetic { precision, kernel } = arithmetic;
-    if precision != Precision::F32 && kernel == Bf16Kernel::MulAdd {
-        SAID.call_once(|| {
-            console::note(&format!(
-                "{precision}: nothing in use multiplies bf16 faster than f32 here; it is computed with the same bits \
-                 by multiply-adds of f32, not faster than in f32"
-            ));
-        });
-    }
+    let how = match kernel {
+        _ if precision == Precision::F32 => return,
+        Bf16Kernel::Amx | Bf16Kernel::Avx512Bf16 => return,
+        Bf16Kernel::MulAdd => {
+            "nothing in use multiplies bf16 faster than f32 here; it is computed with the same bits by \
+             multiply-adds of f32, not faster than in f32"
+        }
+        Bf16Kernel::AmxTwin => {
+            "products have the bits of AMX, by its twin in plain code, many times slower than f32"
+        }
+    };
+    SAID.call_once(|| console::note(&format!("{precision}: {how}")));
 }
 
 /// A pool, or why the system gives none.

@@ -12,10 +12,14 @@ use threadcount_kernels::{Activation, Isa, Mat, MatMut, Pool, Precision, Team, n
 
 const SMALLER: [Precision; 2] = [Precision::F32Split, Precision::Bf16];
 
-/// Every way of computing that precision on this CPU.
+/// Every way of computing that precision on this CPU. The twin of tiles has the bits of any instruction set, and is left
+/// out where it would be slowest.
 fn ways(precision: Precision) -> impl Iterator<Item = (Isa, Arithmetic)> {
     Isa::detected().flat_map(move |isa| {
-        Bf16Kernel::detected(isa).map(move |kernel| (isa, Arithmetic { precision, kernel }))
+        let is_fast = isa.fuses_multiply_add() || isa == Isa::best();
+        let twin = is_fast.then_some(Bf16Kernel::AmxTwin);
+        let kernels = Bf16Kernel::detected(isa).chain(twin);
+        kernels.map(move |kernel| (isa, Arithmetic { precision, kernel }))
     })
 }
 
@@ -92,6 +96,19 @@ mod instructions {
             println!("this CPU has no AVX512-BF16");
             return;
         }
+        // At the edge of what is subnormal, where it matters when it is asked: f32 would round up.
+        let (small, other) = (0x1A00_0000, 0x9980_0000_u32);
+        for (b, expected) in [(other, 0x0080_0000), (other | 0x1_0000, 0), (0x9A00_0000, 0)] {
+            // SAFETY: the CPU has the features.
+            let found = unsafe { dot_pairs([f32::MIN_POSITIVE; 16], [small; 16], [b; 16]) };
+            assert_eq!(found[0].to_bits(), expected, "{b:08x}");
+            let twin = naive::bf16::dpbf16ps(
+                f32::MIN_POSITIVE,
+                [0, (small >> 16) as u16],
+                [0, (b >> 16) as u16],
+            );
+            assert_eq!(twin.to_bits(), expected, "{b:08x}");
+        }
         let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
         let ordinary = [0x3F80_0000, 0xBF80_3F80, 0x0080_8080, 0, 0x8000_0001, 0x7F80_0000];
         for round_of in 0..200_000 {
@@ -158,8 +175,8 @@ fn random_product(dice: &mut Dice) -> Product {
     }
 }
 
-/// What the twin computes.
-fn twin(product: &Product, precision: Precision, operands: &Operands) -> Vec<f32> {
+/// What the twin computes in the order of that kernel.
+fn twin(product: &Product, arithmetic: Arithmetic, operands: &Operands) -> Vec<f32> {
     let Product { m, n, k, alpha, write, .. } = *product;
     let Operands { data: [a, b, old], bias, y } = operands;
     let mut c = old.clone();
@@ -173,44 +190,108 @@ fn twin(product: &Product, precision: Precision, operands: &Operands) -> Vec<f32
     };
     let blocking = product.blocking(Blocking::of_machine());
     let target = product.c.view_mut(&mut c, m, n);
-    naive::bf16::gemm(precision, &blocking, alpha, a, b, write, target, epilogue);
+    naive::bf16::gemm(arithmetic, &blocking, alpha, a, b, write, target, epilogue);
     c
 }
 
-/// Checks that random products have the twin's bits, in each precision, by each kernel, on each instruction set, in
-/// teams of 1 to 3 threads on made-up machines.
-fn random_products(count: usize) {
-    let (mut dice, machines) = (Dice(0xD1B5_4A32_D192_ED03), made_up_machines());
-    for start in (0..count).step_by(50) {
-        let batch: Vec<Product> =
-            (start..count.min(start + 50)).map(|_| random_product(&mut dice)).collect();
-        let operands: Vec<Operands> = batch.iter().map(Operands::of).collect();
-        for precision in SMALLER {
-            let jobs = || batch.iter().zip(&operands);
-            let twins: Vec<Vec<f32>> =
-                jobs().map(|(product, operands)| twin(product, precision, operands)).collect();
-            for (isa, arithmetic) in ways(precision) {
-                for threads in 1..=3 {
-                    let machine = dice.one_of(&machines);
-                    let pool = Pool::new(isa, threads).unwrap().with_blocking(machine);
-                    let computed: Vec<Vec<f32>> = pool.with_arithmetic(arithmetic).enter(|team| {
-                        jobs().map(|(p, operands)| p.compute(team, &machine, operands)).collect()
-                    });
-                    for ((product, twin), computed) in batch.iter().zip(&twins).zip(&computed) {
-                        let same = bits(twin) == bits(computed);
-                        let what =
-                            format!("{arithmetic:?} on {isa}, {threads} threads: {product:?}");
-                        assert!(same, "{what}\n{:?}", first_difference(twin, computed));
-                    }
+/// Checks that products have the twin's bits, in each precision, by each kernel, on each instruction set, in teams of 1
+/// to 3 threads on made-up machines.
+fn assert_twins_bits(dice: &mut Dice, products: &[Product]) {
+    let machines = made_up_machines();
+    let operands: Vec<Operands> = products.iter().map(Operands::of).collect();
+    for precision in SMALLER {
+        let is_in_it = |p: &Product| precision.of_product(p.m, p.n, p.k) == precision;
+        let jobs = || products.iter().zip(&operands).filter(|(product, _)| is_in_it(product));
+        // Of vectors and of tiles.
+        let twins = [Bf16Kernel::MulAdd, Bf16Kernel::AmxTwin].map(|kernel| -> Vec<Vec<f32>> {
+            jobs()
+                .map(|(product, of)| twin(product, Arithmetic { precision, kernel }, of))
+                .collect()
+        });
+        for (isa, arithmetic) in ways(precision) {
+            let twins = &twins[usize::from(arithmetic.kernel.is_on_tiles())];
+            for threads in 1..=3 {
+                let machine = dice.one_of(&machines);
+                let pool = Pool::new(isa, threads).unwrap().with_blocking(machine);
+                let computed: Vec<Vec<f32>> = pool.with_arithmetic(arithmetic).enter(|team| {
+                    jobs().map(|(p, operands)| p.compute(team, &machine, operands)).collect()
+                });
+                for (((product, _), twin), computed) in jobs().zip(twins).zip(&computed) {
+                    let same = bits(twin) == bits(computed);
+                    let what = format!("{arithmetic:?} on {isa}, {threads} threads: {product:?}");
+                    assert!(same, "{what}\n{:?}", first_difference(twin, computed));
                 }
             }
         }
     }
 }
 
+fn random_products(count: usize) {
+    let mut dice = Dice(0xD1B5_4A32_D192_ED03);
+    for start in (0..count).step_by(50) {
+        let batch: Vec<Product> =
+            (start..count.min(start + 50)).map(|_| random_product(&mut dice)).collect();
+        assert_twins_bits(&mut dice, &batch);
+    }
+}
+
 fn first_difference(one: &[f32], other: &[f32]) -> Option<(usize, f32, f32)> {
     let mut both = one.iter().zip(other).enumerate();
     both.find(|(_, (a, b))| a.to_bits() != b.to_bits()).map(|(i, (&a, &b))| (i, a, b))
+}
+
+/// The edges of tiles, of squares of tiles, of K's tiles and of its blocks, in every layout, with every store.
+#[test]
+fn products_at_the_edges_of_tiles_have_the_twins_bits() {
+    let mut dice = Dice(0xA076_1D64_78BD_642F);
+    let mut products = Vec::new();
+    for (i, k) in [16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 257].into_iter().enumerate() {
+        for (j, (m, n)) in [(17, 17), (31, 33), (32, 32), (33, 31), (47, 65), (64, 48), (49, 97)]
+            .into_iter()
+            .enumerate()
+        {
+            let layout = |more: usize| LAYOUTS[(i + j + more) % LAYOUTS.len()];
+            let (a, b, c) = (layout(0), layout(3 * i), layout(5 * j));
+            products.push(Product { m, n, k, a, b, c, ..random_product(&mut dice) });
+        }
+    }
+    // Blocks and slices of whole tiles, and what is left over.
+    for k in [511, 512, 513, 1025, 8193] {
+        products.push(Product { cut: None, ..Product::plain(33, 18, k) });
+    }
+    assert_twins_bits(&mut dice, &products);
+}
+
+/// The last square of tiles may be half a square: what lies behind the packed operands is not read. Each team is a new
+/// one, whose buffers end at a page that cannot be touched.
+#[test]
+fn no_tile_behind_the_last_is_read() {
+    for (m, n, k) in [(48, 48, 32), (17, 48, 33), (48, 17, 64), (33, 80, 20)] {
+        let product = Product::plain(m, n, k);
+        let operands = &Operands::of(&product);
+        for (isa, arithmetic) in ways(Precision::Bf16) {
+            let team = Team::solo(isa).with_arithmetic(arithmetic);
+            let computed = product.compute(&team, Blocking::of_machine(), operands);
+            assert_eq!(
+                bits(&computed),
+                bits(&twin(&product, arithmetic, operands)),
+                "{arithmetic:?}"
+            );
+        }
+    }
+}
+
+/// Bits on tiles are their own: the order of sums is another.
+#[test]
+fn tiles_have_bits_of_their_own() {
+    let product = Product::plain(40, 40, 100);
+    for precision in SMALLER {
+        let of = |kernel| {
+            let team = Team::solo(Isa::best()).with_arithmetic(Arithmetic { precision, kernel });
+            bits(&product.compute(&team, Blocking::of_machine(), &Operands::of(&product)))
+        };
+        assert_ne!(of(Bf16Kernel::AmxTwin), of(Bf16Kernel::MulAdd), "{precision}");
+    }
 }
 
 #[test]
@@ -411,7 +492,14 @@ fn names_are_read_back() {
     assert_eq!(error, "unknown precision `fp16`: choose one of f32, f32-split, bf16");
     assert!(Bf16Kernel::detected(Isa::Portable).eq([Bf16Kernel::MulAdd]));
     for isa in Isa::detected() {
-        assert!(Bf16Kernel::fastest(isa).is_detected(isa));
+        let fastest = Bf16Kernel::fastest(isa);
+        assert!(fastest.is_detected(isa) && fastest != Bf16Kernel::AmxTwin);
+        for kernel in Bf16Kernel::detected(isa) {
+            assert!(!kernel.of_convolution().is_on_tiles() && kernel.is_detected(isa));
+        }
+    }
+    if !Bf16Kernel::Amx.is_detected(Isa::Avx512) {
+        println!("AMX has not been run: {:?}", Bf16Kernel::refusal_of_amx());
     }
 }
 

@@ -11,6 +11,11 @@ use threadcount_kernels::{
 
 const SMALLER: [Precision; 2] = [Precision::F32Split, Precision::Bf16];
 
+/// The order of every kernel: there are no convolutions on tiles.
+fn by_vectors(precision: Precision) -> Arithmetic {
+    Arithmetic { precision, kernel: Bf16Kernel::MulAdd }
+}
+
 /// Runs `compute` in every way of computing that precision, and asserts that all have the expected bits.
 fn in_every_way(
     precision: Precision,
@@ -18,7 +23,7 @@ fn in_every_way(
     compute: impl Fn(&Team) -> Vec<f32> + Sync,
 ) {
     for isa in Isa::detected() {
-        for kernel in Bf16Kernel::detected(isa) {
+        for kernel in Bf16Kernel::detected(isa).chain([Bf16Kernel::AmxTwin]) {
             for threads in 1..=3 {
                 let pool =
                     Pool::new(isa, threads).unwrap().with_blocking(made_up_machines()[threads]);
@@ -102,7 +107,7 @@ fn forward_has_the_twins_bits() {
                 let mut expected = vec![0.0; rows * filters];
                 let windows = im2col(g, padding, kernel, stride, &x);
                 naive::bf16::gemm(
-                    precision,
+                    by_vectors(precision),
                     Blocking::of_machine(),
                     1.0,
                     Mat::new(&windows, rows, k),
@@ -173,7 +178,7 @@ fn the_gradient_of_the_data_has_the_bits_of_a_convolution() {
             let windows = im2col(&of_dz, Padding::Same, [3, 3], 1, &dz);
             let rows = 2 * 6 * 7;
             naive::bf16::gemm(
-                precision,
+                by_vectors(precision),
                 Blocking::of_machine(),
                 1.0,
                 Mat::new(&windows, rows, 9 * filters),
@@ -208,7 +213,7 @@ fn the_scattered_gradient_has_the_bits_of_its_products() {
                 let of_tap = Mat::new(&w[tap * channels * filters..], channels, filters).t();
                 let mut c = vec![0.0; windows * channels];
                 naive::bf16::gemm(
-                    precision,
+                    by_vectors(precision),
                     Blocking::of_machine(),
                     1.0,
                     dz_of.block(0..windows, first..first + block),
@@ -270,7 +275,7 @@ fn convolutions_that_do_not_gain_are_f32() {
         };
         for isa in Isa::detected() {
             let (y, dw) = compute(&Team::solo(isa));
-            for kernel in Bf16Kernel::detected(isa) {
+            for kernel in Bf16Kernel::detected(isa).chain([Bf16Kernel::AmxTwin]) {
                 let arithmetic = Arithmetic { precision: Precision::Bf16, kernel };
                 let (other_y, other_dw) = compute(&Team::solo(isa).with_arithmetic(arithmetic));
                 assert_eq!(y == other_y, is_f32, "{input:?}, {filters} filters");

@@ -111,7 +111,8 @@ fn the_list_is_complete() {
     // The rules one by one are in the list.
     assert!(twins.remove("update::step"));
     // The arithmetic of bf16 numbers, which no kernel stores.
-    for name in ["bf16::round", "bf16::widen", "bf16::split", "bf16::dpbf16ps"] {
+    for name in ["round", "widen", "split", "dpbf16ps", "tdpbf16ps"] {
+        let name = &format!("bf16::{name}");
         assert!(twins.remove(name), "{name}");
     }
     // Their results are an f64, counts and sums in f64, and a number of an element.

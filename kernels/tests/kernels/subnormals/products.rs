@@ -6,7 +6,7 @@ use threadcount_kernels::online_sgd::{self, TwoProducts};
 use threadcount_kernels::precision::Arithmetic;
 use threadcount_kernels::recurrent::{self, Gradients, LstmTape, RnnTape, Shape, Weights};
 use threadcount_kernels::update::{self, Adam, Decay, Moving, Nesterov, RmsProp, Rule, Sgd};
-use threadcount_kernels::{Mat, MatMut, Precision, Team, naive};
+use threadcount_kernels::{Isa, Mat, MatMut, Precision, Team, naive};
 
 /// With every epilogue, layer and rule.
 pub(crate) const KERNELS: [(&str, Run); 10] = [
@@ -75,7 +75,8 @@ fn products_in_other_precisions(runner: Runner, regime: Regime) -> Vec<Vec<f32>>
             None => {
                 let blocking = Blocking::of_machine();
                 let write = Write::Set;
-                naive::bf16::gemm(precision, blocking, 1.0, a, b, write, target, Epilogue::None);
+                let arithmetic = Arithmetic::of(Isa::best(), precision).unwrap();
+                naive::bf16::gemm(arithmetic, blocking, 1.0, a, b, write, target, Epilogue::None);
             }
         }
         c
