@@ -152,8 +152,8 @@ fn a_slowdown_is_one() {
 
 #[test]
 fn the_list_is_what_globs_pick() {
-    let lines =
-        "gemm 256x256x256 on 1 thread of portable\ngemm 512x512x512 on 1 thread of portable\n";
+    let names = ["256x256x256", "512x512x512", "512x512x512, f32-split", "512x512x512, bf16"];
+    let lines = names.map(|name| format!("gemm {name} on 1 thread of portable\n")).concat();
     let args = ["list", "--only", "gemm 256*", "--only", "gemm 5*", "--threads", "1"];
     perf(&args).args(["--isa", "portable"]).assert().success().stdout(lines).stderr(is_empty());
     perf(&["list", "--only", "nothing"]).assert().code(2).stderr(contains("cargo perf list"));
