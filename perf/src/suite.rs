@@ -60,6 +60,11 @@ const ON_EVERY_ISA: [&str; 2] = ["step cse574-one-hidden", "step nlp-cnn"];
 const IN_EVERY_PRECISION: [&str; 3] =
     ["gemm 512x512x512", "step cse574-one-hidden", "step nlp-cnn"];
 
+/// The precisions other than f32.
+fn smaller() -> impl Iterator<Item = Precision> {
+    Precision::ALL.into_iter().filter(|&precision| precision != Precision::F32)
+}
+
 /// How the name of a benchmark ends in that precision.
 fn ending(precision: Precision) -> String {
     match precision {
@@ -70,8 +75,7 @@ fn ending(precision: Precision) -> String {
 
 /// What a benchmark times, and in which precision, from its name.
 pub fn in_precision(name: &str) -> (&str, Precision) {
-    let others = Precision::ALL.into_iter().filter(|&precision| precision != Precision::F32);
-    let found = others.filter_map(|one| Some((name.strip_suffix(&*ending(one))?, one))).next();
+    let found = smaller().find_map(|one| Some((name.strip_suffix(&*ending(one))?, one)));
     found.unwrap_or((name, Precision::F32))
 }
 
@@ -129,8 +133,7 @@ pub fn names() -> Result<Vec<String>> {
         names.extend(states.map(|state| format!("{STEP}{}{}", recipe.id, state.ending())));
     }
     for name in IN_EVERY_PRECISION {
-        let others = Precision::ALL.into_iter().filter(|&precision| precision != Precision::F32);
-        names.extend(others.map(|precision| format!("{name}{}", ending(precision))));
+        names.extend(smaller().map(|precision| format!("{name}{}", ending(precision))));
     }
     Ok(names)
 }

@@ -151,24 +151,22 @@ impl Settings {
 
     /// The threads: as many as were asked for, else as there are physical cores.
     pub(super) fn threads(&self, flags: &ComputeFlags) -> Result<usize> {
-        match self.parsed("threads", flags.threads, "a number of threads")? {
-            None => {
-                let physical = machine().physical_cores;
-                let launched = ranks::Launched::of_environment();
-                Ok(launched.map_or(physical, |own| own.threads(physical, ranks::is_bound())))
-            }
-            Some(asked) => possible(asked),
-        }
+        self.threads_or(flags.threads, machine().physical_cores)
     }
 
     /// The threads of each rank of a measurement: as many as were asked for; else those that the launcher has left it,
     /// or one if the ranks are of this process.
     pub(super) fn rank_threads(&self, flag: Option<usize>) -> Result<usize> {
+        self.threads_or(flag, 1)
+    }
+
+    /// As many threads as were asked for; else those that a launcher has left this rank, or `alone` without one.
+    fn threads_or(&self, flag: Option<usize>, alone: usize) -> Result<usize> {
         match self.parsed("threads", flag, "a number of threads")? {
             None => {
                 let physical = machine().physical_cores;
                 let launched = ranks::Launched::of_environment();
-                Ok(launched.map_or(1, |own| own.threads(physical, ranks::is_bound())))
+                Ok(launched.map_or(alone, |own| own.threads(physical, ranks::is_bound())))
             }
             Some(asked) => possible(asked),
         }

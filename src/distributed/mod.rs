@@ -3,6 +3,7 @@
 //!
 //! - `shares`: which samples of a batch are a shard's, and which shards a process has
 //! - `tree`: the one order in which shards are summed, whichever process holds them
+//! - `path`: the messages by which all come to have what one has
 //! - `world`: [`World`], the processes of a run: messages from one to another, and the end of all when one fails
 //! - `post`: the mailbox of a process, and the service that carries its messages and watches over the others
 //! - `traffic`: what a process has said, and how long it has waited
@@ -15,6 +16,7 @@
 mod link;
 #[cfg(feature = "mpi")]
 pub mod mpi;
+mod path;
 mod post;
 mod shares;
 mod traffic;
@@ -22,11 +24,13 @@ mod tree;
 mod world;
 
 pub use link::{Link, Thread, in_world, threads};
+#[cfg(feature = "program")]
+pub(crate) use path::{Hop, from_one};
 pub use post::{Fault, Limits};
 pub use shares::Share;
 pub(crate) use shares::part;
 pub use traffic::Traffic;
 #[cfg(feature = "program")]
-pub(crate) use tree::{Hop, hops};
+pub(crate) use tree::hops;
 pub(crate) use tree::{Slots, Tree, Wait, add};
 pub use world::{World, sha256};

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use threadcount_kernels::{Team, vectors};
 
+use super::path::{Hop, from_one};
 use super::shares::Share;
 use super::world::World;
 use crate::Result;
@@ -219,18 +220,11 @@ fn acts(share: Share, turn: usize) -> Vec<Act> {
     if root == rank && slot(place[0]) != 0 {
         acts.push(Act::Settle { slot: slot(place[0]) });
     }
-    acts.extend(spread(share, root));
+    acts.extend(from_one(share.ranks, root, rank).map(|hop| match hop {
+        Hop::To(to) => Act::Give { to },
+        Hop::From(from) => Act::Take { from },
+    }));
     acts
-}
-
-/// A message of a sum across processes, as one of them sees it.
-#[cfg(feature = "program")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hop {
-    /// To another process; nothing is waited for.
-    To(usize),
-    /// From another process.
-    From(usize),
 }
 
 /// The messages of the process of this share in a sum, in their order.
@@ -242,23 +236,6 @@ pub(crate) fn hops(share: Share, turn: usize) -> Vec<Hop> {
         Act::Add { .. } | Act::Settle { .. } => None,
     };
     acts(share, turn).into_iter().filter_map(hop).collect()
-}
-
-/// From one process to all: those that have the sum double in number with each message.
-fn spread(Share { ranks, rank, .. }: Share, root: usize) -> Vec<Act> {
-    let place = (rank + ranks - root) % ranks;
-    let at = |place: usize| (place + root) % ranks;
-    let mut acts = Vec::new();
-    let mut have = 1;
-    while have < ranks {
-        if place < have && place + have < ranks {
-            acts.push(Act::Give { to: at(place + have) });
-        } else if (have..2 * have).contains(&place) {
-            acts.push(Act::Take { from: at(place - have) });
-        }
-        have *= 2;
-    }
-    acts
 }
 
 #[cfg(test)]

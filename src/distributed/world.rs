@@ -7,6 +7,7 @@ use std::thread;
 use sha2::{Digest, Sha256};
 
 use super::link::Link;
+use super::path::{Hop, from_one};
 use super::post::{self, Fault, Limits, Post};
 use super::traffic::Traffic;
 use crate::files::hex;
@@ -138,23 +139,15 @@ impl World {
         }
     }
 
-    /// The numbers of rank 0, on every rank: those that have them double in number with each message.
+    /// The numbers of rank 0, on every rank.
     ///
     /// # Errors
     /// As [`Self::send`] and [`Self::receive`].
     pub fn spread(&self, tag: u32, values: &mut [f32]) -> Result<()> {
-        let mut have = 1;
-        while have < self.size {
-            if self.rank < have {
-                if self.rank + have < self.size {
-                    self.send(self.rank + have, tag, values)?;
-                }
-            } else if self.rank < 2 * have {
-                self.receive(self.rank - have, tag, values)?;
-            }
-            have *= 2;
-        }
-        Ok(())
+        from_one(self.size, 0, self.rank).try_for_each(|hop| match hop {
+            Hop::To(to) => self.send(to, tag, values),
+            Hop::From(from) => self.receive(from, tag, values),
+        })
     }
 
     /// What this rank has said so far, and how long it has waited.
@@ -193,6 +186,22 @@ impl World {
             self.send_bytes(to, tag, &bytes)?;
         }
         Ok(bytes)
+    }
+
+    /// The bytes of every rank, on every rank, in the order of the ranks.
+    ///
+    /// # Errors
+    /// As [`Self::send`] and [`Self::receive`].
+    pub fn gathered(&self, tag: u32, own: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        for to in self.others() {
+            self.send_bytes(to, tag, &own)?;
+        }
+        let mut own = Some(own);
+        let of = |rank| match own.take_if(|_| rank == self.rank) {
+            Some(own) => Ok(own),
+            None => self.receive_bytes(rank, tag),
+        };
+        (0..self.size).map(of).collect()
     }
 
     /// Checks that all ranks have the same text as rank 0; `what` it is.

@@ -111,7 +111,7 @@ pub(super) fn validate(
         Ok(())
     })?;
     let mut sum = BatchResult::default();
-    for (results, more) in exchanged(world, results, predicted)? {
+    for (results, more) in exchanged(world, &results, predicted)? {
         results.into_iter().for_each(|result| sum += result);
         predicted.extend((0..=u8::MAX).filter(|&class| more.has(class)));
     }
@@ -122,20 +122,10 @@ pub(super) fn validate(
 type Found = (Vec<BatchResult>, Predicted);
 
 /// What every rank has found, in the order of the ranks.
-fn exchanged(world: &World, own: Vec<BatchResult>, predicted: Predicted) -> Result<Vec<Found>> {
-    if world.size() == 1 {
-        return Ok(vec![(own, predicted)]);
-    }
-    let bytes = written(&own, predicted);
-    for to in world.others() {
-        world.send_bytes(to, VALIDATED, &bytes)?;
-    }
-    let found = |rank| match rank == world.rank() {
-        true => Ok((own.clone(), predicted)),
-        false => read(&world.receive_bytes(rank, VALIDATED)?)
-            .ok_or_else(|| Error::Failed(format!("rank {rank} sent no results of batches"))),
-    };
-    (0..world.size()).map(found).collect()
+fn exchanged(world: &World, own: &[BatchResult], predicted: Predicted) -> Result<Vec<Found>> {
+    let all = world.gathered(VALIDATED, written(own, predicted))?;
+    let fault = |rank| Error::Failed(format!("rank {rank} sent no results of batches"));
+    (0..).zip(all).map(|(rank, bytes)| read(&bytes).ok_or_else(|| fault(rank))).collect()
 }
 
 /// The tag of the results of validation.
@@ -185,26 +175,14 @@ pub(super) fn shared_predictions(
         classes.resize(start + n, None);
         network.classify(team, x, &mut classes[start..])
     })?;
-    if world.size() == 1 {
-        return Ok(classes);
-    }
-    let bytes: Vec<u8> = classes.iter().flat_map(|&class| told(class)).collect();
-    for to in world.others() {
-        world.send_bytes(to, PREDICTED, &bytes)?;
-    }
+    let bytes = classes.iter().flat_map(|&class| told(class)).collect();
     let mut all = Vec::with_capacity(samples.len());
-    for rank in 0..world.size() {
-        match rank == world.rank() {
-            true => all.extend_from_slice(&classes),
-            false => {
-                let bytes = world.receive_bytes(rank, PREDICTED)?;
-                let (pairs, rest) = bytes.as_chunks();
-                if !rest.is_empty() {
-                    return Err(Error::Failed(format!("rank {rank} sent no classes")));
-                }
-                all.extend(pairs.iter().map(|&[is_some, class]| (is_some != 0).then_some(class)));
-            }
+    for (rank, bytes) in world.gathered(PREDICTED, bytes)?.into_iter().enumerate() {
+        let (pairs, rest) = bytes.as_chunks();
+        if !rest.is_empty() {
+            return Err(Error::Failed(format!("rank {rank} sent no classes")));
         }
+        all.extend(pairs.iter().map(|&[is_some, class]| (is_some != 0).then_some(class)));
     }
     Ok(all)
 }
@@ -284,7 +262,7 @@ mod tests {
         for ranks in [1, 2, 3] {
             let found = in_world(ranks, |world| {
                 let (results, predicted) = of(world.rank());
-                exchanged(world, results, predicted)
+                exchanged(world, &results, predicted)
             });
             for found in found {
                 assert_eq!(found.unwrap(), (0..ranks).map(of).collect::<Vec<_>>());

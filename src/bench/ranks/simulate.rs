@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use super::script::Item;
-use crate::distributed::{Hop, Share, hops};
+use crate::distributed::{Hop, Share, from_one, hops};
 use crate::nn::StepSum;
 use crate::{Error, Result};
 
@@ -60,7 +60,8 @@ pub fn simulate(ranks: usize, items: &[Item], sums: &[StepSum], link: LinkCost) 
     for rank in 0..ranks {
         let share = Share::new(ranks, ranks, rank)?;
         let mut own: Vec<Vec<Hop>> = sums.iter().map(|sum| hops(share, sum.turn % turns)).collect();
-        own.push(flow(ranks, rank));
+        // All learn from rank 0 whether to go on.
+        own.push(from_one(ranks, 0, rank).collect());
         paths.push(own);
     }
     let mut sizes: Vec<f64> = sums.iter().map(|sum| message(sum.floats)).collect();
@@ -79,21 +80,6 @@ pub fn simulate(ranks: usize, items: &[Item], sums: &[StepSum], link: LinkCost) 
         sent: [0.0; 2],
     };
     world.run()
-}
-
-/// The messages by which all learn from rank 0 whether to go on, of one of them.
-fn flow(ranks: usize, rank: usize) -> Vec<Hop> {
-    let mut hops = Vec::new();
-    let mut have = 1;
-    while have < ranks {
-        if rank < have {
-            hops.extend(Some(rank + have).filter(|&to| to < ranks).map(Hop::To));
-        } else if rank < 2 * have {
-            hops.push(Hop::From(rank - have));
-        }
-        have *= 2;
-    }
-    hops
 }
 
 #[derive(Clone, Debug, Default)]

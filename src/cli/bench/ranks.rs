@@ -77,8 +77,8 @@ pub(super) fn run(args: &Args, settings: &Settings) -> Result<()> {
     if Launched::of_environment().is_some() {
         return ranks::with_world(|world| {
             let dataset = open(args, settings)?;
-            let rows = measure(args, settings, world, &dataset)?;
-            if world.is_first() { put(args, settings, &rows) } else { Ok(()) }
+            let (facts, rows) = measure(args, settings, world, &dataset)?;
+            if world.is_first() { put(args, &facts, &rows) } else { Ok(()) }
         });
     }
     let dataset = open(args, settings)?;
@@ -86,8 +86,8 @@ pub(super) fn run(args: &Args, settings: &Settings) -> Result<()> {
     let count = (machine().physical_cores / threads).max(2);
     let all = in_world(count, |world| measure(args, settings, world, &dataset));
     // Rank 0 comes first; a fault of any other is one of all.
-    let mut rows = all.into_iter().collect::<Result<Vec<_>>>()?.into_iter();
-    put(args, settings, &rows.next().unwrap_or_default())
+    let all = all.into_iter().collect::<Result<Vec<_>>>()?;
+    all.first().map_or(Ok(()), |(facts, rows)| put(args, facts, rows))
 }
 
 fn open(args: &Args, settings: &Settings) -> Result<Arc<Dataset>> {
@@ -115,7 +115,7 @@ fn measure(
     settings: &Settings,
     world: &World,
     dataset: &Arc<Dataset>,
-) -> Result<Vec<Row>> {
+) -> Result<(Facts, Vec<Row>)> {
     let mut recipes = reports::select(&args.names)?;
     settings.in_precision(&args.precision, recipes.iter_mut().map(|recipe| &mut recipe.task))?;
     let pool = pool(args, settings)?;
@@ -137,7 +137,7 @@ fn measure(
         cut(args, settings, recipe)?;
         rows.push(measure_one(args, &pool, world, recipe, dataset)?);
     }
-    Ok(rows)
+    Ok((Facts::of(&pool), rows))
 }
 
 fn measure_one(
@@ -215,10 +215,9 @@ fn foretell(rate: &SharedRate, costs: &Costs) -> Result<Model> {
     })
 }
 
-fn put(args: &Args, settings: &Settings, rows: &[Row]) -> Result<()> {
-    let facts = Facts::of(&pool(args, settings)?);
-    let json = table::json(&Document { machine: &facts, recipes: rows })?;
-    args.json.put(&json, &report(args, &facts, rows))
+fn put(args: &Args, facts: &Facts, rows: &[Row]) -> Result<()> {
+    let json = table::json(&Document { machine: facts, recipes: rows })?;
+    args.json.put(&json, &report(args, facts, rows))
 }
 
 /// The table of what was measured.

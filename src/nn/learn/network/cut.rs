@@ -3,8 +3,10 @@
 
 use std::ops::Range;
 
+use threadcount_kernels::Team;
+
 use super::apart::{Apart, BatchNormOver};
-use crate::distributed::{Share, Slots, Tree, Wait, World};
+use crate::distributed::{Share, Slots, Tree, Wait, World, add};
 use crate::error::{Error, Result};
 use crate::nn::buffer::Buffer;
 use crate::nn::model::{AcrossShards, Model, Plan, Unit, program};
@@ -16,6 +18,8 @@ const PIECE: usize = 1 << 16;
 /// Numbers of a shard's results.
 pub(super) const RESULTS: usize = 4;
 
+/// The tag of the first piece of the gradients; the others are numbered from it on.
+const PIECES: u32 = 0x1000_0000;
 /// The tag of the results of shards.
 const LOSSES: u32 = 0x4000_0000;
 
@@ -112,6 +116,25 @@ impl Shards {
     /// How a layer sums over the whole batch, if it does.
     pub(super) fn across<'u>(&self, unit: &'u Unit) -> Option<&'u dyn AcrossShards> {
         unit.layer.across().filter(|_| self.apart.is_none())
+    }
+
+    /// Goes on with the sum of a piece of the gradients, unless it is done. `first` are those of the first shard.
+    pub(super) fn sum_piece(
+        &mut self,
+        piece: usize,
+        wait: Wait,
+        (team, world): (&Team, &World),
+        first: &mut [f32],
+    ) -> Result<()> {
+        let Self { tree, grads, pieces, .. } = self;
+        let Piece { params, turn, at, .. } = &mut pieces[piece];
+        if tree.is_done(*turn, *at) {
+            return Ok(());
+        }
+        let (stride, range) = (first.len(), params.clone());
+        let mut slots = Slots { first, others: grads, stride, range };
+        let tag = PIECES + piece as u32;
+        tree.go_on(*turn, at, wait, world, tag, &mut slots, |_, into, from| add(team, into, from))
     }
 
     /// Goes on with the sum of the results of the shards.

@@ -6,9 +6,9 @@ use threadcount_kernels::{Team, vectors};
 
 use super::Network;
 use super::apart::{Apart, BatchNormOver};
-use super::cut::{Piece, RESULTS, Results, Shards, check_shards};
+use super::cut::{RESULTS, Results, Shards, check_shards};
 use crate::data::Targets;
-use crate::distributed::{Share, Slots, Wait, World, add};
+use crate::distributed::{Share, Wait, World};
 use crate::error::{Error, Result};
 use crate::nn::buffer::bytes;
 use crate::nn::laps::Part;
@@ -17,8 +17,7 @@ use crate::nn::model::{Backward, Buffers, Model, Params, Plan, UnitLaps, Whole};
 use crate::nn::objective::Objective;
 use crate::nn::run::{BatchKey, InputBuffer, mode, of};
 
-/// Tags of the messages of a step. The others are numbered from these on.
-const PIECES: u32 = 0x1000_0000;
+/// Tags of the messages of layers that mix samples, numbered from these on.
 const FORWARD: u32 = 0x2000_0000;
 const BACKWARD: u32 = 0x3000_0000;
 
@@ -105,7 +104,7 @@ impl Network {
         self.sum_states(shards, Wait::No, world)?;
         self.backward_of_shards(shards, batch)?;
         for piece in 0..shards.pieces.len() {
-            self.go_on(shards, piece, Wait::Yes, batch)?;
+            shards.sum_piece(piece, Wait::Yes, (team, world), &mut self.gradients.params)?;
         }
         shards.sum_results(&mut at, Wait::Yes, world)?;
         self.sum_states(shards, Wait::Yes, world)?;
@@ -211,7 +210,8 @@ impl Network {
             }
             // The new ones, and the earlier ones of which something has come meanwhile.
             for piece in 0..next {
-                self.go_on(shards, piece, Wait::No, batch)?;
+                let grads = &mut self.gradients.params;
+                shards.sum_piece(piece, Wait::No, (batch.team, batch.world), grads)?;
             }
             let unit = &self.model.program[index];
             if let Some(laps) = self.laps.as_mut().filter(|_| unit.buffers != Buffers::Reshape) {
@@ -292,28 +292,6 @@ impl Network {
             gradients.params[params].fill(0.0);
         }
         Ok(())
-    }
-
-    /// Goes on with the sum of a piece of the gradients.
-    fn go_on(
-        &mut self,
-        shards: &mut Shards,
-        piece: usize,
-        wait: Wait,
-        batch: &Batch<'_>,
-    ) -> Result<()> {
-        let Shards { tree, grads, pieces, .. } = shards;
-        let Piece { params, turn, at, .. } = &mut pieces[piece];
-        if tree.is_done(*turn, *at) {
-            return Ok(());
-        }
-        let stride = self.model.params.len();
-        let range = params.clone();
-        let mut slots = Slots { first: &mut self.gradients.params, others: grads, stride, range };
-        let tag = PIECES + piece as u32;
-        tree.go_on(*turn, at, wait, batch.world, tag, &mut slots, |_, into, from| {
-            add(batch.team, into, from);
-        })
     }
 }
 

@@ -75,9 +75,10 @@ impl Network {
     /// [`Error::Failed`] if another process has failed, [`Error::Mismatch`] if batches are not cut into shards.
     pub fn exchange(&mut self, team: &Team, world: &World) -> Result<()> {
         let sums = self.step_sums();
-        let Some(Shards { tree, grads, summed, pieces, .. }) = &mut self.shards else {
+        let Some(shards) = &mut self.shards else {
             return Err(Error::Mismatch("batches are not cut into shards".into()));
         };
+        let Shards { tree, grads, summed, pieces, .. } = shards;
         let own = tree.share().own();
         self.gradients.params.fill(0.0);
         grads.fill(0.0);
@@ -90,20 +91,11 @@ impl Network {
             tree.sum(world, tag, &mut slots, |_, into, from| add(team, into, from))?;
         }
         pieces.iter_mut().for_each(|piece| piece.at = 0);
-        let stride = self.model.params.len();
         for wait in [Wait::No, Wait::Yes] {
-            for (tag, piece) in (PIECES..).zip(pieces.iter_mut()) {
-                if tree.is_done(piece.turn, piece.at) {
-                    continue;
-                }
-                let (first, range) = (&mut self.gradients.params[..], piece.params.clone());
-                let mut slots = Slots { first, others: grads, stride, range };
-                let (turn, at) = (piece.turn, &mut piece.at);
-                let join = |_, into: &mut [f32], from: &[f32]| add(team, into, from);
-                tree.go_on(turn, at, wait, world, tag, &mut slots, join)?;
+            for piece in 0..shards.pieces.len() {
+                shards.sum_piece(piece, wait, (team, world), &mut self.gradients.params)?;
             }
         }
-        let Some(shards) = &mut self.shards else { return Ok(()) };
         shards.sum_results(&mut 0, Wait::Yes, world)?;
         let Shards { tree, apart, .. } = shards;
         let Some(apart) = apart else { return Ok(()) };
@@ -112,6 +104,5 @@ impl Network {
     }
 }
 
-/// The tags of these messages.
+/// The tag of the first of these messages that a step waits for; the others are numbered from it on.
 const SUMS: u32 = 0x7000_0000;
-const PIECES: u32 = 0x7100_0000;
