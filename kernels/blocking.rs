@@ -24,6 +24,8 @@ pub struct Blocking {
     pub kc: usize,
     /// Blocks of K summed one by one before a new partial sum is begun. Cuts sums.
     pub slice_blocks: usize,
+    /// Bytes of first-level cache for data.
+    pub l1: usize,
     /// Bytes of second-level cache.
     pub l2: usize,
     /// Columns of B in one block: with `kc` rows they fill half of the second-level cache.
@@ -47,11 +49,12 @@ impl Blocking {
     /// same bits.
     #[doc(hidden)]
     pub fn for_machine(machine: &Machine, thread_costs: Option<ThreadCosts>) -> Self {
+        let l1 = machine.l1d.unwrap_or(32 << 10);
         let l2 = machine.l2.unwrap_or(512 << 10);
         // 512 columns with 1 MiB; a multiple of every tile's width.
         let nc = (l2 / 2 / size_of::<f32>() / KC / 64).max(1) * 64;
         let (kc, slice_blocks) = (KC, SLICE_BLOCKS);
-        Self { kc, slice_blocks, l2, nc, copy_b_rows: 97, buffer: 1 << 24, thread_costs }
+        Self { kc, slice_blocks, l1, l2, nc, copy_b_rows: 97, buffer: 1 << 24, thread_costs }
     }
 
     /// How a sum of `k` products is cut.

@@ -190,6 +190,13 @@ pub unsafe trait Simd: Copy + Send + Sync + 'static {
     /// `p` is valid for writes of `min(n, LANES)` bytes.
     unsafe fn store_u8(self, p: *mut u8, v: Self::V, n: usize);
 
+    /// `x`, which the compiler takes for a result of `v`: what is computed from it is computed after `v`. There is
+    /// no instruction for it.
+    #[inline(always)]
+    fn after(self, v: Self::V, x: usize) -> usize {
+        let _ = v;
+        x
+    }
     /// Asks for the cache line at `p`, which need not be a valid address.
     fn prefetch(self, p: *const f32);
     /// Four columns of `LANES` rows, transposed: vector j holds element j of each row. Rows are

@@ -1,7 +1,7 @@
 //! Matrix multiplication, in the manner of BLIS: five loops around a micro-kernel that keeps a tile
 //! of C in registers.
 //!
-//! - `tile`: the micro-kernel; `store`: how its tile is stored (scaling, accumulation, epilogue)
+//! - `tile`: the micro-kernel; `rows`: where it finds the rows of A; `store`: how its tile is stored (scaling, accumulation, epilogue)
 //! - `pack`: operands as the micro-kernel reads them, in place or copied
 //! - `parts`, `words`: operands as bf16 numbers, rounded or split, and how they are packed along K
 //! - `packed_tiles`: the same as tiles; `on_tiles`: a block of C on a unit that multiplies them
@@ -65,6 +65,7 @@ mod packed_tiles;
 pub(crate) mod parts;
 mod plan;
 mod product;
+mod rows;
 mod sgemm;
 pub(crate) mod store;
 pub(crate) mod tile;

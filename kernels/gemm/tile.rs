@@ -4,12 +4,14 @@
 //!
 //! A is read where it lies, element by element, by broadcasts: element `i, p` of a panel stands at
 //! `rows[i] + steps[p]`. That covers a matrix by row or by column, a packed panel, and the pixels
-//! under the window of a convolution, without a copy. B is read by vectors, row by row.
+//! under the window of a convolution, without a copy (`super::rows`). B is read by vectors, row by row.
 
 pub(crate) use super::pack::MAX_MR;
+use super::rows::{Contiguous, Lie, Pairs, Rows, Scattered};
 use super::store::{StripOutput, store_tile};
 use crate::micro::Micro;
 use crate::simd::{Kernel, SUM_LANES, Simd, Tuning};
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows of tiles that there are kernels for: the arms of [`by_height`].
@@ -129,6 +131,7 @@ pub(crate) unsafe fn strip<S: Simd, M: Micro>(
     output: &StripOutput,
     cols: Range<usize>,
 ) {
+    let lie = Lie::of(input, output.height);
     let mut end = cols.end;
     let whole = |from: usize, width: usize| from..from + (cols.end - from) / width * width;
     let mut col = cols.start;
@@ -138,7 +141,7 @@ pub(crate) unsafe fn strip<S: Simd, M: Micro>(
         let cols = whole(col, THIN_NV * S::LANES);
         col = cols.end;
         if !cols.is_empty() {
-            let part = Part { micro, input, output, cols };
+            let part = Part { micro, input, lie, output, cols };
             match output.height {
                 1 => by_rows::<S, M, 1, THIN_NV>(simd, part),
                 _ => by_rows::<S, M, 2, THIN_NV>(simd, part),
@@ -148,17 +151,17 @@ pub(crate) unsafe fn strip<S: Simd, M: Micro>(
     let mut cols = whole(col, 2 * S::LANES);
     if const { S::TUNING.wide_rows > 0 } && gains_by_wide_tiles::<S>(input, output, &cols, end) {
         cols.end -= 2 * S::LANES;
-        by_wide_tiles(simd, Part { micro, input, output, cols: cols.end..end });
+        by_wide_tiles(simd, Part { micro, input, lie, output, cols: cols.end..end });
         end = cols.end;
     }
     col = cols.end;
     if !cols.is_empty() {
-        by_height::<S, M, 2>(simd, Part { micro, input, output, cols });
+        by_height::<S, M, 2>(simd, Part { micro, input, lie, output, cols });
     }
     while col < end {
         let cols = col..end.min(col + S::LANES);
         col = cols.end;
-        by_height::<S, M, 1>(simd, Part { micro, input, output, cols });
+        by_height::<S, M, 1>(simd, Part { micro, input, lie, output, cols });
     }
 }
 
@@ -184,7 +187,7 @@ fn gains_by_wide_tiles<S: Simd>(
 /// Computes more than two and at most three vectors of columns, in tiles of some of the strip's rows.
 #[inline(always)]
 fn by_wide_tiles<S: Simd, M: Micro>(simd: S, part: Part<M>) {
-    let Part { micro, input, output, cols } = part;
+    let Part { micro, input, lie, output, cols } = part;
     let rows = TileShape::of::<S>().height(output.height);
     let mut row = 0;
     while row < output.height {
@@ -196,7 +199,7 @@ fn by_wide_tiles<S: Simd, M: Micro>(simd: S, part: Part<M>) {
         let input = &StripInput { rows: some_rows, ..*input };
         let epilogue = output.epilogue_from(row);
         let output = &output.some_rows(row..row + height, &epilogue);
-        let part = Part { micro, input, output, cols: cols.clone() };
+        let part = Part { micro, input, lie, output, cols: cols.clone() };
         match height {
             4 => by_rows::<S, M, 4, WIDE_NV>(simd, part),
             6 => by_rows::<S, M, 6, WIDE_NV>(simd, part),
@@ -211,6 +214,7 @@ fn by_wide_tiles<S: Simd, M: Micro>(simd: S, part: Part<M>) {
 struct Part<'a, M> {
     micro: M,
     input: &'a StripInput<'a>,
+    lie: Lie,
     output: &'a StripOutput<'a>,
     cols: Range<usize>,
 }
@@ -233,65 +237,65 @@ fn by_height<S: Simd, M: Micro, const NV: usize>(simd: S, part: Part<M>) {
 
 #[inline(always)]
 fn by_rows<S: Simd, M: Micro, const MR: usize, const NV: usize>(simd: S, part: Part<M>) {
+    let is_half = NV == 1 && part.cols.len() <= S::HALF_LANES;
+    match part.lie {
+        Lie::Contiguous => by_lie::<S, M, Contiguous, MR, NV>(simd, part, is_half),
+        Lie::InPairs if const { Pairs::gain(MR) } => {
+            by_lie::<S, M, Pairs, MR, NV>(simd, part, is_half)
+        }
+        _ => by_lie::<S, M, Scattered, MR, NV>(simd, part, is_half),
+    }
+}
+
+#[inline(always)]
+fn by_lie<S: Simd, M: Micro, R: Rows, const MR: usize, const NV: usize>(
+    simd: S,
+    part: Part<M>,
+    is_half: bool,
+) {
     let micro = part.micro;
-    match (NV, part.input.rows_are_contiguous) {
-        // Half a vector of columns: where half a vector costs half as much, so does its tile.
-        (1, true) if part.cols.len() <= S::HALF_LANES => {
-            micro.call(simd, HalfStrip::<M, MR, true>(part))
-        }
-        (1, false) if part.cols.len() <= S::HALF_LANES => {
-            micro.call(simd, HalfStrip::<M, MR, false>(part))
-        }
-        (_, true) => micro.call(simd, Strip::<M, MR, NV, true>(part)),
-        (_, false) => micro.call(simd, Strip::<M, MR, NV, false>(part)),
+    if const { NV == 1 && S::HALF_LANES > 0 } && is_half {
+        micro.call(simd, HalfStrip::<M, R, MR>(part, PhantomData))
+    } else {
+        micro.call(simd, Strip::<M, R, MR, NV>(part, PhantomData))
     }
 }
 
 /// Tiles of MR rows by NV vectors. A function of its own for each combination; see [`strip`] for
 /// what it needs.
-struct Strip<'a, M, const MR: usize, const NV: usize, const CONTIGUOUS: bool>(Part<'a, M>);
+struct Strip<'a, M, R, const MR: usize, const NV: usize>(Part<'a, M>, PhantomData<R>);
 
-impl<M: Micro, const MR: usize, const NV: usize, const CONTIGUOUS: bool> Kernel
-    for Strip<'_, M, MR, NV, CONTIGUOUS>
-{
+impl<M: Micro, R: Rows, const MR: usize, const NV: usize> Kernel for Strip<'_, M, R, MR, NV> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        run_strip::<S, S, M, MR, NV, CONTIGUOUS>(simd, simd, self.0);
+        run_strip::<S, S, M, R, MR, NV>(simd, simd, self.0);
     }
 }
 
-/// A tile of MR rows by half a vector.
-struct HalfStrip<'a, M, const MR: usize, const CONTIGUOUS: bool>(Part<'a, M>);
+/// A tile of MR rows by half a vector: where half a vector costs half as much, so does its tile.
+struct HalfStrip<'a, M, R, const MR: usize>(Part<'a, M>, PhantomData<R>);
 
-impl<M: Micro, const MR: usize, const CONTIGUOUS: bool> Kernel
-    for HalfStrip<'_, M, MR, CONTIGUOUS>
-{
+impl<M: Micro, R: Rows, const MR: usize> Kernel for HalfStrip<'_, M, R, MR> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        run_strip::<S::Half, S, M, MR, 1, CONTIGUOUS>(simd.half(), simd, self.0);
+        run_strip::<S::Half, S, M, R, MR, 1>(simd.half(), simd, self.0);
     }
 }
 
 /// `whole` is the instruction set itself where `simd` is its half: activations are computed on it,
 /// so that their bits do not depend on where a strip ends.
 #[inline(always)]
-fn run_strip<
-    S: Simd,
-    W: Simd,
-    M: Micro,
-    const MR: usize,
-    const NV: usize,
-    const CONTIGUOUS: bool,
->(
+fn run_strip<S: Simd, W: Simd, M: Micro, R: Rows, const MR: usize, const NV: usize>(
     simd: S,
     whole: W,
     part: Part<M>,
 ) {
-    let Part { micro, input, output, cols } = part;
+    let Part { micro, input, output, cols, .. } = part;
+    let rows = R::new(input, output.height);
     let width = NV * S::LANES;
     let mut col = cols.start;
     while col < cols.end {
@@ -307,7 +311,7 @@ fn run_strip<
         let b = input.b.wrapping_add(col);
         // SAFETY: by the promise of `strip`'s caller.
         unsafe {
-            let sums = sums::<S, M, MR, NV, CONTIGUOUS>(simd, micro, input, b, live);
+            let sums = sums::<S, M, R, MR, NV>(simd, micro, rows, input, b, live);
             store_tile::<S, W, MR, NV>(simd, whole, sums, output, col, live);
         }
         col += width;
@@ -319,9 +323,10 @@ fn run_strip<
 /// MR x NV independent chains of fused multiply-adds: with 28 of them, their latency of 4 cycles at
 /// two a cycle is hidden.
 #[inline(always)]
-unsafe fn sums<S: Simd, M: Micro, const MR: usize, const NV: usize, const CONTIGUOUS: bool>(
+unsafe fn sums<S: Simd, M: Micro, R: Rows, const MR: usize, const NV: usize>(
     simd: S,
     micro: M,
+    rows: R,
     input: &StripInput,
     b: *const f32,
     cols: usize,
@@ -330,7 +335,7 @@ unsafe fn sums<S: Simd, M: Micro, const MR: usize, const NV: usize, const CONTIG
     let mask = simd.mask_first(cols - (NV - 1) * S::LANES);
     let mut b = b;
     for &step in input.steps {
-        let step = step as usize;
+        let mut step = rows.step(step as usize);
         // SAFETY: rows of A are readable at every step, rows of B for the columns.
         unsafe {
             let mut row_of_b = [simd.splat(0.0); NV];
@@ -346,19 +351,14 @@ unsafe fn sums<S: Simd, M: Micro, const MR: usize, const NV: usize, const CONTIG
                     simd.prefetch(b.wrapping_add(AHEAD * input.b_rs + v * S::LANES));
                 }
             }
-            for i in 0..MR {
-                let a = if CONTIGUOUS {
-                    input.rows[0].add(step + i)
-                } else if MR <= 6 {
-                    input.rows[i].add(step)
-                } else {
-                    // Volatile, so that it is read again in every step: the compiler would rather
-                    // keep 14 pointers in registers than 28 sums.
-                    std::ptr::read_volatile(&input.rows[i]).add(step)
-                };
-                let broadcast = simd.splat(*a);
-                for v in 0..NV {
-                    tile[i][v] = micro.multiply_add(simd, broadcast, row_of_b[v], tile[i][v]);
+            for pair in 0..MR.div_ceil(2) {
+                for half in 0..const { if MR == 1 { 1 } else { 2 } } {
+                    let i = 2 * pair + half;
+                    let broadcast = simd.splat(*rows.at(input, pair, half, step));
+                    for v in 0..NV {
+                        tile[i][v] = micro.multiply_add(simd, broadcast, row_of_b[v], tile[i][v]);
+                        step = rows.after(simd, step, half, tile[i][v]);
+                    }
                 }
             }
             b = b.wrapping_add(input.b_rs);

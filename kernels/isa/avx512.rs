@@ -43,6 +43,21 @@ fn call_avx512<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
+/// See [`Simd::after`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn after(v: __m512, mut x: usize) -> usize {
+    unsafe {
+        core::arch::asm!(
+            "/* {x} after {v} */",
+            v = in(zmm_reg) v,
+            x = inout(reg) x,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    x
+}
+
 // SAFETY: __m512 is sixteen floats, and AVX2 has eight; an Avx512 exists only where `new` saw the
 // features.
 unsafe impl Simd for Avx512 {
@@ -99,6 +114,10 @@ unsafe impl Simd for Avx512 {
             let bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v));
             _mm_mask_storeu_epi8(p.cast(), self.mask_first(n), bytes);
         }
+    }
+    #[inline(always)]
+    fn after(self, v: __m512, x: usize) -> usize {
+        unsafe { after(v, x) }
     }
     #[inline(always)]
     fn prefetch(self, p: *const f32) {

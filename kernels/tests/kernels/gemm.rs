@@ -10,6 +10,8 @@ use threadcount_kernels::{Activation, Mat, MatMut, Team, naive};
 const TINY: Blocking = Blocking {
     kc: 5,
     slice_blocks: 2,
+    // Less than a panel of A takes, so that it is copied.
+    l1: 1 << 10,
     l2: 1 << 16,
     nc: 64,
     copy_b_rows: 20,
