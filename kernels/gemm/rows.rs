@@ -201,7 +201,7 @@ mod tests {
             assert_eq!(read::<Scattered>(&rows, n, n), offsets);
         }
         let scattered: [&[isize]; 4] =
-            [&[0, 32, 64, 96, 128], &[0, 32, 64, 512], &[0], &[7, 7, 8, 9]];
+            [&[0, 32, 64, 96, 128], &[0, 32, 64, 512, 128, 160], &[0], &[7, 7, 8, 9]];
         for offsets in scattered {
             let rows = input(offsets, false);
             assert_eq!(Lie::of(&rows, offsets.len()), Lie::Scattered);
