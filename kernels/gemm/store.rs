@@ -248,6 +248,27 @@ unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
         }
         StripEpilogue::Raw => return true,
         StripEpilogue::Bias { bias, activation } => (bias, activation),
+        // Through memory, row by row, this took 28 % of a product with K = 256 (Xeon of family 6, model 85).
+        StripEpilogue::Derivative { y, rs, cs: 1, activation: Activation::Relu }
+            if output.height == MR =>
+        {
+            let mask = simd.mask_first(live - (NV - 1) * S::LANES);
+            for i in 0..MR {
+                for v in 0..NV {
+                    // SAFETY: y has the strip's rows, which are as many as the tile's, and its columns.
+                    let y = unsafe {
+                        let y = y.add(i * rs + col + v * S::LANES);
+                        if NV % 2 == 1 && v == NV - 1 {
+                            simd.load_masked(y, mask)
+                        } else {
+                            simd.load(y)
+                        }
+                    };
+                    tile[i][v] = simd.flush(Activation::Relu.chain(simd, y, tile[i][v]));
+                }
+            }
+            return true;
+        }
         StripEpilogue::Derivative { .. } => return false,
     };
     if !matches!(activation, Activation::Linear | Activation::Relu | Activation::LeakyRelu { .. }) {

@@ -8,7 +8,7 @@
 
 pub(crate) use super::pack::MAX_MR;
 use super::rows::{Contiguous, Lie, Pairs, Rows, Scattered};
-use super::store::{StripOutput, store_tile};
+use super::store::{StripEpilogue, StripOutput, store_tile};
 use crate::micro::Micro;
 use crate::simd::{Kernel, SUM_LANES, Simd, Tuning};
 use std::marker::PhantomData;
@@ -300,14 +300,7 @@ fn run_strip<S: Simd, W: Simd, M: Micro, R: Rows, const MR: usize, const NV: usi
     let mut col = cols.start;
     while col < cols.end {
         let live = width.min(cols.end - col);
-        // C is prefetched while the sums are computed: at the end, its cache misses would not overlap
-        // with work.
-        if output.cs == 1 && output.beta.is_some() {
-            for i in 0..MR {
-                simd.prefetch(output.rows[i].wrapping_add(col));
-                simd.prefetch(output.rows[i].wrapping_add(col + (NV - 1) * S::LANES));
-            }
-        }
+        prefetch_output::<S, MR, NV>(simd, output, col);
         let b = input.b.wrapping_add(col);
         // SAFETY: by the promise of `strip`'s caller.
         unsafe {
@@ -315,6 +308,30 @@ fn run_strip<S: Simd, W: Simd, M: Micro, R: Rows, const MR: usize, const NV: usi
             store_tile::<S, W, MR, NV>(simd, whole, sums, output, col, live);
         }
         col += width;
+    }
+}
+
+/// Prefetches what the store of a tile will read, while the sums are computed: at the end, its cache misses would not
+/// overlap with work. (`y` of a derivative: 3 % of a product of 256 x 784 with K = 512; Xeon of family 6,
+/// model 85.)
+#[inline(always)]
+fn prefetch_output<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    output: &StripOutput,
+    col: usize,
+) {
+    let last = (NV - 1) * S::LANES;
+    if output.cs == 1 && output.beta.is_some() {
+        for i in 0..MR {
+            simd.prefetch(output.rows[i].wrapping_add(col));
+            simd.prefetch(output.rows[i].wrapping_add(col + last));
+        }
+    }
+    if let StripEpilogue::Derivative { y, rs, cs: 1, .. } = *output.epilogue {
+        for i in 0..MR {
+            simd.prefetch(y.wrapping_add(i * rs + col));
+            simd.prefetch(y.wrapping_add(i * rs + col + last));
+        }
     }
 }
 
