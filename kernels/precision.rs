@@ -75,16 +75,28 @@ impl Precision {
         if m > FLOAT_SIDE && n > FLOAT_SIDE && k > least { self } else { Self::F32 }
     }
 
-    /// The same for windows of `taps` pixels of so many channels, and so many filters. Pairs are of channels, so
-    /// an odd number of them stays f32: one channel, whose kernels are others, and the three of a colour image.
+    /// The same for windows of `taps` pixels of so many channels, and so many filters. Pairs are of channels: one
+    /// alone would be half zeros, and has kernels of its own in f32.
     #[must_use]
     pub(crate) fn of_convolution(self, taps: usize, channels: usize, filters: usize) -> Self {
         let k = taps * channels;
-        if !channels.is_multiple_of(2) || (self == Self::F32Split && k > SPLIT_WINDOW) {
+        if channels == 1 || (self == Self::F32Split && k > SPLIT_WINDOW) {
             return Self::F32;
         }
         // The windows are many.
         self.of_product(usize::MAX, filters, k)
+    }
+
+    /// The same for the gradient of such a convolution's weights by so many windows.
+    #[must_use]
+    pub(crate) fn of_weights(
+        self,
+        taps: usize,
+        channels: usize,
+        filters: usize,
+        windows: usize,
+    ) -> Self {
+        if channels == 1 { Self::F32 } else { self.of_product(taps * channels, filters, windows) }
     }
 }
 
@@ -99,7 +111,7 @@ impl fmt::Display for Precision {
 /// bits of their own: see "the numeric contract".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bf16Kernel {
-    /// `tdpbf16ps` of AMX, beside the set AVX-512: tiles of 16 x 32 by 32 x 16. Convolutions are by [`Self::MulAdd`].
+    /// `tdpbf16ps` of AMX, beside the set AVX-512: tiles of 16 x 32 by 32 x 16.
     Amx,
     /// `vdpbf16ps` of AVX512-BF16, beside the set AVX-512: two products in each lane.
     Avx512Bf16,
@@ -130,14 +142,6 @@ impl Bf16Kernel {
     /// Whether it multiplies tiles (`crate::tiles`), not vectors.
     pub fn is_on_tiles(self) -> bool {
         matches!(self, Self::Amx | Self::AmxTwin)
-    }
-
-    /// The one that convolutions are computed by where this is chosen. There are no convolutions on tiles, and CPUs
-    /// with AMX have `vdpbf16ps` at half the rate of multiply-adds. Always the same one, so that results do not depend
-    /// on what else a CPU has.
-    #[must_use]
-    pub fn of_convolution(self) -> Self {
-        if self.is_on_tiles() { Self::MulAdd } else { self }
     }
 
     /// Why AMX is not used on this CPU, though it has the instructions.
@@ -211,16 +215,6 @@ impl Bf16Kernel {
         match self {
             Self::Amx => work.on_tiles(amx().expect("a CPU with AMX, which was detected")),
             Self::AmxTwin => work.on_tiles(Twin),
-            _ => self.run_in_registers(work),
-        }
-    }
-
-    /// Does work that is there for vectors alone.
-    ///
-    /// # Panics
-    /// If this CPU lacks the kernel, or it multiplies tiles.
-    pub(crate) fn run_in_registers<W: WithMicro>(self, work: W) -> W::Output {
-        match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => {
                 work.run(Avx512Bf16::new().expect("a CPU with AVX512-BF16, which was detected"))
@@ -228,7 +222,6 @@ impl Bf16Kernel {
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512Bf16 => panic!("this CPU lacks AVX512-BF16"),
             Self::MulAdd => work.run(Floats),
-            Self::Amx | Self::AmxTwin => unreachable!("`{self}` multiplies tiles"),
         }
     }
 }

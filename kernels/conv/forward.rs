@@ -1,17 +1,15 @@
 //! Windows over images times weights: the forward pass, and the backward pass of the data where
-//! that is a convolution of the same kind. The micro-kernel of [`crate::gemm`] reads the pixels
-//! under the windows where they lie, by their offsets.
+//! that is a convolution of the same kind.
 
 use super::images::images_per_task;
 use super::moments::{Moments, MomentsOfTasks, ROWS_AT_ONCE};
 use super::one_channel::{Lines, OneChannel, PIXELS};
+use super::panel::{ByPanel, Panel, Store};
 use super::windows::{OnWindows, Windows};
-use crate::gemm::store::{StripEpilogue, StripOutput};
-use crate::gemm::tile::{MAX_MR, StripInput, TileShape, strip};
-use crate::micro::Micro;
+use crate::gemm::store::StripEpilogue;
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
-use crate::{Activation, Mat, Team};
+use crate::{Activation, Team};
 use std::ops::Range;
 
 /// `y = activation(windows(x) w + bias)`, for every window of every image.
@@ -42,9 +40,9 @@ struct OnTeam<'a, 'pool> {
 }
 
 impl OnWindows for OnTeam<'_, '_> {
-    fn run<M: Micro>(self, micro: M, windows: &Windows) {
+    fn run<P: ByPanel>(self, by: P, windows: &Windows) {
         let Self { job, team, y, moments } = self;
-        let out_len = job.out.0 * job.out.1 * windows.w.cols();
+        let out_len = job.out.0 * job.out.1 * windows.filters;
         if out_len == 0 || y.is_empty() {
             return;
         }
@@ -63,14 +61,14 @@ impl OnWindows for OnTeam<'_, '_> {
                 let y = parts.part(images.start * out_len..images.end * out_len);
                 (y, moments.map(|moments| moments.of_task(task)))
             };
-            isa.run(ImagesOfCorrelation { micro, job, windows, images, y, moments, scratch });
+            isa.run(ImagesOfCorrelation { by, job, windows, images, y, moments, scratch });
         });
     }
 }
 
 /// Some images of a correlation.
-struct ImagesOfCorrelation<'a, M> {
-    micro: M,
+struct ImagesOfCorrelation<'a, P> {
+    by: P,
     job: &'a Correlation<'a>,
     windows: &'a Windows<'a>,
     images: Range<usize>,
@@ -79,7 +77,7 @@ struct ImagesOfCorrelation<'a, M> {
     scratch: &'a mut Scratch,
 }
 
-impl<M: Micro> Kernel for ImagesOfCorrelation<'_, M> {
+impl<P: ByPanel> Kernel for ImagesOfCorrelation<'_, P> {
     type Output = ();
 
     #[inline(always)]
@@ -91,30 +89,27 @@ impl<M: Micro> Kernel for ImagesOfCorrelation<'_, M> {
     }
 }
 
-impl<M: Micro> ImagesOfCorrelation<'_, M> {
-    /// Panels of the micro-kernel, which run on from image to image.
+impl<P: ByPanel> ImagesOfCorrelation<'_, P> {
+    /// Panels, which run on from image to image.
     #[inline(always)]
     fn by_panels<S: Simd>(self, simd: S) {
-        let Self { micro, job, windows, images, y, mut moments, scratch } = self;
-        let (Windows { images: framed, w, .. }, tile) = (windows, TileShape::of::<S>());
-        let (k, filters) = (w.rows(), w.cols());
+        let Self { by, job, windows, images, y, mut moments, scratch } = self;
+        let Windows { images: framed, filters, .. } = *windows;
+        let panel_len = by.scratch_len(windows, filters);
         let framed_len = framed.copies_len(images.len());
-        let (steps, rest) = scratch.floats(k + filters + framed_len).split_at_mut(k);
-        let (spare_row, copies) = rest.split_at_mut(filters);
-        let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
-        windows.write_steps(steps);
+        let (of_panel, copies) = scratch.floats(panel_len + framed_len).split_at_mut(panel_len);
         let x = &windows.x[images.start * framed.len()..images.end * framed.len()];
         let x = framed.framed(x, copies);
         let (x, y) = (x.as_ptr(), y.as_mut_ptr());
-        let epilogue = match job.bias {
+        let epilogue = &match job.bias {
             None => StripEpilogue::None,
             Some((bias, activation)) => StripEpilogue::Bias { bias: bias.as_ptr(), activation },
         };
         let places = framed.windows(job.out.0, job.out.1, job.stride);
         let pixels = images.len() * places.pixels_per_image();
-        let height = tile.even_height(pixels);
+        let height = by.height::<S>(pixels);
         let mut walk = places.walk(0);
-        let mut panel = Panel::new(windows, steps, &epilogue, spare_row.as_mut_ptr());
+        let mut panel = by.panel(windows, Store { adds: false, epilogue }, of_panel);
         for pixel in (0..pixels).step_by(height) {
             let height = height.min(pixels - pixel);
             walk.place(x, height, panel.windows());
@@ -123,7 +118,10 @@ impl<M: Micro> ImagesOfCorrelation<'_, M> {
             }
             // SAFETY: windows are inside their images or frames, rows of y inside these images',
             // and there is one bias for each filter.
-            unsafe { panel.run(simd, micro, height) };
+            unsafe {
+                panel.load(simd, height);
+                panel.multiply(simd, 0, 0);
+            }
             if let Some(moments) = &mut moments {
                 let done = pixel + height;
                 // The number of rows at a time depends on the shape, not on the tile: the bits of the
@@ -160,87 +158,6 @@ impl<M: Micro> ImagesOfCorrelation<'_, M> {
                     moments.add(simd, y);
                 }
             }
-        }
-    }
-}
-
-/// Some windows times the weights, at most as many as the highest tile has rows.
-pub(super) struct Panel<'a> {
-    input: StripInput<'a>,
-    output: StripOutput<'a>,
-    /// How far each word under a window is from its first.
-    steps: &'a [u32],
-    /// Words of K in a block.
-    kc: usize,
-    w: Mat<'a>,
-    epilogue: &'a StripEpilogue,
-    /// Where the tile's rows beyond those of the panel are written.
-    spare_row: *mut f32,
-}
-
-impl<'a> Panel<'a> {
-    /// Without windows.
-    #[inline(always)]
-    pub(super) fn new(
-        windows: &Windows<'a>,
-        steps: &'a [u32],
-        epilogue: &'a StripEpilogue,
-        spare_row: *mut f32,
-    ) -> Self {
-        let (w, kc) = (windows.w, windows.kc());
-        let input = StripInput {
-            rows: [w.as_ptr(); MAX_MR],
-            steps,
-            rows_are_contiguous: false,
-            b: w.as_ptr(),
-            b_rs: w.rs(),
-        };
-        let output = StripOutput {
-            rows: [spare_row; MAX_MR],
-            partial: None,
-            cs: 1,
-            by_column: false,
-            height: 0,
-            alpha: 1.0,
-            beta: None,
-            epilogue,
-        };
-        Self { input, output, steps, kc, w, epilogue, spare_row }
-    }
-
-    /// Where the windows begin.
-    #[inline(always)]
-    pub(super) fn windows(&mut self) -> &mut [*const f32; MAX_MR] {
-        &mut self.input.rows
-    }
-
-    /// Where their outputs go.
-    #[inline(always)]
-    pub(super) fn outputs(&mut self) -> &mut [*mut f32; MAX_MR] {
-        &mut self.output.rows
-    }
-
-    /// Computes the first `height` windows, block by block of K.
-    ///
-    /// # Safety
-    /// These windows are readable at every step; their outputs, the spare row and the epilogue's
-    /// bias have an element for each column of `w`.
-    #[inline(always)]
-    pub(super) unsafe fn run<S: Simd>(&mut self, simd: S, micro: impl Micro, height: usize) {
-        let Self { input, output, steps, kc, w, epilogue, spare_row } = self;
-        let kc = *kc;
-        output.height = height;
-        for i in height..MAX_MR {
-            (input.rows[i], output.rows[i]) = (input.rows[height - 1], *spare_row);
-        }
-        for (block, block_steps) in steps.chunks(kc).enumerate() {
-            let is_last = (block + 1) * kc >= steps.len();
-            input.steps = block_steps;
-            input.b = w.as_ptr().wrapping_add(block * kc * w.rs());
-            output.beta = (block > 0).then_some(1.0);
-            output.epilogue = if is_last { epilogue } else { &StripEpilogue::None };
-            // SAFETY: by the caller's promise; blocks of w are inside it.
-            unsafe { strip(simd, micro, input, output, 0..w.cols()) };
         }
     }
 }

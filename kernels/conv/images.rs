@@ -51,13 +51,8 @@ pub(super) struct Walk {
 impl Walk {
     /// Where the next `height` pixels of the memory from `first` on are, a line at a time.
     #[inline(always)]
-    pub(super) fn place<P: Pointer, const N: usize>(
-        &mut self,
-        first: P,
-        height: usize,
-        places: &mut [P; N],
-    ) {
-        let height = height.min(N);
+    pub(super) fn place<P: Pointer>(&mut self, first: P, height: usize, places: &mut [P]) {
+        let height = height.min(places.len());
         let mut done = 0;
         while done < height {
             let run = (self.grid.pixels - self.pixel).min(height - done);

@@ -9,7 +9,9 @@
 //! - `pooled`: the same with activation, dropout and max-pooling, and no map in memory
 //! - `winners`: the backward pass of `pooled`, from the pooled gradient
 //! - `scatter`: the gradient of the input, tap by tap, where windows cover it unevenly
-//! - `weights`: the gradient of the weights
+//! - `weights`: the gradient of the weights; `weights_on_tiles`: the same on a tile unit; `pairs`: what it
+//!   multiplies, as words of bf16 numbers
+//! - `panel`: some windows at once times the weights, in registers or on tiles
 //! - `images`: walking pixels, and frames of zeros for padding
 //! - `windows`: what is under a window, as floats or as words of bf16 numbers
 //!
@@ -20,9 +22,12 @@ mod forward;
 mod images;
 mod moments;
 mod one_channel;
+mod pairs;
+mod panel;
 mod pooled;
 mod scatter;
 mod weights;
+mod weights_on_tiles;
 mod windows;
 mod winners;
 
@@ -37,7 +42,6 @@ use one_channel::OneChannel;
 pub use one_channel::is_one_channel;
 pub use pooled::forward_pooled;
 use scatter::Scatter;
-use weights::WeightGradient;
 use windows::Windows;
 pub use winners::{Winners, backward_weights_pooled, expand_winners};
 
@@ -110,9 +114,7 @@ pub fn backward_data(team: &Team, geometry: &Geometry, dz: &[f32], w: &[f32], dx
     let filters = w.len() / geometry.window_len();
     check(geometry, dx.len(), w.len(), filters, dz.len());
     let g = geometry;
-    // A transposed convolution also multiplies with the zeros around dz, which is wasted where it
-    // has more outputs than the convolution; and it needs a stride of 1.
-    let is_even = g.stride == 1 && 10 * g.in_h * g.in_w <= 11 * g.out_pixels();
+    let is_even = is_covered_evenly(g);
     let order = if is_even { TapOrder::Reversed } else { TapOrder::AsIs };
     let mut buffer = team.phase_scratch();
     let turned = buffer.floats(w.len());
@@ -132,6 +134,12 @@ pub fn backward_data(team: &Team, geometry: &Geometry, dz: &[f32], w: &[f32], dx
         one_channel: None,
     };
     correlation.run(team, dx, None);
+}
+
+/// Whether the gradient of the data is a transposed convolution. That also multiplies with the zeros around dz, which
+/// is wasted where it has more outputs than the convolution; and it needs a stride of 1.
+pub(crate) fn is_covered_evenly(g: &Geometry) -> bool {
+    g.stride == 1 && 10 * g.in_h * g.in_w <= 11 * g.out_pixels()
 }
 
 /// In which order the transposed taps follow each other.
@@ -200,24 +208,8 @@ pub fn backward_weights(
 ) {
     let filters = db.len();
     let batch = check(geometry, x.len(), dw.len(), filters, dz.len());
-    let images = Framed::input(geometry);
     let dz = Mat::new(dz, batch * geometry.out_pixels(), filters);
-    let windows = images.windows(geometry.out_h, geometry.out_w, geometry.stride);
-    let (kernel_w, window_len) = (geometry.kernel_w, geometry.window_len());
-    let mut gradient = WeightGradient { x, images, windows, kernel_w, dz, window_len };
-    let mut buffer = team.phase_scratch();
-    let framed_len = images.copies_len(batch);
-    let (framed, sums) = buffer.floats(framed_len + gradient.sums_len()).split_at_mut(framed_len);
-    if images.has_frame() {
-        let (len, framed_len) = (images.len(), images.framed_len());
-        team.run_on_chunks(framed, framed_len, |start, framed| {
-            let image = start / framed_len;
-            images.copy(&x[image * len..(image + 1) * len], framed);
-        });
-        gradient.x = framed;
-    }
-    gradient.run(team, sums, dw);
-    drop(buffer);
+    weights::gradient(team, geometry, x, dz, dw);
     sums::columns(team, dz, db);
 }
 

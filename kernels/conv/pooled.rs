@@ -7,14 +7,12 @@
 //! together, and are pooled there.
 
 use super::Convolution;
-use super::forward::Panel;
 use super::images::{Framed, Grid};
 use super::one_channel::{Filters, OnFilters, OneChannel, on_filters};
+use super::panel::{ByPanel, MOST, Panel, Store};
 use super::windows::{OnWindows, Windows};
 use crate::dropout::{Dropout, survivors};
 use crate::gemm::store::StripEpilogue;
-use crate::gemm::tile::{MAX_MR, TileShape};
-use crate::micro::Micro;
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
 use crate::{Geometry, Team};
@@ -69,7 +67,7 @@ struct OnTeam<'a, 'pool> {
 }
 
 impl OnWindows for OnTeam<'_, '_> {
-    fn run<M: Micro>(self, micro: M, windows: &Windows) {
+    fn run<P: ByPanel>(self, by: P, windows: &Windows) {
         let Self { job, team, drops, pooled_len, y, argmax } = self;
         if y.is_empty() {
             return;
@@ -82,7 +80,7 @@ impl OnWindows for OnTeam<'_, '_> {
             let part = images.start * pooled_len..images.end * pooled_len;
             // SAFETY: each image's outputs are one task's.
             let (y, argmax) = unsafe { (y.part(part.clone()), argmax.part(part)) };
-            isa.run(ImagesOfPooled { micro, job, windows, drops, images, y, argmax, scratch });
+            isa.run(ImagesOfPooled { by, job, windows, drops, images, y, argmax, scratch });
         });
     }
 }
@@ -96,8 +94,8 @@ struct Drops<'a> {
 }
 
 /// Some images.
-struct ImagesOfPooled<'a, M> {
-    micro: M,
+struct ImagesOfPooled<'a, P> {
+    by: P,
     job: &'a Convolution<'a>,
     windows: &'a Windows<'a>,
     drops: Option<Drops<'a>>,
@@ -107,7 +105,7 @@ struct ImagesOfPooled<'a, M> {
     scratch: &'a mut Scratch,
 }
 
-impl<M: Micro> Kernel for ImagesOfPooled<'_, M> {
+impl<P: ByPanel> Kernel for ImagesOfPooled<'_, P> {
     type Output = ();
 
     #[inline(always)]
@@ -119,29 +117,25 @@ impl<M: Micro> Kernel for ImagesOfPooled<'_, M> {
     }
 }
 
-impl<M: Micro> ImagesOfPooled<'_, M> {
-    /// Panels of the micro-kernel to the first-level cache, and from there to `y`.
+impl<P: ByPanel> ImagesOfPooled<'_, P> {
+    /// Panels to the first-level cache, and from there to `y`.
     #[inline(always)]
     fn by_panels<S: Simd>(self, simd: S) {
-        let Self { micro, job, windows, drops, images, y, argmax, scratch } = self;
-        let (g, filters, tile) = (job.geometry, job.bias.len(), TileShape::of::<S>());
+        let Self { by, job, windows, drops, images, y, argmax, scratch } = self;
+        let (g, filters) = (job.geometry, job.bias.len());
         let framed = windows.images;
         let framed_len = framed.copies_len(images.len());
-        // Two tiles are whole windows of the pool: 28 or 12 rows, 7 KB for 64 filters.
-        let rows_at_once = 2 * tile.mr;
-        let map_len = rows_at_once * filters;
-        let k = windows.w.rows();
-        let (steps, rest) = scratch.floats(k + 2 * map_len + filters + framed_len).split_at_mut(k);
+        let rows_at_once = by.pooled_height::<S>();
+        let (panel_len, map_len) = (by.scratch_len(windows, filters), rows_at_once * filters);
+        let (of_panel, rest) =
+            scratch.floats(panel_len + 2 * map_len + framed_len).split_at_mut(panel_len);
         let (map, rest) = rest.split_at_mut(map_len);
-        let (ones, rest) = rest.split_at_mut(map_len);
-        let (spare_row, copies) = rest.split_at_mut(filters);
-        let steps: &mut [u32] = bytemuck::cast_slice_mut(steps);
-        windows.write_steps(steps);
+        let (ones, copies) = rest.split_at_mut(map_len);
         let x = &windows.x[images.start * framed.len()..images.end * framed.len()];
         let x = framed.framed(x, copies);
         let (x, map_start) = (x.as_ptr(), map.as_mut_ptr());
-        let epilogue = StripEpilogue::Bias { bias: job.bias.as_ptr(), activation: job.activation };
-        let mut panel = Panel::new(windows, steps, &epilogue, spare_row.as_mut_ptr());
+        let epilogue = &StripEpilogue::Bias { bias: job.bias.as_ptr(), activation: job.activation };
+        let mut panel = by.panel(windows, Store { adds: false, epilogue }, of_panel);
         let (right, below) = (g.stride * framed.channels, g.stride * framed.line_len());
         let corners = [0, right, below, below + right];
         let pools = framed.windows(g.out_h / 2, g.out_w / 2, 2 * g.stride);
@@ -150,14 +144,14 @@ impl<M: Micro> ImagesOfPooled<'_, M> {
         let mut pixels = map_pixels(g, filters).walk(0);
         for first in (0..count).step_by(rows_at_once / 4) {
             let pools_now = (rows_at_once / 4).min(count - first);
-            let mut starts = [x; 2 * MAX_MR];
+            let mut starts = [x; MOST];
             for pool in 0..pools_now {
                 let start = x.wrapping_add(walk.next());
                 for i in 0..4 {
                     starts[4 * pool + i] = start.wrapping_add(corners[i]);
                 }
             }
-            let height_at_once = tile.even_height(4 * pools_now);
+            let height_at_once = by.height::<S>(4 * pools_now);
             for row in (0..4 * pools_now).step_by(height_at_once) {
                 let height = height_at_once.min(4 * pools_now - row);
                 panel.windows()[..height].copy_from_slice(&starts[row..row + height]);
@@ -166,7 +160,10 @@ impl<M: Micro> ImagesOfPooled<'_, M> {
                 }
                 // SAFETY: windows are inside their images or frames, rows of the map inside it,
                 // and there is one bias for each filter.
-                unsafe { panel.run(simd, micro, height) };
+                unsafe {
+                    panel.load(simd, height);
+                    panel.multiply(simd, 0, 0);
+                }
             }
             if let Some(Drops { dropout, threshold, .. }) = drops {
                 let pairs = ones[..4 * pools_now * filters].chunks_exact_mut(2 * filters);

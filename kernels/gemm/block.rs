@@ -56,7 +56,7 @@ impl<B: ByBlock> Kernel for Task<'_, B> {
 
 /// In registers, strip by strip.
 #[derive(Clone, Copy)]
-pub(super) struct InRegisters<M>(pub(super) M);
+pub(crate) struct InRegisters<M>(pub(crate) M);
 
 impl<M: Micro> ByBlock for InRegisters<M> {
     #[inline(always)]

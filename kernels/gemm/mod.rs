@@ -55,13 +55,13 @@
 //!   for blocks and slices as above; for `f32-split` with 64, 96 blocks to a slice, and 1.8 for the smaller parts and
 //!   what is left out. Both are below R of f32 for every K from 16, and from 43, up to 300,000.
 
-mod block;
+pub(crate) mod block;
 mod dot;
 pub(crate) mod grid;
 pub(crate) mod loops;
-mod on_tiles;
+pub(crate) mod on_tiles;
 pub(crate) mod pack;
-mod packed_tiles;
+pub(crate) mod packed_tiles;
 pub(crate) mod parts;
 mod plan;
 mod product;

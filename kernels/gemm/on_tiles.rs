@@ -3,20 +3,21 @@
 
 use super::block::{BlockOfC, ByBlock};
 use super::pack::MAX_MR;
-use super::product::Target;
 use super::store::{StripEpilogue, StripOutput, store_sums};
 use super::tile::TileShape;
 use crate::simd::Simd;
 use crate::tiles::{SIDE, TileUnit, Tiles, WORDS};
 use std::array;
-use std::ops::Range;
 
 /// Rows and columns of a square.
-const SQUARE: usize = 2 * SIDE;
+pub(crate) const SQUARE: usize = 2 * SIDE;
 
 /// Rows of sums in memory: those of a square, and as many as a vector has lanes at most, which are read where it is
 /// transposed.
 const ROWS: usize = SQUARE + SIDE;
+
+/// Floats of a square's sums in memory.
+pub(crate) const SUMS: usize = ROWS * SQUARE;
 
 /// Parts of a square's rows that are stored one after the other.
 const STRIPS: usize = SQUARE.div_ceil(MAX_MR);
@@ -25,7 +26,7 @@ const _: () = assert!((STRIPS - 1) * MAX_MR + SIDE <= ROWS);
 
 /// Products on tiles.
 #[derive(Clone, Copy)]
-pub(super) struct OnTiles<T>(pub(super) T);
+pub(crate) struct OnTiles<T>(pub(crate) T);
 
 impl<T: TileUnit> ByBlock for OnTiles<T> {
     #[inline(always)]
@@ -38,7 +39,7 @@ impl<T: TileUnit> ByBlock for OnTiles<T> {
         // Rows of partial sums.
         let sums_apart = blocks.len() > 1 && target.keeps_sums_apart();
         let apart = if sums_apart { nc * task_rows.len() } else { 0 };
-        let (sums, apart) = scratch.floats(ROWS * SQUARE + apart).split_at_mut(ROWS * SQUARE);
+        let (sums, apart) = scratch.floats(SUMS + apart).split_at_mut(SUMS);
         let (sums, apart) = (sums.as_mut_ptr(), apart.as_mut_ptr());
         let mut tiles = self.0.configure();
         for col in cols.clone().step_by(nc) {
@@ -48,15 +49,20 @@ impl<T: TileUnit> ByBlock for OnTiles<T> {
                 let (is_first, is_last) = (block == blocks.start, block + 1 == blocks.end);
                 for row in task_rows.clone().step_by(SQUARE) {
                     let rows = row..task_rows.end.min(row + SQUARE);
-                    let strips = Strips { target: &target, rows: rows.clone(), cols: cols.clone() };
-                    let epilogues = strips.epilogues(is_last);
-                    let outputs = strips.outputs(&epilogues, is_first, |output, at| {
+                    let epilogues: [_; STRIPS] = array::from_fn(|i| match is_last {
+                        true => target.epilogue(row + i * MAX_MR, cols.start),
+                        false => StripEpilogue::None,
+                    });
+                    let outputs = strips(rows.len(), |at, height| {
+                        // No row beyond the height is written.
+                        let (place, nowhere) = ((row + at, height), std::ptr::null_mut());
+                        let epilogue = &epilogues[at / MAX_MR];
+                        let output = target.strip(place, &cols, is_first, epilogue, nowhere);
                         if !sums_apart {
                             return output;
                         }
                         let first = apart.wrapping_add(nc * (row - task_rows.start + at));
-                        let rows =
-                            array::from_fn(|i| first.wrapping_add(i.min(output.height - 1) * nc));
+                        let rows = array::from_fn(|i| first.wrapping_add(i.min(height - 1) * nc));
                         output.with_sums_apart(rows, is_first, is_last, target.beta)
                     });
                     for first in cols.clone().step_by(SQUARE) {
@@ -69,20 +75,13 @@ impl<T: TileUnit> ByBlock for OnTiles<T> {
                             b: b.as_ptr().wrapping_add(panel_of(b.rs(), first)).cast(),
                             of_panel: [a.rs(), b.rs()],
                             depth: of_k.len(),
+                            sides: [rows.len(), live],
                         };
                         // SAFETY: operands have these panels of whole tiles; sums have room for a square. The
-                        // strips are inside C, bias and y, and sums have a vector of rows from each strip on.
+                        // strips are inside C, bias and y.
                         unsafe {
-                            match (rows.len() > SIDE, live > SIDE) {
-                                (false, false) => square.sum::<T, 1, 1>(&mut tiles, sums),
-                                (false, true) => square.sum::<T, 1, 2>(&mut tiles, sums),
-                                (true, false) => square.sum::<T, 2, 1>(&mut tiles, sums),
-                                (true, true) => square.sum::<T, 2, 2>(&mut tiles, sums),
-                            }
-                            for (i, output) in outputs.iter().flatten().enumerate() {
-                                let sums = sums.add(i * MAX_MR * SQUARE);
-                                store_sums(simd, sums, SQUARE, output, first - cols.start, live);
-                            }
+                            square.sum::<T>(&mut tiles, sums);
+                            store_square(simd, sums, &outputs, first - cols.start, live);
                         }
                     }
                 }
@@ -91,62 +90,79 @@ impl<T: TileUnit> ByBlock for OnTiles<T> {
     }
 }
 
-/// The rows of a square, in strips that can be stored at once.
-struct Strips<'a> {
-    target: &'a Target<'a>,
-    rows: Range<usize>,
-    cols: Range<usize>,
+/// The strips that so many rows of a square are stored in, each by its first row and its height; `None` behind the
+/// last row.
+#[inline(always)]
+pub(crate) fn strips<'a>(
+    rows: usize,
+    strip: impl Fn(usize, usize) -> StripOutput<'a>,
+) -> [Option<StripOutput<'a>>; STRIPS] {
+    array::from_fn(|i| {
+        let at = i * MAX_MR;
+        let height = MAX_MR.min(rows.checked_sub(at).filter(|rest| *rest > 0)?);
+        Some(strip(at, height))
+    })
 }
 
-impl Strips<'_> {
-    /// What happens to each when its sums are complete.
-    fn epilogues(&self, is_last: bool) -> [StripEpilogue; STRIPS] {
-        array::from_fn(|i| match is_last {
-            true => self.target.epilogue(self.rows.start + i * MAX_MR, self.cols.start),
-            false => StripEpilogue::None,
-        })
-    }
-
-    /// Where each goes, changed by a function of it and its first row; `None` behind the last row.
-    fn outputs<'e>(
-        &self,
-        epilogues: &'e [StripEpilogue; STRIPS],
-        is_first: bool,
-        change: impl Fn(StripOutput<'e>, usize) -> StripOutput<'e>,
-    ) -> [Option<StripOutput<'e>>; STRIPS] {
-        array::from_fn(|i| {
-            let at = i * MAX_MR;
-            let height = MAX_MR.min(self.rows.len().checked_sub(at).filter(|rest| *rest > 0)?);
-            // No row beyond the height is written.
-            let nowhere = std::ptr::null_mut();
-            let row = (self.rows.start + at, height);
-            Some(change(self.target.strip(row, &self.cols, is_first, &epilogues[i], nowhere), at))
-        })
+/// Stores `live` columns of a square's sums, from column `col` of the strips on.
+///
+/// # Safety
+/// There are [`SUMS`] floats. C, bias and y have what the strips say.
+#[inline(always)]
+pub(crate) unsafe fn store_square<S: Simd>(
+    simd: S,
+    sums: *mut f32,
+    outputs: &[Option<StripOutput>; STRIPS],
+    col: usize,
+    live: usize,
+) {
+    for (i, output) in outputs.iter().flatten().enumerate() {
+        // SAFETY: by the caller's promise; sums have a vector of rows from each strip on.
+        unsafe { store_sums(simd, sums.add(i * MAX_MR * SQUARE), SQUARE, output, col, live) };
     }
 }
 
 /// The operands of a square.
-struct Square {
-    a: *const u32,
-    b: *const u32,
+pub(crate) struct Square {
+    pub(crate) a: *const u32,
+    pub(crate) b: *const u32,
     /// Words from one panel to the next, of A and B.
-    of_panel: [usize; 2],
+    pub(crate) of_panel: [usize; 2],
     /// Tiles along K.
-    depth: usize,
+    pub(crate) depth: usize,
+    /// Rows and columns that are needed, at most [`SQUARE`].
+    pub(crate) sides: [usize; 2],
 }
 
 impl Square {
+    /// Sums the tiles up that are needed, and stores them row by row, [`SQUARE`] floats apart.
+    ///
+    /// # Safety
+    /// As many panels of A and B as have lines that are needed have `depth` tiles, and `sums` has [`SUMS`] floats.
+    #[inline(always)]
+    pub(crate) unsafe fn sum<T: TileUnit>(&self, tiles: &mut T::Tiles, sums: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            match self.sides.map(|lines| lines > SIDE) {
+                [false, false] => self.sum_of::<T, 1, 1>(tiles, sums),
+                [false, true] => self.sum_of::<T, 1, 2>(tiles, sums),
+                [true, false] => self.sum_of::<T, 2, 1>(tiles, sums),
+                [true, true] => self.sum_of::<T, 2, 2>(tiles, sums),
+            }
+        }
+    }
+
     /// Sums up `ROWS x COLS` tiles and stores them, row by row, [`SQUARE`] floats apart.
     ///
     /// # Safety
     /// So many panels of A and B have `depth` tiles, and `sums` room for as many tiles.
     #[inline(always)]
-    unsafe fn sum<T: TileUnit, const ROWS: usize, const COLS: usize>(
+    unsafe fn sum_of<T: TileUnit, const ROWS: usize, const COLS: usize>(
         &self,
         tiles: &mut T::Tiles,
         sums: *mut f32,
     ) {
-        let Self { a, b, of_panel: [next_a, next_b], depth } = *self;
+        let Self { a, b, of_panel: [next_a, next_b], depth, .. } = *self;
         tiles.zero::<0>();
         tiles.zero::<1>();
         tiles.zero::<2>();

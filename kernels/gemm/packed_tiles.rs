@@ -21,7 +21,7 @@ use std::ops::Range;
 
 /// Which operand it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(crate) enum Side {
     /// Lines are rows.
     A,
     /// Lines are columns.
@@ -30,18 +30,18 @@ enum Side {
 
 /// An operand to be packed, and where to.
 #[derive(Clone, Copy)]
-struct Operand<'a> {
-    from: Mat<'a>,
-    side: Side,
-    parts: &'static [Part],
-    words: Words,
-    to: &'a Parts<'a, f32>,
+pub(crate) struct Operand<'a> {
+    pub(crate) from: Mat<'a>,
+    pub(crate) side: Side,
+    pub(crate) parts: &'static [Part],
+    pub(crate) words: Words,
+    pub(crate) to: &'a Parts<'a, f32>,
     /// Where the operand begins there.
-    at: usize,
+    pub(crate) at: usize,
 }
 
 /// Panels of so many lines.
-fn panels(lines: usize) -> usize {
+pub(crate) fn panels(lines: usize) -> usize {
     lines.div_ceil(SIDE)
 }
 
@@ -53,7 +53,7 @@ fn tile_of(words: &Words, unit: usize, part: usize) -> usize {
 }
 
 /// Elements of a unit of K.
-fn elements_of(words: &Words, unit: usize) -> Range<usize> {
+pub(crate) fn elements_of(words: &Words, unit: usize) -> Range<usize> {
     unit * DEPTH..words.k.min((unit + 1) * DEPTH)
 }
 
@@ -95,22 +95,33 @@ impl Operand<'_> {
     /// Packs some panels of A, the first of whose rows is the first of `rows`.
     #[inline(always)]
     fn pack_rows(&self, rows: Mat, first_panel: usize) {
-        let Self { words, parts, .. } = self;
+        let words = &self.words;
         for i in 0..rows.rows() {
             // SAFETY: a row of the matrix, whose elements follow each other.
             let row = unsafe {
                 std::slice::from_raw_parts(rows.as_ptr().add(i * rows.rs()), rows.cols())
             };
-            let (panel, line) = (first_panel + i / SIDE, i % SIDE);
             for unit in 0..words.k.div_ceil(DEPTH) {
-                let from = &row[elements_of(words, unit)];
-                for (part, kind) in parts.iter().enumerate() {
-                    let tile = tile_of(words, unit, part);
-                    // SAFETY: this panel is this task's.
-                    let to = unsafe { self.words(panel, tile, line * SIDE..(line + 1) * SIDE) };
-                    kind.on(Along { from, to, unit: words.unit });
-                }
+                // SAFETY: this panel is this task's.
+                unsafe {
+                    self.pack_line(first_panel * SIDE + i, unit, &row[elements_of(words, unit)])
+                };
             }
+        }
+    }
+
+    /// Packs a unit of K of a row of A.
+    ///
+    /// # Safety
+    /// No other task has it.
+    #[inline(always)]
+    pub(crate) unsafe fn pack_line(&self, row: usize, unit: usize, from: &[f32]) {
+        let (panel, line) = (row / SIDE, row % SIDE);
+        for (part, kind) in self.parts.iter().enumerate() {
+            let tile = tile_of(&self.words, unit, part);
+            // SAFETY: by the caller's promise.
+            let to = unsafe { self.words(panel, tile, line * SIDE..(line + 1) * SIDE) };
+            kind.on(Along { from, to, unit: self.words.unit });
         }
     }
 
@@ -218,7 +229,7 @@ pub(super) fn packed<'a>(
     let pack_a = Operand { from: a, side: Side::A, parts: terms.a, words, to: &to, at: 0 };
     let at = panels_of_a * of_panel;
     let pack_b = Operand { from: b, side: Side::B, parts: terms.b, words, to: &to, at };
-    pack(team, &[pack_a, pack_b]);
+    pack(team, &[&pack_a, &pack_b]);
     let (tiles_of_a, tiles_of_b) = buffer.split_at(at);
     let a = Mat::new(tiles_of_a, panels_of_a, of_panel);
     Product { a, b: Mat::new(tiles_of_b, panels_of_b, of_panel), target }
@@ -233,14 +244,15 @@ pub(super) fn packed_len(product: &Product, words: Words) -> usize {
 mod tests {
     use super::*;
     use crate::blocking::Blocking;
+    use crate::precision::{Bf16Kernel, Precision};
 
     #[test]
     fn every_part_of_every_unit_has_a_tile_and_blocks_lie_together() {
         let blocking = Blocking::of_machine();
-        for parts in [1, 6] {
+        for terms in [Precision::Bf16, Precision::F32Split].map(|p| Terms::of(p).unwrap()) {
+            let parts = terms.count();
             for k in [1, 31, 32, 33, 64, 65, 511, 512, 513, 784, 4097] {
-                let cut = blocking.cut_of_tiles(k, parts);
-                let words = Words::in_tiles(k, cut, parts);
+                let (words, cut) = Words::of(&blocking, k, terms, Bf16Kernel::AmxTwin);
                 let units = k.div_ceil(DEPTH);
                 let mut taken = vec![false; words.count() / SIDE];
                 for unit in 0..units {

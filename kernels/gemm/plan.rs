@@ -50,14 +50,7 @@ impl Packing {
         let Arithmetic { precision, kernel } = workforce.arithmetic;
         let (m, n, k) = (given.a.rows(), given.b.cols(), given.a.cols());
         let terms = Terms::of(precision.of_product(m, n, k))?;
-        let count = terms.count();
-        let (cut, words) = if kernel.is_on_tiles() {
-            let cut = blocking.cut_of_tiles(k, count);
-            (cut, Words::in_tiles(k, cut, count))
-        } else {
-            let cut = blocking.cut_of_parts(k, count);
-            (cut, Words::new(k, cut, count, kernel.unit()))
-        };
+        let (words, cut) = Words::of(blocking, k, terms, kernel);
         Some((Self { terms, words, kernel }, cut))
     }
 }

@@ -8,7 +8,8 @@
 use super::pack::pack_b;
 use super::parts::{Across, Along, Part, Terms};
 use super::product::Product;
-use crate::blocking::Cut;
+use crate::blocking::{Blocking, Cut};
+use crate::precision::Bf16Kernel;
 use crate::simd::{Kernel, Simd};
 use crate::team::{Parts, Scratch};
 use crate::tiles::DEPTH;
@@ -16,7 +17,7 @@ use crate::{Isa, Mat, Team};
 use std::ops::Range;
 
 /// Elements of an operand that a task packs: 64 KB.
-pub(super) const TASK: usize = 1 << 14;
+pub(crate) const TASK: usize = 1 << 14;
 
 /// Columns that are turned at once, where an operand lies along K but is packed across it.
 const TURNED_COLS: usize = 512;
@@ -38,15 +39,32 @@ pub(crate) struct Words {
 
 impl Words {
     /// The words of K cut so.
-    pub(crate) fn new(k: usize, cut: Cut, parts: usize, unit: usize) -> Self {
+    fn new(k: usize, cut: Cut, parts: usize, unit: usize) -> Self {
         assert!(cut.kc.is_multiple_of(2), "blocks of whole pairs");
         Self { k, kc: cut.kc, parts, unit, pad: 2 }
     }
 
     /// Those of K cut for tiles: pairs.
-    pub(crate) fn in_tiles(k: usize, cut: Cut, parts: usize) -> Self {
+    fn in_tiles(k: usize, cut: Cut, parts: usize) -> Self {
         assert!(cut.kc.is_multiple_of(DEPTH), "blocks of whole tiles");
         Self { k, kc: cut.kc, parts, unit: 2, pad: DEPTH }
+    }
+
+    /// Those of K for products by that kernel, and how K is cut.
+    #[inline]
+    pub(crate) fn of(
+        blocking: &Blocking,
+        k: usize,
+        terms: Terms,
+        kernel: Bf16Kernel,
+    ) -> (Self, Cut) {
+        let parts = terms.count();
+        if kernel.is_on_tiles() {
+            let cut = blocking.cut_of_tiles(k, parts);
+            return (Self::in_tiles(k, cut, parts), cut);
+        }
+        let cut = blocking.cut_of_parts(k, parts);
+        (Self::new(k, cut, parts, kernel.unit()), cut)
     }
 
     /// Words of a part of so many elements.
@@ -116,11 +134,29 @@ pub(crate) trait PackOperand: Sync {
     fn pack(&self, isa: Isa, task: usize, scratch: &mut Scratch);
 }
 
+/// So many operands that are alike, each by its number.
+pub(crate) struct Several<F>(pub(crate) usize, pub(crate) F);
+
+impl<O: PackOperand, F: Fn(usize) -> O + Sync> PackOperand for Several<F> {
+    fn tasks(&self) -> usize {
+        self.0 * (self.1)(0).tasks()
+    }
+
+    fn elements(&self) -> usize {
+        self.0 * (self.1)(0).elements()
+    }
+
+    fn pack(&self, isa: Isa, task: usize, scratch: &mut Scratch) {
+        let of_one = (self.1)(0).tasks();
+        (self.1)(task / of_one).pack(isa, task % of_one, scratch);
+    }
+}
+
 /// Packs operands, all at once.
-pub(crate) fn pack(team: &Team, operands: &[impl PackOperand]) {
+pub(crate) fn pack(team: &Team, operands: &[&dyn PackOperand]) {
     let isa = team.isa();
-    let tasks: usize = operands.iter().map(PackOperand::tasks).sum();
-    let elements: usize = operands.iter().map(PackOperand::elements).sum();
+    let tasks: usize = operands.iter().map(|operand| operand.tasks()).sum();
+    let elements: usize = operands.iter().map(|operand| operand.elements()).sum();
     let body = |task: usize, scratch: &mut Scratch| {
         let mut task = task;
         for operand in operands {
@@ -236,25 +272,45 @@ impl Kernel for PairsAcross<'_> {
 /// row.
 #[inline(always)]
 fn across(operand: &Operand, rows: Mat, first: usize, col: usize) {
-    let Operand { words, parts, .. } = *operand;
-    let (lines, cols) = (operand.lines(), rows.cols());
     // SAFETY: a row of the matrix.
-    let row =
-        |p: usize| unsafe { std::slice::from_raw_parts(rows.as_ptr().add(p * rows.rs()), cols) };
+    let row = |p: usize| unsafe {
+        std::slice::from_raw_parts(rows.as_ptr().add(p * rows.rs()), rows.cols())
+    };
     for p in (0..rows.rows()).step_by(2) {
         let second = (p + 1 < rows.rows()).then(|| row(p + 1));
-        let (block, at) = ((first + p) / words.kc, (first + p) % words.kc);
+        // SAFETY: these pairs are this task's.
+        unsafe { operand.pack_pair(first + p, col, row(p), second) };
+    }
+}
+
+impl Operand<'_> {
+    /// Packs the elements `p`, an even number, and `p + 1` of K of an operand that is packed across it, of lines from
+    /// `col` on.
+    ///
+    /// # Safety
+    /// No other task has their words.
+    #[inline(always)]
+    pub(crate) unsafe fn pack_pair(
+        &self,
+        p: usize,
+        col: usize,
+        first: &[f32],
+        second: Option<&[f32]>,
+    ) {
+        let Self { words, parts, .. } = *self;
+        let (lines, cols) = (self.lines(), first.len());
+        let (block, at) = (p / words.kc, p % words.kc);
         let len = words.of_part(words.kc.min(words.k - block * words.kc));
         for (i, part) in parts.iter().enumerate() {
             let word = block * words.per_block() + i * len + at / words.unit;
             let start = |word: usize| word * lines + col;
-            // SAFETY: these rows of words are this task's.
+            // SAFETY: by the caller's promise.
             let to = unsafe {
                 let second =
                     if words.unit == 1 { start(word + 1)..start(word + 1) + cols } else { 0..0 };
-                [operand.words(start(word)..start(word) + cols), operand.words(second)]
+                [self.words(start(word)..start(word) + cols), self.words(second)]
             };
-            part.on(Across { first: row(p), second, to, unit: words.unit });
+            part.on(Across { first, second, to, unit: words.unit });
         }
     }
 }
@@ -277,7 +333,7 @@ pub(super) fn packed<'a>(
     let pack_b =
         Operand { from: b, is_along: false, parts: terms.b, words, to: &to, at: m * count };
     let (rows, cols) = pack_a.shape();
-    pack(team, &[pack_a, pack_b]);
+    pack(team, &[&pack_a, &pack_b]);
     let (words_of_a, words_of_b) = buffer.split_at(m * count);
     let a = Mat::new(words_of_a, rows, cols);
     Product { a: if is_along { a } else { a.t() }, b: Mat::new(words_of_b, count, n), target }

@@ -3,7 +3,7 @@
 
 use crate::blocking::Cut;
 use crate::gemm::{Blocking, Epilogue, Write};
-use crate::precision::Arithmetic;
+use crate::precision::{Arithmetic, Bf16Kernel};
 use crate::simd::flush;
 use crate::tiles::{DEPTH, fused};
 use crate::{Mat, MatMut, Precision};
@@ -91,6 +91,15 @@ fn parts(x: f32) -> [u16; 4] {
 /// The products of parts of A and B that a product is the sum of, in the order in which they are added up.
 const SPLIT: [(usize, usize); 6] = [(1, 1), (2, 3), (3, 2), (1, 3), (3, 1), (0, 0)];
 
+/// How a kernel cuts a sum over K, whose elements are the sum of so many products each.
+pub(super) fn cut(kernel: Bf16Kernel, blocking: &Blocking, k: usize, products: usize) -> Cut {
+    if kernel.is_on_tiles() {
+        blocking.cut_of_tiles(k, products)
+    } else {
+        blocking.cut_of_parts(k, products)
+    }
+}
+
 /// [`super::gemm::gemm`] in another precision, in the order of a kernel: by `vdpbf16ps`, or on tiles by `tdpbf16ps`,
 /// with the sums of [`crate::gemm`] cut as `blocking` cuts them: so with the same bits, if the activation is one of a
 /// few instructions. (In f32 it is an ordinary product, in another order.)
@@ -117,11 +126,8 @@ pub fn gemm(
         (0..x.rows()).flat_map(at).collect()
     };
     let (rows, columns) = (of_all(a), of_all(b));
-    let (Cut { kc, blocks, slices }, unit) = if kernel.is_on_tiles() {
-        (blocking.cut_of_tiles(k, products.len()), DEPTH)
-    } else {
-        (blocking.cut_of_parts(k, products.len()), 2)
-    };
+    let Cut { kc, blocks, slices } = cut(kernel, blocking, k, products.len());
+    let unit = if kernel.is_on_tiles() { DEPTH } else { 2 };
     for i in 0..a.rows() {
         for j in 0..b.cols() {
             let block = |first: usize, end: usize| {

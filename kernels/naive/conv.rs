@@ -8,7 +8,7 @@ use crate::{Geometry, Padding};
 
 /// The offset in one input image of the pixel under tap `i, j` of the window at `row, col`, or
 /// `None` in the padding.
-fn pixel(g: &Geometry, row: usize, col: usize, i: usize, j: usize) -> Option<usize> {
+pub(super) fn pixel(g: &Geometry, row: usize, col: usize, i: usize, j: usize) -> Option<usize> {
     let y = (row * g.stride + i).checked_sub(g.pad_top)?;
     let x = (col * g.stride + j).checked_sub(g.pad_left)?;
     (y < g.in_h && x < g.in_w).then_some((y * g.in_w + x) * g.channels)

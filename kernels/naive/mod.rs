@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod augment;
 pub mod bf16;
+pub mod bf16_conv;
 pub mod conv;
 pub mod dropout;
 pub mod gather;

@@ -1,285 +1,340 @@
-//! Convolutions in every precision: the bits of the twin's product with the matrix of im2col, by every kernel of
-//! bf16 numbers that this CPU has, on every instruction set, with 1 to 3 threads.
+//! Convolutions in every precision: the bits of the twin, by every kernel of bf16 numbers that this CPU has and by that
+//! of tiles in plain code, on every instruction set, with 1 to 3 threads on made-up machines.
 
 use crate::common::{bits, made_up_machines, noise};
 use threadcount_kernels::conv::{self, Convolution};
-use threadcount_kernels::gemm::{Blocking, Epilogue, Write};
 use threadcount_kernels::precision::{Arithmetic, Bf16Kernel};
-use threadcount_kernels::{
-    Activation, Geometry, Isa, Mat, MatMut, Padding, Pool, Precision, Team, naive,
-};
+use threadcount_kernels::{Activation, Geometry, Isa, Padding, Pool, Precision, Team, naive};
 
 const SMALLER: [Precision; 2] = [Precision::F32Split, Precision::Bf16];
 
-/// The order of every kernel: there are no convolutions on tiles.
-fn by_vectors(precision: Precision) -> Arithmetic {
-    Arithmetic { precision, kernel: Bf16Kernel::MulAdd }
+/// Every way of computing that precision on this CPU. The twin of tiles has the bits of any instruction set, and is left
+/// out where it would be slowest.
+fn ways(precision: Precision) -> impl Iterator<Item = (Isa, Arithmetic)> {
+    Isa::detected().flat_map(move |isa| {
+        let is_fast = isa.fuses_multiply_add() || isa == Isa::best();
+        let twin = is_fast.then_some(Bf16Kernel::AmxTwin);
+        let kernels = Bf16Kernel::detected(isa).chain(twin);
+        kernels.map(move |kernel| (isa, Arithmetic { precision, kernel }))
+    })
 }
 
-/// Runs `compute` in every way of computing that precision, and asserts that all have the expected bits.
-fn in_every_way(
-    precision: Precision,
-    expected: &[f32],
-    compute: impl Fn(&Team) -> Vec<f32> + Sync,
-) {
-    for isa in Isa::detected() {
-        for kernel in Bf16Kernel::detected(isa).chain([Bf16Kernel::AmxTwin]) {
-            for threads in 1..=3 {
-                let pool =
-                    Pool::new(isa, threads).unwrap().with_blocking(made_up_machines()[threads]);
-                let arithmetic = Arithmetic { precision, kernel };
-                let computed = pool.with_arithmetic(arithmetic).enter(|team| compute(team));
-                let difference =
-                    bits(&computed).iter().zip(&bits(expected)).position(|(a, b)| a != b);
-                assert_eq!(computed.len(), expected.len());
-                assert_eq!(
-                    difference.map(|i| (i, computed[i], expected[i])),
-                    None,
-                    "{arithmetic:?} on {isa}, {threads} threads"
-                );
-            }
-        }
-    }
-}
-
-/// A row for each window, a column for each element under it; zeros where it hangs over the edge.
-fn im2col(
-    g: &Geometry,
-    padding: Padding,
-    [kernel_h, kernel_w]: [usize; 2],
-    stride: usize,
-    x: &[f32],
-) -> Vec<f32> {
-    let (in_h, in_w, channels) = (g.in_h(), g.in_w(), g.channels());
-    let before = |input: usize, out: usize, kernel: usize| match padding {
-        Padding::Valid => 0,
-        Padding::Same => ((out - 1) * stride + kernel).saturating_sub(input) / 2,
-    };
-    let (top, left) = (before(in_h, g.out_h(), kernel_h), before(in_w, g.out_w(), kernel_w));
-    let mut rows = Vec::new();
-    for image in x.chunks_exact(in_h * in_w * channels) {
-        for (line, pixel) in (0..g.out_h()).flat_map(|line| (0..g.out_w()).map(move |p| (line, p)))
-        {
-            for (kh, kw) in (0..kernel_h).flat_map(|kh| (0..kernel_w).map(move |kw| (kh, kw))) {
-                for channel in 0..channels {
-                    let (y, x) = (line * stride + kh, pixel * stride + kw);
-                    let inside = (top..top + in_h).contains(&y) && (left..left + in_w).contains(&x);
-                    rows.push(match inside {
-                        true => image[((y - top) * in_w + x - left) * channels + channel],
-                        false => 0.0,
-                    });
-                }
-            }
-        }
-    }
-    rows
-}
-
+/// A convolution.
+#[derive(Clone, Copy, Debug)]
 struct Case {
     input: [usize; 3],
     kernel: [usize; 2],
     stride: usize,
     padding: Padding,
     filters: usize,
+    batch: usize,
 }
 
-/// Windows of one block of K and of several, of a whole image and of single pixels, channels in few and many
-/// pairs, filters beside every width.
-const CASES: [Case; 7] = [
-    Case { input: [6, 5, 16], kernel: [3, 3], stride: 1, padding: Padding::Same, filters: 33 },
-    Case { input: [7, 7, 32], kernel: [3, 3], stride: 1, padding: Padding::Valid, filters: 64 },
-    Case { input: [5, 5, 64], kernel: [3, 3], stride: 1, padding: Padding::Same, filters: 17 },
-    Case { input: [9, 8, 2], kernel: [5, 5], stride: 2, padding: Padding::Same, filters: 40 },
-    Case { input: [4, 4, 6], kernel: [4, 4], stride: 1, padding: Padding::Valid, filters: 24 },
-    Case { input: [5, 6, 130], kernel: [1, 1], stride: 1, padding: Padding::Valid, filters: 31 },
-    Case { input: [11, 3, 10], kernel: [2, 3], stride: 3, padding: Padding::Same, filters: 48 },
-];
+/// Its operands.
+struct Operands {
+    g: Geometry,
+    x: Vec<f32>,
+    w: Vec<f32>,
+    bias: Vec<f32>,
+    dz: Vec<f32>,
+    activation: Activation,
+}
 
-#[test]
-fn forward_has_the_twins_bits() {
-    for precision in SMALLER {
-        for Case { input, kernel, stride, padding, filters } in CASES {
-            let g = &Geometry::new(input, kernel, stride, padding).unwrap();
-            let k = g.window_len();
-            let (x, w, bias) = (noise(1, 3 * g.in_len()), noise(2, k * filters), noise(3, filters));
-            let rows = 3 * g.out_pixels();
-            for activation in [Activation::Linear, Activation::Relu] {
-                let mut expected = vec![0.0; rows * filters];
-                let windows = im2col(g, padding, kernel, stride, &x);
-                naive::bf16::gemm(
-                    by_vectors(precision),
-                    Blocking::of_machine(),
-                    1.0,
-                    Mat::new(&windows, rows, k),
-                    Mat::new(&w, k, filters),
-                    Write::Set,
-                    MatMut::new(&mut expected, rows, filters),
-                    Epilogue::Bias { bias: &bias, activation },
-                );
-                let job = Convolution { geometry: g, x: &x, w: &w, bias: &bias, activation };
-                in_every_way(precision, &expected, |team| {
-                    let mut y = vec![f32::NAN; rows * filters];
-                    conv::forward(team, &job, &mut y);
-                    y
-                });
-                in_every_way(precision, &expected, |team| {
-                    let mut y = vec![f32::NAN; rows * filters];
-                    let (mut mean, mut variance) = (vec![0.0; filters], vec![0.0; filters]);
-                    conv::forward_with_moments(team, &job, &mut y, &mut mean, &mut variance);
-                    y
-                });
-                pooled_has_the_bits_of(precision, &job, &expected);
+/// What the passes give.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Pass {
+    Forward,
+    Moments,
+    Pooled,
+    Data,
+    Weights,
+}
+
+impl Case {
+    fn operands(&self, activation: Activation) -> Operands {
+        let Self { input, kernel, stride, padding, filters, batch } = *self;
+        let g = Geometry::new(input, kernel, stride, padding).unwrap();
+        let (x, w) = (noise(1, batch * g.in_len()), noise(2, g.window_len() * filters));
+        let (bias, dz) = (noise(3, filters), noise(4, batch * g.out_pixels() * filters));
+        Operands { g, x, w, bias, dz, activation }
+    }
+
+    /// Whether a pass is computed in that precision.
+    fn is_in(&self, precision: Precision, pass: Pass, g: &Geometry) -> bool {
+        let least = if precision == Precision::Bf16 { 15 } else { 42 };
+        let taps = g.kernel_h() * g.kernel_w();
+        let is_turned = self.stride == 1 && 10 * g.in_h() * g.in_w() <= 11 * g.out_pixels();
+        let (channels, n, k) = match pass {
+            Pass::Forward | Pass::Moments | Pass::Pooled => {
+                (g.channels(), self.filters, g.window_len())
             }
-        }
+            Pass::Data if is_turned => (self.filters, g.channels(), taps * self.filters),
+            Pass::Data => (self.filters, g.channels(), self.filters),
+            Pass::Weights => {
+                (g.channels(), self.filters.min(g.window_len()), self.batch * g.out_pixels())
+            }
+        };
+        channels > 1 && n > 16 && k > least
     }
 }
 
-/// The pooled pass has the bits of the pass and of the pooling after it.
-fn pooled_has_the_bits_of(precision: Precision, job: &Convolution, map: &[f32]) {
-    let (g, filters) = (job.geometry, job.bias.len());
-    let (lines, pixels) = (g.out_h() / 2, g.out_w() / 2);
-    let mut expected = Vec::new();
-    for image in map.chunks_exact(g.out_pixels() * filters) {
-        for (line, pixel) in (0..lines).flat_map(|line| (0..pixels).map(move |p| (line, p))) {
-            for filter in 0..filters {
-                let at = |i: usize, j: usize| {
-                    image[((2 * line + i) * g.out_w() + 2 * pixel + j) * filters + filter]
-                };
-                expected.push(at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1)));
+impl Operands {
+    fn job(&self) -> Convolution<'_> {
+        let Self { g, x, w, bias, activation, .. } = self;
+        Convolution { geometry: g, x, w, bias, activation: *activation }
+    }
+
+    fn twin(&self, arithmetic: Arithmetic, pass: Pass) -> Vec<f32> {
+        let Self { g, x, w, dz, .. } = self;
+        let mut out = vec![0.0; self.len(pass)];
+        match pass {
+            Pass::Forward | Pass::Moments => {
+                naive::bf16_conv::forward(arithmetic, &self.job(), &mut out);
+            }
+            Pass::Pooled => {
+                let mut map = vec![0.0; dz.len()];
+                naive::bf16_conv::forward(arithmetic, &self.job(), &mut map);
+                out = self.pooled(&map);
+            }
+            Pass::Data => naive::bf16_conv::backward_data(arithmetic, g, dz, w, &mut out),
+            Pass::Weights => naive::bf16_conv::backward_weights(arithmetic, g, x, dz, &mut out),
+        }
+        out
+    }
+
+    fn compute(&self, team: &Team, pass: Pass) -> Vec<f32> {
+        let Self { g, x, w, dz, bias, .. } = self;
+        let mut out = vec![f32::NAN; self.len(pass)];
+        match pass {
+            Pass::Forward => conv::forward(team, &self.job(), &mut out),
+            Pass::Moments => {
+                let (mut mean, mut variance) = (bias.clone(), bias.clone());
+                let (mean, variance) = (&mut mean, &mut variance);
+                conv::forward_with_moments(team, &self.job(), &mut out, mean, variance);
+            }
+            Pass::Pooled => {
+                let mut argmax = vec![0; out.len()];
+                conv::forward_pooled(team, &self.job(), None, &mut out, &mut argmax);
+            }
+            Pass::Data => conv::backward_data(team, g, dz, w, &mut out),
+            Pass::Weights => {
+                conv::backward_weights(team, g, x, dz, &mut out, &mut vec![0.0; bias.len()]);
             }
         }
+        out
     }
-    in_every_way(precision, &expected, |team| {
-        let (mut y, mut argmax) = (vec![f32::NAN; expected.len()], vec![0; expected.len()]);
-        conv::forward_pooled(team, job, None, &mut y, &mut argmax);
-        y
-    });
-}
 
-/// The gradient of the data, as the convolution of the gradient with the weights turned around.
-#[test]
-fn the_gradient_of_the_data_has_the_bits_of_a_convolution() {
-    for precision in SMALLER {
-        for (channels, filters) in [(18, 32), (33, 20), (64, 64)] {
-            let g = Geometry::new([6, 7, channels], [3, 3], 1, Padding::Same).unwrap();
-            let (dz, w) =
-                (noise(1, 2 * g.out_pixels() * filters), noise(2, 9 * channels * filters));
-            let mut turned = vec![0.0; w.len()];
-            for tap in 0..9 {
-                for (channel, filter) in
-                    (0..channels).flat_map(|c| (0..filters).map(move |f| (c, f)))
-                {
-                    turned[((8 - tap) * filters + filter) * channels + channel] =
-                        w[(tap * channels + channel) * filters + filter];
+    fn len(&self, pass: Pass) -> usize {
+        let Self { g, x, w, dz, .. } = self;
+        match pass {
+            Pass::Forward | Pass::Moments => dz.len(),
+            Pass::Pooled => {
+                let pixels = (g.out_h() / 2) * (g.out_w() / 2);
+                dz.len() / g.out_pixels() * pixels
+            }
+            Pass::Data => x.len(),
+            Pass::Weights => w.len(),
+        }
+    }
+
+    /// The largest of each 2 x 2 pixels of the map.
+    fn pooled(&self, map: &[f32]) -> Vec<f32> {
+        let (g, filters) = (&self.g, self.bias.len());
+        let (lines, pixels) = (g.out_h() / 2, g.out_w() / 2);
+        let mut pooled = Vec::new();
+        for image in map.chunks_exact(g.out_pixels() * filters) {
+            for (line, pixel) in (0..lines).flat_map(|line| (0..pixels).map(move |p| (line, p))) {
+                for filter in 0..filters {
+                    let at = |i: usize, j: usize| {
+                        image[((2 * line + i) * g.out_w() + 2 * pixel + j) * filters + filter]
+                    };
+                    pooled.push(at(0, 0).max(at(0, 1)).max(at(1, 0)).max(at(1, 1)));
                 }
             }
-            let mut expected = vec![0.0; 2 * g.in_len()];
-            let of_dz = Geometry::new([6, 7, filters], [3, 3], 1, Padding::Same).unwrap();
-            let windows = im2col(&of_dz, Padding::Same, [3, 3], 1, &dz);
-            let rows = 2 * 6 * 7;
-            naive::bf16::gemm(
-                by_vectors(precision),
-                Blocking::of_machine(),
-                1.0,
-                Mat::new(&windows, rows, 9 * filters),
-                Mat::new(&turned, 9 * filters, channels),
-                Write::Set,
-                MatMut::new(&mut expected, rows, channels),
-                Epilogue::None,
-            );
-            in_every_way(precision, &expected, |team| {
-                let mut dx = vec![f32::NAN; expected.len()];
-                conv::backward_data(team, &g, &dz, &w, &mut dx);
-                dx
-            });
         }
+        pooled
     }
 }
 
-/// The gradient of the data tap by tap: each window adds its products to the pixels under it, the last tap first,
-/// one block of filters after the other.
-#[test]
-fn the_scattered_gradient_has_the_bits_of_its_products() {
-    let (channels, filters) = (18, 64);
-    for (precision, block) in [(Precision::F32Split, 32), (Precision::Bf16, 64)] {
-        for stride in [1, 2] {
-            let g = Geometry::new([5, 6, channels], [3, 3], stride, Padding::Valid).unwrap();
-            let windows = 2 * g.out_pixels();
-            let (dz, w) = (noise(1, windows * filters), noise(2, 9 * channels * filters));
-            let mut expected = vec![0.0_f32; 2 * g.in_len()];
-            // Of each tap and block the products of all windows.
-            let dz_of = Mat::new(&dz, windows, filters);
-            let products = |tap: usize, first: usize| {
-                let of_tap = Mat::new(&w[tap * channels * filters..], channels, filters).t();
-                let mut c = vec![0.0; windows * channels];
-                naive::bf16::gemm(
-                    by_vectors(precision),
-                    Blocking::of_machine(),
-                    1.0,
-                    dz_of.block(0..windows, first..first + block),
-                    of_tap.block(first..first + block, 0..channels),
-                    Write::Set,
-                    MatMut::new(&mut c, windows, channels),
-                    Epilogue::None,
-                );
-                c
-            };
-            let blocks: Vec<usize> = (0..filters).step_by(block).collect();
-            let all: Vec<Vec<Vec<f32>>> = (0..9)
-                .map(|tap| blocks.iter().map(|&first| products(tap, first)).collect())
-                .collect();
-            for window in 0..windows {
-                let (image, at) = (window / g.out_pixels(), window % g.out_pixels());
-                let (line, pixel) = (at / g.out_w() * stride, at % g.out_w() * stride);
-                for tap in (0..9).rev() {
-                    for c in &all[tap] {
-                        let y = line + tap / 3;
-                        let under = (image * 5 + y) * 6 + pixel + tap % 3;
-                        for channel in 0..channels {
-                            expected[under * channels + channel] += c[window * channels + channel];
-                        }
-                    }
+/// Holds some passes of a convolution to the twin's bits, in every way. Those that the shape leaves in f32 are not
+/// looked at; the number of the others.
+fn assert_twins_bits(case: &Case, passes: &[Pass], threads: &[usize]) -> usize {
+    let machines = made_up_machines();
+    let mut done = 0;
+    for (i, precision) in SMALLER.into_iter().enumerate() {
+        let activation = [Activation::Linear, Activation::Relu][(i + case.filters) % 2];
+        let operands = &case.operands(activation);
+        let passes = passes.iter().filter(|pass| case.is_in(precision, **pass, &operands.g));
+        for &pass in passes {
+            done += 1;
+            // Of vectors and of tiles.
+            let twins = [Bf16Kernel::MulAdd, Bf16Kernel::AmxTwin]
+                .map(|kernel| operands.twin(Arithmetic { precision, kernel }, pass));
+            for (isa, arithmetic) in ways(precision) {
+                let twin = &twins[usize::from(arithmetic.kernel.is_on_tiles())];
+                for &threads in threads {
+                    let machine = machines[threads + case.filters % 16];
+                    let pool = Pool::new(isa, threads).unwrap().with_blocking(machine);
+                    let pool = pool.with_arithmetic(arithmetic);
+                    let computed = pool.enter(|team| operands.compute(team, pass));
+                    let differs = |i: &usize| computed[*i].to_bits() != twin[*i].to_bits();
+                    let difference = (0..twin.len()).find(differs);
+                    assert_eq!(
+                        difference.map(|i| (i, computed[i], twin[i])),
+                        None,
+                        "{pass:?} by {arithmetic:?} on {isa}, {threads} threads: {case:?}"
+                    );
                 }
             }
-            in_every_way(precision, &expected, |team| {
-                let mut dx = vec![f32::NAN; expected.len()];
-                conv::backward_data(team, &g, &dz, &w, &mut dx);
-                dx
-            });
         }
+    }
+    done
+}
+
+const ALL: [Pass; 5] = [Pass::Forward, Pass::Moments, Pass::Pooled, Pass::Data, Pass::Weights];
+
+/// The recipes' convolutions, smaller; windows of one block of K and of several, of a whole image and of single pixels;
+/// channels in few and many pairs, and odd numbers of them; filters beside every width; images in pairs and one left
+/// over, primes.
+#[rustfmt::skip]
+const CASES: [Case; 13] = {
+    use Padding::{Same, Valid};
+    [
+        Case { input: [7, 7, 32], kernel: [3, 3], stride: 1, padding: Valid, filters: 64, batch: 3 },
+        Case { input: [6, 7, 64], kernel: [3, 3], stride: 1, padding: Same, filters: 32, batch: 2 },
+        Case { input: [5, 5, 64], kernel: [3, 3], stride: 1, padding: Valid, filters: 64, batch: 5 },
+        Case { input: [6, 5, 16], kernel: [3, 3], stride: 1, padding: Same, filters: 33, batch: 3 },
+        Case { input: [5, 5, 64], kernel: [3, 3], stride: 1, padding: Same, filters: 17, batch: 1 },
+        Case { input: [9, 8, 2], kernel: [5, 5], stride: 2, padding: Same, filters: 40, batch: 4 },
+        Case { input: [4, 4, 6], kernel: [4, 4], stride: 1, padding: Valid, filters: 24, batch: 50 },
+        Case { input: [5, 6, 130], kernel: [1, 1], stride: 1, padding: Valid, filters: 31, batch: 3 },
+        Case { input: [11, 3, 10], kernel: [2, 3], stride: 3, padding: Same, filters: 48, batch: 7 },
+        Case { input: [8, 9, 3], kernel: [5, 5], stride: 1, padding: Same, filters: 32, batch: 2 },
+        Case { input: [7, 5, 33], kernel: [3, 2], stride: 1, padding: Same, filters: 47, batch: 3 },
+        Case { input: [7, 11, 19], kernel: [3, 5], stride: 2, padding: Valid, filters: 53, batch: 3 },
+        Case { input: [13, 13, 17], kernel: [3, 3], stride: 1, padding: Same, filters: 23, batch: 7 },
+    ]
+};
+
+#[test]
+fn convolutions_have_the_twins_bits() {
+    let done: usize = CASES.iter().map(|case| assert_twins_bits(case, &ALL, &[1, 2, 3])).sum();
+    assert!(done > 100, "only {done} passes are in a smaller precision");
+}
+
+/// Sums over windows in several slices, and a last block that does not fill its tiles.
+#[test]
+fn the_gradient_of_the_weights_is_cut_into_slices() {
+    for (input, batch) in [([13, 13, 2], 63), ([29, 29, 2], 11)] {
+        let (kernel, padding, stride, filters) = ([3, 3], Padding::Same, 1, 18);
+        let case = Case { input, kernel, stride, padding, filters, batch };
+        assert_eq!(assert_twins_bits(&case, &[Pass::Weights], &[1, 2, 3]), 2);
     }
 }
 
-/// What stays f32: few filters, an odd number of channels, windows of few elements; and the gradient of the
-/// weights.
+/// A random convolution.
+fn random_case(dice: &mut impl FnMut(usize) -> usize) -> Case {
+    let kernel = [1 + dice(5), 1 + dice(5)];
+    let (channels, filters) = ([6, 20, 70][dice(3)], [8, 32, 60][dice(3)]);
+    let input = [kernel[0] + dice(9), kernel[1] + dice(9), 2 + dice(channels)];
+    let (padding, stride) = ([Padding::Same, Padding::Valid][dice(2)], 1 + dice(3) / 2);
+    Case { input, kernel, stride, padding, filters: 17 + dice(filters), batch: 1 + dice(5) }
+}
+
+fn random_cases(count: usize) {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut dice = |n: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % n
+    };
+    let mut done = 0;
+    while done < count {
+        let case = random_case(&mut dice);
+        // A forward pass in one of three ways, and both gradients.
+        let passes = [ALL[dice(3)], Pass::Data, Pass::Weights];
+        done += assert_twins_bits(&case, &passes, &[1 + dice(3)]);
+    }
+}
+
+#[test]
+fn some_random_convolutions_have_the_twins_bits() {
+    random_cases(100);
+}
+
+#[test]
+#[ignore = "takes minutes: 3,000 passes, or as many as RANDOM_CONVOLUTIONS says"]
+fn many_random_convolutions_have_the_twins_bits() {
+    let count = std::env::var("RANDOM_CONVOLUTIONS").ok().map(|count| count.parse().unwrap());
+    random_cases(count.unwrap_or(3_000));
+}
+
+/// What stays f32: few filters, one channel, windows of few elements, few windows.
 #[test]
 fn convolutions_that_do_not_gain_are_f32() {
-    for (input, kernel, filters, is_f32) in [
-        ([6, 6, 16], [3, 3], 16, true),
-        ([6, 6, 3], [3, 3], 32, true),
-        ([6, 6, 1], [3, 3], 32, true),
-        ([6, 6, 14], [1, 1], 32, true),
-        ([6, 6, 16], [3, 3], 17, false),
+    for (input, kernel, filters, [y_is_f32, dw_is_f32]) in [
+        ([6, 6, 16], [3, 3], 16, [true, true]),
+        ([6, 6, 1], [5, 5], 32, [true, true]),
+        ([6, 6, 14], [1, 1], 32, [true, true]),
+        ([2, 3, 16], [3, 3], 32, [false, true]),
+        ([6, 6, 3], [3, 3], 32, [false, false]),
+        ([6, 6, 16], [3, 3], 17, [false, false]),
     ] {
-        let g = &Geometry::new(input, kernel, 1, Padding::Same).unwrap();
-        let (x, w) = (noise(1, 2 * g.in_len()), noise(2, g.window_len() * filters));
-        let (bias, activation) = (&noise(3, filters)[..], Activation::Linear);
-        let job = Convolution { geometry: g, x: &x, w: &w, bias, activation };
-        let dz = noise(4, 2 * g.out_pixels() * filters);
-        let compute = |team: &Team| {
-            let mut y = vec![f32::NAN; dz.len()];
-            conv::forward(team, &job, &mut y);
-            let (mut dw, mut db) = (vec![f32::NAN; w.len()], vec![f32::NAN; filters]);
-            conv::backward_weights(team, g, &x, &dz, &mut dw, &mut db);
-            (bits(&y), bits(&dw))
-        };
+        let (stride, padding, batch) = (1, Padding::Same, 2);
+        let case = Case { input, kernel, stride, padding, filters, batch };
+        let operands = case.operands(Activation::Linear);
+        let compute =
+            |team: &Team| [Pass::Forward, Pass::Weights].map(|p| bits(&operands.compute(team, p)));
         for isa in Isa::detected() {
-            let (y, dw) = compute(&Team::solo(isa));
+            let [y, dw] = compute(&Team::solo(isa));
             for kernel in Bf16Kernel::detected(isa).chain([Bf16Kernel::AmxTwin]) {
                 let arithmetic = Arithmetic { precision: Precision::Bf16, kernel };
-                let (other_y, other_dw) = compute(&Team::solo(isa).with_arithmetic(arithmetic));
-                assert_eq!(y == other_y, is_f32, "{input:?}, {filters} filters");
-                assert!(dw == other_dw);
+                let [other_y, other_dw] = compute(&Team::solo(isa).with_arithmetic(arithmetic));
+                assert_eq!(y == other_y, y_is_f32, "{case:?}");
+                assert_eq!(dw == other_dw, dw_is_f32, "{case:?}");
+            }
+        }
+    }
+}
+
+/// An infinity meets what it is multiplied with, and nothing else: neither the zeros beside an odd channel or image, nor
+/// those that fill a tile.
+#[test]
+fn infinities_reach_what_they_are_multiplied_with() {
+    let (stride, padding, batch) = (1, Padding::Same, 3);
+    let (input, kernel, filters) = ([4, 5, 19], [3, 3], 21);
+    let case = Case { input, kernel, stride, padding, filters, batch };
+    for precision in SMALLER {
+        let mut operands = case.operands(Activation::Linear);
+        // The last channel of a pixel of the last image, which has none beside it; and a gradient there.
+        let (pixel, output) = (2 * 20 + 7, 2 * 20 + 12);
+        operands.x[pixel * 19 + 18] = f32::INFINITY;
+        operands.dz[output * filters + 20] = f32::NEG_INFINITY;
+        for pass in [Pass::Forward, Pass::Data, Pass::Weights] {
+            let mut expected = vec![0.0; operands.len(pass)];
+            let Operands { g, x, w, dz, bias, .. } = &operands;
+            match pass {
+                Pass::Forward => naive::conv::forward(&operands.job(), &mut expected),
+                Pass::Data => naive::conv::backward_data(g, dz, w, &mut expected),
+                _ => {
+                    let db = &mut vec![0.0; bias.len()];
+                    naive::conv::backward_weights(g, x, dz, &mut expected, db);
+                }
+            }
+            for (isa, arithmetic) in ways(precision) {
+                let computed = operands.compute(&Team::solo(isa).with_arithmetic(arithmetic), pass);
+                for (i, (computed, expected)) in computed.iter().zip(&expected).enumerate() {
+                    let is_as_expected = match expected {
+                        x if x.is_finite() => (computed - x).abs() < 0.2,
+                        x if x.is_nan() => computed.is_nan(),
+                        x => computed == x,
+                    };
+                    assert!(
+                        is_as_expected,
+                        "{pass:?} by {arithmetic:?}: {i}: {computed}, {expected}"
+                    );
+                }
             }
         }
     }
