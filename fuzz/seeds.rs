@@ -15,6 +15,7 @@ use threadcount::data::{
     Augment, Classes, Inputs, Partition, Samples, Selection, Shape, Validation,
 };
 use threadcount::evaluate::Regression;
+use threadcount::kernels::precision::Arithmetic;
 use threadcount::kernels::{Isa, Pool, Team};
 use threadcount::nn::exchange::Framework;
 use threadcount::nn::{
@@ -176,6 +177,7 @@ fn searches() -> Result<[(&'static str, Vec<u8>); 2]> {
         recipe: "own".to_owned(),
         seed: 1,
         isa: Isa::best().name().to_owned(),
+        bf16_kernel: None,
         metric: Metric::ValAccuracy,
         halving: None,
         space: Space::new(grid, None)?,
@@ -190,7 +192,8 @@ fn searches() -> Result<[(&'static str, Vec<u8>); 2]> {
     };
     let (first, last) = (Folder::new(), Folder::new());
     Search::start(first.root(), &begun)?;
-    let resources = Resources { isa: Isa::best(), threads: 1, memory: None };
+    let resources =
+        Resources { isa: Isa::best(), arithmetic: Arithmetic::F32, threads: 1, memory: None };
     let needed = finished.check(&split)?;
     Search::start(last.root(), &finished)?
         .run(&split, &needed, &resources, &|_| ControlFlow::Continue(()))?;

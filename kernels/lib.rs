@@ -81,7 +81,9 @@
 //!     elements of K, those with an even number and those with an odd one are two sums from zero, which are added to
 //!     each other and then to the sum. Blocks of K have 512 elements, or 64 where operands are split. Their
 //!     bits differ from those on vectors; their bounds are the same, and are kept with fewer roundings.
-//!     Convolutions have no kernel on tiles: with AMX they have the bits of multiply-adds.
+//!   - **Convolutions** pair channels; the last of an odd number has a zero beside it, which takes part in K. The
+//!     gradient of the weights pairs a window of one image with the same window of the next: its K is the windows of
+//!     the first two images, in turns, then of the next two; beside an odd last image stand zeros.
 //!   - **Subnormal operands are zero** in both, as the instructions have it: an infinity times one is NaN.
 //!   - **NaN and infinity** come out where IEEE arithmetic has them. bf16 rounds numbers from 3.396e38 up to
 //!     an infinity. A split leaves them finite; of an infinity or a NaN it multiplies the first part alone, and
@@ -191,6 +193,35 @@ pub enum Error {
         isa: &'static str,
         /// The names of those that run.
         detected: String,
+    },
+    /// There is no kernel of bf16 products of that name.
+    #[error("unknown kernel of bf16 products `{name}`: this version of threadcount knows {known}")]
+    UnknownBf16Kernel {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// The kernel that is forced has other bits than those that are to come out.
+    #[error("THREADCOUNT_BF16 asks for `{forced}`, whose bits are not those of `{own}`")]
+    OtherBf16Bits {
+        /// The kernel that is forced.
+        forced: &'static str,
+        /// The kernel whose bits are to come out.
+        own: &'static str,
+    },
+    /// No kernel that is there for its speed has those bits.
+    #[error(
+        "this CPU has no kernel with the bits of `{own}` beside `{isa}` but `{twin}`, which is slow: \
+         THREADCOUNT_BF16={twin} asks for it"
+    )]
+    MissingBf16Bits {
+        /// The kernel whose bits are to come out.
+        own: &'static str,
+        /// The instruction set.
+        isa: &'static str,
+        /// What has them everywhere.
+        twin: &'static str,
     },
 }
 

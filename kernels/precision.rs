@@ -139,6 +139,23 @@ impl Bf16Kernel {
         }
     }
 
+    /// The kernel of that name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn from_name(name: &str) -> Result<Self, Error> {
+        let mut all = Self::ALL.into_iter().chain([Self::AmxTwin]);
+        all.clone().find(|kernel| kernel.name() == name).ok_or_else(|| {
+            let known = all.by_ref().map(Self::name).collect::<Vec<_>>().join(", ");
+            Error::UnknownBf16Kernel { name: name.to_owned(), known }
+        })
+    }
+
+    /// Whether its products have the bits of those of another kernel beside the same instruction set.
+    pub fn has_bits_of(self, other: Self) -> bool {
+        self.is_on_tiles() == other.is_on_tiles()
+    }
+
     /// Whether it multiplies tiles (`crate::tiles`), not vectors.
     pub fn is_on_tiles(self) -> bool {
         matches!(self, Self::Amx | Self::AmxTwin)
@@ -180,15 +197,22 @@ impl Bf16Kernel {
     /// The fastest beside that instruction set, measured once in a process: there are CPUs whose dot products
     /// of pairs are slower than two multiply-adds.
     pub fn fastest(isa: Isa) -> Self {
-        static OF_AVX512: OnceLock<Bf16Kernel> = OnceLock::new();
-        if isa != Isa::Avx512 || Self::detected(isa).count() == 1 {
-            return Self::MulAdd;
+        Self::fastest_of(isa, |_| true).unwrap_or(Self::MulAdd)
+    }
+
+    /// The fastest of those that are meant.
+    fn fastest_of(isa: Isa, is_meant: impl Fn(Self) -> bool) -> Option<Self> {
+        static OF_AVX512: OnceLock<Vec<(Bf16Kernel, f64)>> = OnceLock::new();
+        let meant = || Self::detected(isa).filter(|kernel| is_meant(*kernel));
+        if meant().count() < 2 {
+            return meant().next();
         }
-        *OF_AVX512.get_or_init(|| {
-            let rates = Self::detected(isa).map(|kernel| (kernel, kernel.run(Rate(isa))));
-            let fastest = rates.max_by(|one, other| one.1.total_cmp(&other.1));
-            fastest.map_or(Self::MulAdd, |(kernel, _)| kernel)
-        })
+        // No other instruction set has two.
+        let rates = OF_AVX512.get_or_init(|| {
+            Self::detected(isa).map(|kernel| (kernel, kernel.run(Rate(isa)))).collect()
+        });
+        let rates = rates.iter().filter(|(kernel, _)| is_meant(*kernel));
+        rates.max_by(|one, other| one.1.total_cmp(&other.1)).map(|(kernel, _)| *kernel)
     }
 
     /// The one that `THREADCOUNT_BF16` forces, or else the fastest.
@@ -196,12 +220,17 @@ impl Bf16Kernel {
     /// # Errors
     /// If the variable names none, or one that does not run beside that instruction set on this CPU.
     pub fn active(isa: Isa) -> Result<Self, Error> {
+        Ok(Self::forced(isa)?.unwrap_or_else(|| Self::fastest(isa)))
+    }
+
+    /// The one that `THREADCOUNT_BF16` forces.
+    fn forced(isa: Isa) -> Result<Option<Self>, Error> {
         let Some(name) = std::env::var(Self::ENV).ok().filter(|name| !name.is_empty()) else {
-            return Ok(Self::fastest(isa));
+            return Ok(None);
         };
         let forced =
             Self::detected(isa).chain([Self::AmxTwin]).find(|kernel| kernel.name() == name);
-        forced.ok_or_else(|| {
+        forced.map(Some).ok_or_else(|| {
             let detected = Self::detected(isa).map(Self::name).collect::<Vec<_>>().join(", ");
             Error::MissingBf16Kernel { name, isa: isa.name(), detected }
         })
@@ -273,5 +302,37 @@ impl Arithmetic {
             return Ok(Self::F32);
         }
         Ok(Self { precision, kernel: Bf16Kernel::active(isa)? })
+    }
+
+    /// That precision with the bits of a kernel: by the one that is forced, or the fastest that has them. The twin of
+    /// tiles is taken only if it is that kernel itself, or forced.
+    ///
+    /// # Errors
+    /// As [`Self::of`]; if the kernel that is forced has other bits, or only the twin has these.
+    pub fn with_bits_of(isa: Isa, precision: Precision, own: Bf16Kernel) -> Result<Self, Error> {
+        if precision == Precision::F32 {
+            return Ok(Self::F32);
+        }
+        let kernel = match Bf16Kernel::forced(isa)? {
+            Some(forced) if forced.has_bits_of(own) => forced,
+            Some(forced) => {
+                return Err(Error::OtherBf16Bits { forced: forced.name(), own: own.name() });
+            }
+            None => {
+                let twin = Bf16Kernel::AmxTwin;
+                let fastest = Bf16Kernel::fastest_of(isa, |kernel| kernel.has_bits_of(own));
+                fastest.or((own == twin).then_some(twin)).ok_or(Error::MissingBf16Bits {
+                    own: own.name(),
+                    isa: isa.name(),
+                    twin: twin.name(),
+                })?
+            }
+        };
+        Ok(Self { precision, kernel })
+    }
+
+    /// The kernel, unless products are in f32.
+    pub fn bf16_kernel(self) -> Option<Bf16Kernel> {
+        (self.precision != Precision::F32).then_some(self.kernel)
     }
 }

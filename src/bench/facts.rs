@@ -3,7 +3,6 @@
 use super::system::hypervisor;
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::machine::machine;
-use threadcount_kernels::precision::Arithmetic;
 use threadcount_kernels::{Isa, Pool, Precision};
 
 /// What a measurement was made on and with.
@@ -66,13 +65,12 @@ impl Facts {
 
     /// This machine, and the pool that works on it.
     pub fn of(pool: &Pool) -> Self {
-        let Arithmetic { precision, kernel } = pool.arithmetic();
-        let uses_bf16 = precision != Precision::F32;
+        let arithmetic = pool.arithmetic();
         Self {
             machine: Fingerprint::of_machine(),
             isa: pool.isa().name().to_owned(),
-            precision: precision.name().to_owned(),
-            bf16_kernel: uses_bf16.then(|| kernel.name().to_owned()),
+            precision: arithmetic.precision.name().to_owned(),
+            bf16_kernel: arithmetic.bf16_kernel().map(|kernel| kernel.name().to_owned()),
             threads: pool.threads(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

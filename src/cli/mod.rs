@@ -31,6 +31,7 @@ mod regress;
 mod regress_report;
 mod report;
 mod reproduce;
+mod resumed;
 mod run_data;
 mod run_task;
 mod runs;

@@ -2,6 +2,7 @@
 
 use super::change_flags::ChangeFlags;
 use super::data;
+use super::resumed;
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
 use super::search_progress::Progress;
@@ -15,11 +16,12 @@ use crate::reports;
 use crate::train::search::{
     Axis, Definition, Metric, Resources, Search, Space, Step, train_for_first,
 };
-use crate::train::{Changes, DataRecord, Ended};
+use crate::train::{Changes, DataRecord, Ended, kernel_of};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use threadcount_kernels::Isa;
 use threadcount_kernels::machine::machine;
+use threadcount_kernels::precision::Arithmetic;
 
 /// The share of the training samples to validate on, where the recipe has no validation samples of its own.
 const HELD_OUT: f64 = 0.1;
@@ -101,7 +103,8 @@ fn follow(args: &Args, settings: &Settings, world: &World) -> Result<()> {
     let definition = Definition::of_first(text)?;
     let record = definition.record(definition.task.clone(), 1);
     let data = of_run(&record, &args.flags.data, settings, Other::Refused)?;
-    let resources = resources(isa, settings.threads(&args.flags.compute)?);
+    let threads = settings.threads(&args.flags.compute)?;
+    let resources = resources(isa, record.arithmetic(isa)?, threads);
     if !path.is_dir() {
         return Err(Error::Failed(format!(
             "rank {} does not see {}: give a folder that all machines share, with --out",
@@ -128,6 +131,7 @@ fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
     let seed = settings.seed(&args.flags.seed)?;
     let threads = settings.threads(&args.flags.compute)?;
     let isa = settings.isa(&args.flags.compute.isa)?.unwrap_or_else(Isa::best);
+    let arithmetic = task.arithmetic(isa)?;
     let dataset = data::open(settings.data(&args.flags.data)?.as_deref())?;
     let validated_on_test = task.selection.validates_on_test();
     task.selection = task.selection.with_own_validation(HELD_OUT);
@@ -138,6 +142,7 @@ fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
         recipe: recipe.id.to_string(),
         seed,
         isa: isa.name().to_owned(),
+        bf16_kernel: kernel_of(arithmetic),
         metric,
         halving: args.halving,
         space,
@@ -170,7 +175,7 @@ fn start_search(args: &Args, settings: &Settings) -> Result<Ready> {
             recipe.id
         ));
     }
-    Ok(Ready { search, split, resources: resources(isa, threads), needed })
+    Ok(Ready { search, split, resources: resources(isa, arithmetic, threads), needed })
 }
 
 /// The axes that `--grid` and `--range` name.
@@ -211,8 +216,8 @@ fn metric(args: &Args) -> Result<Option<Metric>> {
     args.metric.as_deref().map(str::parse).transpose()
 }
 
-fn resources(isa: Isa, threads: usize) -> Resources {
-    Resources { isa, threads, memory: machine().memory }
+fn resources(isa: Isa, arithmetic: Arithmetic, threads: usize) -> Resources {
+    Resources { isa, arithmetic, threads, memory: machine().memory }
 }
 
 /// Resumes a search: everything but the threads comes from the folder.
@@ -231,8 +236,9 @@ fn continue_search(args: &Args, settings: &Settings, path: &Path) -> Result<Read
             path.display()
         )));
     }
+    let arithmetic = resumed::own_bits(&record, isa, "start another search")?;
     let needed = definition.check(&data.split)?;
-    Ok(Ready { search, split: data.split, resources: resources(isa, threads), needed })
+    Ok(Ready { search, split: data.split, resources: resources(isa, arithmetic, threads), needed })
 }
 
 /// Refuses options that ask for another search than the one in the folder.
@@ -304,7 +310,7 @@ impl Ready {
     fn announce(&self, is_resumed: bool) -> Result<()> {
         let Self { search, split, resources, .. } = self;
         let was = search.definition();
-        let arithmetic = was.task.arithmetic(resources.isa)?;
+        let arithmetic = resources.arithmetic;
         let axes: Vec<_> = was.space.axes().iter().map(Axis::to_string).collect();
         let rungs: Vec<_> = was.rungs().iter().map(usize::to_string).collect();
         let epochs = match was.halving {
@@ -359,8 +365,8 @@ impl Ready {
     /// Tests the best trial, and writes and prints the results.
     fn conclude(&self, args: &Args) -> Result<()> {
         let Self { search, split, resources, .. } = self;
-        let precision = search.definition().task.precision;
-        let pool = settings::pool(resources.isa, resources.threads)?.with_precision(precision)?;
+        let pool = settings::pool(resources.isa, resources.threads)?;
+        let pool = pool.with_arithmetic(resources.arithmetic);
         let tested = pool.enter(|team| search.conclude(split, team));
         let (tested, fault) = match tested {
             Ok(tested) => (tested, None),

@@ -60,6 +60,13 @@ pub(super) struct PrecisionFlag {
     precision: Option<String>,
 }
 
+impl PrecisionFlag {
+    /// Whether the flag itself asks for a precision.
+    pub(super) fn is_given(&self) -> bool {
+        self.precision.is_some()
+    }
+}
+
 /// Where the random numbers start.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(super) struct SeedFlag {
@@ -249,7 +256,7 @@ impl Settings {
         let Some(asked) = self.precision(flag)?.filter(|&asked| asked != own) else {
             return Ok(own);
         };
-        if flag.precision.is_none() {
+        if !flag.is_given() {
             let origin = self.find("precision")?.map_or_else(String::new, |found| found.origin);
             return Err(Error::Usage(format!(
                 "{origin} asks for {asked}, and the run was started in {own}: go on with --precision {own}, \

@@ -7,6 +7,7 @@ use super::network_table::summary;
 use super::progress::Progress;
 use super::ranks;
 use super::report::{self, SessionLog};
+use super::resumed;
 use super::run_data::{Other, of_run};
 use super::run_task::check_task;
 use super::settings::{self, ComputeFlags, DataFlag, PrecisionFlag, SeedFlag, Settings};
@@ -21,7 +22,7 @@ use crate::reports;
 use crate::train::events::{EventWriter, of_epoch};
 use crate::train::{
     Beginning, Changes, DataRecord, Ended, Event, History, InitRecord, InitialWeights, Initialised,
-    Lookout, Moment, Record, RunFolder, RunLog, Score, Session, never_predicted,
+    Lookout, Moment, Record, RunFolder, RunLog, Score, Session, kernel_of, never_predicted,
 };
 use crate::{Error, Result};
 use std::ops::ControlFlow;
@@ -74,7 +75,7 @@ struct Run {
     pool: Pool,
     /// The number of epochs so far, if `--epochs` changes it.
     before: Option<usize>,
-    /// Whether it goes on in another precision, which its record has to say.
+    /// Whether it goes on in another precision, or by a kernel with other bits, which its record has to say.
     is_recorded_anew: bool,
     /// The weights that it begins with, if they are not drawn.
     weights: Option<InitialWeights>,
@@ -155,8 +156,9 @@ fn lead(args: &Args, settings: &Settings, world: &World) -> Result<()> {
 fn follow(args: &Args, settings: &Settings, world: &World) -> Result<()> {
     let record = Record::of_first(world)?;
     let data = of_run(&record, &args.data, settings, Other::Refused)?;
-    let pool = settings::pool(Isa::from_name(&record.isa)?, settings.threads(&args.compute)?)?;
-    let pool = pool.with_precision(record.task.precision)?;
+    let isa = Isa::from_name(&record.isa)?;
+    let arithmetic = record.arithmetic(isa)?;
+    let pool = settings::pool(isa, settings.threads(&args.compute)?)?.with_arithmetic(arithmetic);
     world.agree(READY, "state", READY_TEXT)?;
     let mut session = Session::new(&record.task, &data.split, record.seed)?;
     session.join(world.clone())?;
@@ -178,7 +180,8 @@ fn share(record: &Record, pool: &Pool, world: &World) -> Result<()> {
     if world.size() == 1 {
         return Ok(());
     }
-    let record = Record { isa: pool.isa().name().to_owned(), ..record.clone() };
+    let (isa, bf16_kernel) = (pool.isa().name().to_owned(), kernel_of(pool.arithmetic()));
+    let record = Record { isa, bf16_kernel, ..record.clone() };
     record.shared(world)?;
     world.agree(READY, "state", READY_TEXT)
 }
@@ -288,13 +291,15 @@ fn continue_run(args: &Args, settings: &Settings, path: &Path, world: &World) ->
     if task.epochs != record.task.epochs {
         before = Some(record.task.epochs);
     }
-    let is_recorded_anew = task.precision != own;
-    if before.is_some() || is_recorded_anew {
+    if before.is_some() || task.precision != own {
         record.task = task;
     }
     let threads = settings.threads(&args.compute)?;
     let isa = settings.resumed_isa(&args.compute.isa, "run", &record.isa)?;
-    let pool = settings::pool(isa, threads)?.with_precision(record.task.precision)?;
+    let own_kernel = record.bf16_kernel.clone();
+    let arithmetic = resumed::arithmetic(&mut record, isa, &args.precision)?;
+    let is_recorded_anew = record.task.precision != own || record.bf16_kernel != own_kernel;
+    let pool = settings::pool(isa, threads)?.with_arithmetic(arithmetic);
     share(&record, &pool, world)?;
     Ok(Run { record, folder, split: data.split, pool, before, is_recorded_anew, weights: None })
 }

@@ -41,7 +41,7 @@ pub use history::{Epoch, History};
 pub(crate) use locked::numbered;
 pub use log::{Event, Listed, Listing, LoggedRun, RunLog, State};
 pub use progress::Progress;
-pub use record::{DataRecord, InitRecord, Record, ResultRecord};
+pub use record::{DataRecord, InitRecord, Record, ResultRecord, kernel_of};
 pub use schedule::Schedule;
 pub use score::{Batch, EVALUATION_BATCH, Predicted, Score, predictions, score};
 pub use session::{Ended, Moment, Session, Watch};

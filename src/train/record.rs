@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::{PathBuf, absolute};
 use std::sync::Arc;
-use threadcount_kernels::Pool;
+use threadcount_kernels::precision::{Arithmetic, Bf16Kernel};
+use threadcount_kernels::{Isa, Pool};
 
 /// Incremented when the meaning of `run.toml` changes.
 const FORMAT: u32 = 2;
@@ -34,6 +35,9 @@ pub struct Record {
     pub threads: usize,
     /// The instruction set; another one rounds differently.
     pub isa: String,
+    /// The kernel of bf16 products, where products are not in f32; older records do not say. Not all have the same bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bf16_kernel: Option<String>,
     /// The task as it is trained, with the command line's changes to the recipe.
     #[serde(skip)]
     pub task: Task,
@@ -208,10 +212,26 @@ impl Record {
             seed,
             threads: pool.threads(),
             isa: pool.isa().name().to_owned(),
+            bf16_kernel: kernel_of(pool.arithmetic()),
             task,
             data,
             init: None,
             result: None,
+        }
+    }
+
+    /// How its products are computed beside that instruction set, with the bits that they had before.
+    ///
+    /// # Errors
+    /// As [`Arithmetic::with_bits_of`]; if this version does not know the kernel.
+    pub fn arithmetic(
+        &self,
+        isa: Isa,
+    ) -> std::result::Result<Arithmetic, threadcount_kernels::Error> {
+        let precision = self.task.precision;
+        match &self.bf16_kernel {
+            None => Arithmetic::of(isa, precision),
+            Some(own) => Arithmetic::with_bits_of(isa, precision, Bf16Kernel::from_name(own)?),
         }
     }
 
@@ -287,6 +307,11 @@ impl Record {
     }
 }
 
+/// The kernel of bf16 products as a record has it.
+pub fn kernel_of(arithmetic: Arithmetic) -> Option<String> {
+    arithmetic.bf16_kernel().map(|kernel| kernel.name().to_owned())
+}
+
 /// The text of a file: what it is, its format, the checksum of the lines below, and these lines.
 pub(super) fn sealed(about: &str, format: u32, body: &str) -> String {
     format!("# {about}\nformat = {format}{CHECKSUM}{}\"\n{body}", checksum(body))
@@ -329,6 +354,7 @@ impl Record {
             seed: 1,
             threads: 1,
             isa: "avx2".to_owned(),
+            bf16_kernel: None,
             task: Task { layers, ..Task::default() },
             data: DataRecord {
                 identity: "other".to_owned(),

@@ -12,6 +12,7 @@ use threadcount::distributed::World;
 use threadcount::train::search::{Axis, Definition, Metric, Resources, Search, Space, Step};
 use threadcount::train::{DataRecord, Ended, Task};
 use threadcount_kernels::Isa;
+use threadcount_kernels::precision::Arithmetic;
 
 pub(crate) const SEED: u64 = 5;
 
@@ -52,6 +53,7 @@ pub(crate) fn definition(
         recipe: "my".to_owned(),
         seed: SEED,
         isa: Isa::best().name().to_owned(),
+        bf16_kernel: None,
         metric: Metric::ValLoss,
         halving,
         space: Space::new(axes, draws).unwrap(),
@@ -62,7 +64,7 @@ pub(crate) fn definition(
 }
 
 pub(crate) fn resources(threads: usize) -> Resources {
-    Resources { isa: Isa::best(), threads, memory: None }
+    Resources { isa: Isa::best(), arithmetic: Arithmetic::F32, threads, memory: None }
 }
 
 pub(crate) fn go_on(_: Step<'_>) -> ControlFlow<()> {

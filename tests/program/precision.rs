@@ -4,6 +4,7 @@
 use crate::common::desk::{self, Desk};
 #[cfg(unix)]
 use crate::common::process::{Running, program, wait_for, wait_until};
+use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 use std::fs;
 use threadcount_kernels::precision::Bf16Kernel;
@@ -148,6 +149,94 @@ fn another_precision_is_on_record_before_the_first_step() {
     second.send("KILL");
     second.end();
     assert!(!desk.read("run/run.toml").contains("precision"));
+}
+
+/// A run tells the kernel that computed it, and goes on by one with the same bits or not at all, unless the flag asks
+/// for it. (`amx-twin` runs everywhere, and has bits of its own; a CPU with AMX is not needed.)
+#[test]
+fn a_run_goes_on_by_a_kernel_with_its_bits() {
+    let desk = Desk::new();
+    let kernel_of = |run: &str| {
+        let record = desk.read(&format!("{run}/run.toml"));
+        let line = record.lines().find_map(|line| line.strip_prefix("bf16_kernel = "));
+        line.map(|name| name.trim_matches('"').to_owned())
+    };
+    let train = |words: &str, kernel: &str| {
+        let mut command = desk.run(&format!("train {words}"));
+        command.env(Bf16Kernel::ENV, kernel).assert()
+    };
+    for (out, epochs, kernel) in
+        [("vectors", 1, "mul-add"), ("tiles", 1, "amx-twin"), ("whole", 2, "amx-twin")]
+    {
+        let words = format!("nlp-mlp80 --epochs {epochs} --out {out} --precision bf16");
+        train(&words, kernel).success();
+        assert_eq!(kernel_of(out).as_deref(), Some(kernel));
+    }
+    train("nlp-mlp80 --epochs 1 --out floats", "amx-twin").success();
+    assert_eq!(kernel_of("floats"), None, "products of f32 are by none of them");
+    let page = desk.read("tiles/report.html");
+    assert!(page.contains("THREADCOUNT_BF16=amx-twin") && page.contains("bf16 by amx-twin"));
+    desk::copy(&desk.path("tiles"), &desk.path("other"));
+    desk::copy(&desk.path("tiles"), &desk.path("of-amx"));
+    // Other bits are refused, and nothing is trained.
+    for (run, kernel) in [("tiles", "mul-add"), ("vectors", "amx-twin")] {
+        let before = desk.read(&format!("{run}/run.toml"));
+        let own = kernel_of(run).unwrap();
+        let what =
+            format!("THREADCOUNT_BF16 asks for `{kernel}`, whose bits are not those of `{own}`");
+        train(&format!("--resume {run} --epochs 2"), kernel)
+            .code(2)
+            .stderr(contains(what).and(contains("--precision bf16 goes on with other bits")));
+        assert_eq!(desk.read(&format!("{run}/run.toml")), before);
+    }
+    // Its own needs no word.
+    train("--resume tiles --epochs 2", "").success();
+    assert_eq!(history(&desk, "tiles"), history(&desk, "whole"));
+    // A kernel with the same bits may be another one.
+    train("--resume vectors --epochs 2", "").success();
+    assert_eq!(kernel_of("vectors").as_deref(), Some("mul-add"));
+    // The flag changes it, and the folder says so.
+    train("--resume other --epochs 2 --precision bf16", "mul-add")
+        .success()
+        .stderr(contains("computed by amx-twin and goes on by mul-add"));
+    assert_eq!(kernel_of("other").as_deref(), Some("mul-add"));
+    assert!(history(&desk, "other") != history(&desk, "whole"));
+    // A run of AMX, where there is none. Without its checksum a record is taken as it stands.
+    let record = desk.read("of-amx/run.toml").replace("\"amx-twin\"", "\"amx-bf16\"");
+    let record = record.lines().filter(|line| !line.starts_with("checksum"));
+    let record = record.collect::<Vec<_>>().join("\n");
+    fs::write(desk.path("of-amx/run.toml"), &record).unwrap();
+    if !Bf16Kernel::Amx.is_detected(Isa::best()) {
+        train("--resume of-amx --epochs 2", "").code(2).stderr(
+            contains("no kernel with the bits of `amx-bf16`")
+                .and(contains("THREADCOUNT_BF16=amx-twin asks for it")),
+        );
+    }
+    train("--resume of-amx --epochs 2", "amx-twin").success();
+    assert_eq!(history(&desk, "of-amx"), history(&desk, "whole"));
+    fs::write(desk.path("of-amx/run.toml"), record.replace("amx-bf16", "abacus")).unwrap();
+    let refusal = desk.refusal("train --resume of-amx --epochs 3", 2);
+    assert!(refusal.contains("unknown kernel of bf16 products `abacus`"), "{refusal}");
+}
+
+/// A search too.
+#[test]
+fn a_search_goes_on_by_a_kernel_with_its_bits() {
+    let desk = Desk::new();
+    let search = |words: &str, kernel: &str| {
+        let mut command = desk.run(&format!("search {words}"));
+        command.env(Bf16Kernel::ENV, kernel).assert()
+    };
+    search(
+        "nlp-mlp80 --grid batch-size=64,128 --epochs 1 --out found --precision bf16",
+        "amx-twin",
+    )
+    .success();
+    assert!(desk.read("found/search.toml").contains("bf16_kernel = \"amx-twin\""));
+    search("--resume found", "mul-add").code(2).stderr(
+        contains("whose bits are not those of `amx-twin`").and(contains("start another search")),
+    );
+    search("--resume found", "").success().stderr(contains("bf16 by amx-twin"));
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl Desk {
                 seed: SEED,
                 threads: 1,
                 isa: Isa::best().name().into(),
+                bf16_kernel: None,
                 task: task.clone(),
                 data: DataRecord::of(&dataset, &desk.split),
                 init: None,

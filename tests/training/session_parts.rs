@@ -256,6 +256,7 @@ fn record(task: &Task, set: &Set, split: &Split) -> Record {
         seed: SEED,
         threads: 2,
         isa: String::new(),
+        bf16_kernel: None,
         task: task.clone(),
         data: DataRecord::of(&set.dataset, split),
         init: None,

@@ -4,6 +4,7 @@ use crate::nn::BatchNormOver;
 use crate::reports;
 use crate::train::{Changes, Record, Schedule, Task};
 use crate::{Error, Result};
+use threadcount_kernels::precision::Bf16Kernel;
 
 /// How to train a run again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,10 @@ impl Rerun {
             None => None,
         };
         let other = known.filter(|recipe| recipe.task.precision != precision);
-        let mut words = vec!["threadcount".to_owned(), "train".to_owned()];
+        // Not every kernel of bf16 products has the same bits.
+        let kernel = record.bf16_kernel.iter().map(|name| format!("{}={name}", Bf16Kernel::ENV));
+        let program = ["threadcount".to_owned(), "train".to_owned()];
+        let mut words: Vec<String> = kernel.chain(program).collect();
         let file = changes.is_none().then(|| format!("{}.toml", record.recipe));
         words.push(file.clone().unwrap_or_else(|| record.recipe.clone()));
         let is_recipe = changes.as_ref().is_some_and(Vec::is_empty) && other.is_none();

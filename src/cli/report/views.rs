@@ -185,6 +185,10 @@ impl SettingsView {
     /// As [`Task::to_toml`](crate::train::Task::to_toml).
     pub(super) fn of(record: &Record) -> Result<Self> {
         let Record { version, recipe, seed, threads: count, isa, data, init, .. } = record;
+        let precision = match &record.bf16_kernel {
+            None => record.task.precision.to_string(),
+            Some(kernel) => format!("{} by {}", record.task.precision, shortened(kernel)),
+        };
         let mut facts = vec![
             ("recipe", shortened(recipe)),
             ("seed", seed.to_string()),
@@ -198,7 +202,7 @@ impl SettingsView {
             ("test samples", grouped(data.test as u64)),
             ("threads", count.to_string()),
             ("instruction set", shortened(isa)),
-            ("precision", record.task.precision.to_string()),
+            ("precision", precision),
             ("threadcount", shortened(version)),
         ];
         if let Some(init) = init {

@@ -12,13 +12,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use threadcount_kernels::precision::Arithmetic;
 use threadcount_kernels::{Isa, Pool};
 
-/// What trials train on. Only the instruction set changes the bits of the results.
+/// What trials train on. Only the instruction set and the arithmetic change the bits of the results.
 #[derive(Clone, Debug)]
 pub struct Resources {
     /// The instruction set.
     pub isa: Isa,
+    /// How products are computed.
+    pub arithmetic: Arithmetic,
     /// Threads of all trials together.
     pub threads: usize,
     /// The bytes of memory that trials may take together, if that is known.
@@ -232,7 +235,7 @@ impl Lanes<'_> {
                         .map_err(|error| {
                             Error::Failed(format!("cannot start {threads} threads: {error}"))
                         })?
-                        .with_precision(self.definition.task.precision)?,
+                        .with_arithmetic(self.resources.arithmetic),
                 ),
             };
             let mut watch = |session: &Session<'_>, moment| {

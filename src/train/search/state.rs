@@ -26,6 +26,8 @@ pub struct Definition {
     pub seed: u64,
     /// The instruction set; another one may round differently.
     pub isa: String,
+    /// The kernel of bf16 products, where products are not in f32.
+    pub bf16_kernel: Option<String>,
     /// What trials are compared by.
     pub metric: Metric,
     /// One trial in this many goes on from rung to rung; `None`: all train to their end.
@@ -71,6 +73,8 @@ struct Plain {
     recipe: String,
     seed: u64,
     isa: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bf16_kernel: Option<String>,
     metric: Metric,
     #[serde(skip_serializing_if = "Option::is_none")]
     halving: Option<usize>,
@@ -184,6 +188,7 @@ impl Definition {
             seed: self.seed,
             threads,
             isa: self.isa.clone(),
+            bf16_kernel: self.bf16_kernel.clone(),
             task,
             data: self.data.clone(),
             init: None,
@@ -196,13 +201,15 @@ impl Definition {
     /// # Errors
     /// [`Error::Usage`] for what a file cannot hold, such as a user-defined layer.
     pub(super) fn text(&self, rows: &[Row]) -> Result<String> {
-        let Self { version, recipe, seed, isa, metric, halving, space, task, data } = self;
+        let Self { version, recipe, seed, isa, bf16_kernel, metric, halving, space, task, data } =
+            self;
         data.check_origin("search.toml")?;
         let plain = Plain {
             version: version.clone(),
             recipe: recipe.clone(),
             seed: *seed,
             isa: isa.clone(),
+            bf16_kernel: bf16_kernel.clone(),
             metric: *metric,
             halving: *halving,
             axes: space.axes().iter().map(Axis::to_string).collect(),
@@ -249,10 +256,12 @@ impl Definition {
         let broken = |error: Error| format!("not the file of a search: {error}");
         let axes = plain.axes.iter().map(|text| Axis::parse(text)).collect::<Result<_>>();
         let space = axes.and_then(|axes| Space::new(axes, plain.draws)).map_err(broken)?;
-        let Plain { version, recipe, seed, isa, metric, halving, axes: _, draws: _, data, results } =
-            plain;
+        let Plain {
+            version, recipe, seed, isa, bf16_kernel, metric, halving, data, results, ..
+        } = plain;
         data.check().map_err(|fault| format!("not the file of a search: {fault}"))?;
-        let definition = Self { version, recipe, seed, isa, metric, halving, space, task, data };
+        let definition =
+            Self { version, recipe, seed, isa, bf16_kernel, metric, halving, space, task, data };
         let trials = definition.tasks().map_err(broken)?.len();
         let rungs = definition.rungs().len();
         let is_one =
@@ -279,6 +288,7 @@ mod tests {
             recipe: "none".to_owned(),
             seed: 3,
             isa: "avx2".to_owned(),
+            bf16_kernel: None,
             metric: Metric::ValLoss,
             halving,
             space: Space::new(axes, draws).unwrap(),
