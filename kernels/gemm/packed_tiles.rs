@@ -252,7 +252,7 @@ mod tests {
         for terms in [Precision::Bf16, Precision::F32Split].map(|p| Terms::of(p).unwrap()) {
             let parts = terms.count();
             for k in [1, 31, 32, 33, 64, 65, 511, 512, 513, 784, 4097] {
-                let (words, cut) = Words::of(&blocking, k, terms, Bf16Kernel::AmxTwin);
+                let (words, cut) = Words::of(blocking, k, terms, Bf16Kernel::AmxTwin);
                 let units = k.div_ceil(DEPTH);
                 let mut taken = vec![false; words.count() / SIDE];
                 for unit in 0..units {

@@ -5,6 +5,7 @@ mod between;
 mod conv;
 #[cfg(target_arch = "x86_64")]
 mod on_the_way;
+mod precise_conv;
 mod products;
 
 use crate::common::{labels, noise, untouched};
@@ -52,7 +53,8 @@ type Run = fn(Runner, Regime) -> Vec<Vec<f32>>;
 
 /// Every kernel by the name of its twin.
 fn kernels() -> impl Iterator<Item = (&'static str, Run)> {
-    between::KERNELS.into_iter().chain(conv::KERNELS).chain(products::KERNELS)
+    let all = between::KERNELS.into_iter().chain(conv::KERNELS).chain(products::KERNELS);
+    all.chain(precise_conv::KERNELS)
 }
 
 const ACTIVATIONS: [Activation; 5] = [
