@@ -74,7 +74,7 @@ impl Suite for Own {
         let (name, precision) = suite::in_precision(&benchmark.name);
         let pool = self.pool(benchmark, precision).map_err(Fault::new)?;
         match name.strip_prefix(STEP) {
-            Some(step) => self.step(step, &pool, twin, ready),
+            Some(step) => self.step(step, &pool, twin, &mut |step| ready(step)),
             None => self.kernel(name, &pool, twin, ready),
         }
     }
@@ -86,7 +86,7 @@ impl Own {
         step: &str,
         pool: &Pool,
         twin: Twin,
-        ready: Ready,
+        ready: &mut dyn FnMut(&mut Step) -> threadcount_perf_suite::Result<()>,
     ) -> threadcount_perf_suite::Result<()> {
         let (recipe, state) = State::of(step);
         let recipe = reports::recipe(recipe).map_err(Fault::new)?;
@@ -255,8 +255,13 @@ impl Runs for StepRuns<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use threadcount::data::Shape;
-    use threadcount::nn::{Activation, Loss, Network, Optimizer, dense};
+    use threadcount::data::{Shape, synthetic};
+    use threadcount::nn::{Activation, Loss, Network, Optimizer, Saved, dense};
+
+    fn own(data: Option<PathBuf>) -> Own {
+        let kernels = kernels::all().unwrap();
+        Own { data, dataset: None, pools: Vec::new(), reads: ReadRates::default(), kernels }
+    }
 
     #[test]
     fn every_second_unit_dies_but_no_class() {
@@ -279,16 +284,42 @@ mod tests {
         assert_eq!(biases, expected);
     }
 
+    /// What is timed is late in a training: the optimizer's memory of gradients that stay away is gone, not a number
+    /// below the normal floats, while its mean of squares is still there; and of a worn network half of the hidden units
+    /// are dead.
+    #[test]
+    fn steps_are_timed_in_the_state_that_their_name_says() {
+        let folder = tempfile::tempdir().unwrap();
+        synthetic::generate(folder.path(), 1, 2_000, 200).unwrap();
+        let mut own = own(Some(folder.path().to_owned()));
+        let pool = Pool::new(Isa::best(), 1).unwrap();
+        for (step, dead_share) in [("biu-adam", 0.0), ("biu-adam, worn", 0.5)] {
+            let mut seen = false;
+            let mut ready = |step: &mut Step| {
+                let network = step.training.network();
+                let (model, memory) =
+                    (network.tensors(Saved::Model), network.tensors(Saved::Optimizer));
+                let hidden = model.iter().filter(|tensor| tensor.name.ends_with("/bias")).take(2);
+                for bias in hidden {
+                    let dead = bias.data.iter().filter(|&&bias| bias < -80.0).count();
+                    assert_eq!(dead as f64, dead_share * bias.data.len() as f64, "{}", bias.name);
+                }
+                for tensor in memory {
+                    let is_zero = tensor.data.iter().all(|&value| value == 0.0);
+                    assert_eq!(is_zero, tensor.name.starts_with("adam/m/"), "{}", tensor.name);
+                }
+                seen = true;
+                Ok(())
+            };
+            own.step(step, &pool, Twin::Compared, &mut ready).unwrap();
+            assert!(seen, "{step}");
+        }
+    }
+
     /// What is timed is computed in the precision that its name says, on a pool that is started once.
     #[test]
     fn the_name_says_the_precision() {
-        let mut own = Own {
-            data: None,
-            dataset: None,
-            pools: Vec::new(),
-            reads: ReadRates::default(),
-            kernels: kernels::all().unwrap(),
-        };
+        let mut own = own(None);
         for name in ["gemm 512x512x512, bf16", "gemm 512x512x512", "gemm 512x512x512, bf16"] {
             let isa = Isa::best().name().to_owned();
             let benchmark = Benchmark { name: name.into(), isa, threads: 1 };

@@ -6,7 +6,7 @@ use super::profile;
 use super::traffic;
 use crate::Result;
 use crate::data::{Samples, Scale, Split, Targets, naive_gather};
-use crate::nn::{BatchKey, BatchResult};
+use crate::nn::{BatchKey, BatchResult, Network};
 use crate::oracle::{Batches, NaiveNetwork};
 use crate::train::{Session, Task};
 use std::ops::ControlFlow;
@@ -56,6 +56,11 @@ impl<'a> Training<'a> {
     /// [`Error::Usage`](crate::Error::Usage) if the network does not fit the images.
     pub fn new(task: &'a Task, split: &'a Split) -> Result<Self> {
         Ok(Self { session: Session::new(task, split, SEED)? })
+    }
+
+    /// The network, in the state that its next step finds it in.
+    pub fn network(&self) -> &Network {
+        self.session.network()
     }
 
     /// Samples of one step, or of as many steps as the network makes at once.
