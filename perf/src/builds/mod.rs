@@ -160,6 +160,30 @@ impl Workshop {
         self.repository.working_tree(&self.workspace)
     }
 
+    /// A file of a source, named from the workspace's root.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if there is none.
+    pub fn file(&self, source: &Source, name: &str) -> Result<String> {
+        self.repository.file(source, &self.prefix.join(name))
+    }
+
+    /// A source with these files, named from the workspace's root, new or in the place of its own. People call it
+    /// `name`.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if git refuses.
+    pub fn with_files(
+        &self,
+        source: &Source,
+        name: &str,
+        files: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Source> {
+        let files: Vec<(PathBuf, String)> =
+            files.into_iter().map(|(name, text)| (self.prefix.join(name), text)).collect();
+        self.repository.with_files(source, name, &files)
+    }
+
     /// A program of a source; built, unless it has been already.
     ///
     /// # Errors
@@ -311,7 +335,7 @@ fn short(hash: &[u8]) -> String {
 }
 
 /// What a command prints, without the line's end.
-fn text(command: &mut Command) -> Result<String> {
+pub fn text(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(Error::io(&name))?;
     if !output.status.success() {

@@ -264,6 +264,42 @@ impl Repository {
         Ok(Source { name, tree })
     }
 
+    /// A file of a source, named from the top.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if there is none.
+    pub fn file(&self, source: &Source, name: &Path) -> Result<String> {
+        // The line's end is cut off.
+        self.git(&["show", &format!("{}:{}", source.tree, name.display())]).map(|text| text + "\n")
+    }
+
+    /// A source with these files, named from the top, new or in the place of its own.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if git refuses.
+    pub fn with_files(
+        &self,
+        source: &Source,
+        name: &str,
+        files: &[(PathBuf, String)],
+    ) -> Result<Source> {
+        let index = self.folder.join("changed.index");
+        let git = |args: &[&str]| {
+            let mut command = self.command(args);
+            command.env("GIT_INDEX_FILE", &index);
+            command
+        };
+        text(&mut git(&["read-tree", "--reset", &source.tree]))?;
+        let part = self.folder.join("changed.part");
+        for (path, contents) in files {
+            fs::write(&part, contents).map_err(Error::io(&part))?;
+            let mut hash = git(&["hash-object", "-w", "--no-filters"]);
+            let entry = format!("100644,{},{}", text(hash.arg(&part))?, path.display());
+            text(&mut git(&["update-index", "--add", "--cacheinfo", &entry]))?;
+        }
+        Ok(Source { name: name.to_owned(), tree: text(&mut git(&["write-tree"]))? })
+    }
+
     /// Lays a source's files out in `place`. Files that have not changed keep their time, so that cargo builds
     /// only what differs.
     ///
@@ -319,88 +355,4 @@ fn feed(command: &mut Command, input: &[u8]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::Cell;
-
-    /// A repository in a folder that is gone after the test.
-    struct Scratch {
-        folder: tempfile::TempDir,
-        commits: Cell<usize>,
-    }
-
-    impl Scratch {
-        fn new() -> Self {
-            let scratch = Self { folder: tempfile::tempdir().unwrap(), commits: Cell::new(0) };
-            scratch.git(&["init", "--quiet", "--initial-branch", "main"]);
-            scratch
-        }
-
-        fn git(&self, args: &[&str]) -> String {
-            let mut command = Command::new("git");
-            command.args(["-c", "user.name=x", "-c", "user.email=x@x"]).args(args);
-            command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-            text(command.current_dir(self.folder.path())).unwrap()
-        }
-
-        /// Each with a file of its own.
-        fn commit(&self, subject: &str) {
-            self.commits.set(self.commits.get() + 1);
-            fs::write(self.folder.path().join(self.commits.get().to_string()), "").unwrap();
-            self.git(&["add", "--all"]);
-            self.git(&["commit", "--quiet", "--message", subject]);
-        }
-
-        fn merge(&self, branch: &str) {
-            self.git(&[
-                "merge",
-                "--quiet",
-                "--no-ff",
-                "--message",
-                &format!("merge {branch}"),
-                branch,
-            ]);
-        }
-
-        fn repository(&self) -> Repository {
-            let objects = self.folder.path().join(".git/perf");
-            fs::create_dir_all(objects.join("objects")).unwrap();
-            Repository::around(self.folder.path(), &objects).unwrap()
-        }
-    }
-
-    /// What main got beside a base that lay on a branch did not come after it, though main leads past it.
-    #[test]
-    fn only_what_came_after_the_base_is_between() {
-        let scratch = Scratch::new();
-        scratch.commit("first");
-        scratch.git(&["checkout", "--quiet", "-b", "side"]);
-        scratch.commit("the base");
-        scratch.git(&["tag", "base"]);
-        scratch.commit("after it on its branch");
-        scratch.git(&["checkout", "--quiet", "main"]);
-        scratch.commit("beside it");
-        scratch.merge("side");
-        scratch.commit("last");
-        let revisions = scratch.repository().between("base..").unwrap();
-        let subjects: Vec<&str> = revisions.iter().map(|commit| &commit.subject[..]).collect();
-        assert_eq!(subjects, ["the base", "merge side", "last"]);
-    }
-
-    #[test]
-    fn an_anchor_is_an_ancestor() {
-        let scratch = Scratch::new();
-        scratch.commit("first");
-        scratch.git(&["checkout", "--quiet", "-b", "side"]);
-        scratch.commit("beside");
-        scratch.git(&["checkout", "--quiet", "main"]);
-        scratch.commit("second");
-        let repository = scratch.repository();
-        let first = scratch.git(&["rev-parse", "HEAD~1"]);
-        assert_eq!(repository.ancestor("HEAD~1").unwrap(), first);
-        assert_eq!(repository.ancestor("HEAD").unwrap(), scratch.git(&["rev-parse", "HEAD"]));
-        for other in ["side", "nowhere"] {
-            assert!(matches!(repository.ancestor(other), Err(Error::Usage(_))), "{other}");
-        }
-    }
-}
+mod tests;

@@ -2,8 +2,16 @@
 //! known size in one benchmark, or with nothing.
 //!
 //! - [`decay`]: with a slowdown that grows step by step
+//! - [`why`]: with a slowdown of one kernel, whose phase is to be named; [`planted`]: how it is slowed down
+//! - [`unused`]: with functions that nothing calls
+//! - [`who`]: a project with a slowdown in one of its commits
 
 mod decay;
+#[cfg_attr(not(test), expect(dead_code, reason = "a program that is made of other sources has it"))]
+mod planted;
+mod unused;
+mod who;
+mod why;
 
 use crate::check::judge::{Check, any_seed};
 use crate::check::margin::Margins;
@@ -33,6 +41,10 @@ pub enum Command {
     FalseAlarms(FalseAlarmsArgs),
     /// Slow a benchmark down step by step, and see at which step the anchor raises an alarm
     Decay(decay::Args),
+    /// Slow kernels of training steps down, one by one, and see whether a check names the phase that they are in
+    Why(why::Args),
+    /// Hide a slowdown in one of 32 commits of a small project, again and again, and see whether `bisect` finds it
+    Who(who::Args),
 }
 
 /// Benchmarks that are slowed down in one check; six or seven are not.
@@ -58,6 +70,9 @@ pub struct FalseAlarmsArgs {
     /// Meanwhile another process loads half of the cores in bursts
     #[arg(long)]
     load: bool,
+    /// The second of the two programs also has functions that nothing calls
+    #[arg(long)]
+    unused: bool,
     #[command(flatten)]
     data: DataFlag,
 }
@@ -73,6 +88,8 @@ pub fn run(command: &Command) -> Result<ExitCode> {
         Command::Power(args) => power(args),
         Command::FalseAlarms(args) => false_alarms(args),
         Command::Decay(args) => decay::run(args),
+        Command::Why(args) => why::run(args),
+        Command::Who(args) => who::run(args),
     }
 }
 
@@ -166,11 +183,14 @@ fn power(args: &PowerArgs) -> Result<ExitCode> {
 }
 
 fn false_alarms(args: &FalseAlarmsArgs) -> Result<ExitCode> {
-    let _load = if args.load { Some(Load::start()?) } else { None };
     let selection = Selection { quick: true, ..Selection::default() };
     let benchmarks = selection.benchmarks()?;
     let data = data(&args.data, &benchmarks)?;
-    let (base, head) = (Program::this("base", data.clone())?, Program::this("head", data)?);
+    let (base, head) = match args.unused {
+        true => unused::programs(data)?,
+        false => (Program::this("base", data.clone())?, Program::this("head", data)?),
+    };
+    let _load = if args.load { Some(Load::start()?) } else { None };
     let (mut alarms, mut noisy, mut inconclusive, mut rows) = (0, 0, 0, 0);
     let began = Instant::now();
     for round in 0..args.rounds {
