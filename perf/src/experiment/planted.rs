@@ -16,7 +16,10 @@ pub struct Slow {
 /// benchmark of that name, and slows nothing else down.
 pub fn slow(kernel: &str) -> Option<Slow> {
     static TOLD: OnceLock<Option<(String, f64)>> = OnceLock::new();
-    let told = TOLD.get_or_init(|| told(env::args())).as_ref();
+    slow_as(TOLD.get_or_init(|| told(env::args())).as_ref(), kernel)
+}
+
+fn slow_as(told: Option<&(String, f64)>, kernel: &str) -> Option<Slow> {
     told.filter(|(name, _)| name == kernel).map(|&(_, share)| Slow::by(share))
 }
 
@@ -60,9 +63,11 @@ mod tests {
         assert_eq!(words("worker --slowed gather"), None);
         assert_eq!(words("worker"), None);
         assert!(slow("gather").is_none());
+        let told = ("gather".to_owned(), 1.5);
+        assert!(slow_as(None, "gather").is_none() && slow_as(Some(&told), "loss").is_none());
 
         let start = Instant::now();
-        let slow = Slow::by(1.5);
+        let slow = slow_as(Some(&told), "gather").unwrap();
         assert_eq!(slow.whole(Duration::from_millis(2)), Duration::from_millis(5));
         thread::sleep(Duration::from_millis(2));
         drop(slow);
