@@ -89,10 +89,11 @@ pub fn run(args: &Args) -> Result<()> {
     let benchmarks = args.selection.benchmarks()?;
     let program = Program::this("program", data(&args.data, &benchmarks)?)?;
     let mut panels = Vec::new();
-    for (isa, threads) in args.selection.conditions()? {
-        let pool = cli::pool(Isa::from_name(&isa)?, threads)?;
+    for (isa, threads) in conditions(&benchmarks) {
+        let pool = cli::pool(Isa::from_name(isa)?, threads)?;
         warm_up(&pool);
-        panels.push(Panel { isa, limits: pool.enter(Limits::measure)?, points: Vec::new() });
+        let limits = pool.enter(Limits::measure)?;
+        panels.push(Panel { isa: isa.to_owned(), limits, points: Vec::new() });
     }
     let progress = Steps::new(benchmarks.len());
     let mut worker = program.start(0)?;
@@ -117,6 +118,18 @@ pub fn run(args: &Args) -> Result<()> {
     drop(progress);
     write_atomically(&args.out, picture(&panels)?.as_bytes())?;
     console::print(&format!("{}\n{}\n", text(&panels), args.out.display()))
+}
+
+/// The instruction sets and numbers of threads of benchmarks, each once: more than are selected, because some steps run
+/// on every instruction set.
+fn conditions(benchmarks: &[Benchmark]) -> Vec<(&str, usize)> {
+    let mut all: Vec<(&str, usize)> = Vec::new();
+    for condition in benchmarks.iter().map(|one| (&one.isa[..], one.threads)) {
+        if !all.contains(&condition) {
+            all.push(condition);
+        }
+    }
+    all
 }
 
 /// All points in figures.
@@ -289,6 +302,15 @@ mod tests {
         }
         assert!(!svg.contains("L3") && !svg.contains("NaN"));
         assert!(self::text(&panels).contains("12.5"));
+    }
+
+    #[test]
+    fn every_benchmark_has_a_panel() {
+        let benchmarks = Selection::default().benchmarks().unwrap();
+        let all = conditions(&benchmarks);
+        assert!(Isa::detected().all(|isa| all.contains(&(isa.name(), 1))), "{all:?}");
+        let of = |one: &Benchmark| all.iter().filter(|&&of| of == (&one.isa, one.threads)).count();
+        assert!(benchmarks.iter().all(|one| of(one) == 1), "{all:?}");
     }
 
     #[test]
