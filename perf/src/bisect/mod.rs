@@ -70,6 +70,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     args.json.check()?;
     let data = data(&args.data, own.as_slice())?;
     let workshop = Workshop::open()?;
+    let margins = Margins::on_this_machine(workshop.root(), &args.margin, &[])?;
     let (revisions, target) = (workshop.between(&args.range)?, args.target.target());
     let benchmark = match own {
         Some(own) => own,
@@ -92,7 +93,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let finding = Bisection {
         benchmark: &benchmark,
-        margins: &Margins { given: args.margin.clone(), ..Margins::default() },
+        margins: &margins,
         commits: revisions.len() - 1,
         program: &program,
         seed: any_seed(),

@@ -2,8 +2,10 @@
 
 use crate::noise::Noise;
 use crate::protocol::Benchmark;
+use crate::record::{FolderFlag, history_of_machine};
 use crate::rounds::Earlier;
 use crate::suite;
+use std::path::Path;
 use std::str::FromStr;
 use threadcount::{Error, Result};
 
@@ -52,6 +54,19 @@ pub struct Margins {
 }
 
 impl Margins {
+    /// Those that were given, with the noise that was recorded on this machine in the workspace at `root`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a history that cannot be read.
+    pub fn on_this_machine(root: &Path, given: &[Margin], since_anchor: &[Margin]) -> Result<Self> {
+        let history = history_of_machine(&FolderFlag::default().path(root));
+        Ok(Self {
+            given: given.to_vec(),
+            given_since_anchor: since_anchor.to_vec(),
+            noise: Noise::recorded(&history)?,
+        })
+    }
+
     /// The margin of a benchmark whose run takes so many seconds.
     pub fn of(&self, benchmark: &Benchmark, seconds: f64, earlier: Earlier) -> f64 {
         let (given, usual) = match earlier {

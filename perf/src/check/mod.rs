@@ -23,10 +23,8 @@ pub mod why;
 
 use crate::anchor;
 use crate::builds::{Source, TargetFlag, Workshop};
-use crate::noise::Noise;
 use crate::program::{Program, SAMPLE_LIMIT, Side, data};
 use crate::protocol::Benchmark;
-use crate::record::{FolderFlag, history_of_machine};
 use crate::suite::{self, Selection};
 use document::Names;
 use judge::Check;
@@ -95,12 +93,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let pinned = if args.without_anchor { None } else { anchor::source(&workshop)? };
     // What is the base is compared already, with a narrower margin.
     let pinned = pinned.filter(|pinned| pinned.tree != base.tree && pinned.tree != head.tree);
-    let history = history_of_machine(&FolderFlag::default().path(workshop.root()));
-    let margins = Margins {
-        given: args.margin.clone(),
-        given_since_anchor: args.anchor_margin.clone(),
-        noise: Noise::recorded(&history)?,
-    };
+    let margins = Margins::on_this_machine(workshop.root(), &args.margin, &args.anchor_margin)?;
     let target = args.target.target();
     let build = |source: &Source| workshop.build(source, &target);
     let (built_base, built_head) = (build(&base)?, build(&head)?);

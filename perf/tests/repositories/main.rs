@@ -392,6 +392,12 @@ fn a_benchmark_has_its_own_noise() {
     };
     assert_eq!(margins(&[]), [3.5, 2.0]);
     assert_eq!(margins(&["--margin", "gemm *=3"]), [3.0, 3.0]);
+    // A bisection looks for nothing that a check would not have found.
+    project.write(".cargo/config.toml", &format!("[build]\nrustflags = ['{SLOW}']\n"));
+    project.commit("slow");
+    project.bisect(&["HEAD~1.."]).success();
+    fs::write(&run, text.replace("\"noise_percent\":0.0", "\"noise_percent\":150.0")).unwrap();
+    project.bisect(&["HEAD~1.."]).code(1).stdout(contains("do not differ"));
     fs::write(&run, "{}\n").unwrap();
     project.check(&["HEAD"]).code(3).stderr(contains("line 1"));
 }
