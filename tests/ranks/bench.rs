@@ -38,8 +38,10 @@ fn bench_measures_what_ranks_reach_together() {
 #[test]
 fn bench_foretells_the_rates_of_more_ranks() {
     let desk = Desk::new();
-    let args = "bench nlp-softmax --ranks --threads 1 --samples 1 --json b.json";
-    for command in [program(&desk, args), mpirun(&desk, 2, args)] {
+    let args = "bench nlp-softmax --ranks --samples 1 --json b.json";
+    let under_mpirun = mpirun(&desk, 2, &format!("{args} --threads 1"));
+    // Without `mpirun` a rank has one thread unless more are asked for.
+    for command in [program(&desk, args), under_mpirun] {
         let mut command = command;
         command.env("COLUMNS", "1000");
         let table = String::from_utf8(success(command).stdout).unwrap();
@@ -49,6 +51,7 @@ fn bench_foretells_the_rates_of_more_ranks() {
         let json: serde_json::Value = serde_json::from_str(&desk.read("b.json")).unwrap();
         let row = &json["recipes"][0];
         assert!(row["ranks"].as_u64().unwrap() >= 2);
+        assert_eq!(row["threads"], 1);
         let rows = row["model"]["foretold"].as_array().unwrap();
         let of = |batch: &str, network: &str| -> Vec<&serde_json::Value> {
             let all = rows.iter();
