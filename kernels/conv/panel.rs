@@ -38,13 +38,6 @@ impl<'a> Store<'a> {
     fn epilogue(&self, is_last: bool) -> &'a StripEpilogue {
         if is_last { self.epilogue } else { &StripEpilogue::None }
     }
-
-    /// Rows that are stored as they are.
-    fn rows(&self, rows: [*mut f32; MAX_MR]) -> StripOutput<'a> {
-        let (beta, epilogue) = (None, self.epilogue);
-        let (partial, cs, by_column, height, alpha) = (None, 1, false, 0, 1.0);
-        StripOutput { rows, partial, cs, by_column, height, alpha, beta, epilogue }
-    }
 }
 
 /// A way of multiplying windows with weights.
@@ -131,7 +124,7 @@ impl<M: Micro> ByPanel for InRegisters<M> {
             b: w.as_ptr(),
             b_rs: w.rs(),
         };
-        let output = store.rows([spare; MAX_MR]);
+        let output = StripOutput::plain([spare; MAX_MR]);
         InTile { micro: self.0, input, output, steps, kc, w, filters, store, spare }
     }
 }
@@ -320,7 +313,7 @@ impl<T: TileUnit> Panel for InSquare<'_, T> {
             let outputs = strips(*height, |from, height| {
                 let row = |i: usize| outputs[from + i.min(height - 1)];
                 let (beta, epilogue) = (store.beta(is_first), store.epilogue(is_last));
-                StripOutput { height, beta, epilogue, ..store.rows(array::from_fn(row)) }
+                StripOutput { height, beta, epilogue, ..StripOutput::plain(array::from_fn(row)) }
             });
             for col in (0..*filters).step_by(SQUARE) {
                 let live = SQUARE.min(*filters - col);

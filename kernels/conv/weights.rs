@@ -10,7 +10,7 @@ use crate::gemm::grid::share;
 use crate::gemm::on_tiles::SQUARE;
 use crate::gemm::packed_tiles::{self, Side, panels};
 use crate::gemm::parts::Terms;
-use crate::gemm::store::{StripEpilogue, StripOutput};
+use crate::gemm::store::StripOutput;
 use crate::gemm::tile::{MAX_MR, StripInput, TileFacts, TileShape, strip};
 use crate::gemm::words::{Operand, PackOperand, Words, pack};
 use crate::micro::{Floats, Micro, WithKernel, WithMicro};
@@ -303,16 +303,8 @@ impl<M: Micro> Kernel for InRegisters<'_, M> {
                     b: dz.as_ptr().wrapping_add(first * dz.rs()),
                     b_rs: dz.rs(),
                 };
-                let output = StripOutput {
-                    rows: output_rows,
-                    partial: None,
-                    cs: 1,
-                    by_column: false,
-                    height,
-                    alpha: 1.0,
-                    beta: (block > blocks.start).then_some(1.0),
-                    epilogue: &StripEpilogue::None,
-                };
+                let beta = (block > blocks.start).then_some(1.0);
+                let output = StripOutput { height, beta, ..StripOutput::plain(output_rows) };
                 // SAFETY: windows are inside their images' frames, rows of dz inside its matrix,
                 // rows of dw this task's.
                 unsafe { strip(simd, micro, &input, &output, 0..filters) };

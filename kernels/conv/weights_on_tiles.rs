@@ -5,7 +5,7 @@
 use super::panel::copy_run;
 use super::weights::{Task, WeightGradient};
 use crate::gemm::on_tiles::{SQUARE, SUMS, Square, store_square, strips};
-use crate::gemm::store::{StripEpilogue, StripOutput};
+use crate::gemm::store::StripOutput;
 use crate::simd::{Kernel, Simd};
 use crate::tiles::{SIDE, TileUnit, WORDS};
 use std::array;
@@ -53,16 +53,9 @@ impl<T: TileUnit> Kernel for OnTiles<'_, T> {
                     let outputs = strips(height, |at, height| {
                         let filter = filter + at;
                         let column = |i: usize| dw.wrapping_add(filter + i.min(height - 1));
-                        let output = StripOutput {
-                            rows: array::from_fn(column),
-                            partial: None,
-                            cs: filters,
-                            by_column: true,
-                            height,
-                            alpha: 1.0,
-                            beta: None,
-                            epilogue: &StripEpilogue::None,
-                        };
+                        let (cs, by_column) = (filters, true);
+                        let plain = StripOutput::plain(array::from_fn(column));
+                        let output = StripOutput { cs, by_column, height, ..plain };
                         let row =
                             |i: usize| apart.wrapping_add((filter + i.min(height - 1)) * elements);
                         output.with_sums_apart(array::from_fn(row), is_first, is_last, None)

@@ -57,6 +57,13 @@ pub(crate) struct StripOutput<'a> {
 }
 
 impl<'a> StripOutput<'a> {
+    /// Rows of sums that are stored as they are, none of them yet.
+    pub(crate) fn plain(rows: [*mut f32; MAX_MR]) -> Self {
+        let epilogue = &StripEpilogue::None;
+        let (partial, cs, by_column, height, alpha, beta) = (None, 1, false, 0, 1.0, None);
+        Self { rows, partial, cs, by_column, height, alpha, beta, epilogue }
+    }
+
     /// The epilogue of the strip's rows from `row` on.
     pub(super) fn epilogue_from(&self, row: usize) -> StripEpilogue {
         match *self.epilogue {
@@ -163,7 +170,7 @@ pub(super) unsafe fn store_tile<S: Simd, W: Simd, const MR: usize, const NV: usi
                 }
             }
         }
-        if is_plain && apply_plain::<S, MR, NV>(simd, &mut tile, output, col, live) {
+        if is_plain && apply_plain::<S, MR, NV>(simd, &mut tile, output, col, mask) {
             if is_masked {
                 for i in 0..MR {
                     for v in 0..last {
@@ -227,15 +234,34 @@ pub(super) unsafe fn store_sums<S: Simd>(
     simd.call(FinishTile { sums, rs, output, col, live });
 }
 
+/// Vector `v` of a row of a tile, which begins at `row`. The last of an odd number of vectors is the one that may be
+/// incomplete: `mask` chooses its lanes.
+///
+/// # Safety
+/// The vector's elements are readable, of a last one of an odd number those that are chosen.
+#[inline(always)]
+pub(super) unsafe fn load_vector<S: Simd, const NV: usize>(
+    simd: S,
+    row: *const f32,
+    v: usize,
+    mask: S::M,
+) -> S::V {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let vector = row.add(v * S::LANES);
+        if NV % 2 == 1 && v == NV - 1 { simd.load_masked(vector, mask) } else { simd.load(vector) }
+    }
+}
+
 /// Applies the epilogue if it takes only a few instructions, and flushes. If it is another one, does
-/// nothing and returns false.
+/// nothing and returns false. `mask` is that of [`load_vector`].
 #[inline(always)]
 unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     tile: &mut [[S::V; NV]; MR],
     output: &StripOutput,
     col: usize,
-    live: usize,
+    mask: S::M,
 ) -> bool {
     let (bias, activation) = match *output.epilogue {
         StripEpilogue::None => {
@@ -252,18 +278,10 @@ unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
         StripEpilogue::Derivative { y, rs, cs: 1, activation: Activation::Relu }
             if output.height == MR =>
         {
-            let mask = simd.mask_first(live - (NV - 1) * S::LANES);
             for i in 0..MR {
                 for v in 0..NV {
                     // SAFETY: y has the strip's rows, which are as many as the tile's, and its columns.
-                    let y = unsafe {
-                        let y = y.add(i * rs + col + v * S::LANES);
-                        if NV % 2 == 1 && v == NV - 1 {
-                            simd.load_masked(y, mask)
-                        } else {
-                            simd.load(y)
-                        }
-                    };
+                    let y = unsafe { load_vector::<S, NV>(simd, y.add(i * rs + col), v, mask) };
                     tile[i][v] = simd.flush(Activation::Relu.chain(simd, y, tile[i][v]));
                 }
             }
@@ -277,14 +295,7 @@ unsafe fn apply_plain<S: Simd, const MR: usize, const NV: usize>(
     let mut biases = [simd.splat(0.0); NV];
     for v in 0..NV {
         // SAFETY: one bias for each column.
-        biases[v] = unsafe {
-            let bias = bias.add(col + v * S::LANES);
-            if NV % 2 == 1 && v == NV - 1 {
-                simd.load_masked(bias, simd.mask_first(live - v * S::LANES))
-            } else {
-                simd.load(bias)
-            }
-        };
+        biases[v] = unsafe { load_vector::<S, NV>(simd, bias.add(col), v, mask) };
     }
     for i in 0..MR {
         for v in 0..NV {

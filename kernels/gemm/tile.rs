@@ -7,8 +7,8 @@
 //! under the window of a convolution, without a copy (`super::rows`). B is read by vectors, row by row.
 
 pub(crate) use super::pack::MAX_MR;
-use super::rows::{Contiguous, Lie, Pairs, Rows, Scattered};
-use super::store::{StripEpilogue, StripOutput, store_tile};
+use super::rows::{Contiguous, Pairs, RowSpacing, Rows, Scattered};
+use super::store::{StripEpilogue, StripOutput, load_vector, store_tile};
 use crate::micro::Micro;
 use crate::simd::{Kernel, SUM_LANES, Simd, Tuning};
 use std::marker::PhantomData;
@@ -131,7 +131,8 @@ pub(crate) unsafe fn strip<S: Simd, M: Micro>(
     output: &StripOutput,
     cols: Range<usize>,
 ) {
-    let lie = Lie::of(input, output.height);
+    let mr = TileShape::of::<S>().height(output.height);
+    let spacing = RowSpacing::of(input, output.height, mr);
     let mut end = cols.end;
     let whole = |from: usize, width: usize| from..from + (cols.end - from) / width * width;
     let mut col = cols.start;
@@ -141,7 +142,7 @@ pub(crate) unsafe fn strip<S: Simd, M: Micro>(
         let cols = whole(col, THIN_NV * S::LANES);
         col = cols.end;
         if !cols.is_empty() {
-            let part = Part { micro, input, lie, output, cols };
+            let part = Part { micro, input, spacing, output, cols };
             match output.height {
                 1 => by_rows::<S, M, 1, THIN_NV>(simd, part),
                 _ => by_rows::<S, M, 2, THIN_NV>(simd, part),
@@ -151,17 +152,17 @@ pub(crate) unsafe fn strip<S: Simd, M: Micro>(
     let mut cols = whole(col, 2 * S::LANES);
     if const { S::TUNING.wide_rows > 0 } && gains_by_wide_tiles::<S>(input, output, &cols, end) {
         cols.end -= 2 * S::LANES;
-        by_wide_tiles(simd, Part { micro, input, lie, output, cols: cols.end..end });
+        by_wide_tiles(simd, Part { micro, input, spacing, output, cols: cols.end..end });
         end = cols.end;
     }
     col = cols.end;
     if !cols.is_empty() {
-        by_height::<S, M, 2>(simd, Part { micro, input, lie, output, cols });
+        by_height::<S, M, 2>(simd, Part { micro, input, spacing, output, cols });
     }
     while col < end {
         let cols = col..end.min(col + S::LANES);
         col = cols.end;
-        by_height::<S, M, 1>(simd, Part { micro, input, lie, output, cols });
+        by_height::<S, M, 1>(simd, Part { micro, input, spacing, output, cols });
     }
 }
 
@@ -187,7 +188,7 @@ fn gains_by_wide_tiles<S: Simd>(
 /// Computes more than two and at most three vectors of columns, in tiles of some of the strip's rows.
 #[inline(always)]
 fn by_wide_tiles<S: Simd, M: Micro>(simd: S, part: Part<M>) {
-    let Part { micro, input, lie, output, cols } = part;
+    let Part { micro, input, spacing, output, cols } = part;
     let rows = TileShape::of::<S>().height(output.height);
     let mut row = 0;
     while row < output.height {
@@ -199,7 +200,7 @@ fn by_wide_tiles<S: Simd, M: Micro>(simd: S, part: Part<M>) {
         let input = &StripInput { rows: some_rows, ..*input };
         let epilogue = output.epilogue_from(row);
         let output = &output.some_rows(row..row + height, &epilogue);
-        let part = Part { micro, input, lie, output, cols: cols.clone() };
+        let part = Part { micro, input, spacing, output, cols: cols.clone() };
         match height {
             4 => by_rows::<S, M, 4, WIDE_NV>(simd, part),
             6 => by_rows::<S, M, 6, WIDE_NV>(simd, part),
@@ -214,7 +215,7 @@ fn by_wide_tiles<S: Simd, M: Micro>(simd: S, part: Part<M>) {
 struct Part<'a, M> {
     micro: M,
     input: &'a StripInput<'a>,
-    lie: Lie,
+    spacing: RowSpacing,
     output: &'a StripOutput<'a>,
     cols: Range<usize>,
 }
@@ -238,17 +239,17 @@ fn by_height<S: Simd, M: Micro, const NV: usize>(simd: S, part: Part<M>) {
 #[inline(always)]
 fn by_rows<S: Simd, M: Micro, const MR: usize, const NV: usize>(simd: S, part: Part<M>) {
     let is_half = NV == 1 && part.cols.len() <= S::HALF_LANES;
-    match part.lie {
-        Lie::Contiguous => by_lie::<S, M, Contiguous, MR, NV>(simd, part, is_half),
-        Lie::InPairs if const { Pairs::gain(MR) } => {
-            by_lie::<S, M, Pairs, MR, NV>(simd, part, is_half)
+    match part.spacing {
+        RowSpacing::Contiguous => by_spacing::<S, M, Contiguous, MR, NV>(simd, part, is_half),
+        RowSpacing::InPairs if const { Pairs::gain(MR) } => {
+            by_spacing::<S, M, Pairs, MR, NV>(simd, part, is_half)
         }
-        _ => by_lie::<S, M, Scattered, MR, NV>(simd, part, is_half),
+        _ => by_spacing::<S, M, Scattered, MR, NV>(simd, part, is_half),
     }
 }
 
 #[inline(always)]
-fn by_lie<S: Simd, M: Micro, R: Rows, const MR: usize, const NV: usize>(
+fn by_spacing<S: Simd, M: Micro, R: Rows, const MR: usize, const NV: usize>(
     simd: S,
     part: Part<M>,
     is_half: bool,
@@ -357,12 +358,7 @@ unsafe fn sums<S: Simd, M: Micro, R: Rows, const MR: usize, const NV: usize>(
         unsafe {
             let mut row_of_b = [simd.splat(0.0); NV];
             for v in 0..NV {
-                // The last of an odd number of vectors is the one that may be incomplete.
-                row_of_b[v] = if NV % 2 == 1 && v == NV - 1 {
-                    simd.load_masked(b.add(v * S::LANES), mask)
-                } else {
-                    simd.load(b.add(v * S::LANES))
-                };
+                row_of_b[v] = load_vector::<S, NV>(simd, b, v, mask);
                 // Once for each cache line.
                 if v * S::LANES % 16 == 0 {
                     simd.prefetch(b.wrapping_add(AHEAD * input.b_rs + v * S::LANES));

@@ -1,6 +1,7 @@
 //! The machine's facts, as `info` prints them and every JSON document carries them.
 
 use super::system::hypervisor;
+use crate::train::kernel_of;
 use serde::{Deserialize, Serialize};
 use threadcount_kernels::machine::machine;
 use threadcount_kernels::{Isa, Pool, Precision};
@@ -70,7 +71,7 @@ impl Facts {
             machine: Fingerprint::of_machine(),
             isa: pool.isa().name().to_owned(),
             precision: arithmetic.precision.name().to_owned(),
-            bf16_kernel: arithmetic.bf16_kernel().map(|kernel| kernel.name().to_owned()),
+            bf16_kernel: kernel_of(arithmetic),
             threads: pool.threads(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
