@@ -4,7 +4,7 @@
 use crate::common::product::{
     BY_COLUMN, BY_ROW, Data, Finish, LAYOUTS, Operands, Product, SCATTERED,
 };
-use crate::common::{bits, made_up_machines, noise};
+use crate::common::{Dice, bits, count_of, made_up_machines, noise};
 use threadcount_kernels::gemm::{Blocking, Epilogue, Write, gemm};
 use threadcount_kernels::precision::{Arithmetic, Bf16Kernel};
 use threadcount_kernels::update::{Decay, Moving, Nesterov, Rule, Sgd, step_by_product};
@@ -26,26 +26,6 @@ fn ways(precision: Precision) -> impl Iterator<Item = (Isa, Arithmetic)> {
 /// A team of one in each of these ways.
 fn teams(precision: Precision) -> impl Iterator<Item = Team<'static>> {
     ways(precision).map(|(isa, arithmetic)| Team::solo(isa).with_arithmetic(arithmetic))
-}
-
-/// Random numbers from a formula.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 11
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.next() as usize % n
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
 }
 
 /// The bits of the hardware's own instructions are those of the twins.
@@ -302,8 +282,7 @@ fn some_random_products_have_the_twins_bits() {
 #[test]
 #[ignore = "takes minutes: 10,000 products, or as many as RANDOM_PRODUCTS says"]
 fn many_random_products_have_the_twins_bits() {
-    let count = std::env::var("RANDOM_PRODUCTS").ok().map(|count| count.parse().unwrap());
-    random_products(count.unwrap_or(10_000));
+    random_products(count_of("RANDOM_PRODUCTS", 10_000));
 }
 
 /// The bound of each precision, for data that rounds as badly as it can, and at every depth of sums. Split

@@ -1,7 +1,7 @@
 //! Convolutions in every precision: the bits of the twin, by every kernel of bf16 numbers that this CPU has and by that
 //! of tiles in plain code, on every instruction set, with 1 to 3 threads on made-up machines.
 
-use crate::common::{bits, made_up_machines, noise};
+use crate::common::{Dice, bits, count_of, made_up_machines, noise};
 use threadcount_kernels::conv::{self, Convolution};
 use threadcount_kernels::precision::{Arithmetic, Bf16Kernel};
 use threadcount_kernels::{Activation, Geometry, Isa, Padding, Pool, Precision, Team, naive};
@@ -233,28 +233,24 @@ fn the_gradient_of_the_weights_is_cut_into_slices() {
 }
 
 /// A random convolution.
-fn random_case(dice: &mut impl FnMut(usize) -> usize) -> Case {
-    let kernel = [1 + dice(5), 1 + dice(5)];
-    let (channels, filters) = ([6, 20, 70][dice(3)], [8, 32, 60][dice(3)]);
-    let input = [kernel[0] + dice(9), kernel[1] + dice(9), 2 + dice(channels)];
-    let (padding, stride) = ([Padding::Same, Padding::Valid][dice(2)], 1 + dice(3) / 2);
-    Case { input, kernel, stride, padding, filters: 17 + dice(filters), batch: 1 + dice(5) }
+fn random_case(dice: &mut Dice) -> Case {
+    let kernel = [1 + dice.below(5), 1 + dice.below(5)];
+    let (channels, filters) = (dice.one_of(&[6, 20, 70]), dice.one_of(&[8, 32, 60]));
+    let input = [kernel[0] + dice.below(9), kernel[1] + dice.below(9), 2 + dice.below(channels)];
+    let padding = dice.one_of(&[Padding::Same, Padding::Valid]);
+    let (stride, filters, batch) =
+        (1 + dice.below(3) / 2, 17 + dice.below(filters), 1 + dice.below(5));
+    Case { input, kernel, stride, padding, filters, batch }
 }
 
 fn random_cases(count: usize) {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut dice = |n: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as usize % n
-    };
+    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
     let mut done = 0;
     while done < count {
         let case = random_case(&mut dice);
         // A forward pass in one of three ways, and both gradients.
-        let passes = [ALL[dice(3)], Pass::Data, Pass::Weights];
-        done += assert_twins_bits(&case, &passes, &[1 + dice(3)]);
+        let passes = [dice.one_of(&ALL[..3]), Pass::Data, Pass::Weights];
+        done += assert_twins_bits(&case, &passes, &[1 + dice.below(3)]);
     }
 }
 
@@ -266,8 +262,7 @@ fn some_random_convolutions_have_the_twins_bits() {
 #[test]
 #[ignore = "takes minutes: 3,000 passes, or as many as RANDOM_CONVOLUTIONS says"]
 fn many_random_convolutions_have_the_twins_bits() {
-    let count = std::env::var("RANDOM_CONVOLUTIONS").ok().map(|count| count.parse().unwrap());
-    random_cases(count.unwrap_or(3_000));
+    random_cases(count_of("RANDOM_CONVOLUTIONS", 3_000));
 }
 
 /// What stays f32: few filters, one channel, windows of few elements, few windows.

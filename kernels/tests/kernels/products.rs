@@ -4,28 +4,16 @@
 use crate::common::product::{
     BY_COLUMN, BY_ROW, Data, Finish, LAYOUTS, Layout, Operands, Product, SCATTERED,
 };
-use crate::common::{bits, made_up_machines, on_every_isa, same_bits_at_any_thread_count};
+use crate::common::{
+    Dice, bits, count_of, made_up_machines, on_every_isa, same_bits_at_any_thread_count,
+};
 use threadcount_kernels::gemm::{Blocking, Epilogue, ThreadCosts, Write, gemm};
 use threadcount_kernels::{Activation, Isa, Mat, MatMut, Pool, Team, naive};
 
 /// With an old C.
 const ADD: Write = Write::Add { beta: 1.0 };
 
-/// Random choices.
-struct Dice(u64);
-
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % n
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-
     /// A size: mostly of a few tiles, sometimes of many.
     fn size(&mut self, most: usize) -> usize {
         let most = self.one_of(&[4, 17, 70, 70, most]);
@@ -136,8 +124,7 @@ fn some_random_products() {
 #[test]
 #[ignore = "takes minutes: 20,000 products, or as many as RANDOM_PRODUCTS says"]
 fn many_random_products() {
-    let count = std::env::var("RANDOM_PRODUCTS").ok().map(|count| count.parse().unwrap());
-    random_products(count.unwrap_or(20_000));
+    random_products(count_of("RANDOM_PRODUCTS", 20_000));
 }
 
 /// Partial sums are made band by band of C, each cut into tasks by its own width.

@@ -23,16 +23,38 @@ pub fn made_up_machines() -> Vec<Blocking> {
     (0..20).map(made_up).collect()
 }
 
+/// Random choices, from a seed that is not zero (xorshift).
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// 53 random bits.
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 11
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        self.next() as usize % n
+    }
+
+    /// One of some choices.
+    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+}
+
+/// How many random cases an environment variable asks for; `usual` if it is not set.
+pub fn count_of(variable: &str, usual: usize) -> usize {
+    std::env::var(variable).map_or(usual, |count| count.parse().unwrap())
+}
+
 /// `len` floats in `-1 .. 1`, a function of `seed` alone.
 pub fn noise(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
+    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03);
+    (0..len).map(|_| (dice.next() >> 29) as f32 / (1 << 23) as f32 - 1.0).collect()
 }
 
 /// Sizes around every edge: empty, one, each vector width and one beside it, primes, task edges.
